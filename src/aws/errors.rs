@@ -1,0 +1,110 @@
+//! What an SDK error means: one of the closed set of reasons, decided by types and error codes and
+//! never by a message.
+
+use std::error::Error;
+
+use aws_credential_types::provider::error::CredentialsError;
+use aws_sdk_iam::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+
+use crate::source::Failure;
+use crate::state::Reason;
+
+/// The failure that this error of this call is.
+pub fn failure<E>(operation: &str, error: &SdkError<E>) -> Failure
+where
+    E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+{
+    let message = match error {
+        // What AWS said, without the SDK's dump of the whole response.
+        SdkError::ServiceError(context) => match (context.err().code(), context.err().message()) {
+            (Some(code), Some(message)) => format!("{operation}: {code}: {message}"),
+            (Some(code), None) => format!("{operation}: {code}"),
+            (None, _) => format!("{operation}: HTTP status {}", context.raw().status()),
+        },
+        SdkError::ResponseError(context) => format!(
+            "{operation}: a response that cannot be read, with HTTP status {}",
+            context.raw().status()
+        ),
+        error => format!("{operation}: {}", DisplayErrorContext(error)),
+    };
+    Failure::new(reason(error), message)
+}
+
+/// The reason that this error is counted under.
+fn reason<E>(error: &SdkError<E>) -> Reason
+where
+    E: ProvideErrorMetadata + Error + 'static,
+{
+    match error {
+        SdkError::TimeoutError(_) => Reason::Timeout,
+        SdkError::DispatchFailure(failure) if failure.is_timeout() => Reason::Timeout,
+        SdkError::DispatchFailure(_) | SdkError::ConstructionFailure(_)
+            if is_about_credentials(error) =>
+        {
+            Reason::Credentials
+        }
+        SdkError::DispatchFailure(_) => Reason::Network,
+        SdkError::ServiceError(context) => {
+            context.err().code().map_or(Reason::ServiceError, reason_of_code)
+        }
+        _ => Reason::ServiceError,
+    }
+}
+
+/// AWS's error codes: those that all services share, and those of the credential report.
+fn reason_of_code(code: &str) -> Reason {
+    match code {
+        "AccessDenied" | "AccessDeniedException" | "UnauthorizedOperation" => Reason::AccessDenied,
+        "ExpiredToken"
+        | "ExpiredTokenException"
+        | "IncompleteSignature"
+        | "InvalidAccessKeyId"
+        | "InvalidClientTokenId"
+        | "MissingAuthenticationToken"
+        | "MissingAuthenticationTokenException"
+        | "NotAuthorized"
+        | "OptInRequired"
+        | "RequestExpired"
+        | "SignatureDoesNotMatch"
+        | "UnrecognizedClientException" => Reason::Credentials,
+        "RequestLimitExceeded"
+        | "RequestThrottled"
+        | "RequestThrottledException"
+        | "SlowDown"
+        | "Throttling"
+        | "ThrottlingException"
+        | "ThrottledException"
+        | "TooManyRequestsException" => Reason::Throttled,
+        "LimitExceeded" | "LimitExceededException" => Reason::LimitExceeded,
+        "ReportExpired" | "ReportInProgress" | "ReportNotPresent" => Reason::ReportNotReady,
+        "RequestTimeout" | "RequestTimeoutException" => Reason::Timeout,
+        _ => Reason::ServiceError,
+    }
+}
+
+/// The SDK reports credentials that it cannot get like a connection that it cannot make.
+fn is_about_credentials(error: &(dyn Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |error: &&(dyn Error + 'static)| (*error).source())
+        .any(|error| error.is::<CredentialsError>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_have_their_reasons() {
+        for (code, reason) in [
+            ("AccessDenied", Reason::AccessDenied),
+            ("ExpiredToken", Reason::Credentials),
+            ("Throttling", Reason::Throttled),
+            ("ThrottlingException", Reason::Throttled),
+            ("LimitExceeded", Reason::LimitExceeded),
+            ("ReportInProgress", Reason::ReportNotReady),
+            ("ServiceFailure", Reason::ServiceError),
+            ("SomethingNew", Reason::ServiceError),
+        ] {
+            assert_eq!(reason_of_code(code), reason, "{code}");
+        }
+    }
+}

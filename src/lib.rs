@@ -1,0 +1,40 @@
+//! A Prometheus exporter for AWS IAM access keys that have not been rotated: which, whose, and by
+//! when they must be.
+//!
+//! ```text
+//!  source ──► report ──► policy ──► metrics::page ──► web
+//!  (aws,      (CSV to    (verdicts  (State to bytes,   (copies ready
+//!   files,     values)    as of      after a change     bytes to
+//!   demo)                 now)       and each minute)   a scrape)
+//! ```
+//!
+//! [`refresh`] fetches each account's report on the account's own schedule and publishes what it
+//! learned as a [`state::State`]; [`render`] makes a [`metrics::page::Page`] of it; [`web`] serves
+//! that.
+//!
+//! # What must stay true
+//!
+//! 1. A scrape never calls AWS, never renders, and never waits for a lock that a refresh holds. It
+//!    writes the bytes of the last page, and the exporter's own small, freshly gathered metrics.
+//! 2. What is published is whole: one page comes from one `State`, and nothing is changed in place
+//!    after it was published. No series of a deleted user or key outlives the refresh that saw it go.
+//! 3. [`report`], [`policy`] and [`metrics::page`] are pure: bytes and a `now` in, values out. Only
+//!    the edge reads a clock.
+//! 4. The AWS SDK is named in [`aws`] alone, the `prometheus` crate in [`metrics`] alone, `hyper` in
+//!    [`web`] alone.
+//! 5. The exporter only ever reads from AWS. It has no code path that changes anything there.
+//! 6. One account's failure never delays, hides or changes another's.
+
+pub mod report;
+pub mod policy;
+pub mod state;
+pub mod source;
+pub mod aws;
+pub mod clock;
+pub mod refresh;
+pub mod metrics;
+pub mod render;
+pub mod web;
+pub mod check;
+pub mod cli;
+pub mod logging;

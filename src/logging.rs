@@ -1,0 +1,40 @@
+//! Logs: one line for each event on stderr, as logfmt or JSON.
+
+use std::io;
+
+use clap::ValueEnum;
+use tracing::Level;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// The form of a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// `key=value`, as Prometheus writes it.
+    Logfmt,
+    /// One JSON object.
+    Json,
+}
+
+/// Sets logging up for the whole process. To be called once.
+pub fn init(level: Level, format: Format) {
+    // Libraries speak through this crate's own words: each failure is logged once, where it is
+    // handled, and what an SDK writes at its lower levels may hold what belongs into no log.
+    let ours =
+        Targets::new().with_target(env!("CARGO_CRATE_NAME"), level).with_default(LevelFilter::OFF);
+    let layer = match format {
+        Format::Logfmt => {
+            tracing_logfmt::builder().with_target(false).layer().with_writer(io::stderr).boxed()
+        }
+        Format::Json => tracing_subscriber::fmt::layer()
+            .json()
+            .flatten_event(true)
+            .with_target(false)
+            .with_writer(io::stderr)
+            .boxed(),
+    };
+    tracing_subscriber::registry().with(layer.with_filter(ours)).init();
+}

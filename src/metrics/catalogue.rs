@@ -1,0 +1,218 @@
+//! Every metric: its name, type, labels and help, once. The page, the exporter's own registry and
+//! docs/metrics.md are made from this.
+
+/// A metric.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Metric {
+    /// The name, as a literal that can be searched for.
+    pub name: &'static str,
+    /// Gauge or counter.
+    pub kind: Kind,
+    /// Label names, in the order of the page.
+    pub labels: &'static [&'static str],
+    /// The `HELP` line: a sentence.
+    pub help: &'static str,
+    /// What it is about, for the documentation.
+    pub group: Group,
+}
+
+/// The types that are in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Goes up and down.
+    Gauge,
+    /// Only goes up, until a restart.
+    Counter,
+}
+
+impl Kind {
+    /// As the text format calls it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Kind::Gauge => "gauge",
+            Kind::Counter => "counter",
+        }
+    }
+}
+
+/// What a metric is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Group {
+    /// One series for each key or certificate.
+    Keys,
+    /// One series for each user.
+    Users,
+    /// One series for each account.
+    Accounts,
+    /// How the data is refreshed.
+    Refresh,
+    /// The exporter itself.
+    Exporter,
+    /// The exporter's process.
+    Process,
+}
+
+const fn gauge(
+    group: Group,
+    name: &'static str,
+    labels: &'static [&'static str],
+    help: &'static str,
+) -> Metric {
+    Metric { name, kind: Kind::Gauge, labels, help, group }
+}
+
+const fn counter(
+    group: Group,
+    name: &'static str,
+    labels: &'static [&'static str],
+    help: &'static str,
+) -> Metric {
+    Metric { name, kind: Kind::Counter, labels, help, group }
+}
+
+const ACCOUNT: &[&str] = &["account_id"];
+const USER: &[&str] = &["account_id", "user"];
+const KEY: &[&str] = &["account_id", "user", "key"];
+const CERTIFICATE: &[&str] = &["account_id", "user", "cert"];
+
+macro_rules! catalogue {
+    ($($name:ident = $metric:expr;)*) => {
+        $(
+            #[allow(missing_docs, reason = "the help text is the documentation")]
+            pub const $name: Metric = $metric;
+        )*
+        /// Every metric, in the order of the page.
+        pub const ALL: &[Metric] = &[$($name),*];
+    };
+}
+
+catalogue! {
+    KEY_AGE = gauge(Group::Keys, "iam_access_key_age_days", KEY,
+        "Days since the access key was created or last rotated, in hundredths, cut off. From the credential report, which AWS renews at most every four hours.");
+    KEY_LAST_ROTATED = gauge(Group::Keys, "iam_access_key_last_rotated_timestamp_seconds", KEY,
+        "When the access key was created or last rotated. From the credential report, which AWS renews at most every four hours.");
+    KEY_LAST_USED = gauge(Group::Keys, "iam_access_key_last_used_timestamp_seconds", KEY,
+        "When the access key was last used, in steps of 15 minutes; absent when never. From the credential report, which AWS renews at most every four hours.");
+    KEY_ACTIVE = gauge(Group::Keys, "iam_access_key_active", KEY,
+        "Whether the access key can be used (1) or is inactive (0). From the credential report, which AWS renews at most every four hours.");
+    KEY_UNROTATED = gauge(Group::Keys, "iam_access_key_unrotated", KEY,
+        "Whether the access key is active and older than its max age (1) or not (0). From the credential report, which AWS renews at most every four hours.");
+    KEY_DUE = gauge(Group::Keys, "iam_access_key_rotation_due_timestamp_seconds", KEY,
+        "By when the active access key must be rotated. From the credential report, which AWS renews at most every four hours.");
+    KEY_INFO = gauge(Group::Keys, "iam_access_key_info", &["account_id", "user", "key", "last_used_region", "last_used_service"],
+        "Where the access key was last used; the value is 1. From the credential report, which AWS renews at most every four hours.");
+    CERTIFICATE_ACTIVE = gauge(Group::Keys, "iam_user_signing_certificate_active", CERTIFICATE,
+        "Whether the X.509 signing certificate can be used (1) or is inactive (0). From the credential report, which AWS renews at most every four hours.");
+    CERTIFICATE_LAST_ROTATED = gauge(Group::Keys, "iam_user_signing_certificate_last_rotated_timestamp_seconds", CERTIFICATE,
+        "When the X.509 signing certificate was uploaded or last rotated. From the credential report, which AWS renews at most every four hours.");
+
+    USER_INFO = gauge(Group::Users, "iam_user_info", &["account_id", "user", "arn"],
+        "The user's ARN; the value is 1. From the credential report, which AWS renews at most every four hours.");
+    USER_CREATED = gauge(Group::Users, "iam_user_created_timestamp_seconds", USER,
+        "When the user was created. From the credential report, which AWS renews at most every four hours.");
+    USER_MFA_ACTIVE = gauge(Group::Users, "iam_user_mfa_active", USER,
+        "Whether the user has an MFA device (1) or not (0). From the credential report, which AWS renews at most every four hours.");
+    USER_PASSWORD_ENABLED = gauge(Group::Users, "iam_user_password_enabled", USER,
+        "Whether the user has a console password (1) or not (0). From the credential report, which AWS renews at most every four hours.");
+    USER_PASSWORD_LAST_USED = gauge(Group::Users, "iam_user_password_last_used_timestamp_seconds", USER,
+        "When the user last signed in with the password; absent when never. From the credential report, which AWS renews at most every four hours.");
+    USER_PASSWORD_LAST_CHANGED = gauge(Group::Users, "iam_user_password_last_changed_timestamp_seconds", USER,
+        "When the password was last set. From the credential report, which AWS renews at most every four hours.");
+    USER_PASSWORD_EXPIRY = gauge(Group::Users, "iam_user_password_expiry_timestamp_seconds", USER,
+        "When the account's password policy forces a new password. From the credential report, which AWS renews at most every four hours.");
+    USER_ADDITIONAL_CREDENTIALS = gauge(Group::Users, "iam_user_additional_credentials", USER,
+        "1 where the user has more keys or certificates than the report shows. From the credential report, which AWS renews at most every four hours.");
+
+    UNROTATED_KEYS = gauge(Group::Accounts, "iam_unrotated_keys_total", ACCOUNT,
+        "Number of active access keys that are older than their max age. From the credential report, which AWS renews at most every four hours.");
+    ACCESS_KEYS = gauge(Group::Accounts, "iam_access_keys", &["account_id", "status"],
+        "Number of access keys by status: active or inactive. From the credential report, which AWS renews at most every four hours.");
+    USERS = gauge(Group::Accounts, "iam_users", ACCOUNT,
+        "Number of IAM users, without the root user. From the credential report, which AWS renews at most every four hours.");
+    ACCOUNT_INFO = gauge(Group::Accounts, "iam_account_info", &["account_id", "account_name", "partition"],
+        "The account's name and partition; the value is 1.");
+    ROTATION_MAX_AGE = gauge(Group::Accounts, "iam_rotation_max_age_seconds", &[],
+        "How old an active access key may become before it counts as unrotated.");
+
+    REPORT_GENERATED = gauge(Group::Refresh, "iam_credential_report_generated_timestamp_seconds", ACCOUNT,
+        "When AWS generated the credential report; AWS makes a new one at most every four hours.");
+    REPORT_REJECTED_ROWS = gauge(Group::Refresh, "iam_credential_report_rejected_rows", ACCOUNT,
+        "Number of rows of the credential report that could not be read, in whole or in part; each is logged with its line.");
+    REFRESH_SUCCESS = gauge(Group::Refresh, "iam_refresh_success", ACCOUNT,
+        "Whether the last refresh of the account worked (1) or failed (0); after a failure the last good report stays.");
+    REFRESH_LAST_SUCCESS = gauge(Group::Refresh, "iam_refresh_last_success_timestamp_seconds", ACCOUNT,
+        "When a refresh of the account last worked.");
+    REFRESH_DURATION = gauge(Group::Refresh, "iam_refresh_duration_seconds", ACCOUNT,
+        "How long the last refresh of the account took.");
+    REFRESH_FAILURES = counter(Group::Refresh, "iam_refresh_failures_total", &["account_id", "reason"],
+        "Failed refreshes of the account by reason.");
+
+    BUILD_INFO = gauge(Group::Exporter, "iam_exporter_build_info", &["version"],
+        "The exporter's version; the value is 1.");
+    ACCOUNTS = gauge(Group::Exporter, "iam_exporter_accounts", &["state"],
+        "Number of accounts by state: ok, failing, pending (not tried yet), duplicate (another source has a newer report).");
+    DISCOVERY_SUCCESS = gauge(Group::Exporter, "iam_exporter_discovery_success", &[],
+        "Whether the last look for accounts or report files worked (1) or failed (0); after a failure the last list stays.");
+    AWS_REQUESTS = counter(Group::Exporter, "iam_exporter_aws_requests_total", &["service", "operation", "outcome"],
+        "Requests to AWS, each try counted, by outcome: ok, client_error (HTTP 4xx), server_error (HTTP 5xx), no_response.");
+    PAGE_SERIES = gauge(Group::Exporter, "iam_exporter_page_series", &[],
+        "Number of series on the last rendered page, without the exporter's own.");
+    PAGE_BYTES = gauge(Group::Exporter, "iam_exporter_page_bytes", &["encoding"],
+        "Size of the last rendered page by encoding: identity or gzip.");
+    PAGE_RENDERED = gauge(Group::Exporter, "iam_exporter_page_rendered_timestamp_seconds", &[],
+        "When the page was last rendered: after every change, and once a minute.");
+    PAGE_RENDER_DURATION = gauge(Group::Exporter, "iam_exporter_page_render_duration_seconds", &[],
+        "How long the last rendering of the page took, compression included.");
+    HTTP_REQUESTS = counter(Group::Exporter, "iam_exporter_http_requests_total", &["code"],
+        "Answered HTTP requests by status code.");
+    HTTP_CONNECTIONS = gauge(Group::Exporter, "iam_exporter_http_connections", &[],
+        "Open HTTP connections; at 256 further ones wait.");
+    HTTP_ACCEPT_FAILURES = counter(Group::Exporter, "iam_exporter_http_accept_failures_total", &[],
+        "Connections that could not be accepted, for instance for want of file descriptors.");
+
+    PROCESS_CPU = counter(Group::Process, "process_cpu_seconds_total", &[],
+        "Total user and system CPU time spent in seconds.");
+    PROCESS_MAX_FDS = gauge(Group::Process, "process_max_fds", &[],
+        "Maximum number of open file descriptors.");
+    PROCESS_OPEN_FDS = gauge(Group::Process, "process_open_fds", &[],
+        "Number of open file descriptors.");
+    PROCESS_RESIDENT_MEMORY = gauge(Group::Process, "process_resident_memory_bytes", &[],
+        "Resident memory size in bytes.");
+    PROCESS_START_TIME = gauge(Group::Process, "process_start_time_seconds", &[],
+        "Start time of the process since unix epoch in seconds.");
+    PROCESS_THREADS = gauge(Group::Process, "process_threads", &[],
+        "Number of OS threads in the process.");
+    PROCESS_VIRTUAL_MEMORY = gauge(Group::Process, "process_virtual_memory_bytes", &[],
+        "Virtual memory size in bytes.");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn names_are_unique() {
+        let mut names = HashSet::new();
+        assert!(ALL.iter().all(|metric| names.insert(metric.name)));
+    }
+
+    #[test]
+    fn every_help_is_a_sentence() {
+        for metric in ALL {
+            let first = metric.help.chars().next().expect("a help text");
+            assert!(first.is_uppercase() || first.is_numeric(), "{}", metric.name);
+            assert!(metric.help.ends_with('.'), "{}", metric.name);
+        }
+    }
+
+    #[test]
+    fn what_comes_from_the_report_says_how_old_that_can_be() {
+        for metric in ALL {
+            if matches!(metric.group, Group::Keys | Group::Users) {
+                assert!(metric.help.contains("at most every four hours"), "{}", metric.name);
+            }
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! docs/metrics.md, from the catalogue.
+
+use super::catalogue::{ALL, Group, Metric};
+
+const INTRODUCTION: &str = "\
+# Metrics
+
+<!-- Made by `iam-key-exporter metrics-doc`. Change src/metrics/catalogue.rs instead of this page. -->
+
+Every metric that the exporter can expose. A series is absent where the value is not known: nothing
+is 0, or 1970, for want of a value. `account_id` is the account's 12 digits; until they are known it
+is `unknown`, or the name of the report file. `key` and `cert` are the slot in the credential
+report, `1` or `2`: after a rotation the same slot can hold another key. `user` is
+`<root_account>` for the account's root user.
+
+`sum by (account_id) (iam_access_key_unrotated)` equals `iam_unrotated_keys_total` on every page.
+
+`iam_access_key_age_days` and `iam_unrotated_keys_total` keep their names although a linter objects
+to `_days`, which is no base unit, and to `_total` on a gauge.
+
+Names and labels of a released metric are an interface: labels may be added; a metric that gets
+another name keeps the old one, too, for two minor releases.
+";
+
+/// The page, as Markdown.
+pub fn markdown() -> String {
+    let mut page = INTRODUCTION.to_owned();
+    for (group, title) in [
+        (Group::Keys, "Access keys and certificates"),
+        (Group::Users, "Users"),
+        (Group::Accounts, "Accounts and policy"),
+        (Group::Refresh, "Reports and refreshes"),
+        (Group::Exporter, "The exporter"),
+        (Group::Process, "The process (on Linux)"),
+    ] {
+        page.push_str(&format!(
+            "\n## {title}\n\n| metric | type | labels | meaning |\n|---|---|---|---|\n"
+        ));
+        ALL.iter()
+            .filter(|metric| metric.group == group)
+            .for_each(|metric| page.push_str(&row(metric)));
+    }
+    page
+}
+
+fn row(metric: &Metric) -> String {
+    let labels: Vec<String> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
+    format!(
+        "| `{}` | {} | {} | {} |\n",
+        metric.name,
+        metric.kind.as_str(),
+        labels.join(", "),
+        metric.help
+    )
+}

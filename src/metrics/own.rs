@@ -1,0 +1,209 @@
+//! The exporter's own metrics: registered, gathered and encoded by the `prometheus` crate, afresh
+//! for each scrape.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use prometheus::core::Collector;
+use prometheus::{
+    Encoder, Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
+};
+
+use super::Filter;
+use super::catalogue::{self, Metric};
+use super::page::Page;
+use crate::state::State;
+
+/// The exporter's own metrics. Clones share them.
+#[derive(Debug, Clone)]
+pub struct Own {
+    registry: Registry,
+    filter: Filter,
+    /// Requests to AWS.
+    pub aws_requests: AwsRequests,
+    /// Open connections.
+    pub http_connections: IntGauge,
+    /// Connections that could not be accepted.
+    pub http_accept_failures: IntCounter,
+    http_requests: IntCounterVec,
+    accounts: IntGaugeVec,
+    discovery_success: IntGauge,
+    page_series: IntGauge,
+    page_bytes: IntGaugeVec,
+    page_rendered: Gauge,
+    page_render_duration: Gauge,
+}
+
+/// Counts requests to AWS. Clones share the counters.
+#[derive(Debug, Clone)]
+pub struct AwsRequests(IntCounterVec);
+
+impl Own {
+    /// All of them, with the process's where the platform has them. `filter` decides which are
+    /// exposed.
+    pub fn new(filter: Filter) -> Own {
+        let registry = Registry::new();
+        #[cfg(target_os = "linux")]
+        register(&registry, prometheus::process_collector::ProcessCollector::for_self());
+        let build_info = vec(&registry, &catalogue::BUILD_INFO, GaugeVec::new);
+        build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
+        let own = Own {
+            aws_requests: AwsRequests(vec(&registry, &catalogue::AWS_REQUESTS, IntCounterVec::new)),
+            http_connections: one(&registry, &catalogue::HTTP_CONNECTIONS, IntGauge::with_opts),
+            http_accept_failures: one(
+                &registry,
+                &catalogue::HTTP_ACCEPT_FAILURES,
+                IntCounter::with_opts,
+            ),
+            http_requests: vec(&registry, &catalogue::HTTP_REQUESTS, IntCounterVec::new),
+            accounts: vec(&registry, &catalogue::ACCOUNTS, IntGaugeVec::new),
+            discovery_success: one(&registry, &catalogue::DISCOVERY_SUCCESS, IntGauge::with_opts),
+            page_series: one(&registry, &catalogue::PAGE_SERIES, IntGauge::with_opts),
+            page_bytes: vec(&registry, &catalogue::PAGE_BYTES, IntGaugeVec::new),
+            page_rendered: one(&registry, &catalogue::PAGE_RENDERED, Gauge::with_opts),
+            page_render_duration: one(
+                &registry,
+                &catalogue::PAGE_RENDER_DURATION,
+                Gauge::with_opts,
+            ),
+            registry,
+            filter,
+        };
+        for operation in ["GenerateCredentialReport", "GetCredentialReport"] {
+            own.aws_requests.start_at_zero("IAM", operation);
+        }
+        own.aws_requests.start_at_zero("STS", "GetCallerIdentity");
+        own.http_requests.with_label_values(&["200"]);
+        own.state(&State::default());
+        own
+    }
+
+    /// The metrics as they are now, in the text format.
+    pub fn gather(&self) -> Vec<u8> {
+        let mut families = self.registry.gather();
+        families.retain(|family| self.filter.allows(family.name()));
+        let mut text = Vec::with_capacity(8 << 10);
+        TextEncoder::new()
+            .encode(&families, &mut text)
+            .expect("a registry gathers families that can be encoded, and memory takes them");
+        text
+    }
+
+    /// Takes over the state that was published.
+    pub fn state(&self, state: &State) {
+        let (mut ok, mut failing, mut pending) = (0, 0, 0);
+        for account in &state.accounts {
+            match account.refresh.last {
+                None => pending += 1,
+                Some(attempt) if attempt.failure.is_none() => ok += 1,
+                Some(_) => failing += 1,
+            }
+        }
+        for (state, count) in [
+            ("ok", ok),
+            ("failing", failing),
+            ("pending", pending),
+            ("duplicate", state.duplicates as i64),
+        ] {
+            self.accounts.with_label_values(&[state]).set(count);
+        }
+        let discovery = state.discovery.unwrap_or_default();
+        self.discovery_success.set(i64::from(discovery));
+    }
+
+    /// Takes over the page that was rendered at `now` in `duration`.
+    pub fn page(&self, page: &Page, now: DateTime<Utc>, duration: Duration) {
+        let [text, gzip] = page.sizes();
+        self.page_series.set(page.series() as i64);
+        self.page_bytes.with_label_values(&["identity"]).set(text as i64);
+        self.page_bytes.with_label_values(&["gzip"]).set(gzip as i64);
+        self.page_rendered.set(now.timestamp_millis() as f64 / 1000.0);
+        self.page_render_duration.set(duration.as_secs_f64());
+    }
+
+    /// Counts an answered request.
+    pub fn http_request(&self, code: &str) {
+        self.http_requests.with_label_values(&[code]).inc();
+    }
+}
+
+impl AwsRequests {
+    /// Counts one request and what came back: its HTTP status, if anything.
+    pub fn count(&self, service: &str, operation: &str, status: Option<u16>) {
+        let outcome = match status {
+            None => "no_response",
+            Some(..400) => "ok",
+            Some(400..500) => "client_error",
+            Some(500..) => "server_error",
+        };
+        self.0.with_label_values(&[service, operation, outcome]).inc();
+    }
+
+    fn start_at_zero(&self, service: &str, operation: &str) {
+        for outcome in ["ok", "client_error", "server_error", "no_response"] {
+            self.0.with_label_values(&[service, operation, outcome]);
+        }
+    }
+}
+
+fn one<M: Collector + Clone + 'static>(
+    registry: &Registry,
+    metric: &Metric,
+    new: impl FnOnce(Opts) -> prometheus::Result<M>,
+) -> M {
+    let one = new(Opts::new(metric.name, metric.help)).expect("the catalogue has valid names");
+    register(registry, one.clone());
+    one
+}
+
+fn vec<M: Collector + Clone + 'static>(
+    registry: &Registry,
+    metric: &Metric,
+    new: impl FnOnce(Opts, &[&str]) -> prometheus::Result<M>,
+) -> M {
+    let vec = new(Opts::new(metric.name, metric.help), metric.labels)
+        .expect("the catalogue has valid names");
+    register(registry, vec.clone());
+    vec
+}
+
+fn register(registry: &Registry, collector: impl Collector + 'static) {
+    registry.register(Box::new(collector)).expect("names in the catalogue are unique");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::name_pattern;
+
+    #[test]
+    fn every_family_is_as_the_catalogue_says() {
+        let text = String::from_utf8(Own::new(Filter::default()).gather()).expect("UTF-8");
+        let own = catalogue::ALL.iter().filter(|metric| {
+            matches!(metric.group, catalogue::Group::Exporter | catalogue::Group::Process)
+        });
+        let mut expected = 0;
+        for Metric { name, kind, help, .. } in own {
+            let kind = kind.as_str();
+            // A label set that is known only later has no series yet.
+            if *name != catalogue::PAGE_BYTES.name {
+                let head = format!("# HELP {name} {help}\n# TYPE {name} {kind}\n");
+                assert!(text.contains(&head), "no {head}in:\n{text}");
+                expected += 1;
+            }
+        }
+        assert_eq!(text.matches("# HELP").count(), expected);
+    }
+
+    #[test]
+    fn the_filter_decides_what_is_gathered() {
+        let allow = name_pattern("iam_exporter_page_.*").expect("a pattern");
+        let deny = name_pattern(".*_seconds").expect("a pattern");
+        let own = Own::new(Filter::new(Some(allow), Some(deny)));
+        let text = String::from_utf8(own.gather()).expect("UTF-8");
+        assert!(text.contains("iam_exporter_page_series 0"));
+        assert!(!text.contains("process_"));
+        assert!(!text.contains("_seconds"));
+    }
+}

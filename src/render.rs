@@ -1,0 +1,69 @@
+//! Renders a page after every change of the state, at most once a second, and once a minute, so that
+//! a key that becomes too old is seen without a refresh.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep_until};
+use tracing::error;
+
+use crate::clock::Clock;
+use crate::metrics::Filter;
+use crate::metrics::own::Own;
+use crate::metrics::page::Page;
+use crate::policy::Policy;
+use crate::state::State;
+
+/// Changes that come closer together than this share a page.
+const COALESCE: Duration = Duration::from_secs(1);
+/// A page is never older than this.
+const RENEW: Duration = Duration::from_secs(60);
+
+/// What a page is made with, besides the state.
+#[derive(Debug, Clone)]
+pub struct Renderer {
+    /// Judges the keys.
+    pub policy: Policy,
+    /// Decides which metrics are on the page.
+    pub filter: Filter,
+    /// Gives the `now`.
+    pub clock: Clock,
+    /// Takes down size and duration.
+    pub own: Own,
+}
+
+impl Renderer {
+    /// Renders the state as of now.
+    pub fn page(&self, state: &State) -> Page {
+        let started = Instant::now();
+        let now = self.clock.now();
+        let page = Page::render(state, &self.policy, &self.filter, now);
+        self.own.page(&page, now, started.elapsed());
+        self.own.state(state);
+        page
+    }
+
+    /// Keeps the page up to date with the state, until nobody publishes states any more.
+    pub async fn run(self, mut state: watch::Receiver<Arc<State>>, page: watch::Sender<Arc<Page>>) {
+        let mut renew = Instant::now() + RENEW;
+        loop {
+            tokio::select! {
+                changed = state.changed() => if changed.is_err() { return },
+                () = sleep_until(renew) => {}
+            }
+            let started = Instant::now();
+            renew = started + RENEW;
+            let renderer = self.clone();
+            let snapshot = state.borrow_and_update().clone();
+            match spawn_blocking(move || renderer.page(&snapshot)).await {
+                Ok(next) => drop(page.send_replace(Arc::new(next))),
+                Err(error) => error!(%error, "page not rendered"),
+            }
+            // A page that takes long to render must not take a whole core.
+            let pause = COALESCE.max(started.elapsed());
+            sleep_until(started + pause).await;
+        }
+    }
+}

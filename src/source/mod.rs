@@ -1,0 +1,103 @@
+//! Where credential reports come from: AWS, files, or the demo organization.
+
+pub mod aws;
+pub mod demo;
+pub mod files;
+
+use chrono::{DateTime, Utc};
+use tokio::time::Instant;
+
+use crate::state::Reason;
+
+/// A source of credential reports.
+#[derive(Debug)]
+pub enum Source {
+    /// AWS itself.
+    Aws(aws::Aws),
+    /// CSV files on disk.
+    Files(files::Files),
+    /// A made-up organization.
+    Demo(demo::Demo),
+}
+
+/// An account that a source can give a report of.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Target {
+    /// Tells this account from every other of its source.
+    pub key: String,
+    /// The account's id as far as it is known before the first report: see
+    /// [`Account::id`](crate::state::Account::id).
+    pub id: String,
+    /// The account's name; may be empty.
+    pub name: String,
+}
+
+/// A report as it came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fetched {
+    /// The report's bytes.
+    pub csv: Vec<u8>,
+    /// When it was generated.
+    pub generated: DateTime<Utc>,
+}
+
+/// What a source had for an account. Without report and failure: the last report is still good.
+#[derive(Debug, Default)]
+pub struct Fetch {
+    /// The account's id, where the source found it out.
+    pub account_id: Option<String>,
+    /// A new report.
+    pub report: Option<Fetched>,
+    /// Why there is none, or why it is older than it should be.
+    pub failure: Option<Failure>,
+}
+
+/// Why there is no report.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    /// What it is counted under.
+    pub reason: Reason,
+    /// What to tell a person, in one line.
+    pub message: String,
+}
+
+impl Failure {
+    /// A failure.
+    pub fn new(reason: Reason, message: impl Into<String>) -> Failure {
+        Failure { reason, message: message.into() }
+    }
+}
+
+impl From<Failure> for Fetch {
+    fn from(failure: Failure) -> Fetch {
+        Fetch { failure: Some(failure), ..Fetch::default() }
+    }
+}
+
+impl Source {
+    /// The accounts that there are now.
+    pub async fn targets(&self) -> Result<Vec<Target>, Failure> {
+        match self {
+            Source::Aws(aws) => Ok(aws.targets()),
+            Source::Files(files) => files.targets().await,
+            Source::Demo(demo) => Ok(demo.targets()),
+        }
+    }
+
+    /// The account's report, unless the last one, generated at `last`, is still good at `now`.
+    /// Gives up before a pause that would end after `deadline`.
+    pub async fn fetch(
+        &self,
+        target: &Target,
+        last: Option<DateTime<Utc>>,
+        now: DateTime<Utc>,
+        deadline: Instant,
+    ) -> Fetch {
+        match self {
+            Source::Aws(aws) => aws.fetch(last, now, deadline).await,
+            Source::Files(files) => files.fetch(target, last).await,
+            Source::Demo(demo) => demo.fetch(target, last, now),
+        }
+    }
+}

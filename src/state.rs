@@ -1,0 +1,213 @@
+//! What is published: [`Account`] and [`State`]. Both are built whole and never changed afterwards.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use crate::report::Report;
+
+/// Everything that one page is made from.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct State {
+    /// One entry for each account id, in the order of the ids.
+    pub accounts: Vec<Arc<Account>>,
+    /// How many further sources gave a report of an account that is in `accounts` already.
+    pub duplicates: usize,
+    /// Whether the last look for accounts worked; `None` before it.
+    pub discovery: Option<bool>,
+    /// Whether the accounts are known and each one was tried at least once.
+    pub ready: bool,
+}
+
+/// One account as of its last refresh.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Account {
+    /// 12 digits. While they are not known: the name of the report file, or [`UNKNOWN_ACCOUNT`].
+    pub id: String,
+    /// The name that people gave it; may be empty.
+    pub name: String,
+    /// The last good report; `None` before the first.
+    pub report: Option<Arc<Report>>,
+    /// When AWS generated that report, or when the file that holds it was written.
+    pub generated: Option<DateTime<Utc>>,
+    /// How its refreshes go.
+    pub refresh: Refresh,
+}
+
+/// The id of the account of the default credentials until AWS has said which one that is.
+pub const UNKNOWN_ACCOUNT: &str = "unknown";
+
+/// How the refreshes of one account go.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Refresh {
+    /// The last one; `None` before it.
+    pub last: Option<Attempt>,
+    /// When one last succeeded.
+    pub last_success: Option<DateTime<Utc>>,
+    /// How many failed since the start, by reason.
+    pub failures: Failures,
+}
+
+/// One refresh.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attempt {
+    /// `None` where it succeeded.
+    pub failure: Option<Reason>,
+    /// How long it took.
+    pub duration: Duration,
+}
+
+/// Failed refreshes by reason.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Failures([u64; Reason::ALL.len()]);
+
+/// Why a refresh failed: the closed set that is the label `reason` of `iam_refresh_failures_total`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reason {
+    /// AWS answered that a permission is missing.
+    AccessDenied,
+    /// There are no credentials, or AWS does not accept them.
+    Credentials,
+    /// AWS answered that there were too many requests.
+    Throttled,
+    /// AWS has no capacity to generate another report.
+    LimitExceeded,
+    /// AWS did not finish generating the report in time.
+    ReportNotReady,
+    /// A call or the whole refresh took too long.
+    Timeout,
+    /// AWS could not be reached, or the connection broke.
+    Network,
+    /// AWS answered with an error of its own, or with something that cannot be read.
+    ServiceError,
+    /// What came is not a credential report.
+    MalformedReport,
+    /// The report file cannot be read.
+    UnreadableFile,
+}
+
+impl Reason {
+    /// Every reason, in the order of the page.
+    pub const ALL: [Reason; 10] = [
+        Reason::AccessDenied,
+        Reason::Credentials,
+        Reason::Throttled,
+        Reason::LimitExceeded,
+        Reason::ReportNotReady,
+        Reason::Timeout,
+        Reason::Network,
+        Reason::ServiceError,
+        Reason::MalformedReport,
+        Reason::UnreadableFile,
+    ];
+
+    /// The label's value.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Reason::AccessDenied => "access_denied",
+            Reason::Credentials => "credentials",
+            Reason::Throttled => "throttled",
+            Reason::LimitExceeded => "limit_exceeded",
+            Reason::ReportNotReady => "report_not_ready",
+            Reason::Timeout => "timeout",
+            Reason::Network => "network",
+            Reason::ServiceError => "service_error",
+            Reason::MalformedReport => "malformed_report",
+            Reason::UnreadableFile => "unreadable_file",
+        }
+    }
+
+    /// Whether AWS asks for fewer calls.
+    pub fn is_overload(self) -> bool {
+        matches!(self, Reason::Throttled | Reason::LimitExceeded)
+    }
+}
+
+impl Failures {
+    /// How many there were for this reason.
+    pub fn get(&self, reason: Reason) -> u64 {
+        self.0[reason as usize]
+    }
+
+    /// Counts one.
+    pub fn count(&mut self, reason: Reason) {
+        self.0[reason as usize] += 1;
+    }
+}
+
+impl Account {
+    /// An account that was not tried yet.
+    pub fn pending(id: &str, name: &str) -> Account {
+        Account {
+            id: id.to_owned(),
+            name: name.to_owned(),
+            report: None,
+            generated: None,
+            refresh: Refresh::default(),
+        }
+    }
+}
+
+impl State {
+    /// The state of these accounts, which are all that there are if they are `known`. Where several
+    /// have the same id, the one with the newest report is published and the others are counted.
+    pub fn new(
+        accounts: impl IntoIterator<Item = Arc<Account>>,
+        known: bool,
+        discovery: Option<bool>,
+    ) -> State {
+        let mut by_id: BTreeMap<String, Arc<Account>> = BTreeMap::new();
+        let mut duplicates = 0;
+        let mut ready = known;
+        for account in accounts {
+            ready &= account.refresh.last.is_some();
+            match by_id.get_mut(&account.id) {
+                None => {
+                    by_id.insert(account.id.clone(), account);
+                }
+                Some(other) => {
+                    duplicates += 1;
+                    if account.generated > other.generated {
+                        *other = account;
+                    }
+                }
+            }
+        }
+        State { accounts: by_id.into_values().collect(), duplicates, discovery, ready }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_stand_in_the_order_of_their_counters() {
+        for (place, reason) in Reason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, place);
+        }
+    }
+
+    #[test]
+    fn of_two_reports_of_one_account_the_newer_is_published() {
+        let at = |text: &str, name| {
+            let generated = Some(text.parse().expect("a time"));
+            Arc::new(Account { generated, ..Account::pending("123456789012", name) })
+        };
+        let state = State::new(
+            [
+                at("2026-01-01T00:00:00Z", "old"),
+                at("2026-01-03T00:00:00Z", "new"),
+                at("2026-01-02T00:00:00Z", "middle"),
+            ],
+            true,
+            Some(true),
+        );
+        assert_eq!(state.accounts.len(), 1);
+        assert_eq!(state.accounts[0].name, "new");
+        assert_eq!(state.duplicates, 2);
+        assert!(!state.ready, "none of them was tried");
+    }
+}

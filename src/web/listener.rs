@@ -1,0 +1,123 @@
+//! Listening: addresses, limits on what clients may do, and the graceful end.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::{TcpListener, TcpStream, lookup_host};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tokio_io_timeout::TimeoutStream;
+use tracing::{debug, warn};
+
+use super::routes::{Routes, Site};
+
+/// A request's head must be there after this time. An idle connection counts as one that is late.
+pub const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+/// A request's head may have this many bytes.
+pub const MAX_HEADER_BYTES: usize = 16 << 10;
+/// So many connections are served at the same time; further ones wait.
+pub const MAX_CONNECTIONS: usize = 256;
+/// A client that reads nothing of a response for this long is dropped.
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// At the end, responses that run have this long to finish.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// After a connection could not be accepted. What the process lacks then comes back with time.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
+
+/// Listens on `host:port`, or on `:port` of every address.
+pub async fn bind(address: &str) -> io::Result<TcpListener> {
+    if let Some(port) = address.strip_prefix(':') {
+        let port: u16 =
+            port.parse().map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "not a port"))?;
+        // The IPv6 socket takes IPv4 as well; there is none where IPv6 is turned off.
+        return match TcpListener::bind(SocketAddr::from(([0u16; 8], port))).await {
+            Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
+                TcpListener::bind(SocketAddr::from(([0u8; 4], port))).await
+            }
+            bound => bound,
+        };
+    }
+    // Of a name with several addresses, IPv4 first, as Go's programs do.
+    let mut addresses: Vec<SocketAddr> = lookup_host(address).await?.collect();
+    addresses.sort_by_key(SocketAddr::is_ipv6);
+    let address = addresses.first().ok_or(io::ErrorKind::NotFound)?;
+    TcpListener::bind(address).await
+}
+
+/// Serves the site on all listeners until `stop` is true; then stops listening and lets running
+/// responses finish.
+pub async fn serve(listeners: Vec<TcpListener>, site: Site, stop: watch::Receiver<bool>) {
+    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let site = Arc::new(site);
+    let mut tasks = JoinSet::new();
+    for listener in listeners {
+        tasks.spawn(accept(listener, site.clone(), slots.clone(), stop.clone()));
+    }
+    while tasks.join_next().await.is_some() {}
+}
+
+async fn accept(
+    listener: TcpListener,
+    site: Arc<Site>,
+    slots: Arc<Semaphore>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let graceful = GracefulShutdown::new();
+    // Dropping the set ends its connections.
+    let mut connections = JoinSet::new();
+    loop {
+        while connections.try_join_next().is_some() {}
+        let next = async {
+            let slot = slots.clone().acquire_owned().await;
+            (slot, listener.accept().await)
+        };
+        let (slot, accepted) = tokio::select! {
+            next = next => next,
+            _ = stop.wait_for(|stop| *stop) => break,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                let connection = graceful.watch(connection(stream, site.clone()));
+                let open = site.own.http_connections.clone();
+                connections.spawn(async move {
+                    open.inc();
+                    if let Err(error) = connection.await {
+                        debug!(%error, "connection ended");
+                    }
+                    open.dec();
+                    drop(slot);
+                });
+            }
+            Err(error) => {
+                site.own.http_accept_failures.inc();
+                warn!(%error, "connection not accepted");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    drop(listener);
+    if timeout(DRAIN_TIMEOUT, graceful.shutdown()).await.is_err() {
+        warn!(connections = connections.len(), "connections cut off");
+    }
+}
+
+type Connection = http1::Connection<TokioIo<Pin<Box<TimeoutStream<TcpStream>>>>, Routes>;
+
+fn connection(stream: TcpStream, site: Arc<Site>) -> Connection {
+    // Responses are written whole: waiting for more to send would only delay them.
+    let _ = stream.set_nodelay(true);
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(WRITE_TIMEOUT));
+    http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(MAX_HEADER_BYTES)
+        .serve_connection(TokioIo::new(Box::pin(stream)), Routes(site))
+}

@@ -1,0 +1,4 @@
+//! HTTP: the [`listener`] with its limits, and the [`routes`] behind it. hyper is named here alone.
+
+pub mod listener;
+pub mod routes;
