@@ -99,6 +99,17 @@ impl Outcome {
         !self.failures.is_empty() || reports.into_iter().any(|report| !report.rejected.is_empty())
     }
 
+    /// What to tell a person after the list: a line for each failure, and what was found.
+    pub fn summary(&self, found: usize) -> String {
+        let failed = |(account, failure): (&String, &Failure)| {
+            format!("account {account}: {}: {failure}\n", failure.reason.as_str())
+        };
+        let failures: String = self.failures.iter().map(failed).collect();
+        let accounts = self.state.accounts.len();
+        let read = accounts - self.failures.len();
+        format!("{failures}{found} unrotated keys; accounts read: {read} of {accounts}")
+    }
+
     /// The unrotated keys as of `now`, oldest first.
     pub fn findings(&self, policy: &Policy, now: DateTime<Utc>) -> Vec<Finding> {
         let mut findings = Vec::new();

@@ -149,7 +149,7 @@ pub fn one_line(error: &clap::Error) -> String {
         .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"))
         .filter(|line| !line.is_empty())
         .collect();
-    said.join(" ")
+    said.join("; ")
 }
 
 /// A century: longer than AWS exists, shorter than what a calendar can hold.

@@ -35,6 +35,7 @@ pub mod refresh;
 pub mod metrics;
 pub mod render;
 pub mod web;
+pub mod serve;
 pub mod check;
 pub mod cli;
 pub mod logging;

@@ -4,7 +4,7 @@
 use std::error::Error;
 
 use aws_credential_types::provider::error::CredentialsError;
-use aws_sdk_iam::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_iam::error::{ProvideErrorMetadata, SdkError};
 
 use crate::source::Failure;
 use crate::state::Reason;
@@ -25,7 +25,7 @@ where
             "{operation}: a response that cannot be read, with HTTP status {}",
             context.raw().status()
         ),
-        error => format!("{operation}: {}", DisplayErrorContext(error)),
+        error => format!("{operation}: {}", chain(error)),
     };
     Failure::new(reason(error), message)
 }
@@ -84,8 +84,23 @@ fn reason_of_code(code: &str) -> Reason {
 
 /// The SDK reports credentials that it cannot get like a connection that it cannot make.
 fn is_about_credentials(error: &(dyn Error + 'static)) -> bool {
-    std::iter::successors(Some(error), |error: &&(dyn Error + 'static)| (*error).source())
-        .any(|error| error.is::<CredentialsError>())
+    sources(error).any(|error| error.is::<CredentialsError>())
+}
+
+/// The error and its sources, from the outside in, in one line.
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let texts: Vec<String> = sources(error)
+        .flat_map(|error| {
+            error.to_string().lines().map(|line| line.trim().to_owned()).collect::<Vec<_>>()
+        })
+        .collect();
+    texts.join("; ")
+}
+
+fn sources<'a>(
+    error: &'a (dyn Error + 'static),
+) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |error| (*error).source())
 }
 
 #[cfg(test)]

@@ -1,0 +1,104 @@
+//! Serving: which task does what, and how the process ends.
+
+use std::io;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use crate::cli::Flags;
+use crate::clock::Clock;
+use crate::metrics::own::Own;
+use crate::refresh;
+use crate::render::Renderer;
+use crate::source::Source;
+use crate::state::State;
+use crate::web::listener;
+use crate::web::routes::Site;
+
+/// Why nothing is served.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The address cannot be listened on.
+    #[error("--web.listen-address {address}: {error}")]
+    Listen {
+        /// As it was given.
+        address: String,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// Signals cannot be received.
+    #[error("signals cannot be received: {0}")]
+    Signals(io::Error),
+}
+
+/// Refreshes, renders and serves until SIGTERM or SIGINT, and then lets running responses finish. A
+/// second signal ends that at once.
+pub async fn serve(source: Source, flags: &Flags, own: Own) -> Result<(), Error> {
+    let mut signals = Signals::new().map_err(Error::Signals)?;
+    let listeners = listen(&flags.listen).await?;
+
+    let (state, states) = watch::channel(Arc::new(State::default()));
+    let renderer = Renderer {
+        policy: flags.policy(),
+        filter: flags.filter(),
+        clock: Clock::system(),
+        own: own.clone(),
+    };
+    // There is a page before the first request.
+    let (page, pages) = watch::channel(Arc::new(renderer.page(&states.borrow())));
+    let site = Site { page: pages, own, telemetry_path: flags.telemetry_path.clone() };
+    let (stop, stopped) = watch::channel(false);
+
+    let refreshing = refresh::run(source, flags.schedule(), Clock::system(), state);
+    let rendering = renderer.run(states, page);
+    let serving = listener::serve(listeners, site, stopped);
+    let stopping = async {
+        signals.next().await;
+        info!("stopping");
+        let _ = stop.send(true);
+        signals.next().await;
+        warn!("stopped at once by a second signal");
+    };
+    tokio::select! {
+        () = serving => {}
+        () = stopping => {}
+        ((), ()) = async { tokio::join!(refreshing, rendering) } => {}
+    }
+    Ok(())
+}
+
+async fn listen(addresses: &[String]) -> Result<Vec<TcpListener>, Error> {
+    let mut listeners = Vec::new();
+    for address in addresses {
+        let failed = |error| Error::Listen { address: address.clone(), error };
+        let listener = listener::bind(address).await.map_err(failed)?;
+        info!(address = %listener.local_addr().map_err(failed)?, "listening");
+        listeners.push(listener);
+    }
+    Ok(listeners)
+}
+
+/// SIGTERM and SIGINT.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Signals> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
