@@ -1,1 +1,362 @@
+use proptest::prelude::*;
 
+use super::*;
+
+const HEADER: &str = "user,arn,user_creation_time,password_enabled,password_last_used,\
+password_last_changed,password_next_rotation,mfa_active,access_key_1_active,\
+access_key_1_last_rotated,access_key_1_last_used_date,access_key_1_last_used_region,\
+access_key_1_last_used_service,access_key_2_active,access_key_2_last_rotated,\
+access_key_2_last_used_date,access_key_2_last_used_region,access_key_2_last_used_service,\
+cert_1_active,cert_1_last_rotated,cert_2_active,cert_2_last_rotated";
+
+const ROOT: &str = "<root_account>,arn:aws:iam::123456789012:root,2020-01-01T00:00:00Z,\
+not_supported,2026-01-02T03:04:05Z,not_supported,not_supported,true,false,N/A,N/A,N/A,N/A,\
+false,N/A,N/A,N/A,N/A,false,N/A,false,N/A";
+
+/// A row as AWS sends it; `keys` are the ten fields of both keys.
+fn row(name: &str, keys: &str) -> String {
+    format!(
+        "{name},arn:aws:iam::123456789012:user/{name},2021-05-06T07:08:09Z,false,N/A,N/A,N/A,\
+         false,{keys},false,N/A,false,N/A"
+    )
+}
+
+const NO_KEYS: &str = "false,N/A,N/A,N/A,N/A,false,N/A,N/A,N/A,N/A";
+
+fn parse(lines: &[&str]) -> Report {
+    Report::parse(lines.join("\n").as_bytes()).expect("a report")
+}
+
+fn at(text: &str) -> Option<DateTime<Utc>> {
+    Some(text.parse().expect("a time"))
+}
+
+fn rejected(report: &Report) -> Vec<(u64, &'static str, Problem)> {
+    report.rejected.iter().map(|row| (row.line, row.column, row.problem)).collect()
+}
+
+#[test]
+fn every_column_is_read() {
+    let report = parse(&[
+        HEADER,
+        ROOT,
+        "alpha,arn:aws:iam::123456789012:user/team/alpha,2021-01-01T00:00:00Z,true,\
+         2022-01-01T00:00:00Z,2022-02-01T00:00:00Z,2023-02-01T00:00:00Z,true,true,\
+         2022-03-01T00:00:00Z,2022-04-01T00:15:00Z,eu-west-1,s3,false,2022-05-01T00:00:00Z,N/A,\
+         N/A,N/A,true,2022-06-01T00:00:00Z,false,2022-07-01T00:00:00Z",
+    ]);
+    assert_eq!(report.account_id.as_deref(), Some("123456789012"));
+    assert_eq!(report.partition.as_deref(), Some("aws"));
+    assert_eq!(report.rejected, []);
+    assert_eq!(
+        report.users[1],
+        User {
+            name: "alpha".to_owned(),
+            arn: "arn:aws:iam::123456789012:user/team/alpha".to_owned(),
+            created: at("2021-01-01T00:00:00Z"),
+            password_enabled: Some(true),
+            password_last_used: at("2022-01-01T00:00:00Z"),
+            password_last_changed: at("2022-02-01T00:00:00Z"),
+            password_next_rotation: at("2023-02-01T00:00:00Z"),
+            mfa_active: Some(true),
+            keys: [
+                Some(Key {
+                    active: true,
+                    last_rotated: at("2022-03-01T00:00:00Z"),
+                    last_used: at("2022-04-01T00:15:00Z"),
+                    last_used_region: Some("eu-west-1".to_owned()),
+                    last_used_service: Some("s3".to_owned()),
+                }),
+                Some(Key {
+                    active: false,
+                    last_rotated: at("2022-05-01T00:00:00Z"),
+                    last_used: None,
+                    last_used_region: None,
+                    last_used_service: None,
+                }),
+            ],
+            certificates: [
+                Some(Certificate { active: true, last_rotated: at("2022-06-01T00:00:00Z") }),
+                Some(Certificate { active: false, last_rotated: at("2022-07-01T00:00:00Z") }),
+            ],
+            additional_credentials: false,
+        }
+    );
+}
+
+#[test]
+fn what_the_report_does_not_know_is_absent() {
+    let root = &parse(&[HEADER, ROOT]).users[0];
+    assert!(root.is_root());
+    assert_eq!(root.password_enabled, None);
+    assert_eq!(root.password_last_changed, None);
+    assert_eq!(root.keys, [None, None]);
+    assert_eq!(root.certificates, [None, None]);
+}
+
+#[test]
+fn false_with_a_time_is_an_inactive_key_and_false_without_is_no_key() {
+    let keys = "false,2022-05-01T00:00:00Z,N/A,N/A,N/A,false,N/A,N/A,N/A,N/A";
+    let [first, second] = parse(&[HEADER, &row("a", keys)]).users[0].keys.clone();
+    assert!(first.is_some_and(|key| !key.active));
+    assert_eq!(second, None);
+}
+
+#[test]
+fn columns_are_found_by_name_whatever_their_order() {
+    let report = parse(&[
+        "access_key_2_last_rotated,access_key_2_active,something_new,arn,user,\
+         access_key_1_last_rotated,access_key_1_active",
+        "N/A,false,x,arn:aws-cn:iam::123456789012:user/a,a,2022-05-01T00:00:00Z,true",
+    ]);
+    assert_eq!(report.partition.as_deref(), Some("aws-cn"));
+    assert_eq!(report.users[0].name, "a");
+    assert_eq!(report.users[0].created, None);
+    assert_eq!(report.users[0].mfa_active, None);
+    assert!(report.users[0].keys[0].as_ref().is_some_and(|key| key.active));
+}
+
+#[test]
+fn a_byte_order_mark_crlf_upper_case_and_offsets_are_read() {
+    let row = row("a", "TRUE,2022-05-01T02:00:00+02:00,N/A,N/A,N/A,FALSE,N/A,N/A,N/A,N/A");
+    let csv = format!("\u{feff}{HEADER}\r\n{row}\r\n");
+    let report = Report::parse(csv.as_bytes()).expect("a report");
+    let key = report.users[0].keys[0].as_ref().expect("a key");
+    assert!(key.active);
+    assert_eq!(key.last_rotated, at("2022-05-01T00:00:00Z"));
+}
+
+#[test]
+fn an_arn_that_ends_in_root_account_is_root() {
+    let row = ROOT.replace(":root,", ":<root_account>,");
+    assert!(parse(&[HEADER, &row]).users[0].is_root());
+}
+
+#[test]
+fn names_with_commas_are_read_quoted_or_not() {
+    let unquoted = row("a,b,c", NO_KEYS);
+    let quoted = unquoted.replace("a,b,c,arn", "\"a,b,c\",arn").replace(
+        "arn:aws:iam::123456789012:user/a,b,c",
+        "\"arn:aws:iam::123456789012:user/a,b,c\"",
+    );
+    for row in [unquoted, quoted] {
+        let report = parse(&[HEADER, &row]);
+        assert_eq!(report.rejected, [], "{row}");
+        assert_eq!(report.users[0].name, "a,b,c");
+        assert_eq!(report.users[0].arn, "arn:aws:iam::123456789012:user/a,b,c");
+        assert_eq!(report.users[0].created, at("2021-05-06T07:08:09Z"));
+    }
+}
+
+#[test]
+fn a_comma_in_the_path_alone_belongs_to_the_arn() {
+    let row = row("a", NO_KEYS).replace("user/a", "user/x,y/\"z\"/a");
+    let user = &parse(&[HEADER, &row]).users[0];
+    assert_eq!(user.name, "a");
+    assert_eq!(user.arn, "arn:aws:iam::123456789012:user/x,y/\"z\"/a");
+}
+
+#[test]
+fn a_user_may_be_called_like_an_absent_value() {
+    let report = parse(&[HEADER, &row("no_information", NO_KEYS), &row("not_supported", NO_KEYS)]);
+    assert_eq!(report.rejected, []);
+    assert_eq!(report.users[0].name, "no_information");
+}
+
+#[test]
+fn an_active_key_without_a_time_is_kept_without_its_age_and_counted() {
+    for absent in ["N/A", ""] {
+        let keys = format!("true,{absent},N/A,N/A,N/A,false,N/A,N/A,N/A,N/A");
+        let report = parse(&[HEADER, &row("a", &keys)]);
+        let key = report.users[0].keys[0].as_ref().expect("a key");
+        assert_eq!((key.active, key.last_rotated), (true, None));
+        let problem = Problem::ActiveKeyWithoutTime;
+        assert_eq!(rejected(&report), [(2, "access_key_1_last_rotated", problem)]);
+    }
+}
+
+#[test]
+fn a_bad_row_is_left_out_and_told_by_line_and_column() {
+    let good = row("good", NO_KEYS);
+    let report = parse(&[
+        HEADER,
+        &good,
+        &row("time", NO_KEYS).replace("2021-05-06T07:08:09Z", "yesterday"),
+        &row("boolean", "yes,2022-05-01T00:00:00Z,N/A,N/A,N/A,false,N/A,N/A,N/A,N/A"),
+        &row("account", NO_KEYS).replace("123456789012", "210987654321"),
+        &row("arn", NO_KEYS).replace("arn:aws:iam::", "arn:aws:s3::"),
+        "short,arn:aws:iam::123456789012:user/short",
+        &row("long", NO_KEYS).replace("arn:aws", "no,arn"),
+        &good,
+        &row("", NO_KEYS),
+    ]);
+    assert_eq!(report.users.len(), 1);
+    assert_eq!(
+        rejected(&report),
+        [
+            (3, "user_creation_time", Problem::NotATime),
+            (4, "access_key_1_active", Problem::NotABoolean),
+            (5, "arn", Problem::OtherAccount),
+            (6, "arn", Problem::NotAnArn),
+            (7, "user", Problem::FieldCount),
+            (8, "arn", Problem::NotAnArn),
+            (9, "user", Problem::Duplicate),
+            (10, "user", Problem::Empty),
+        ]
+    );
+}
+
+#[test]
+fn bytes_that_are_no_text_cost_their_row_alone() {
+    let mut csv = [HEADER, &row("good", NO_KEYS), &row("bad", NO_KEYS)].join("\n").into_bytes();
+    let at = csv.windows(4).position(|four| four == b"\nbad").expect("the row") + 1;
+    csv[at] = 0xff;
+    let report = Report::parse(&csv).expect("a report");
+    assert_eq!(report.users.len(), 1);
+    assert_eq!(rejected(&report), [(3, "user", Problem::NotUtf8)]);
+}
+
+#[test]
+fn additional_credentials_are_told_from_none() {
+    let header = format!("{HEADER},additional_credentials_info");
+    for (value, expected) in [("N/A", false), ("", false), ("false", false), ("2 more keys", true)]
+    {
+        let row = format!("{},{value}", row("a", NO_KEYS));
+        assert_eq!(parse(&[&header, &row]).users[0].additional_credentials, expected, "{value}");
+    }
+}
+
+#[test]
+fn a_report_of_nobody_is_empty() {
+    let report = parse(&[HEADER]);
+    assert_eq!((report.account_id, report.users.len()), (None, 0));
+}
+
+#[test]
+fn what_is_no_report_is_refused() {
+    assert_eq!(Report::parse(b""), Err(Error::NoHeader));
+    let missing = |column| Err(Error::MissingColumn(column));
+    assert_eq!(Report::parse(b"<html>\n"), missing("user"));
+    assert_eq!(Report::parse(b"user,arn\n"), missing("access_key_1_active"));
+    assert_eq!(Report::parse(ROOT.as_bytes()), missing("user"));
+    let too_large = vec![b' '; MAX_BYTES + 1];
+    assert_eq!(Report::parse(&too_large), Err(Error::TooLarge(MAX_BYTES + 1)));
+}
+
+#[test]
+fn a_report_without_one_readable_row_is_refused() {
+    let error = Report::parse(format!("{HEADER}\nnonsense\n").as_bytes()).expect_err("no report");
+    assert_eq!(
+        error.to_string(),
+        "none of the 1 rows can be read; the first: line 2, column user: \
+         the row does not have the header's number of fields"
+    );
+}
+
+/// Names as AWS allows them: commas, too.
+const NAME: &str = "[a-zA-Z0-9_+=,.@-]{1,64}";
+/// Paths as AWS allows them: any printable ASCII.
+const PATH: &str = "/([!-~]{1,20}/)?";
+
+fn time() -> impl Strategy<Value = Option<DateTime<Utc>>> {
+    proptest::option::of(0..4_000_000_000_i64)
+        .prop_map(|seconds| seconds.and_then(|seconds| DateTime::from_timestamp(seconds, 0)))
+}
+
+fn key() -> impl Strategy<Value = Option<Key>> {
+    let text = || proptest::option::of("[a-z][a-z0-9-]{0,14}");
+    let key = (any::<bool>(), 0..4_000_000_000_i64, time(), text(), text()).prop_map(
+        |(active, rotated, last_used, last_used_region, last_used_service)| Key {
+            active,
+            last_rotated: DateTime::from_timestamp(rotated, 0),
+            last_used,
+            last_used_region,
+            last_used_service,
+        },
+    );
+    proptest::option::of(key)
+}
+
+fn user() -> impl Strategy<Value = User> {
+    let passwords = (proptest::option::of(any::<bool>()), time(), time(), time());
+    (NAME, PATH, time(), passwords, proptest::option::of(any::<bool>()), key(), key()).prop_map(
+        |(name, path, created, passwords, mfa_active, first, second)| User {
+            arn: format!("arn:aws:iam::123456789012:user{path}{name}"),
+            name,
+            created,
+            password_enabled: passwords.0,
+            password_last_used: passwords.1,
+            password_last_changed: passwords.2,
+            password_next_rotation: passwords.3,
+            mfa_active,
+            keys: [first, second],
+            certificates: [None, None],
+            additional_credentials: false,
+        },
+    )
+}
+
+/// The user as a row of the report.
+fn record(user: &User) -> Vec<String> {
+    let absent = || "N/A".to_owned();
+    let time = |time: Option<DateTime<Utc>>| time.map_or_else(absent, |time| time.to_rfc3339());
+    let boolean = |value: Option<bool>| value.map_or_else(absent, |value| value.to_string());
+    let mut row = vec![
+        user.name.clone(),
+        user.arn.clone(),
+        time(user.created),
+        boolean(user.password_enabled),
+        time(user.password_last_used),
+        time(user.password_last_changed),
+        time(user.password_next_rotation),
+        boolean(user.mfa_active),
+    ];
+    for key in &user.keys {
+        let key = key.as_ref();
+        row.push(boolean(Some(key.is_some_and(|key| key.active))));
+        row.push(time(key.and_then(|key| key.last_rotated)));
+        row.push(time(key.and_then(|key| key.last_used)));
+        row.push(key.and_then(|key| key.last_used_region.clone()).unwrap_or_else(absent));
+        row.push(key.and_then(|key| key.last_used_service.clone()).unwrap_or_else(absent));
+    }
+    row.extend(["false", "N/A", "false", "N/A"].map(str::to_owned));
+    row
+}
+
+proptest! {
+    #[test]
+    fn what_a_csv_writer_writes_reads_back(mut users in proptest::collection::vec(user(), 1..20)) {
+        users.sort_by(|a, b| a.name.cmp(&b.name));
+        users.dedup_by(|a, b| a.name == b.name);
+        let mut csv = csv::Writer::from_writer(Vec::new());
+        csv.write_record(HEADER.split(','))?;
+        for user in &users {
+            csv.write_record(record(user))?;
+        }
+        let report = Report::parse(&csv.into_inner().expect("memory")).expect("a report");
+        prop_assert_eq!(&report.rejected, &[]);
+        prop_assert_eq!(report.users, users);
+    }
+
+    #[test]
+    fn what_is_written_without_quotes_reads_back(user in user()) {
+        let csv = format!("{HEADER}\n{}", record(&user).join(","));
+        let report = Report::parse(csv.as_bytes()).expect("a report");
+        prop_assert_eq!(report.users, [user]);
+    }
+
+    #[test]
+    fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..2_000)) {
+        let _ = Report::parse(&bytes);
+        let _ = Report::parse(&[HEADER.as_bytes(), b"\n", &bytes].concat());
+    }
+
+    #[test]
+    fn rows_of_rubbish_panic_nowhere_and_cost_no_row_before_them(
+        rows in proptest::collection::vec("([a-zNT/:,\"<0-9-]{0,12}|arn:aws:iam::123456789012:user/x|true|N/A|,){0,30}", 0..8)
+    ) {
+        let csv = format!("{HEADER}\n{}\n{}", row("first", NO_KEYS), rows.join("\n"));
+        let report = Report::parse(csv.as_bytes()).expect("a report: its first row is good");
+        prop_assert_eq!(report.users[0].name.as_str(), "first");
+    }
+}

@@ -1,0 +1,41 @@
+# make run    the exporter with a made-up organization
+# make test   everything; installs what it needs from Debian and PyPI
+# make lint   formatting, clippy, documentation
+# make golden renews the expected output of tests after a change that was meant
+
+VENV := target/venv
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+
+.PHONY: run test test-cargo test-stack lint golden docs tools
+
+run:
+	cargo run --release -- demo
+
+test: test-cargo test-stack
+
+test-cargo:
+	cargo test --locked
+
+# The binary that `cargo test` built.
+test-stack: tools test-cargo
+	$(VENV)/bin/pytest tests/stack
+
+tools: $(VENV)/done
+	@command -v promtool >/dev/null && command -v prometheus >/dev/null || \
+		{ $(SUDO) apt-get update -q && $(SUDO) apt-get install -y -q --no-install-recommends prometheus; }
+
+$(VENV)/done: tests/stack/requirements.txt
+	python3 -m venv $(VENV) || { $(SUDO) apt-get update -q && $(SUDO) apt-get install -y -q --no-install-recommends python3-venv && python3 -m venv $(VENV); }
+	$(VENV)/bin/pip install -q -r $<
+	touch $@
+
+lint:
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+
+golden:
+	UPDATE_EXPECT=1 cargo test --locked
+
+docs:
+	cargo run --locked -q -- metrics-doc > docs/metrics.md
