@@ -308,7 +308,8 @@ impl Board {
         self.change(|accounts| accounts.discovery = Some(false));
     }
 
-    /// Changes the accounts and publishes the state that they then make, unless that is the same.
+    /// Changes the accounts and publishes the state that they then make, unless that is the same:
+    /// accounts that did not change are compared by their pointers.
     fn change(&self, change: impl FnOnce(&mut Accounts)) {
         let mut accounts = self.lock();
         change(&mut accounts);

@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use crate::report::Report;
 
 /// Everything that one page is made from.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct State {
     /// One entry for each account id, in the order of the ids.
     pub accounts: Vec<Arc<Account>>,
@@ -22,7 +22,7 @@ pub struct State {
 }
 
 /// One account as of its last refresh.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
     /// 12 digits. While they are not known: the name of the report file, or [`UNKNOWN_ACCOUNT`].
     pub id: String,
@@ -40,7 +40,7 @@ pub struct Account {
 pub const UNKNOWN_ACCOUNT: &str = "unknown";
 
 /// How the refreshes of one account go.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Refresh {
     /// The last one; `None` before it.
     pub last: Option<Attempt>,

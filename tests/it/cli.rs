@@ -1,0 +1,161 @@
+//! The command line: output, exit codes, errors in one line.
+
+use std::net::TcpListener;
+
+use crate::exporter::output;
+
+const EVERY_KIND: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/every-kind.csv");
+const GOVCLOUD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/govcloud-2013.csv");
+
+/// The one line that this command line is refused with.
+fn refusal(arguments: &[&str]) -> String {
+    let output = output(arguments);
+    let stderr = String::from_utf8(output.stderr).expect("UTF-8");
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "");
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    stderr.trim_end().to_owned()
+}
+
+#[test]
+fn bad_input_is_refused_in_one_line_that_names_it() {
+    for (arguments, expected) in [
+        (
+            &["--rotation.max-agee", "90d"][..],
+            "unexpected argument '--rotation.max-agee' found; tip: a similar argument exists: '--rotation.max-age'",
+        ),
+        (
+            &["--rotation.max-age", "0s"],
+            "invalid value '0s' for '--rotation.max-age <DURATION>': must lie between 1s and 36500d",
+        ),
+        (
+            &["--refresh.interval", "soon"],
+            "invalid value 'soon' for '--refresh.interval <DURATION>': expected number at 0; write it like 90d, 12h or 5m",
+        ),
+        (
+            &["--refresh.concurrency", "0"],
+            "invalid value '0' for '--refresh.concurrency <NUMBER>': 0 is not in 1..=1024",
+        ),
+        (
+            &["--metrics.allowlist", "iam_(.*"],
+            "invalid value 'iam_(.*' for '--metrics.allowlist <REGEX>': unclosed group",
+        ),
+        (
+            &["--metrics.denylist", "iam_typo"],
+            "invalid value 'iam_typo' for '--metrics.denylist <REGEX>': matches none of the metrics that `iam-key-exporter metrics-doc` lists",
+        ),
+        (
+            &["--web.telemetry-path", "metrics"],
+            "invalid value 'metrics' for '--web.telemetry-path <PATH>': must begin with / and be made of letters, digits and /-_.~, and not be one of the exporter's own paths",
+        ),
+        (
+            &["--log.level", "loud"],
+            "invalid value 'loud' for '--log.level <LEVEL>': must be debug, info, warn or error",
+        ),
+        (
+            &["--source.reports", "/does/not/exist"],
+            "--source.reports: /does/not/exist: No such file or directory (os error 2)",
+        ),
+        (
+            &["demo", "--source.reports", EVERY_KIND],
+            "--source.reports is of no use with demo: leave one of them out",
+        ),
+        (&["--web.listen-address", ":http"], "--web.listen-address :http: not a port"),
+        (&["--web.listen-address", "9718"], "--web.listen-address 9718: invalid socket address"),
+    ] {
+        assert_eq!(refusal(arguments), format!("iam-key-exporter: {expected}"));
+    }
+}
+
+#[test]
+fn a_port_in_use_is_refused() {
+    let other = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = other.local_addr().expect("an address").to_string();
+    let stderr = String::from_utf8(output(&["demo", "--web.listen-address", &address]).stderr);
+    assert_eq!(
+        stderr.expect("UTF-8").trim_end(),
+        format!(
+            "iam-key-exporter: --web.listen-address {address}: Address already in use (os error 98)"
+        )
+    );
+}
+
+#[test]
+fn check_prints_the_unrotated_keys_oldest_first_and_exits_1() {
+    let output = output(&["check", "--source.reports", GOVCLOUD, "--format", "csv"]);
+    assert_eq!(output.status.code(), Some(1));
+    let stdout = String::from_utf8(output.stdout).expect("UTF-8");
+    let lines: Vec<&str> = stdout.lines().collect();
+    assert_eq!(lines.len(), 2, "{stdout}");
+    assert!(lines[1].starts_with("210987654321,govcloud-2013,old,1,"));
+    assert!(lines[1].ends_with(",2013-01-02T00:00:00Z,2013-04-02T00:00:00Z,"));
+    let stderr = String::from_utf8(output.stderr).expect("UTF-8");
+    assert_eq!(stderr.trim_end(), "1 unrotated keys; accounts read: 1 of 1");
+}
+
+#[test]
+fn check_exits_0_where_every_key_is_young_enough() {
+    let output = output(&["check", "--source.reports", GOVCLOUD, "--rotation.max-age", "36500d"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "");
+}
+
+#[test]
+fn check_exits_2_where_a_row_could_not_be_read_and_prints_the_others() {
+    let output = output(&["check", "--source.reports", EVERY_KIND]);
+    assert_eq!(output.status.code(), Some(2));
+    let stdout = String::from_utf8(output.stdout).expect("UTF-8");
+    let users: Vec<&str> =
+        stdout.lines().skip(1).map(|line| line.split_whitespace().nth(2).unwrap_or("")).collect();
+    assert_eq!(users[..2], ["<root_account>", "two-keys"]);
+    let stderr = String::from_utf8(output.stderr).expect("UTF-8");
+    assert!(stderr.contains("line=10 column=access_key_1_last_rotated"), "{stderr}");
+    assert!(stderr.contains("line=13 column=user"), "{stderr}");
+}
+
+#[test]
+fn check_exits_2_where_an_account_could_not_be_read() {
+    let output = output(&["check"]);
+    assert_eq!(output.status.code(), Some(2));
+    let stderr = String::from_utf8(output.stderr).expect("UTF-8");
+    assert!(stderr.starts_with("account unknown: credentials: GetCallerIdentity: "), "{stderr}");
+    assert!(stderr.contains("no credentials found in chain"), "{stderr}");
+    assert_eq!(stderr.lines().count(), 2, "{stderr}");
+}
+
+#[test]
+fn the_formats_of_check_tell_the_same() {
+    let run = |format| {
+        let output = output(&["check", "--source.reports", GOVCLOUD, "--format", format]);
+        String::from_utf8(output.stdout).expect("UTF-8")
+    };
+    let json: serde_json::Value = serde_json::from_str(&run("json")).expect("JSON");
+    let finding = &json.as_array().expect("an array")[0];
+    assert_eq!(finding["account_id"], "210987654321");
+    assert_eq!(finding["user"], "old");
+    assert_eq!(finding["key"], 1);
+    assert_eq!(finding["due"], "2013-04-02T00:00:00Z");
+    assert_eq!(finding["last_used"], serde_json::Value::Null);
+    let table = run("table");
+    assert_eq!(table.lines().count(), 2);
+    assert!(table.lines().nth(1).is_some_and(|line| line.contains("  old  ")));
+    let series = "iam_access_key_unrotated{account_id=\"210987654321\",user=\"old\",key=\"1\"} 1\n";
+    assert!(run("prometheus").contains(series));
+}
+
+#[test]
+fn the_documentation_of_the_metrics_is_the_one_in_docs() {
+    let output = output(&["metrics-doc"]);
+    let documentation = String::from_utf8(output.stdout).expect("UTF-8");
+    expect_test::expect_file!["../../docs/metrics.md"].assert_eq(&documentation);
+}
+
+#[test]
+fn version_and_help_are_no_errors() {
+    for argument in ["--version", "--help"] {
+        let output = output(&[argument]);
+        assert_eq!(output.status.code(), Some(0));
+        assert_eq!(output.stderr, b"");
+        assert!(!output.stdout.is_empty());
+    }
+}

@@ -1,0 +1,205 @@
+//! An AWS that follows a script: it speaks IAM's and STS's protocol at a socket, so that the real SDK
+//! client is what is tested.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, Region};
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::SharedCredentialsProvider;
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use iam_key_exporter::aws::SdkConfig;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+pub const ACCOUNT: &str = "123456789012";
+
+/// What the fake does with a request.
+#[derive(Debug, Clone)]
+pub enum Answer {
+    Reply(u16, String),
+    /// Never answers.
+    Hang,
+    /// Closes the connection.
+    Drop,
+}
+
+/// An error as IAM sends it. Its messages mean nothing, so they are the word that AWS sends.
+pub fn error(status: u16, code: &str) -> Answer {
+    Answer::Reply(
+        status,
+        format!(
+            "<ErrorResponse xmlns=\"https://iam.amazonaws.com/doc/2010-05-08/\"><Error>\
+             <Type>Sender</Type><Code>{code}</Code><Message>Unknown</Message></Error>\
+             <RequestId>0</RequestId></ErrorResponse>"
+        ),
+    )
+}
+
+pub fn identity() -> Answer {
+    Answer::Reply(
+        200,
+        format!(
+            "<GetCallerIdentityResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\">\
+             <GetCallerIdentityResult><Arn>arn:aws:iam::{ACCOUNT}:user/exporter</Arn>\
+             <UserId>U</UserId><Account>{ACCOUNT}</Account></GetCallerIdentityResult>\
+             </GetCallerIdentityResponse>"
+        ),
+    )
+}
+
+/// STARTED, INPROGRESS or COMPLETE.
+pub fn generating(state: &str) -> Answer {
+    Answer::Reply(
+        200,
+        format!(
+            "<GenerateCredentialReportResponse xmlns=\"https://iam.amazonaws.com/doc/2010-05-08/\">\
+             <GenerateCredentialReportResult><State>{state}</State>\
+             </GenerateCredentialReportResult></GenerateCredentialReportResponse>"
+        ),
+    )
+}
+
+/// A report of one user with one key, generated so many hours before now.
+pub fn report(user: &str, hours: i64) -> Answer {
+    report_at(&csv(user), Utc::now() - TimeDelta::hours(hours))
+}
+
+/// The report that has these bytes.
+pub fn report_at(csv: &str, generated: DateTime<Utc>) -> Answer {
+    let content = aws_smithy_types::base64::encode(csv);
+    let time = generated.to_rfc3339_opts(SecondsFormat::Secs, true);
+    Answer::Reply(
+        200,
+        format!(
+            "<GetCredentialReportResponse xmlns=\"https://iam.amazonaws.com/doc/2010-05-08/\">\
+             <GetCredentialReportResult><Content>{content}</Content><ReportFormat>text/csv\
+             </ReportFormat><GeneratedTime>{time}</GeneratedTime></GetCredentialReportResult>\
+             </GetCredentialReportResponse>"
+        ),
+    )
+}
+
+pub fn csv(user: &str) -> String {
+    format!(
+        "user,arn,access_key_1_active,access_key_1_last_rotated,access_key_2_active,access_key_2_last_rotated\n\
+         {user},arn:aws:iam::{ACCOUNT}:user/{user},true,2020-01-01T00:00:00Z,false,N/A"
+    )
+}
+
+type Script = Box<dyn FnMut(&str) -> Answer + Send>;
+
+/// The fake, for as long as it is not dropped.
+pub struct FakeAws {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    _connections: JoinSet<()>,
+}
+
+struct Shared {
+    script: Mutex<Script>,
+    calls: Mutex<Vec<String>>,
+}
+
+impl FakeAws {
+    /// Answers each operation, by its name, as the script says. Who is asking is always answered.
+    pub async fn start(script: impl FnMut(&str) -> Answer + Send + 'static) -> FakeAws {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let script: Mutex<Script> = Mutex::new(Box::new(script));
+        let shared = Arc::new(Shared { script, calls: Mutex::default() });
+        let mut tasks = JoinSet::new();
+        let of_task = shared.clone();
+        tasks.spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                connections.spawn(converse(stream, of_task.clone()));
+            }
+        });
+        FakeAws { address, shared, _connections: tasks }
+    }
+
+    /// From now on follows this script.
+    pub fn follow(&self, script: impl FnMut(&str) -> Answer + Send + 'static) {
+        *self.shared.script.lock().expect("a script") = Box::new(script);
+    }
+
+    /// The IAM operations that were asked for since the last call of this, in their order.
+    pub fn calls(&self) -> Vec<String> {
+        std::mem::take(&mut self.shared.calls.lock().expect("calls"))
+    }
+
+    /// A configuration that leads here.
+    pub fn config(&self) -> SdkConfig {
+        config(&format!("http://{}", self.address))
+    }
+}
+
+/// A configuration with credentials and with time limits for tests.
+pub fn config(endpoint: &str) -> SdkConfig {
+    let keys = Credentials::new("AKIAEXAMPLE", "secret", None, None, "test");
+    let timeouts = TimeoutConfig::builder()
+        .operation_attempt_timeout(Duration::from_secs(2))
+        .operation_timeout(Duration::from_secs(10))
+        .build();
+    SdkConfig::builder()
+        .behavior_version(BehaviorVersion::v2026_01_12())
+        .region(Region::from_static("us-east-1"))
+        .credentials_provider(SharedCredentialsProvider::new(keys))
+        .endpoint_url(endpoint)
+        .retry_config(RetryConfig::standard())
+        .timeout_config(timeouts)
+        .build()
+}
+
+async fn converse(stream: TcpStream, shared: Arc<Shared>) {
+    let mut stream = BufReader::new(stream);
+    while let Some(action) = read_action(&mut stream).await {
+        let answer = match action.as_str() {
+            "GetCallerIdentity" => identity(),
+            _ => {
+                shared.calls.lock().expect("calls").push(action.clone());
+                (shared.script.lock().expect("a script"))(&action)
+            }
+        };
+        let (status, body) = match answer {
+            Answer::Reply(status, body) => (status, body),
+            Answer::Hang => std::future::pending().await,
+            Answer::Drop => return,
+        };
+        let head = format!(
+            "HTTP/1.1 {status} x\r\ncontent-type: text/xml\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        if stream.write_all(format!("{head}{body}").as_bytes()).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// The operation that the next request names in its body; `None` at the end.
+async fn read_action(stream: &mut BufReader<TcpStream>) -> Option<String> {
+    let mut length = 0;
+    loop {
+        let mut line = String::new();
+        if stream.read_line(&mut line).await.ok()? == 0 {
+            return None;
+        }
+        match line.trim_end().split_once(": ") {
+            Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
+                length = value.parse().ok()?;
+            }
+            None if line.trim_end().is_empty() => break,
+            _ => {}
+        }
+    }
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).await.ok()?;
+    let body = String::from_utf8(body).ok()?;
+    let action = body.split('&').find_map(|pair| pair.strip_prefix("Action="))?;
+    Some(action.to_owned())
+}

@@ -1,0 +1,282 @@
+//! What AWS can answer, and what becomes of the account: AWS's error table line by line, and what no
+//! table lists.
+
+use std::time::Duration;
+
+use iam_key_exporter::clock::Clock;
+use iam_key_exporter::metrics::Filter;
+use iam_key_exporter::metrics::own::Own;
+use iam_key_exporter::refresh::refresh;
+use iam_key_exporter::source::aws::Aws;
+use iam_key_exporter::source::{Failure, Source, Target};
+use iam_key_exporter::state::{Account, Reason};
+
+use crate::fake_aws::{ACCOUNT, Answer, FakeAws, csv, error, generating, report, report_at};
+
+const GET: &str = "GetCredentialReport";
+const GENERATE: &str = "GenerateCredentialReport";
+
+/// An account whose refreshes lead to the fake.
+struct Subject {
+    aws: FakeAws,
+    source: Source,
+    target: Target,
+    account: Account,
+}
+
+impl Subject {
+    async fn new(script: impl FnMut(&str) -> Answer + Send + 'static) -> Subject {
+        let aws = FakeAws::start(script).await;
+        let requests = Own::new(Filter::default()).aws_requests;
+        let source = Source::Aws(Aws::with_config(&aws.config(), requests, 32));
+        let target = source.targets().await.expect("one target").remove(0);
+        let account = Account::pending(&target.id, &target.name);
+        Subject { aws, source, target, account }
+    }
+
+    /// Refreshes once; what failed, and which operations were asked for.
+    async fn refresh(&mut self) -> (Option<Failure>, Vec<String>) {
+        let timeout = Duration::from_secs(5);
+        let clock = Clock::system();
+        let (account, failure) =
+            refresh(&self.source, &self.target, &self.account, timeout, &clock).await;
+        self.account = account;
+        (failure, self.aws.calls())
+    }
+
+    fn users(&self) -> Vec<&str> {
+        let users = self.account.report.iter().flat_map(|report| &report.users);
+        users.map(|user| user.name.as_str()).collect()
+    }
+}
+
+/// An AWS in which all is well, with a report that is so old that each refresh asks for another.
+fn well(user: &'static str) -> impl FnMut(&str) -> Answer + Send + 'static {
+    move |action| match action {
+        GENERATE => generating("COMPLETE"),
+        _ => report(user, 5),
+    }
+}
+
+/// After a good refresh AWS answers like this: the account keeps its report, the reason counts, AWS
+/// is asked at most six times, and when all is well again the next refresh heals it.
+async fn fault(fault: impl FnMut(&str) -> Answer + Send + 'static, reason: Reason) -> Failure {
+    let mut subject = Subject::new(well("before")).await;
+    assert_eq!(subject.refresh().await.0, None);
+    assert_eq!(subject.account.id, ACCOUNT);
+    assert_eq!(subject.users(), ["before"]);
+    let good = subject.account.clone();
+
+    subject.aws.follow(fault);
+    let (failure, calls) = subject.refresh().await;
+    let failure = failure.expect("a failure");
+    assert_eq!(failure.reason, reason, "{failure}");
+    assert!(!failure.message.contains('\n'), "{failure}");
+    assert!(calls.len() <= 6, "{calls:?}");
+    assert_eq!(subject.users(), ["before"]);
+    assert_eq!(subject.account.refresh.last.and_then(|last| last.failure), Some(reason));
+    assert_eq!(subject.account.refresh.failures.get(reason), 1);
+    assert_eq!(subject.account.refresh.last_success, good.refresh.last_success);
+
+    subject.aws.follow(well("after"));
+    assert_eq!(subject.refresh().await.0, None);
+    assert_eq!(subject.users(), ["after"]);
+    failure
+}
+
+/// The fault befalls this operation alone.
+fn on(operation: &'static str, answer: Answer) -> impl FnMut(&str) -> Answer + Send + 'static {
+    let mut well = well("before");
+    move |action| match action == operation {
+        true => answer.clone(),
+        false => well(action),
+    }
+}
+
+#[tokio::test]
+async fn a_missing_permission_is_access_denied() {
+    let failure = fault(on(GET, error(403, "AccessDenied")), Reason::AccessDenied).await;
+    assert_eq!(failure.message, "GetCredentialReport: AccessDenied: Unknown");
+    fault(on(GENERATE, error(403, "AccessDenied")), Reason::AccessDenied).await;
+}
+
+#[tokio::test]
+async fn expired_credentials_are_a_matter_of_credentials() {
+    fault(on(GET, error(403, "ExpiredToken")), Reason::Credentials).await;
+    fault(on(GET, error(403, "InvalidClientTokenId")), Reason::Credentials).await;
+}
+
+#[tokio::test]
+async fn throttling_is_throttled() {
+    fault(on(GET, error(400, "Throttling")), Reason::Throttled).await;
+}
+
+#[tokio::test]
+async fn throttling_of_newer_services_is_throttled() {
+    fault(on(GENERATE, error(400, "ThrottlingException")), Reason::Throttled).await;
+}
+
+#[tokio::test]
+async fn no_capacity_for_reports_is_limit_exceeded_and_not_tried_again_at_once() {
+    let mut subject = Subject::new(well("before")).await;
+    subject.aws.follow(on(GENERATE, error(409, "LimitExceeded")));
+    let (failure, calls) = subject.refresh().await;
+    assert_eq!(failure.map(|failure| failure.reason), Some(Reason::LimitExceeded));
+    assert_eq!(calls, [GET, GENERATE]);
+    fault(on(GENERATE, error(409, "LimitExceeded")), Reason::LimitExceeded).await;
+}
+
+#[tokio::test]
+async fn a_service_failure_is_a_service_error() {
+    fault(on(GET, error(500, "ServiceFailure")), Reason::ServiceError).await;
+}
+
+#[tokio::test]
+async fn a_report_that_is_never_ready_is_report_not_ready() {
+    fault(on(GET, error(404, "ReportInProgress")), Reason::ReportNotReady).await;
+}
+
+#[tokio::test]
+async fn a_report_that_never_appears_is_report_not_ready() {
+    let script = |action: &str| match action {
+        GENERATE => generating("STARTED"),
+        _ => error(410, "ReportNotPresent"),
+    };
+    fault(script, Reason::ReportNotReady).await;
+}
+
+#[tokio::test]
+async fn an_aws_that_does_not_answer_is_a_timeout() {
+    fault(on(GET, Answer::Hang), Reason::Timeout).await;
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_is_the_network() {
+    fault(on(GET, Answer::Drop), Reason::Network).await;
+}
+
+#[tokio::test]
+async fn a_body_that_is_no_answer_is_a_service_error() {
+    let garbage = Answer::Reply(200, "<html>captive portal".to_owned());
+    fault(on(GET, garbage), Reason::ServiceError).await;
+}
+
+#[tokio::test]
+async fn a_content_that_is_no_report_is_malformed() {
+    let garbage = report_at("hello", chrono::Utc::now());
+    fault(on(GET, garbage), Reason::MalformedReport).await;
+}
+
+#[tokio::test]
+async fn an_answer_without_content_is_malformed() {
+    let empty =
+        "<GetCredentialReportResponse><GetCredentialReportResult/></GetCredentialReportResponse>";
+    fault(on(GET, Answer::Reply(200, empty.to_owned())), Reason::MalformedReport).await;
+}
+
+#[tokio::test]
+async fn a_report_of_another_account_is_malformed() {
+    let other = csv("x").replace(ACCOUNT, "999999999999");
+    let failure =
+        fault(on(GET, report_at(&other, chrono::Utc::now())), Reason::MalformedReport).await;
+    assert_eq!(failure.message, "a report of account 999999999999 instead of 123456789012");
+}
+
+#[tokio::test]
+async fn nobody_at_the_address_is_the_network_and_the_account_stays_unknown() {
+    let requests = Own::new(Filter::default()).aws_requests;
+    let config = crate::fake_aws::config("http://127.0.0.1:9");
+    let source = Source::Aws(Aws::with_config(&config, requests, 32));
+    let target = source.targets().await.expect("one target").remove(0);
+    let pending = Account::pending(&target.id, &target.name);
+    let timeout = Duration::from_secs(20);
+    let (account, failure) = refresh(&source, &target, &pending, timeout, &Clock::system()).await;
+    assert_eq!(failure.map(|failure| failure.reason), Some(Reason::Network));
+    assert_eq!(account.id, "unknown");
+}
+
+#[tokio::test]
+async fn a_young_report_is_taken_without_generating_one() {
+    let mut subject = Subject::new(|_: &str| report("young", 3)).await;
+    let (failure, calls) = subject.refresh().await;
+    assert_eq!((failure, calls), (None, vec![GET.to_owned()]));
+    assert_eq!(subject.refresh().await.1, [""; 0], "it is good for another hour");
+}
+
+#[tokio::test]
+async fn where_there_is_no_report_one_is_generated_and_awaited() {
+    let mut gets = 0;
+    let mut subject = Subject::new(move |action: &str| match action {
+        GENERATE => generating("STARTED"),
+        _ => {
+            gets += 1;
+            match gets {
+                1 => error(410, "ReportNotPresent"),
+                2 => error(404, "ReportInProgress"),
+                _ => report("new", 0),
+            }
+        }
+    })
+    .await;
+    // Two pauses of 2 and 4 seconds do not fit into the usual time limit of these tests.
+    let timeout = Duration::from_secs(20);
+    let (account, failure) =
+        refresh(&subject.source, &subject.target, &subject.account, timeout, &Clock::system())
+            .await;
+    subject.account = account;
+    assert_eq!(failure, None);
+    assert_eq!(subject.users(), ["new"]);
+    assert_eq!(subject.aws.calls(), [GET, GENERATE, GET, GET]);
+}
+
+#[tokio::test]
+async fn an_expired_report_is_generated_anew() {
+    let mut gets = 0;
+    let mut subject = Subject::new(move |action: &str| match action {
+        GENERATE => generating("COMPLETE"),
+        _ => {
+            gets += 1;
+            match gets {
+                1 => error(410, "ReportExpired"),
+                _ => report("new", 0),
+            }
+        }
+    })
+    .await;
+    let (failure, calls) = subject.refresh().await;
+    assert_eq!(failure, None);
+    assert_eq!(calls, [GET, GENERATE, GET]);
+}
+
+#[tokio::test]
+async fn a_report_that_others_are_having_generated_is_awaited() {
+    let mut gets = 0;
+    let mut subject = Subject::new(move |_: &str| {
+        gets += 1;
+        match gets {
+            1 => error(404, "ReportInProgress"),
+            _ => report("new", 0),
+        }
+    })
+    .await;
+    let (failure, calls) = subject.refresh().await;
+    assert_eq!(failure, None);
+    assert_eq!(calls, [GET, GET]);
+}
+
+#[tokio::test]
+async fn what_aws_returns_after_generating_is_taken_fresh_or_not() {
+    let mut subject = Subject::new(well("old")).await;
+    let (failure, calls) = subject.refresh().await;
+    assert_eq!((failure, subject.users()), (None, vec!["old"]));
+    assert_eq!(calls, [GET, GENERATE, GET]);
+}
+
+#[tokio::test]
+async fn an_old_report_is_better_than_none_and_the_failure_shows() {
+    let mut subject = Subject::new(on(GENERATE, error(403, "AccessDenied"))).await;
+    let (failure, _) = subject.refresh().await;
+    assert_eq!(failure.map(|failure| failure.reason), Some(Reason::AccessDenied));
+    assert_eq!(subject.users(), ["before"]);
+    assert_eq!(subject.account.refresh.last_success, None);
+}

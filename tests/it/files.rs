@@ -1,0 +1,154 @@
+//! Report files: a folder of them is read, watched and kept apart.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::exporter::{Exporter, value};
+
+/// A folder that is gone when the test is over.
+pub struct Folder(PathBuf);
+
+impl Folder {
+    pub fn new() -> Folder {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("iam-key-exporter-{}-{number}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir(&path).expect("a folder");
+        Folder(path)
+    }
+
+    pub fn path(&self) -> &str {
+        self.0.to_str().expect("UTF-8")
+    }
+
+    /// Writes a file so that nobody sees half of it.
+    pub fn write(&self, name: &str, content: &str) {
+        let hidden = self.0.join(format!(".{name}"));
+        fs::write(&hidden, content).expect("a file");
+        fs::rename(hidden, self.file(name)).expect("a file");
+    }
+
+    pub fn remove(&self, name: &str) {
+        fs::remove_file(self.file(name)).expect("a file");
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        Path::new(&self.0).join(name)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A report of one user with one key.
+fn report(account: &str, user: &str) -> String {
+    format!(
+        "user,arn,access_key_1_active,access_key_1_last_rotated,access_key_2_active,access_key_2_last_rotated\n\
+         {user},arn:aws:iam::{account}:user/{user},true,2020-01-01T00:00:00Z,false,N/A\n"
+    )
+}
+
+fn start(folder: &Folder) -> Exporter {
+    let exporter =
+        Exporter::start(&["--source.reports", folder.path(), "--refresh.interval", "1s"]);
+    exporter.wait_until_ready();
+    exporter
+}
+
+#[test]
+fn every_file_is_an_account_named_for_it() {
+    let folder = Folder::new();
+    folder.write("production.csv", &report("111111111111", "a"));
+    folder.write("staging.csv", &report("222222222222", "b"));
+    folder.write("notes.txt", "not a report");
+    let page = start(&folder).get("/metrics");
+    for (id, name) in [("111111111111", "production"), ("222222222222", "staging")] {
+        let info = format!(
+            "iam_account_info{{account_id=\"{id}\",account_name=\"{name}\",partition=\"aws\"}} 1"
+        );
+        assert!(page.contains(&info), "{page}");
+        let total = format!("iam_unrotated_keys_total{{account_id=\"{id}\"}}");
+        assert_eq!(value(&page, &total), Some(1.0));
+    }
+    assert_eq!(value(&page, "iam_exporter_accounts{state=\"ok\"}"), Some(2.0));
+}
+
+#[test]
+fn a_changed_file_is_read_again_and_what_it_lost_is_gone() {
+    let folder = Folder::new();
+    folder.write("a.csv", &report("111111111111", "before"));
+    let exporter = start(&folder);
+    assert!(exporter.get("/metrics").contains("user=\"before\""));
+    folder.write("a.csv", &report("111111111111", "after"));
+    let page = exporter.page_where(|page| page.contains("user=\"after\""));
+    assert!(!page.contains("user=\"before\""));
+}
+
+#[test]
+fn files_that_come_and_go_are_accounts_that_come_and_go() {
+    let folder = Folder::new();
+    folder.write("a.csv", &report("111111111111", "a"));
+    let exporter = start(&folder);
+    folder.write("b.csv", &report("222222222222", "b"));
+    exporter.page_where(|page| page.contains("account_id=\"222222222222\",user=\"b\""));
+    folder.remove("a.csv");
+    exporter.page_where(|page| !page.contains("111111111111"));
+}
+
+#[test]
+fn a_file_that_is_no_report_fails_alone_and_shows_under_its_name() {
+    let folder = Folder::new();
+    folder.write("good.csv", &report("111111111111", "a"));
+    folder.write("bad.csv", "<html>\n");
+    let page = start(&folder).get("/metrics");
+    assert_eq!(value(&page, "iam_refresh_success{account_id=\"111111111111\"}"), Some(1.0));
+    assert_eq!(value(&page, "iam_refresh_success{account_id=\"bad\"}"), Some(0.0));
+    let count = "iam_refresh_failures_total{account_id=\"bad\",reason=\"malformed_report\"}";
+    assert_eq!(value(&page, count), Some(1.0));
+    assert_eq!(value(&page, "iam_exporter_accounts{state=\"failing\"}"), Some(1.0));
+}
+
+#[test]
+fn a_report_that_turns_bad_leaves_the_last_good_one() {
+    let folder = Folder::new();
+    folder.write("a.csv", &report("111111111111", "a"));
+    let exporter = start(&folder);
+    folder.write("a.csv", "user,arn\n");
+    let failed =
+        |page: &str| value(page, "iam_refresh_success{account_id=\"111111111111\"}") == Some(0.0);
+    let page = exporter.page_where(failed);
+    assert_eq!(value(&page, "iam_unrotated_keys_total{account_id=\"111111111111\"}"), Some(1.0));
+    let line = exporter.log_line("refresh failed");
+    assert!(line.contains("account=111111111111 reason=malformed_report"), "{line}");
+    assert!(line.contains("the header has no column access_key_1_active"), "{line}");
+}
+
+#[test]
+fn of_two_files_of_one_account_the_newer_counts() {
+    let folder = Folder::new();
+    folder.write("old.csv", &report("111111111111", "old"));
+    let exporter = start(&folder);
+    folder.write("new.csv", &report("111111111111", "new"));
+    let page = exporter.page_where(|page| page.contains("user=\"new\""));
+    assert!(!page.contains("user=\"old\""));
+    assert_eq!(value(&page, "iam_exporter_accounts{state=\"duplicate\"}"), Some(1.0));
+}
+
+#[test]
+fn a_folder_that_vanishes_leaves_the_last_list_and_says_so() {
+    let folder = Folder::new();
+    folder.write("a.csv", &report("111111111111", "a"));
+    let exporter = start(&folder);
+    let moved = format!("{}-moved", folder.path());
+    fs::rename(folder.path(), &moved).expect("a folder");
+    let page =
+        exporter.page_where(|page| value(page, "iam_exporter_discovery_success") == Some(0.0));
+    assert!(page.contains("account_id=\"111111111111\",user=\"a\""));
+    fs::rename(&moved, folder.path()).expect("a folder");
+    exporter.page_where(|page| value(page, "iam_exporter_discovery_success") == Some(1.0));
+}

@@ -1,0 +1,11 @@
+//! The exporter from the outside: the built binary, and the real SDK client against a scripted AWS.
+
+mod exporter;
+mod fake_aws;
+
+mod cli;
+mod faults;
+mod files;
+mod schedule;
+mod web;
+mod whole;

@@ -1,0 +1,265 @@
+//! The schedule, in paused time: hours pass in a moment. AWS answers from memory, since a clock that
+//! jumps while a socket is awaited would run into every time limit.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use aws_smithy_runtime_api::client::http::{
+    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::body::SdkBody;
+use chrono::{DateTime, TimeDelta, Utc};
+use iam_key_exporter::clock::Clock;
+use iam_key_exporter::metrics::Filter;
+use iam_key_exporter::metrics::own::Own;
+use iam_key_exporter::policy::Policy;
+use iam_key_exporter::refresh::{self, Schedule};
+use iam_key_exporter::render::Renderer;
+use iam_key_exporter::source::Source;
+use iam_key_exporter::source::aws::Aws;
+use iam_key_exporter::state::{Reason, State};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::exporter::value;
+use crate::fake_aws::{self, Answer, csv, error, generating, identity, report_at};
+
+/// When the tests begin.
+fn beginning() -> DateTime<Utc> {
+    "2026-11-01T12:00:00Z".parse().expect("a time")
+}
+
+/// A clock that goes with tokio's.
+fn clock() -> Clock {
+    let start = Instant::now();
+    Clock::new(move || beginning() + start.elapsed())
+}
+
+type Script = dyn FnMut(&str) -> Answer + Send;
+
+/// An HTTP client that asks nobody.
+#[derive(Clone)]
+struct Memory {
+    script: Arc<Mutex<Script>>,
+    calls: Arc<Mutex<Vec<(Instant, String)>>>,
+}
+
+impl std::fmt::Debug for Memory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Memory")
+    }
+}
+
+impl Memory {
+    fn new(script: impl FnMut(&str) -> Answer + Send + 'static) -> Memory {
+        Memory { script: Arc::new(Mutex::new(script)), calls: Arc::default() }
+    }
+
+    fn source(&self) -> Source {
+        let config = fake_aws::config("http://in-memory").into_builder().http_client(self.clone());
+        let config = config.build();
+        Source::Aws(Aws::with_config(&config, Own::new(Filter::default()).aws_requests, 32))
+    }
+
+    /// How often each operation was asked for since the last call of this.
+    fn counts(&self) -> BTreeMap<String, usize> {
+        let mut counts = BTreeMap::new();
+        for (_, action) in std::mem::take(&mut *self.calls.lock().expect("calls")) {
+            *counts.entry(action).or_default() += 1;
+        }
+        counts
+    }
+}
+
+impl HttpClient for Memory {
+    fn http_connector(
+        &self,
+        _: &HttpConnectorSettings,
+        _: &RuntimeComponents,
+    ) -> SharedHttpConnector {
+        SharedHttpConnector::new(self.clone())
+    }
+}
+
+impl HttpConnector for Memory {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let body = String::from_utf8_lossy(request.body().bytes().unwrap_or_default()).into_owned();
+        let action = body.split('&').find_map(|pair| pair.strip_prefix("Action=")).unwrap_or("");
+        self.calls.lock().expect("calls").push((Instant::now(), action.to_owned()));
+        let answer = match action {
+            "GetCallerIdentity" => identity(),
+            action => (self.script.lock().expect("a script"))(action),
+        };
+        HttpConnectorFuture::new(async move {
+            match answer {
+                Answer::Reply(status, body) => {
+                    let status = status.try_into().expect("a status");
+                    Ok(HttpResponse::new(status, SdkBody::from(body)))
+                }
+                Answer::Hang | Answer::Drop => std::future::pending().await,
+            }
+        })
+    }
+}
+
+/// AWS as it is: a report younger than four hours is given again, an older one is expired.
+fn real_life() -> impl FnMut(&str) -> Answer + Send + 'static {
+    let start = Instant::now();
+    let mut generated = beginning();
+    move |action| {
+        let now = beginning() + start.elapsed();
+        let expired = now - generated >= TimeDelta::hours(4);
+        match action {
+            "GenerateCredentialReport" => {
+                if expired {
+                    generated = now;
+                }
+                generating("COMPLETE")
+            }
+            _ if expired => error(410, "ReportExpired"),
+            _ => report_at(&csv("alpha"), generated),
+        }
+    }
+}
+
+/// Refreshes in the background; the states that are published.
+fn run(source: Source) -> watch::Receiver<Arc<State>> {
+    let (sender, states) = watch::channel(Arc::new(State::default()));
+    tokio::spawn(refresh::run(source, Schedule::default(), clock(), sender));
+    states
+}
+
+fn count(get: usize, generate: usize) -> BTreeMap<String, usize> {
+    [("GetCredentialReport", get), ("GenerateCredentialReport", generate)]
+        .into_iter()
+        .filter(|(_, count)| *count > 0)
+        .map(|(name, count)| (name.to_owned(), count))
+        .collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn four_hours_on_a_fresh_report_cost_one_get_and_their_end_one_generate() {
+    let aws = Memory::new(real_life());
+    let mut states = run(aws.source());
+    states.wait_for(|state| state.ready).await.expect("a state");
+    assert_eq!(aws.counts().remove("GetCredentialReport"), Some(1));
+
+    sleep(Duration::from_secs(4 * 3600 - 1)).await;
+    assert_eq!(aws.counts(), BTreeMap::new());
+
+    sleep(Duration::from_secs(301)).await;
+    assert_eq!(aws.counts(), count(2, 1));
+
+    sleep(Duration::from_secs(3 * 3600)).await;
+    assert_eq!(aws.counts(), BTreeMap::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_day_costs_twelve_report_calls() {
+    let aws = Memory::new(real_life());
+    let _states = run(aws.source());
+    sleep(Duration::from_secs(24 * 3600)).await;
+    let calls: usize = aws
+        .counts()
+        .into_iter()
+        .filter(|(action, _)| action.ends_with("CredentialReport"))
+        .map(|(_, count)| count)
+        .sum();
+    // One at the start, and three every four hours and a bit.
+    assert!((13..=16).contains(&calls), "{calls}");
+}
+
+/// Lets a fault last for hours and returns the longest number of calls in any 60 seconds, and in all.
+async fn calls_under(answer: Answer, hours: u64) -> (usize, usize) {
+    let aws = Memory::new(move |_: &str| answer.clone());
+    let _states = run(aws.source());
+    sleep(Duration::from_secs(hours * 3600)).await;
+    let calls = aws.calls.lock().expect("calls").clone();
+    let times: Vec<Instant> = calls
+        .iter()
+        .filter(|(_, action)| action != "GetCallerIdentity")
+        .map(|(time, _)| *time)
+        .collect();
+    let minute = Duration::from_secs(60);
+    let most = (0..times.len())
+        .map(|first| {
+            times[first..].iter().take_while(|time| **time - times[first] < minute).count()
+        })
+        .max();
+    (most.unwrap_or(0), times.len())
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_fault_costs_more_than_six_calls_a_minute() {
+    for (fault, per_hour) in [
+        (error(403, "AccessDenied"), 40),
+        (error(400, "Throttling"), 40),
+        (error(500, "ServiceFailure"), 100),
+        (error(404, "ReportInProgress"), 120),
+        (Answer::Hang, 100),
+        (Answer::Reply(200, "garbage".to_owned()), 100),
+    ] {
+        let name = format!("{fault:?}");
+        let (most, all) = calls_under(fault, 10).await;
+        assert!(most <= 6, "{most} calls in a minute under {name}");
+        assert!(all <= per_hour * 10, "{all} calls in 10 hours under {name}");
+        assert!(all >= 20, "it keeps trying: {all} calls under {name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_fault_is_seen_within_the_longest_pause() {
+    let start = Instant::now();
+    let mut well = real_life();
+    let aws = Memory::new(move |action: &str| match start.elapsed() < Duration::from_secs(3600) {
+        true => error(400, "Throttling"),
+        false => well(action),
+    });
+    let mut states = run(aws.source());
+    sleep(Duration::from_secs(3600)).await;
+    let account = states.borrow().accounts[0].clone();
+    assert_eq!(account.refresh.last.and_then(|last| last.failure), Some(Reason::Throttled));
+    let healed = states.wait_for(|state| state.accounts[0].refresh.last_success.is_some());
+    timeout(Duration::from_secs(15 * 60 + 10), healed).await.expect("in time").expect("a state");
+}
+
+#[tokio::test(start_paused = true)]
+async fn pauses_grow_from_one_minute_to_the_ceiling_of_their_reason() {
+    let schedule = Schedule::default();
+    for (reason, ceiling) in [(Reason::Throttled, 15 * 60), (Reason::Network, 5 * 60)] {
+        for failures in [1, 2, 3, 4, 5, 50] {
+            let most = Duration::from_secs(ceiling.min(60 << failures.min(10)));
+            for _ in 0..100 {
+                let pause = schedule.pause(failures, reason);
+                assert!(pause >= Duration::from_secs(60) && pause <= most, "{failures}: {pause:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_is_flagged_within_a_minute_of_its_limit_without_a_refresh() {
+    // At its limit of 90 days an hour after the beginning; flagged from 90.01 days on.
+    let rotated = beginning() - TimeDelta::days(90) + TimeDelta::hours(1);
+    let csv = csv("alpha").replace("2020-01-01T00:00:00Z", &rotated.to_rfc3339());
+    let aws = Memory::new(move |_: &str| report_at(&csv, beginning()));
+    let states = run(aws.source());
+    let own = Own::new(Filter::default());
+    let renderer =
+        Renderer { policy: Policy::default(), filter: Filter::default(), clock: clock(), own };
+    let (sender, mut pages) = watch::channel(Arc::new(renderer.page(&State::default())));
+    tokio::spawn(renderer.run(states, sender));
+
+    let flagged = |text: &str| value(text, "iam_unrotated_keys_total") == Some(1.0);
+    let start = Instant::now();
+    let crossing = Duration::from_secs(3600 + 864);
+    pages
+        .wait_for(|page| flagged(std::str::from_utf8(&page.text()).expect("UTF-8")))
+        .await
+        .expect("a page");
+    let elapsed = start.elapsed();
+    assert!(elapsed >= crossing && elapsed <= crossing + Duration::from_secs(61), "{elapsed:?}");
+}

@@ -1,0 +1,245 @@
+//! HTTP: what is answered, what clients may not do, and how it ends.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::thread::{self, sleep};
+use std::time::{Duration, Instant};
+
+use flate2::read::GzDecoder;
+
+use crate::exporter::{Exporter, Response, value};
+
+fn demo() -> Exporter {
+    let exporter = Exporter::start(&["demo", "--users", "50"]);
+    exporter.wait_until_ready();
+    exporter
+}
+
+/// A page of several megabytes, so that no socket buffer takes it whole.
+fn large_demo() -> Exporter {
+    let exporter = Exporter::start(&["demo", "--users", "10000"]);
+    exporter.wait_until_ready();
+    exporter
+}
+
+#[test]
+fn metrics_are_the_page_and_the_exporters_own_with_their_type_and_length() {
+    let exporter = demo();
+    let response = exporter.request("GET", "/metrics?from=test", &[]);
+    assert_eq!(response.status, 200);
+    let kind = "text/plain; version=0.0.4; charset=utf-8";
+    assert_eq!(response.header("content-type"), Some(kind));
+    assert_eq!(response.header("vary"), Some("Accept-Encoding"));
+    assert_eq!(response.header("content-encoding"), None);
+    let length = response.body.len().to_string();
+    assert_eq!(response.header("content-length"), Some(length.as_str()));
+    let page = String::from_utf8(response.body).expect("UTF-8");
+    for name in [
+        "iam_access_key_age_days{",
+        "iam_unrotated_keys_total{",
+        "iam_exporter_build_info{",
+        "process_start_time_seconds ",
+    ] {
+        assert!(value(&page, name).is_some(), "no {name}");
+    }
+    let bytes = value(&page, "iam_exporter_page_bytes{encoding=\"identity\"}").expect("a size");
+    let own = page.find("# HELP iam_exporter_accounts ").expect("own metrics");
+    assert_eq!(bytes as usize, own);
+}
+
+#[test]
+fn gzip_is_the_same_page_in_one_member() {
+    let exporter = demo();
+    let response = exporter.request("GET", "/metrics", &["Accept-Encoding: gzip"]);
+    assert_eq!(response.header("content-encoding"), Some("gzip"));
+    let mut unzipped = String::new();
+    GzDecoder::new(&response.body[..]).read_to_string(&mut unzipped).expect("gzip");
+    let report_part = |page: &str| {
+        page.split("# HELP iam_exporter_").next().map(str::to_owned).expect("a first part")
+    };
+    assert_eq!(report_part(&unzipped), report_part(&exporter.get("/metrics")));
+    assert!(unzipped.contains("\nprocess_start_time_seconds "));
+}
+
+#[test]
+fn other_paths_and_methods_are_told_so() {
+    let exporter = demo();
+    for (method, path, status) in [
+        ("GET", "/-/healthy", 200),
+        ("GET", "/-/ready", 200),
+        ("GET", "/", 200),
+        ("HEAD", "/metrics", 200),
+        ("POST", "/metrics", 405),
+        ("DELETE", "/", 405),
+        ("GET", "/metric", 404),
+        ("POST", "/nowhere", 404),
+        ("GET", "/-/reload", 404),
+    ] {
+        let response = exporter.request(method, path, &[]);
+        assert_eq!(response.status, status, "{method} {path}");
+        if status == 405 {
+            assert_eq!(response.header("allow"), Some("GET, HEAD"));
+        }
+        if method == "HEAD" {
+            assert_eq!(response.body, b"");
+            assert_ne!(response.header("content-length"), Some("0"));
+        }
+    }
+    let page = exporter.get("/metrics");
+    assert_eq!(value(&page, "iam_exporter_http_requests_total{code=\"405\"}"), Some(2.0));
+}
+
+#[test]
+fn the_landing_page_links_to_the_metrics_wherever_they_are() {
+    let exporter = Exporter::start(&["demo", "--web.telemetry-path", "/keys"]);
+    assert!(exporter.get("/").contains("<a href=\"/keys\">"));
+    assert!(exporter.get("/keys").contains("iam_exporter_build_info"));
+    assert_eq!(exporter.request("GET", "/metrics", &[]).status, 404);
+}
+
+#[test]
+fn a_body_and_a_head_that_is_too_large_are_refused() {
+    let exporter = demo();
+    let response = exporter.request("GET", "/metrics", &["Content-Length: 5"]);
+    assert_eq!(response.status, 413);
+    let response = exporter.request("POST", "/", &["Transfer-Encoding: chunked"]);
+    assert_eq!(response.status, 413);
+    let cookie = format!("Cookie: {}", "x".repeat(20 << 10));
+    assert_eq!(exporter.request("GET", "/metrics", &[&cookie]).status, 431);
+}
+
+/// How long until the other side closes this connection.
+fn time_to_close(mut stream: TcpStream) -> Duration {
+    let start = Instant::now();
+    let mut rest = Vec::new();
+    let _ = stream.read_to_end(&mut rest);
+    start.elapsed()
+}
+
+#[test]
+fn a_silent_or_slow_connection_is_closed_after_5_seconds() {
+    let exporter = demo();
+    let silent = exporter.connect();
+    let mut slow = exporter.connect();
+    slow.write_all(b"GET /metrics HTTP/1.1\r\nHost: ").expect("half a head");
+    let mut idle = exporter.connect();
+    idle.write_all(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n").expect("a request");
+    let times = [silent, slow, idle].map(|stream| thread::spawn(|| time_to_close(stream)));
+    for time in times {
+        let time = time.join().expect("a time");
+        assert!((4.0..8.0).contains(&time.as_secs_f64()), "{time:?}");
+    }
+}
+
+#[test]
+fn more_connections_than_there_are_places_wait_until_idle_ones_time_out() {
+    let exporter = demo();
+    let idle: Vec<TcpStream> = (0..300).map(|_| exporter.connect()).collect();
+    let start = Instant::now();
+    let page = exporter.get("/metrics");
+    let waited = start.elapsed();
+    assert!((3.0..20.0).contains(&waited.as_secs_f64()), "{waited:?}");
+    assert!(value(&page, "iam_exporter_http_connections").is_some_and(|open| open <= 256.0));
+    drop(idle);
+}
+
+#[test]
+fn a_response_that_nobody_reads_is_dropped_after_30_seconds() {
+    let exporter = large_demo();
+    let mut stream = exporter.connect();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").expect("a request");
+    let open = || value(&exporter.get("/metrics"), "iam_exporter_http_connections");
+    let start = Instant::now();
+    assert_eq!(open(), Some(2.0));
+    sleep(Duration::from_secs(25));
+    assert_eq!(open(), Some(2.0));
+    while open() != Some(1.0) {
+        assert!(start.elapsed() < Duration::from_secs(45), "still open");
+        sleep(Duration::from_millis(200));
+    }
+}
+
+#[test]
+fn sigterm_lets_a_slow_scrape_finish_and_exits_0() {
+    let mut exporter = large_demo();
+    let mut stream = exporter.connect();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").expect("a request");
+    // Part of the response is here: it is under way.
+    let mut start = [0; 1000];
+    stream.read_exact(&mut start).expect("the response's start");
+    exporter.signal("TERM");
+    exporter.log_line("stopping");
+    sleep(Duration::from_secs(2));
+    let refused = TcpStream::connect(exporter.address);
+    assert!(refused.is_err(), "it still listens");
+
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).expect("the rest");
+    let response = [&start[..], &rest].concat();
+    let head = response.windows(4).position(|four| four == b"\r\n\r\n").expect("a head") + 4;
+    let text = String::from_utf8_lossy(&response[..head]).into_owned();
+    let length: usize = text
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length: "))
+        .and_then(|length| length.parse().ok())
+        .expect("a length");
+    assert_eq!(response.len() - head, length, "the scrape was cut off");
+    assert_eq!(exporter.exit_code(), Some(0));
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let mut exporter = large_demo();
+    let mut stream = exporter.connect();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").expect("a request");
+    let mut start = [0; 1000];
+    stream.read_exact(&mut start).expect("the response's start");
+    exporter.signal("INT");
+    exporter.log_line("stopping");
+    let second = Instant::now();
+    exporter.signal("TERM");
+    assert_eq!(exporter.exit_code(), Some(0));
+    assert!(second.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn it_serves_while_aws_cannot_be_reached_and_says_so() {
+    let mut command = crate::exporter::command(&["--web.listen-address", "127.0.0.1:0"]);
+    command.env("AWS_ENDPOINT_URL", "http://127.0.0.1:9");
+    command.env("AWS_ACCESS_KEY_ID", "x").env("AWS_SECRET_ACCESS_KEY", "x");
+    let exporter = Exporter::spawn(command);
+    exporter.page_where(|page| {
+        value(page, "iam_refresh_success{account_id=\"unknown\"}") == Some(0.0)
+            && value(page, "iam_refresh_failures_total{account_id=\"unknown\",reason=\"network\"}")
+                == Some(1.0)
+    });
+    let line = exporter.log_line("refresh failed");
+    assert!(line.contains("level=warn"), "{line}");
+    assert!(line.contains("reason=network"), "{line}");
+}
+
+#[test]
+fn logs_can_be_json() {
+    let mut exporter = Exporter::start(&["demo", "--users", "1", "--log.format", "json"]);
+    exporter.signal("TERM");
+    let line = exporter.log_line("stopping");
+    let event: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+    assert_eq!(event["level"], "INFO");
+    assert_eq!(event["message"], "stopping");
+    assert_eq!(exporter.exit_code(), Some(0));
+}
+
+#[test]
+fn a_response_is_read_whole_by_a_client_that_keeps_its_connection() {
+    let exporter = demo();
+    let mut stream = exporter.connect();
+    for _ in 0..3 {
+        stream.write_all(b"HEAD /metrics HTTP/1.1\r\nHost: x\r\n\r\n").expect("a request");
+    }
+    stream
+        .write_all(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        .expect("a request");
+    let response = Response::read(&mut stream);
+    assert_eq!(response.status, 200);
+    assert!(response.body.ends_with(b"healthy\n"));
+}

@@ -1,0 +1,85 @@
+//! A page is whole: it comes from one report, whatever happens while it is scraped.
+
+use std::fmt::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::exporter::{Exporter, value};
+use crate::files::Folder;
+
+const USERS: usize = 5_000;
+
+/// A report in which every user's name begins so, with keys of which this many are active.
+fn report(prefix: &str, active: usize) -> String {
+    let mut csv = "user,arn,access_key_1_active,access_key_1_last_rotated,access_key_2_active,access_key_2_last_rotated\n".to_owned();
+    for number in 0..USERS {
+        let name = format!("{prefix}-{number:05}");
+        let is_active = number < active;
+        writeln!(csv, "{name},arn:aws:iam::123456789012:user/{name},{is_active},2020-01-01T00:00:00Z,false,N/A")
+            .expect("memory");
+    }
+    csv
+}
+
+#[test]
+fn under_continuous_scraping_every_page_is_wholly_of_one_report() {
+    let folder = Folder::new();
+    let reports = [("one", 3_000), ("two", 4_000)];
+    let write = |turn: usize| {
+        let (prefix, active) = reports[turn % 2];
+        folder.write("a.csv", &report(prefix, active));
+    };
+    write(0);
+    let exporter =
+        Exporter::start(&["--source.reports", folder.path(), "--refresh.interval", "1s"]);
+    exporter.wait_until_ready();
+
+    let done = AtomicBool::new(false);
+    let seen = thread::scope(|scope| {
+        let scraper = scope.spawn(|| {
+            let (mut seen, mut scrapes, mut slowest) = ([0; 2], 0, Duration::ZERO);
+            while !done.load(Ordering::Relaxed) {
+                let start = Instant::now();
+                let page = exporter.get("/metrics");
+                slowest = slowest.max(start.elapsed());
+                scrapes += 1;
+                seen[which(&page, reports)] += 1;
+            }
+            (seen, scrapes, slowest)
+        });
+        for turn in 1..=10 {
+            write(turn);
+            let (prefix, _) = reports[turn % 2];
+            exporter.page_where(|page| page.contains(&format!("user=\"{prefix}-00000\"")));
+        }
+        done.store(true, Ordering::Relaxed);
+        scraper.join().expect("a scraper")
+    });
+    let (seen, scrapes, slowest) = seen;
+    assert!(seen.iter().all(|count| *count >= 3), "{seen:?}");
+    // Each refresh and rendering takes a good part of a second here; no scrape waits for one.
+    assert!(slowest < Duration::from_secs(2), "{slowest:?} for one of {scrapes} scrapes");
+}
+
+/// Which report the page is of, after checking that it is wholly of that one.
+fn which(page: &str, reports: [(&str, usize); 2]) -> usize {
+    let of = |prefix: &str| page.matches(&format!("user=\"{prefix}-")).count();
+    let which = usize::from(of(reports[0].0) == 0);
+    let (prefix, active) = reports[which];
+    assert_eq!(of(reports[1 - which].0), 0, "users of both reports on one page");
+    let count = |series: &str, value: &str| {
+        page.lines()
+            .filter(|line| {
+                line.starts_with(&format!("{series}{{account_id=\"123456789012\",user=\"{prefix}-"))
+                    && line.ends_with(value)
+            })
+            .count()
+    };
+    assert_eq!(count("iam_user_info", " 1"), USERS);
+    assert_eq!(count("iam_access_key_age_days", ""), USERS);
+    assert_eq!(count("iam_access_key_unrotated", " 1"), active);
+    assert_eq!(value(page, "iam_unrotated_keys_total"), Some(active as f64));
+    assert_eq!(value(page, "iam_users"), Some(USERS as f64));
+    which
+}

@@ -1,0 +1,76 @@
+"""Fixtures of the tests that run the built exporter against other people's software."""
+
+import os
+
+import pytest
+import requests
+from harness import Exporter
+from moto.server import ThreadedMotoServer
+from moto_account import MotoAccount
+
+
+def pytest_configure():
+    """Keeps the developer's own AWS account and proxy out of boto3 and requests."""
+    for name in list(os.environ):
+        if name.startswith("AWS_") or name.lower().endswith("_proxy"):
+            del os.environ[name]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item):
+    """Shows with a failed test the log of every server that it used."""
+    report = yield
+    if report.failed:
+        for name, value in getattr(item, "funcargs", {}).items():
+            if isinstance(log := getattr(value, "log", None), str):
+                report.sections.append((f"log of {name}", log))
+    return report
+
+
+@pytest.fixture(scope="session")
+def moto():
+    """The address of a moto server, which runs in this process."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def account(moto):
+    """An empty account, of which no credential report was made yet."""
+    requests.post(f"{moto}/moto-api/reset", timeout=10).raise_for_status()
+    return MotoAccount(moto)
+
+
+@pytest.fixture
+def company(account):
+    """An account with a key of every kind."""
+    account.add_user("young", 10)
+    account.add_user("almost-due", 89.9)
+    account.add_user("just-over", 90.5)
+    account.add_user("ancient", 400)
+    account.add_user("two,keys", 30, 200)
+    account.add_user("without-keys")
+    [key] = account.add_user("retired", 500)
+    account.deactivate_key("retired", key)
+    # Spares each test the two seconds that the exporter waits for a report's generation.
+    account.iam.generate_credential_report()
+    return account
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory):
+    """The exporter with its made-up organization."""
+    with Exporter(tmp_path_factory.mktemp("demo"), "demo") as exporter:
+        exporter.wait_until_ready()
+        yield exporter
+
+
+@pytest.fixture
+def exporter(company, tmp_path):
+    """The exporter of the company's account, with no flag but the address to listen on."""
+    with Exporter(tmp_path, endpoint=company.endpoint) as exporter:
+        exporter.wait_until_ready()
+        yield exporter

@@ -1,0 +1,237 @@
+"""What the tests run and read: the exporter's and Prometheus's processes, and pages of metrics.
+
+Everything listens on 127.0.0.1 and on a port that the system chose, and every wait has an end.
+"""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import time
+import zlib
+from pathlib import Path
+
+import requests
+
+ROOT = Path(__file__).resolve().parents[2]
+LISTEN = ("--web.listen-address", "127.0.0.1:0")
+
+
+def exporter_binary():
+    """The exporter under test; its absence is a failure, never a skip."""
+    binary = Path(os.environ.get("IAM_KEY_EXPORTER_BIN") or ROOT / "target/debug/iam-key-exporter")
+    assert binary.is_file(), f"no exporter at {binary}: run `cargo test`, or set IAM_KEY_EXPORTER_BIN"
+    return binary.resolve()
+
+
+def tool(name):
+    """The path of an installed program."""
+    path = shutil.which(name)
+    assert path, f"{name} is not installed: `make tools` installs it"
+    return path
+
+
+def wait_for(what, condition, seconds=30):
+    """Polls until the condition gives something true, which is returned."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        time.sleep(0.1)
+    return value
+
+
+def dead_endpoint():
+    """A socket and its address, where nobody listens and nobody else can for as long as it is open."""
+    reserved = socket.socket()
+    reserved.bind(("127.0.0.1", 0))
+    return reserved, f"http://127.0.0.1:{reserved.getsockname()[1]}"
+
+
+def exporter_environment(home, endpoint=None):
+    """Nothing of the developer's own: no credentials, no configuration, no proxy, no real AWS."""
+    environment = {
+        "HOME": str(home),
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+    if endpoint:
+        environment["AWS_ENDPOINT_URL"] = endpoint
+    return environment
+
+
+class Process:
+    """A server that logs the port on which it listens. To be used in a `with`."""
+
+    def __init__(self, command, log_file, listening, environment=None):
+        self.log_file = log_file
+        with log_file.open("wb") as log:
+            self.child = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment
+            )
+        try:
+            found = wait_for(f"{command[0]} listens", lambda: self._listens(listening))
+        except AssertionError as error:
+            self.stop()
+            raise AssertionError(f"{error}\n{self.log}") from None
+        self.url = f"http://127.0.0.1:{found[1]}"
+
+    def _listens(self, listening):
+        assert self.is_alive(), f"ended with code {self.child.returncode}"
+        return re.search(listening, self.log)
+
+    @property
+    def log(self):
+        return self.log_file.read_text(errors="replace")
+
+    def is_alive(self):
+        return self.child.poll() is None
+
+    def get(self, path, **options):
+        return requests.get(self.url + path, timeout=10, **options)
+
+    def stop(self):
+        """Asks it to end, and returns its exit code."""
+        self.child.terminate()
+        try:
+            return self.child.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            self.child.kill()
+            self.child.wait()
+            raise AssertionError(f"did not end within 20 s of SIGTERM\n{self.log}") from None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+
+class Exporter(Process):
+    """The exporter; AWS is at the endpoint."""
+
+    def __init__(self, folder, *arguments, endpoint=None):
+        super().__init__(
+            [exporter_binary(), *arguments, *LISTEN],
+            folder / "exporter.log",
+            r"message=listening address=127\.0\.0\.1:(\d+)",
+            exporter_environment(folder, endpoint),
+        )
+
+    def page(self):
+        return Page(self.page_bytes("identity").decode())
+
+    def page_bytes(self, encoding):
+        """The page as it was sent in this encoding, unpacked."""
+        response = self.get("/metrics", headers={"Accept-Encoding": encoding}, stream=True)
+        response.raise_for_status()
+        assert response.headers.get("Content-Encoding", "identity") == encoding
+        body = response.raw.read(decode_content=False)
+        return gunzip(body) if encoding == "gzip" else body
+
+    def wait_for_page(self, what, condition, seconds=30):
+        """Polls until the condition holds for a page, which is returned."""
+        page = None
+
+        def look():
+            nonlocal page
+            page = self.page()
+            return condition(page) and page
+
+        try:
+            return wait_for(what, look, seconds)
+        except AssertionError as error:
+            refreshes = re.findall(r"^iam_refresh_.*$", page.text, re.MULTILINE)
+            raise AssertionError("\n".join([str(error), self.log, *refreshes])) from None
+
+    def wait_until_ready(self):
+        return self.wait_for_page("every account was read", lambda page: page.is_refreshed())
+
+
+class Prometheus(Process):
+    """A real Prometheus, which scrapes each of the jobs once a second."""
+
+    def __init__(self, folder, jobs):
+        config = folder / "prometheus.yml"
+        config.write_text(
+            "global: {scrape_interval: 1s, scrape_timeout: 1s}\nscrape_configs:\n"
+            + "".join(
+                f"  - job_name: {job}\n    static_configs: [targets: ['{address}']]\n"
+                for job, address in jobs.items()
+            )
+        )
+        super().__init__(
+            [
+                tool("prometheus"),
+                f"--config.file={config}",
+                f"--storage.tsdb.path={folder / 'tsdb'}",
+                "--web.listen-address=127.0.0.1:0",
+            ],
+            folder / "prometheus.log",
+            r'"Listening on" address=127\.0\.0\.1:(\d+)',
+        )
+
+    def api(self, path, **parameters):
+        response = self.get(f"/api/v1/{path}", params=parameters)
+        assert response.ok, response.text
+        return response.json()["data"]
+
+    def query(self, expression):
+        """An instant query's series: (labels, value) of each."""
+        result = self.api("query", query=expression)["result"]
+        return [(series["metric"], float(series["value"][1])) for series in result]
+
+    def value(self, expression):
+        """The one value of a query; None where it has no series."""
+        series = self.query(expression)
+        assert len(series) <= 1, series
+        return series[0][1] if series else None
+
+
+SAMPLE = re.compile(r"([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)")
+LABEL = re.compile(r'([a-zA-Z_]\w*)="((?:[^"\\]|\\.)*)"(?:,|$)')
+
+
+class Page:
+    """A page in the text format. Refuses lines that are no samples, and series that come twice."""
+
+    def __init__(self, text):
+        self.text = text
+        self.types = dict(re.findall(r"^# TYPE (\S+) (\S+)$", text, re.MULTILINE))
+        self.samples = {}
+        for line in text.split("\n"):
+            if line and not line.startswith("#"):
+                name, labels, value = SAMPLE.fullmatch(line).groups()
+                series = (name, frozenset(parse_labels(labels or "")))
+                assert series not in self.samples, f"twice: {line}"
+                self.samples[series] = float(value)
+
+    def value(self, name, **labels):
+        """The value of exactly this series; None where there is none."""
+        return self.samples.get((name, frozenset(labels.items())))
+
+    def family(self, name):
+        """Every series of a metric: (labels, value) of each."""
+        return [(dict(labels), value) for (n, labels), value in self.samples.items() if n == name]
+
+    def by_key(self, name):
+        """A metric of access keys: its values by user and slot, where there is one account."""
+        return {(labels["user"], labels["key"]): value for labels, value in self.family(name)}
+
+    def is_refreshed(self):
+        states = self.family("iam_refresh_success")
+        return bool(states) and all(value == 1 for _, value in states)
+
+
+def parse_labels(text):
+    for name, value in LABEL.findall(text):
+        yield name, re.sub(r"\\(.)", lambda m: "\n" if m[1] == "n" else m[1], value)
+
+
+def gunzip(body):
+    """Unpacks what has to be a single gzip member: some clients stop after the first."""
+    member = zlib.decompressobj(wbits=31)
+    text = member.decompress(body)
+    assert member.eof and not member.unused_data, "not exactly one gzip member"
+    return text

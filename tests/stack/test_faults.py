@@ -1,0 +1,215 @@
+"""What the exporter does while AWS has a fault, and after it, in real time.
+
+Each scenario has an AWS and an exporter of its own: healthy at first, then with a fault that outlasts
+the exporter's pause, then healed. All of them run at the same time, about three minutes long.
+"""
+
+import re
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import pytest
+from fake_aws import (
+    ACCOUNT,
+    DROP,
+    GENERATE,
+    GET,
+    HANG,
+    Answer,
+    FakeAws,
+    credential_report,
+    error,
+    report,
+    state,
+)
+from harness import Exporter, Page, dead_endpoint
+
+REASONS = {
+    "access_denied",
+    "credentials",
+    "throttled",
+    "limit_exceeded",
+    "report_not_ready",
+    "timeout",
+    "network",
+    "service_error",
+    "malformed_report",
+    "unreadable_file",
+}
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A fault, and the reason under which it is to be counted."""
+
+    fault: dict
+    reason: str
+    # How many refreshes have to fail before AWS heals. One where AWS asks for fewer calls, since the
+    # second pause may then be four minutes long.
+    failures: int = 2
+    refresh_timeout: str = "2m"
+
+
+def every_call(answer):
+    return {GET: answer, GENERATE: answer}
+
+
+SCENARIOS = {
+    "access denied": Scenario(every_call(error(403, "AccessDenied")), "access_denied"),
+    "expired token": Scenario(every_call(error(403, "ExpiredToken")), "credentials"),
+    "throttling": Scenario(every_call(error(400, "Throttling")), "throttled", failures=1),
+    "no capacity": Scenario(
+        {GENERATE: error(409, "LimitExceeded")}, "limit_exceeded", failures=1
+    ),
+    "report in progress": Scenario(
+        {GET: error(404, "ReportInProgress")}, "report_not_ready", refresh_timeout="20s"
+    ),
+    "report not present": Scenario(
+        {GET: error(410, "ReportNotPresent"), GENERATE: state("STARTED")},
+        "report_not_ready",
+        refresh_timeout="20s",
+    ),
+    "hang": Scenario(every_call(HANG), "timeout", refresh_timeout="5s"),
+    "dropped connection": Scenario(every_call(DROP), "network"),
+    "garbage": Scenario(every_call(Answer(200, b"\x00garbage<")), "service_error"),
+    "service failure": Scenario(every_call(error(500, "ServiceFailure")), "service_error"),
+    "not a report": Scenario({GET: report("<!doctype html>")}, "malformed_report"),
+}
+
+# The shortest pause after a failure: AWS has to be left alone for as long.
+PAUSE = 60
+# The longest pause after a second failure where AWS asks for fewer calls, and some seconds more.
+LONGEST_RECOVERY = 250
+KEYS = {"rotated": 10, "unrotated": 100}
+
+
+@dataclass
+class Course:
+    """What was seen of a scenario."""
+
+    before: Page
+    # One page a second.
+    during: list[Page] = field(default_factory=list)
+    # When requests came to AWS during the fault.
+    requests: list[float] = field(default_factory=list)
+    healed: bool = False
+    alive: bool = False
+    log: str = ""
+
+
+def is_refreshed(page):
+    return page.value("iam_refresh_success", account_id=ACCOUNT) == 1
+
+
+def failures(page):
+    return {
+        labels["reason"]: value
+        for labels, value in page.family("iam_refresh_failures_total")
+        if labels["account_id"] == ACCOUNT
+    }
+
+
+def run(scenario, folder):
+    flags = ["--refresh.interval", "2s", "--refresh.timeout", scenario.refresh_timeout]
+    with (
+        FakeAws(credential_report(KEYS)) as aws,
+        Exporter(folder, *flags, endpoint=aws.endpoint) as exporter,
+    ):
+        course = Course(exporter.wait_for_page("the first refresh", is_refreshed))
+
+        aws.fault = scenario.fault
+        began = time.monotonic()
+        exporter.wait_for_page("the first failure", lambda page: not is_refreshed(page))
+
+        def has_lasted(page):
+            course.during.append(page)
+            enough = sum(failures(page).values()) >= scenario.failures
+            return enough and time.monotonic() > began + PAUSE + 1
+
+        exporter.wait_for_page("the fault lasts", has_lasted, 2 * PAUSE)
+        aws.fault = {}
+        ended = time.monotonic()
+        course.requests = [at for at, _ in aws.requests if began <= at <= ended]
+
+        try:
+            exporter.wait_for_page("it works again", is_refreshed, LONGEST_RECOVERY)
+            course.healed = True
+        except AssertionError:
+            # One test is about this; the others have seen enough.
+            pass
+        course.alive = exporter.is_alive()
+    course.log = exporter.log
+    return course
+
+
+@pytest.fixture(scope="module")
+def courses(tmp_path_factory):
+    """Every scenario's course, or why it has none."""
+    with ThreadPoolExecutor(len(SCENARIOS)) as pool:
+        return {
+            name: pool.submit(run, scenario, tmp_path_factory.mktemp("fault"))
+            for name, scenario in SCENARIOS.items()
+        }
+
+
+@pytest.fixture(params=SCENARIOS)
+def name(request):
+    return request.param
+
+
+@pytest.fixture
+def course(courses, name):
+    return courses[name].result()
+
+
+def test_the_last_good_keys_stay(course):
+    keys = course.before.by_key("iam_access_key_last_rotated_timestamp_seconds")
+    unrotated = course.before.by_key("iam_access_key_unrotated")
+    assert unrotated == {("rotated", "1"): 0, ("unrotated", "1"): 1}
+    for page in course.during:
+        assert page.by_key("iam_access_key_last_rotated_timestamp_seconds") == keys
+        assert page.by_key("iam_access_key_unrotated") == unrotated
+
+
+def test_the_fault_shows(course):
+    shown = {page.value("iam_refresh_success", account_id=ACCOUNT) for page in course.during}
+    assert shown == {0}
+
+
+def test_failures_are_counted_under_their_reason(course, name):
+    counts = failures(course.during[-1])
+    assert set(counts) == REASONS
+    assert {reason for reason, count in counts.items() if count > 0} == {SCENARIOS[name].reason}
+
+
+def test_the_fault_is_logged_once(course, name):
+    warnings = re.findall(r"^.* level=(?:warn|error) .*$", course.log, re.MULTILINE)
+    assert len(warnings) == 1
+    assert 'message="refresh failed"' in warnings[0]
+    assert f"reason={SCENARIOS[name].reason} " in warnings[0]
+
+
+def test_aws_is_asked_at_most_six_times_a_minute(course):
+    busiest = max(
+        sum(start <= at < start + 60 for at in course.requests) for start in course.requests
+    )
+    assert busiest <= 6
+
+
+def test_it_heals_without_a_restart(course):
+    assert course.healed
+    assert course.alive
+    assert course.log.count('message="refresh works again"') == 1
+
+
+def test_an_aws_that_was_never_reachable_is_a_network_failure(tmp_path):
+    reserved, endpoint = dead_endpoint()
+    with reserved, Exporter(tmp_path, endpoint=endpoint) as exporter:
+        assert exporter.get("/metrics").ok
+        page = exporter.wait_for_page(
+            "the first failure",
+            lambda page: page.value("iam_refresh_success", account_id="unknown") == 0,
+        )
+    counted = {"account_id": "unknown", "reason": "network"}
+    assert page.value("iam_refresh_failures_total", **counted) == 1
