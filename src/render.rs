@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 use tracing::error;
 
 use crate::clock::Clock;
@@ -18,6 +18,9 @@ use crate::state::State;
 
 /// Changes that come closer together than this share a page.
 const COALESCE: Duration = Duration::from_secs(1);
+/// How long a first change waits for more: at the start, accounts become known and have their
+/// reports almost at once.
+const SETTLE: Duration = Duration::from_millis(30);
 /// A page is never older than this.
 const RENEW: Duration = Duration::from_secs(60);
 
@@ -50,7 +53,10 @@ impl Renderer {
         let mut renew = Instant::now() + RENEW;
         loop {
             tokio::select! {
-                changed = state.changed() => if changed.is_err() { return },
+                changed = state.changed() => match changed {
+                    Ok(()) => sleep(SETTLE).await,
+                    Err(_) => return,
+                },
                 () = sleep_until(renew) => {}
             }
             let started = Instant::now();
@@ -61,8 +67,8 @@ impl Renderer {
                 Ok(next) => drop(page.send_replace(Arc::new(next))),
                 Err(error) => error!(%error, "page not rendered"),
             }
-            // A page that takes long to render must not take a whole core.
-            let pause = COALESCE.max(started.elapsed());
+            // A page that takes long to render must not take more than half a core.
+            let pause = COALESCE.max(started.elapsed() * 2);
             sleep_until(started + pause).await;
         }
     }

@@ -21,7 +21,7 @@ LISTEN = ("--web.listen-address", "127.0.0.1:0")
 def exporter_binary():
     """The exporter under test; its absence is a failure, never a skip."""
     binary = Path(os.environ.get("IAM_KEY_EXPORTER_BIN") or ROOT / "target/debug/iam-key-exporter")
-    assert binary.is_file(), f"no exporter at {binary}: run `cargo test`, or set IAM_KEY_EXPORTER_BIN"
+    assert binary.is_file(), f"no {binary}: run `cargo test`, or set IAM_KEY_EXPORTER_BIN"
     return binary.resolve()
 
 
@@ -32,17 +32,17 @@ def tool(name):
     return path
 
 
-def wait_for(what, condition, seconds=30):
+def wait_for(what, condition, seconds=30, every=0.1):
     """Polls until the condition gives something true, which is returned."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        time.sleep(0.1)
+        time.sleep(every)
     return value
 
 
 def dead_endpoint():
-    """A socket and its address, where nobody listens and nobody else can for as long as it is open."""
+    """A socket, and its URL, where nobody listens and nobody else can while it is open."""
     reserved = socket.socket()
     reserved.bind(("127.0.0.1", 0))
     return reserved, f"http://127.0.0.1:{reserved.getsockname()[1]}"
@@ -89,13 +89,15 @@ class Process:
         return self.child.poll() is None
 
     def get(self, path, **options):
-        return requests.get(self.url + path, timeout=10, **options)
+        try:
+            return requests.get(self.url + path, timeout=10, **options)
+        except requests.RequestException as error:
+            raise AssertionError(f"no answer: {error}") from None
 
     def stop(self):
-        """Asks it to end, and returns its exit code."""
         self.child.terminate()
         try:
-            return self.child.wait(timeout=20)
+            self.child.wait(timeout=20)
         except subprocess.TimeoutExpired:
             self.child.kill()
             self.child.wait()
@@ -130,23 +132,20 @@ class Exporter(Process):
         body = response.raw.read(decode_content=False)
         return gunzip(body) if encoding == "gzip" else body
 
-    def wait_for_page(self, what, condition, seconds=30):
+    def wait_for_page(self, what, condition, **timing):
         """Polls until the condition holds for a page, which is returned."""
-        page = None
 
         def look():
-            nonlocal page
             page = self.page()
             return condition(page) and page
 
         try:
-            return wait_for(what, look, seconds)
+            return wait_for(what, look, **timing)
         except AssertionError as error:
-            refreshes = re.findall(r"^iam_refresh_.*$", page.text, re.MULTILINE)
-            raise AssertionError("\n".join([str(error), self.log, *refreshes])) from None
+            raise AssertionError(f"{error}\n{self.log}") from None
 
     def wait_until_ready(self):
-        return self.wait_for_page("every account was read", lambda page: page.is_refreshed())
+        return self.wait_for_page("every account was read", Page.is_refreshed)
 
 
 class Prometheus(Process):
@@ -202,7 +201,9 @@ class Page:
         self.samples = {}
         for line in text.split("\n"):
             if line and not line.startswith("#"):
-                name, labels, value = SAMPLE.fullmatch(line).groups()
+                sample = SAMPLE.fullmatch(line)
+                assert sample, f"no sample: {line}"
+                name, labels, value = sample.groups()
                 series = (name, frozenset(parse_labels(labels or "")))
                 assert series not in self.samples, f"twice: {line}"
                 self.samples[series] = float(value)
@@ -220,6 +221,7 @@ class Page:
         return {(labels["user"], labels["key"]): value for labels, value in self.family(name)}
 
     def is_refreshed(self):
+        """Whether the last refresh of every account worked."""
         states = self.family("iam_refresh_success")
         return bool(states) and all(value == 1 for _, value in states)
 

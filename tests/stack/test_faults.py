@@ -1,7 +1,7 @@
 """What the exporter does while AWS has a fault, and after it, in real time.
 
-Each scenario has an AWS and an exporter of its own: healthy at first, then with a fault that outlasts
-the exporter's pause, then healed. All of them run at the same time, about three minutes long.
+Each scenario has an AWS and an exporter of its own: healthy at first, then with a fault that
+outlasts the exporter's pause, then healed. All of them run at the same time, in three minutes.
 """
 
 import re
@@ -45,8 +45,8 @@ class Scenario:
 
     fault: dict
     reason: str
-    # How many refreshes have to fail before AWS heals. One where AWS asks for fewer calls, since the
-    # second pause may then be four minutes long.
+    # How many refreshes have to fail before AWS heals. One where AWS asks for fewer calls, since
+    # the second pause may then be four minutes long.
     failures: int = 2
     refresh_timeout: str = "2m"
 
@@ -88,6 +88,7 @@ KEYS = {"rotated": 10, "unrotated": 100}
 class Course:
     """What was seen of a scenario."""
 
+    scenario: Scenario
     before: Page
     # One page a second.
     during: list[Page] = field(default_factory=list)
@@ -96,10 +97,6 @@ class Course:
     healed: bool = False
     alive: bool = False
     log: str = ""
-
-
-def is_refreshed(page):
-    return page.value("iam_refresh_success", account_id=ACCOUNT) == 1
 
 
 def failures(page):
@@ -116,24 +113,24 @@ def run(scenario, folder):
         FakeAws(credential_report(KEYS)) as aws,
         Exporter(folder, *flags, endpoint=aws.endpoint) as exporter,
     ):
-        course = Course(exporter.wait_for_page("the first refresh", is_refreshed))
+        course = Course(scenario, before=exporter.wait_until_ready())
 
         aws.fault = scenario.fault
         began = time.monotonic()
-        exporter.wait_for_page("the first failure", lambda page: not is_refreshed(page))
+        exporter.wait_for_page("the first failure", lambda page: not page.is_refreshed())
 
         def has_lasted(page):
             course.during.append(page)
             enough = sum(failures(page).values()) >= scenario.failures
             return enough and time.monotonic() > began + PAUSE + 1
 
-        exporter.wait_for_page("the fault lasts", has_lasted, 2 * PAUSE)
-        aws.fault = {}
+        exporter.wait_for_page("the fault lasts", has_lasted, seconds=2 * PAUSE, every=1)
         ended = time.monotonic()
+        aws.fault = {}
         course.requests = [at for at, _ in aws.requests if began <= at <= ended]
 
         try:
-            exporter.wait_for_page("it works again", is_refreshed, LONGEST_RECOVERY)
+            exporter.wait_for_page("it works", Page.is_refreshed, seconds=LONGEST_RECOVERY)
             course.healed = True
         except AssertionError:
             # One test is about this; the others have seen enough.
@@ -154,13 +151,8 @@ def courses(tmp_path_factory):
 
 
 @pytest.fixture(params=SCENARIOS)
-def name(request):
-    return request.param
-
-
-@pytest.fixture
-def course(courses, name):
-    return courses[name].result()
+def course(courses, request):
+    return courses[request.param].result()
 
 
 def test_the_last_good_keys_stay(course):
@@ -177,17 +169,17 @@ def test_the_fault_shows(course):
     assert shown == {0}
 
 
-def test_failures_are_counted_under_their_reason(course, name):
+def test_failures_are_counted_under_their_reason(course):
     counts = failures(course.during[-1])
     assert set(counts) == REASONS
-    assert {reason for reason, count in counts.items() if count > 0} == {SCENARIOS[name].reason}
+    assert {reason for reason, count in counts.items() if count > 0} == {course.scenario.reason}
 
 
-def test_the_fault_is_logged_once(course, name):
+def test_the_fault_is_logged_once(course):
     warnings = re.findall(r"^.* level=(?:warn|error) .*$", course.log, re.MULTILINE)
     assert len(warnings) == 1
     assert 'message="refresh failed"' in warnings[0]
-    assert f"reason={SCENARIOS[name].reason} " in warnings[0]
+    assert f"reason={course.scenario.reason} " in warnings[0]
 
 
 def test_aws_is_asked_at_most_six_times_a_minute(course):

@@ -21,17 +21,18 @@ def prometheus(demo, relay, tmp_path_factory):
     """Prometheus after several scrapes by each job."""
     jobs = {"gzip": demo.url.removeprefix("http://"), "plain": relay.address}
     with Prometheus(tmp_path_factory.mktemp("prometheus"), jobs) as prometheus:
-        scraped = lambda: prometheus.query("count_over_time(up[1m]) >= 5")
-        wait_for("five scrapes by each job", lambda: len(scraped()) == len(JOBS))
+        wait_for(
+            "five scrapes by each job",
+            lambda: len(prometheus.query("count_over_time(up[1m]) >= 5")) == len(JOBS),
+        )
         yield prometheus
 
 
 def test_prometheus_was_sent_gzip(prometheus, relay, demo):
-    """Its connection to the exporter cannot be seen, but what it asks for can be asked again."""
+    # What the exporter answered it cannot be seen, but what it asks for can be asked again.
     [accepted] = set(relay.asked)
-    assert demo.get("/metrics", headers={"Accept-Encoding": accepted}).headers[
-        "Content-Encoding"
-    ] == "gzip"
+    response = demo.get("/metrics", headers={"Accept-Encoding": accepted})
+    assert response.headers["Content-Encoding"] == "gzip"
 
 
 def test_the_relay_was_sent_plain_text(prometheus, relay):
@@ -94,4 +95,5 @@ def test_counters_increase(prometheus, job):
 def test_prometheus_knows_the_types(prometheus, demo):
     types = demo.page().types
     metadata = prometheus.api("metadata")
-    assert {name: metadata[name][0]["type"] for name in types} == types
+    known = {name: {entry["type"] for entry in metadata[name]} for name in types}
+    assert known == {name: {kind} for name, kind in types.items()}
