@@ -1,10 +1,10 @@
-//! `check`: refresh once and print the unrotated keys, oldest first.
+//! `check`: refresh once and print keys, oldest first.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -13,10 +13,11 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::clock::Clock;
-use crate::metrics::Filter;
-use crate::metrics::page;
-use crate::policy::Policy;
-use crate::refresh::{Schedule, refresh};
+use crate::config::Config;
+use crate::metrics::{Filter, page};
+use crate::policy::{Ruling, Verdict};
+use crate::refresh::Schedule;
+use crate::refresh::once::Refresher;
 use crate::source::{Failure, Source};
 use crate::state::{Account, State};
 
@@ -33,6 +34,15 @@ pub enum Format {
     Prometheus,
 }
 
+/// Which keys are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Show {
+    /// Keys that are older than they may be.
+    Unrotated,
+    /// Also keys that are due within 14 days, and keys that are exempt.
+    All,
+}
+
 /// What a check found out.
 #[derive(Debug)]
 pub struct Outcome {
@@ -42,18 +52,37 @@ pub struct Outcome {
     pub failures: BTreeMap<String, Failure>,
 }
 
-/// An unrotated key.
+/// A key that is printed.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Finding {
     account_id: String,
     account_name: String,
     user: String,
     key: u8,
+    access_key_id: Option<String>,
+    status: Status,
     age_days: f64,
     last_rotated: String,
-    due: String,
+    due: Option<String>,
     last_used: Option<String>,
+    tags: BTreeMap<String, String>,
+    rule: String,
 }
+
+/// What a printed key is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Older than it may be.
+    Unrotated,
+    /// To be rotated within 14 days.
+    DueSoon,
+    /// Of any age, for a time.
+    Exempt,
+}
+
+/// A key that is due within this time is due soon.
+const SOON: TimeDelta = TimeDelta::days(14);
 
 /// Refreshes each account of the source once, as many as `concurrency` at the same time, with a
 /// progress bar where stderr is a terminal. Fails only where the accounts cannot be listed.
@@ -62,6 +91,7 @@ pub async fn run(
     schedule: &Schedule,
     concurrency: usize,
     clock: &Clock,
+    config: &Arc<Config>,
 ) -> Result<Outcome, Failure> {
     let targets = source.targets().await?;
     let bar = ProgressBar::new(targets.len() as u64).with_style(
@@ -72,20 +102,22 @@ pub async fn run(
     let slots = Arc::new(Semaphore::new(concurrency));
     let mut tasks = JoinSet::new();
     for target in targets {
-        let (source, slots, clock) = (source.clone(), slots.clone(), clock.clone());
-        let timeout = schedule.timeout;
+        let (source, slots) = (source.clone(), slots.clone());
+        let (clock, config, timeout) = (clock.clone(), config.clone(), schedule.timeout);
         tasks.spawn(async move {
             let _slot = slots.acquire_owned().await;
+            let refresher = Refresher { source: &source, timeout, clock: &clock, config: &config };
             let pending = Account::pending(&target.id, &target.name);
-            refresh(&source, &target, &pending, timeout, &clock).await
+            refresher.refresh(&target, &pending, |_| {}).await
         });
     }
     let mut accounts = Vec::new();
     let mut failures = BTreeMap::new();
     while let Some(done) = tasks.join_next().await {
-        let (account, failure) = done.expect("a refresh does not panic");
-        failures.extend(failure.map(|failure| (account.id.clone(), failure)));
-        accounts.push(Arc::new(account));
+        let outcome = done.expect("a refresh does not panic");
+        let failure = outcome.failure.or(outcome.tags).or(outcome.confirmation);
+        failures.extend(failure.map(|failure| (outcome.account.id.clone(), failure)));
+        accounts.push(Arc::new(outcome.account));
         bar.inc(1);
     }
     bar.finish_and_clear();
@@ -93,49 +125,75 @@ pub async fn run(
 }
 
 impl Outcome {
-    /// Whether some key or account could not be judged.
+    /// Whether some key or account could not be judged, or there is none at all.
     pub fn is_uncertain(&self) -> bool {
+        let failed = |account: &Arc<Account>| {
+            account.refresh.last.is_none_or(|attempt| attempt.failure.is_some())
+        };
+        self.state.accounts.is_empty()
+            || self.state.accounts.iter().any(failed)
+            || self.rejected_rows() > 0
+    }
+
+    fn rejected_rows(&self) -> usize {
         let reports = self.state.accounts.iter().flat_map(|account| &account.report);
-        !self.failures.is_empty() || reports.into_iter().any(|report| !report.rejected.is_empty())
+        reports.map(|report| report.rejected.len()).sum()
     }
 
     /// What to tell a person after the list: a line for each failure, and what was found.
-    pub fn summary(&self, found: usize) -> String {
+    pub fn summary(&self, unrotated: usize) -> String {
         let failed = |(account, failure): (&String, &Failure)| {
             format!("account {account}: {}: {failure}\n", failure.reason.as_str())
         };
         let failures: String = self.failures.iter().map(failed).collect();
         let accounts = self.state.accounts.len();
-        let read = accounts - self.failures.len();
-        format!("{failures}{found} unrotated keys; accounts read: {read} of {accounts}")
+        let read = self.state.accounts.iter().filter(|account| account.report.is_some()).count();
+        let rejected = match self.rejected_rows() {
+            0 => String::new(),
+            rows => format!("; rows that could not be read: {rows}"),
+        };
+        let verdict = match self.is_uncertain() {
+            true => "could not tell for all keys: ",
+            false => "",
+        };
+        format!(
+            "{failures}{verdict}unrotated keys: {unrotated}; accounts read: {read} of {accounts}{rejected}"
+        )
     }
 
-    /// The unrotated keys as of `now`, oldest first.
-    pub fn findings(&self, policy: &Policy, now: DateTime<Utc>) -> Vec<Finding> {
+    /// The keys as of `now`, oldest first.
+    pub fn findings(&self, show: Show, config: &Config, now: DateTime<Utc>) -> Vec<Finding> {
         let mut findings = Vec::new();
         for account in &self.state.accounts {
-            for user in account.report.iter().flat_map(|report| &report.users) {
-                for (slot, key) in user.keys.iter().enumerate() {
-                    let Some(key) = key else { continue };
-                    let verdict = policy.judge(key, now);
-                    let (Some(true), Some(age), Some(last_rotated), Some(due)) =
-                        (verdict.unrotated, verdict.age, key.last_rotated, verdict.due)
+            for (user, keys) in account.users() {
+                let owner = account.owner(user);
+                let ruling = config.policy.ruling(&owner, now);
+                for (slot, key) in keys.iter().enumerate() {
+                    let Some(key) = key.as_ref().filter(|key| key.active) else { continue };
+                    let verdict = ruling.judge(key, now);
+                    let (Some(age), Some(last_rotated), Some(status)) =
+                        (verdict.age, key.last_rotated, status(&verdict, &ruling, now))
                     else {
                         continue;
                     };
-                    findings.push((
-                        last_rotated,
-                        Finding {
-                            account_id: account.id.clone(),
-                            account_name: account.name.clone(),
-                            user: user.name.clone(),
-                            key: slot as u8 + 1,
-                            age_days: age.days(),
-                            last_rotated: time(last_rotated),
-                            due: time(due),
-                            last_used: key.last_used.map(time),
-                        },
-                    ));
+                    if show == Show::Unrotated && status != Status::Unrotated {
+                        continue;
+                    }
+                    let finding = Finding {
+                        account_id: account.id.clone(),
+                        account_name: account.name.clone(),
+                        user: user.name.clone(),
+                        key: slot as u8 + 1,
+                        access_key_id: key.id.clone(),
+                        status,
+                        age_days: age.days(),
+                        last_rotated: time(last_rotated),
+                        due: verdict.due.map(time),
+                        last_used: key.last_used.map(time),
+                        tags: owner.tags.iter().cloned().collect(),
+                        rule: rule(&ruling, config),
+                    };
+                    findings.push((last_rotated, finding));
                 }
             }
         }
@@ -144,41 +202,80 @@ impl Outcome {
         findings.into_iter().map(|(_, finding)| finding).collect()
     }
 
-    /// Writes the unrotated keys as of `now`, and returns how many there are.
+    /// Writes the keys as of `now`, and returns how many of them are unrotated.
     pub fn write(
         &self,
         format: Format,
-        policy: &Policy,
+        show: Show,
+        config: &Config,
         filter: &Filter,
         now: DateTime<Utc>,
         to: impl io::Write,
     ) -> io::Result<usize> {
-        let findings = self.findings(policy, now);
+        let findings = self.findings(show, config, now);
         match format {
             Format::Table => write_table(&findings, to)?,
             Format::Json => write_json(&findings, to)?,
             Format::Csv => write_csv(&findings, to)?,
-            Format::Prometheus => write_page(&page::text(&self.state, policy, filter, now).0, to)?,
+            Format::Prometheus => write_page(&page::text(&self.state, config, filter, now).0, to)?,
         }
-        Ok(findings.len())
+        Ok(findings.iter().filter(|finding| finding.status == Status::Unrotated).count())
     }
 }
 
-const COLUMNS: [&str; 8] =
-    ["account_id", "account_name", "user", "key", "age_days", "last_rotated", "due", "last_used"];
+/// What an active key is; `None` where there is nothing to say of it.
+fn status(verdict: &Verdict, ruling: &Ruling, now: DateTime<Utc>) -> Option<Status> {
+    match verdict {
+        _ if ruling.exemption.is_some() => Some(Status::Exempt),
+        Verdict { unrotated: Some(true), .. } => Some(Status::Unrotated),
+        Verdict { due: Some(due), .. } if *due <= now + SOON => Some(Status::DueSoon),
+        _ => None,
+    }
+}
 
-fn fields(finding: &Finding) -> [String; 8] {
-    let Finding { account_id, account_name, user, key, age_days, last_rotated, due, last_used } =
-        finding.clone();
+/// What decided about a key, as in the configuration.
+fn rule(ruling: &Ruling, config: &Config) -> String {
+    match ruling.rule {
+        None => "default".to_owned(),
+        Some(index) => format!("rotation.rules[{index}]: {}", config.policy.rules[index].decision),
+    }
+}
+
+const COLUMNS: [&str; 12] = [
+    "account_id",
+    "account_name",
+    "user",
+    "key",
+    "access_key_id",
+    "status",
+    "age_days",
+    "last_rotated",
+    "due",
+    "last_used",
+    "tags",
+    "rule",
+];
+
+fn fields(finding: &Finding) -> [String; 12] {
+    let finding = finding.clone();
+    let tags = finding.tags.iter().map(|(key, value)| format!("{key}={value}"));
     [
-        account_id,
-        account_name,
-        user,
-        key.to_string(),
-        format!("{age_days:.2}"),
-        last_rotated,
-        due,
-        last_used.unwrap_or_default(),
+        finding.account_id,
+        finding.account_name,
+        finding.user,
+        finding.key.to_string(),
+        finding.access_key_id.unwrap_or_default(),
+        match finding.status {
+            Status::Unrotated => "unrotated".to_owned(),
+            Status::DueSoon => "due_soon".to_owned(),
+            Status::Exempt => "exempt".to_owned(),
+        },
+        format!("{:.2}", finding.age_days),
+        finding.last_rotated,
+        finding.due.unwrap_or_default(),
+        finding.last_used.unwrap_or_default(),
+        tags.collect::<Vec<_>>().join(" "),
+        finding.rule,
     ]
 }
 
@@ -188,15 +285,13 @@ fn write_table(findings: &[Finding], to: impl io::Write) -> io::Result<()> {
         return Ok(());
     }
     let mut table = TabWriter::new(to);
-    writeln!(
-        table,
-        "{}",
-        COLUMNS.map(|column| column.to_uppercase().replace('_', " ")).join("\t")
-    )?;
+    let header = COLUMNS.map(|column| column.to_uppercase().replace('_', " "));
+    writeln!(table, "{}", header.join("\t"))?;
     for finding in findings {
+        // What a tag holds must not change what the terminal shows.
         let fields = fields(finding).map(|field| match field.as_str() {
             "" => "-".to_owned(),
-            _ => field,
+            _ => field.replace(|c: char| c.is_control(), "\u{fffd}"),
         });
         writeln!(table, "{}", fields.join("\t"))?;
     }

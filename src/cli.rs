@@ -1,23 +1,27 @@
 //! The command line: flags, subcommands, and their help.
 
+use std::env;
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use clap::{Args, Parser, Subcommand};
+use clap::builder::Resettable;
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use regex::Regex;
 use tracing::Level;
 
 use crate::check;
+use crate::config;
 use crate::logging;
 use crate::metrics::{Filter, name_pattern};
-use crate::policy::Policy;
 use crate::refresh::Schedule;
+use crate::reload::Origin;
 
 /// Prometheus exporter for AWS IAM access keys that have not been rotated.
 ///
-/// Serves the account of the default AWS credentials at /metrics. Every flag can also be given as an
-/// environment variable.
+/// Serves the account of the default AWS credentials at /metrics. Flags whose names have a dot can
+/// also be given as environment variables; an empty variable is as none.
 #[derive(Debug, Clone, Parser)]
 #[command(version, disable_help_subcommand = true, max_term_width = 100)]
 pub struct Cli {
@@ -38,7 +42,12 @@ pub enum Command {
         /// The output's format.
         #[arg(long, value_enum, default_value = "table")]
         format: check::Format,
+        /// Which keys to print.
+        #[arg(long, value_enum, default_value = "unrotated")]
+        show: check::Show,
     },
+    /// Validate the configuration file and print what it resolves to.
+    CheckConfig,
     /// Serve a made-up organization, to see what the exporter does without an AWS account.
     Demo {
         /// Number of accounts.
@@ -58,6 +67,15 @@ pub enum Command {
 /// Flags of every command.
 #[derive(Debug, Clone, Args)]
 pub struct Flags {
+    /// Read rotation rules, confirmation and labels from this YAML file.
+    #[arg(
+        long = "config.file",
+        env = "IAM_KEY_EXPORTER_CONFIG_FILE",
+        value_name = "PATH",
+        global = true
+    )]
+    pub config: Option<PathBuf>,
+
     /// Read this credential report CSV, or every *.csv in this folder, instead of asking AWS.
     #[arg(
         long = "source.reports",
@@ -67,9 +85,16 @@ pub struct Flags {
     )]
     pub reports: Option<PathBuf>,
 
-    /// How old an active key may become, such as 90d or 12h.
-    #[arg(long = "rotation.max-age", env = "IAM_KEY_EXPORTER_ROTATION_MAX_AGE", value_name = "DURATION", default_value = "90d", value_parser = max_age, global = true)]
-    pub max_age: Duration,
+    /// How old an active key may become, such as 90d or 12h. Decides over the configuration file.
+    /// [default: the file's, else 90d]
+    #[arg(
+        long = "rotation.max-age",
+        env = "IAM_KEY_EXPORTER_ROTATION_MAX_AGE",
+        value_name = "DURATION",
+        value_parser = config::max_age,
+        global = true
+    )]
+    pub max_age: Option<TimeDelta>,
 
     /// Refresh each account once in this time. AWS is asked for a report only every four hours.
     #[arg(long = "refresh.interval", env = "IAM_KEY_EXPORTER_REFRESH_INTERVAL", value_name = "DURATION", default_value = "5m", value_parser = pause, global = true)]
@@ -106,9 +131,24 @@ pub struct Flags {
     #[arg(long = "web.telemetry-path", env = "IAM_KEY_EXPORTER_WEB_TELEMETRY_PATH", value_name = "PATH", default_value = "/metrics", value_parser = telemetry_path, global = true)]
     pub telemetry_path: String,
 
+    /// Read the configuration file again on POST /-/reload, as on SIGHUP.
+    #[arg(
+        long = "web.enable-lifecycle",
+        env = "IAM_KEY_EXPORTER_WEB_ENABLE_LIFECYCLE",
+        global = true
+    )]
+    pub enable_lifecycle: bool,
+
     /// Log events of this level and above: debug, info, warn or error.
-    #[arg(long = "log.level", env = "IAM_KEY_EXPORTER_LOG_LEVEL", value_name = "LEVEL", default_value = "info", value_parser = log_level, global = true)]
-    pub log_level: Level,
+    /// [default: info where it serves, else warn]
+    #[arg(
+        long = "log.level",
+        env = "IAM_KEY_EXPORTER_LOG_LEVEL",
+        value_name = "LEVEL",
+        value_parser = log_level,
+        global = true
+    )]
+    pub log_level: Option<Level>,
 
     /// The form of the log's lines.
     #[arg(
@@ -122,16 +162,34 @@ pub struct Flags {
     pub log_format: logging::Format,
 }
 
+impl Cli {
+    /// What the command line and the environment say. An empty variable is as none, since templates
+    /// of containers often set them.
+    pub fn from_process() -> Result<Cli, clap::Error> {
+        let is_empty = |name: &OsStr| env::var_os(name).is_some_and(|value| value.is_empty());
+        let command = Cli::command().mut_args(|arg| match arg.get_env().is_some_and(is_empty) {
+            true => arg.env(Resettable::Reset),
+            false => arg,
+        });
+        Cli::from_arg_matches(&command.try_get_matches()?)
+    }
+
+    /// From which level on events are logged.
+    pub fn log_level(&self) -> Level {
+        let serves = matches!(self.command, None | Some(Command::Demo { .. }));
+        self.flags.log_level.unwrap_or(if serves { Level::INFO } else { Level::WARN })
+    }
+}
+
 impl Flags {
     /// When accounts are refreshed.
     pub fn schedule(&self) -> Schedule {
         Schedule { interval: self.interval, timeout: self.timeout, ..Schedule::default() }
     }
 
-    /// How old keys may become.
-    pub fn policy(&self) -> Policy {
-        let max_age = TimeDelta::from_std(self.max_age).expect("at most 100 years");
-        Policy { max_age }
+    /// Where the configuration comes from.
+    pub fn origin(&self) -> Origin {
+        Origin { file: self.config.clone(), max_age: self.max_age }
     }
 
     /// Which metrics are exposed.
@@ -152,33 +210,12 @@ pub fn one_line(error: &clap::Error) -> String {
     said.join("; ")
 }
 
-/// A century: longer than AWS exists, shorter than what a calendar can hold.
-const MOST_MAX_AGE: Duration = Duration::from_secs(36_500 * 24 * 60 * 60);
-const MOST_PAUSE: Duration = Duration::from_secs(24 * 60 * 60);
-
-fn max_age(text: &str) -> Result<Duration, String> {
-    duration(text, Duration::from_secs(1), MOST_MAX_AGE)
-}
-
 fn pause(text: &str) -> Result<Duration, String> {
-    duration(text, Duration::from_secs(1), MOST_PAUSE)
-}
-
-fn duration(text: &str, least: Duration, most: Duration) -> Result<Duration, String> {
-    let duration = humantime::parse_duration(text)
-        .map_err(|error| format!("{error}; write it like 90d, 12h or 5m"))?;
-    match (least..=most).contains(&duration) {
-        true => Ok(duration),
-        false => Err(format!(
-            "must lie between {}s and {}d",
-            least.as_secs(),
-            most.as_secs() / (24 * 60 * 60)
-        )),
-    }
+    config::duration(text, Duration::from_secs(24 * 60 * 60))
 }
 
 fn telemetry_path(text: &str) -> Result<String, String> {
-    let reserved = ["/-/healthy", "/-/ready"];
+    let reserved = ["/-/healthy", "/-/ready", "/-/reload"];
     let plain = |c: char| c.is_ascii_alphanumeric() || "/-_.~".contains(c);
     match text.starts_with('/') && text.chars().all(plain) && !reserved.contains(&text) {
         true => Ok(text.to_owned()),

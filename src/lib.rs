@@ -27,6 +27,8 @@
 
 pub mod report;
 pub mod policy;
+pub mod confirm;
+pub mod config;
 pub mod state;
 pub mod source;
 pub mod aws;
@@ -35,6 +37,7 @@ pub mod refresh;
 pub mod metrics;
 pub mod render;
 pub mod web;
+pub mod reload;
 pub mod serve;
 pub mod check;
 pub mod cli;

@@ -2,24 +2,25 @@
 
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use clap::Parser;
-use iam_key_exporter::check;
+use iam_key_exporter::check::{self, Format, Show};
 use iam_key_exporter::cli::{Cli, Command, Flags, one_line};
 use iam_key_exporter::clock::Clock;
+use iam_key_exporter::config::Config;
 use iam_key_exporter::logging;
 use iam_key_exporter::metrics::{doc, own::Own};
 use iam_key_exporter::serve::serve;
 use iam_key_exporter::source::{Source, aws::Aws, demo::Demo, files::Files};
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::from_process() {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() => return fail(&one_line(&error)),
         Err(help) => return print(&help.to_string()),
     };
-    logging::init(cli.flags.log_level, cli.flags.log_format);
+    logging::init(cli.log_level(), cli.flags.log_format);
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("threads cannot be started: {error}")),
@@ -31,16 +32,20 @@ fn main() -> ExitCode {
 }
 
 async fn run(Cli { command, flags }: Cli) -> anyhow::Result<ExitCode> {
+    let config = flags.origin().load()?;
     let own = Own::new(flags.filter());
     match command {
-        None => serve(source(&flags, &own)?, &flags, own).await?,
-        Some(Command::Check { format }) => return check(&flags, &own, format).await,
+        None => serve(source(&flags, &own)?, config, &flags, own).await?,
+        Some(Command::Check { format, show }) => {
+            return check(source(&flags, &own)?, config, &flags, format, show).await;
+        }
+        Some(Command::CheckConfig) => return Ok(check_config(&config)),
         Some(Command::Demo { accounts, users, seed }) => {
             if flags.reports.is_some() {
                 bail!("--source.reports is of no use with demo: leave one of them out");
             }
             let demo = Demo::new(accounts as usize, users as usize, seed, Clock::system().now());
-            serve(Source::Demo(demo), &flags, own).await?;
+            serve(Source::Demo(demo), config, &flags, own).await?;
         }
         Some(Command::MetricsDoc) => return Ok(print(&doc::markdown())),
     }
@@ -54,18 +59,29 @@ fn source(flags: &Flags, own: &Own) -> anyhow::Result<Source> {
     })
 }
 
-async fn check(flags: &Flags, own: &Own, format: check::Format) -> anyhow::Result<ExitCode> {
-    let clock = Clock::system();
+async fn check(
+    source: Source,
+    config: Config,
+    flags: &Flags,
+    format: Format,
+    show: Show,
+) -> anyhow::Result<ExitCode> {
+    let (clock, config) = (Clock::system(), Arc::new(config));
     let concurrency = flags.concurrency.into();
-    let outcome = check::run(source(flags, own)?, &flags.schedule(), concurrency, &clock).await?;
+    let outcome = check::run(source, &flags.schedule(), concurrency, &clock, &config).await?;
     let stdout = io::BufWriter::new(io::stdout().lock());
-    let found = outcome.write(format, &flags.policy(), &flags.filter(), clock.now(), stdout)?;
+    let found = outcome.write(format, show, &config, &flags.filter(), clock.now(), stdout)?;
     eprintln!("{}", outcome.summary(found));
     Ok(match (outcome.is_uncertain(), found) {
         (true, _) => ExitCode::from(2),
         (false, 0) => ExitCode::SUCCESS,
         (false, _) => ExitCode::from(1),
     })
+}
+
+fn check_config(config: &Config) -> ExitCode {
+    config.warnings(Clock::system().now()).iter().for_each(|warning| eprintln!("{warning}"));
+    print(&config.to_string())
 }
 
 fn fail(error: &str) -> ExitCode {

@@ -1,26 +1,96 @@
 //! Report and policy and `now` → a [`Verdict`] for each key.
 //!
 //! The rule is CIS AWS Foundations, "Ensure access keys are rotated every 90 days or less": an
-//! active key that was not rotated within its max age is a finding.
+//! active key that was not rotated within its max age is a finding. Rules of the configuration give
+//! some keys another max age, or exempt them for a time.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use wildmatch::WildMatch;
 
-use crate::report::Key;
+use crate::report::{Key, User};
 
 /// How old keys may become.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
-    /// The oldest that an active key may be.
+    /// The oldest that an active key may be where no rule decides.
     pub max_age: TimeDelta,
+    /// The first rule that matches a user decides about the user's keys.
+    pub rules: Vec<Rule>,
 }
 
-impl Default for Policy {
-    /// 90 days, as in every version of the CIS AWS Foundations benchmark.
-    fn default() -> Policy {
-        Policy { max_age: TimeDelta::days(90) }
-    }
+/// What holds for some users.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rule {
+    /// Whom it is about.
+    pub matches: Match,
+    /// What it says of their keys.
+    pub decision: Decision,
+}
+
+/// Whom a rule is about: users for whom everything that is given here is true. The root user is
+/// meant only by a `user` that is [`ROOT_USER`](crate::report::ROOT_USER) to the letter.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Match {
+    /// The user's name.
+    pub user: Option<Pattern>,
+    /// The user's path, such as `/service/`.
+    pub path: Option<Pattern>,
+    /// The account's id or its name.
+    pub account: Option<Pattern>,
+    /// Tags that the user has. Keys are compared without regard to case, as IAM does.
+    pub tags: BTreeMap<String, Pattern>,
+}
+
+/// A glob: `*` stands for any text, `?` for any one character.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pattern {
+    text: String,
+    glob: WildMatch,
+}
+
+/// What a rule says of a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// It may become this old.
+    MaxAge(TimeDelta),
+    /// It may be of any age, for a time.
+    Exempt(Exemption),
+}
+
+/// Why, and for how long, keys may be of any age.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exemption {
+    /// From this moment on the rule is as if it were not there; `None`: never.
+    pub end: Option<DateTime<Utc>>,
+    /// For the people who are asked about it.
+    pub reason: String,
+}
+
+/// Whose keys are judged.
+#[derive(Debug, Clone, Copy)]
+pub struct Owner<'a> {
+    /// The account's id.
+    pub account_id: &'a str,
+    /// The account's name; may be empty.
+    pub account_name: &'a str,
+    /// The user.
+    pub user: &'a User,
+    /// The user's tags, as far as they are known.
+    pub tags: &'a [(String, String)],
+}
+
+/// What the policy says of all keys of one user at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ruling<'a> {
+    /// How old they may become.
+    pub max_age: TimeDelta,
+    /// Where they may be of any age.
+    pub exemption: Option<&'a Exemption>,
+    /// Which rule decided, counted from 0; `None`: none of them.
+    pub rule: Option<usize>,
 }
 
 /// What the policy says of one key at one moment.
@@ -28,23 +98,108 @@ impl Default for Policy {
 pub struct Verdict {
     /// Absent where the report does not say when the key was rotated.
     pub age: Option<Age>,
-    /// By when the key must be rotated. Active keys only.
+    /// By when the key must be rotated. Active keys that are not exempt.
     pub due: Option<DateTime<Utc>>,
-    /// Whether the key is active and older than it may be. Absent where its age is not known.
+    /// Whether the key is active, not exempt, and older than it may be. Absent where its age is not
+    /// known.
     pub unrotated: Option<bool>,
 }
 
+impl Default for Policy {
+    /// 90 days, as in every version of the CIS AWS Foundations benchmark, for every key.
+    fn default() -> Policy {
+        Policy { max_age: TimeDelta::days(90), rules: Vec::new() }
+    }
+}
+
 impl Policy {
+    /// What holds for this user's keys as of `now`.
+    pub fn ruling(&self, owner: &Owner, now: DateTime<Utc>) -> Ruling<'_> {
+        let in_force = |rule: &Rule| match &rule.decision {
+            Decision::Exempt(exemption) => exemption.holds(now),
+            Decision::MaxAge(_) => true,
+        };
+        let decided = |(_, rule): &(usize, &Rule)| in_force(rule) && rule.matches.includes(owner);
+        match self.rules.iter().enumerate().find(decided) {
+            None => Ruling { max_age: self.max_age, exemption: None, rule: None },
+            Some((index, rule)) => match &rule.decision {
+                Decision::MaxAge(max_age) => {
+                    Ruling { max_age: *max_age, exemption: None, rule: Some(index) }
+                }
+                Decision::Exempt(exemption) => {
+                    Ruling { max_age: self.max_age, exemption: Some(exemption), rule: Some(index) }
+                }
+            },
+        }
+    }
+
+    /// When the next exemption ends after `now`: what was said until then no longer holds.
+    pub fn next_end(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let ends = self.rules.iter().filter_map(|rule| match &rule.decision {
+            Decision::Exempt(exemption) => exemption.end,
+            Decision::MaxAge(_) => None,
+        });
+        ends.filter(|end| *end > now).min()
+    }
+}
+
+impl Exemption {
+    /// Whether it has not ended at `now`.
+    pub fn holds(&self, now: DateTime<Utc>) -> bool {
+        self.end.is_none_or(|end| now < end)
+    }
+}
+
+impl Match {
+    /// Whether the rule is about this user.
+    fn includes(&self, owner: &Owner) -> bool {
+        let Owner { account_id, account_name, user, tags } = *owner;
+        let holds = |pattern: &Option<Pattern>, text| {
+            pattern.as_ref().is_none_or(|pattern| pattern.matches(text))
+        };
+        let user_holds = match user.is_root() {
+            true => self.user.as_ref().is_some_and(|pattern| pattern.as_str() == user.name),
+            false => holds(&self.user, &user.name),
+        };
+        user_holds
+            && holds(&self.path, user.path())
+            && (holds(&self.account, account_id) || holds(&self.account, account_name))
+            && self.tags.iter().all(|(key, pattern)| {
+                tags.iter()
+                    .any(|(name, value)| name.eq_ignore_ascii_case(key) && pattern.matches(value))
+            })
+    }
+}
+
+impl Pattern {
+    /// The pattern that this text is.
+    pub fn new(text: &str) -> Pattern {
+        Pattern { text: text.to_owned(), glob: WildMatch::new(text) }
+    }
+
+    /// Whether the whole text fits.
+    pub fn matches(&self, text: &str) -> bool {
+        self.glob.matches(text)
+    }
+
+    /// The pattern as text.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+impl Ruling<'_> {
     /// Judges a key as of `now`.
     pub fn judge(&self, key: &Key, now: DateTime<Utc>) -> Verdict {
         let age = key.last_rotated.map(|time| Age::between(time, now));
+        let subject = key.active && self.exemption.is_none();
         Verdict {
             age,
             due: key
                 .last_rotated
-                .filter(|_| key.active)
+                .filter(|_| subject)
                 .and_then(|time| time.checked_add_signed(self.max_age)),
-            unrotated: age.map(|age| key.active && age.exceeds(self.max_age)),
+            unrotated: age.map(|age| subject && age.exceeds(self.max_age)),
         }
     }
 }
@@ -93,76 +248,4 @@ impl fmt::Display for Age {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(text: &str) -> DateTime<Utc> {
-        text.parse().expect("a time")
-    }
-
-    fn key(active: bool, last_rotated: Option<&str>) -> Key {
-        Key {
-            active,
-            last_rotated: last_rotated.map(at),
-            last_used: None,
-            last_used_region: None,
-            last_used_service: None,
-        }
-    }
-
-    const ROTATED: &str = "2026-01-01T00:00:00Z";
-
-    #[test]
-    fn a_key_is_rotated_at_90_00_days_and_unrotated_at_90_01() {
-        let key = key(true, Some(ROTATED));
-        let judge = |now| Policy::default().judge(&key, at(now));
-
-        let last_good = judge("2026-04-01T00:14:23Z");
-        assert_eq!(last_good.age.map(Age::days), Some(90.0));
-        assert_eq!(last_good.unrotated, Some(false));
-
-        let first_bad = judge("2026-04-01T00:14:24Z");
-        assert_eq!(first_bad.age.map(Age::days), Some(90.01));
-        assert_eq!(first_bad.unrotated, Some(true));
-        assert_eq!(first_bad.due, Some(at("2026-04-01T00:00:00Z")));
-    }
-
-    #[test]
-    fn an_inactive_key_has_an_age_but_is_never_unrotated_nor_due() {
-        let verdict =
-            Policy::default().judge(&key(false, Some(ROTATED)), at("2030-01-01T00:00:00Z"));
-        assert_eq!(verdict.unrotated, Some(false));
-        assert_eq!(verdict.due, None);
-        assert_eq!(verdict.age.map(Age::days), Some(1461.0));
-    }
-
-    #[test]
-    fn an_active_key_without_a_time_has_no_verdict() {
-        let verdict = Policy::default().judge(&key(true, None), at(ROTATED));
-        assert_eq!((verdict.age, verdict.unrotated, verdict.due), (None, None, None));
-    }
-
-    #[test]
-    fn a_key_from_the_future_is_0_days_old() {
-        let verdict =
-            Policy::default().judge(&key(true, Some(ROTATED)), at("2025-12-31T23:59:59Z"));
-        assert_eq!(verdict.age.map(Age::days), Some(0.0));
-    }
-
-    #[test]
-    fn a_max_age_that_is_no_multiple_of_a_hundredth_holds_to_the_published_age() {
-        let policy = Policy { max_age: TimeDelta::seconds(1000) };
-        let key = key(true, Some(ROTATED));
-        let unrotated = |now| policy.judge(&key, at(now)).unrotated;
-        assert_eq!(unrotated("2026-01-01T00:28:47Z"), Some(false)); // 0.01 days, 864 s
-        assert_eq!(unrotated("2026-01-01T00:28:48Z"), Some(true)); // 0.02 days, 1728 s
-    }
-
-    #[test]
-    fn an_age_is_written_as_its_number_of_days() {
-        for hundredths in [0, 1, 9, 10, 50, 99, 100, 110, 9000, 9001, 9010, 123_456_789] {
-            let age = Age { hundredths };
-            assert_eq!(age.to_string(), age.days().to_string());
-        }
-    }
-}
+mod tests;

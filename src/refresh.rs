@@ -1,25 +1,29 @@
-//! The schedule: when each account is refreshed, what a refresh does, and how it is published.
+//! The schedule: when each account is refreshed, and how what was learned is published. What one
+//! refresh does stands in [`once`].
 //!
 //! Every account has a task of its own, so that none waits for another. A task refreshes its account
 //! at once and then once in each interval, at a moment that a hash of the account spreads over the
 //! interval. After a failure it pauses as [`Schedule::pause`] says instead.
+
+pub mod once;
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use rand::RngExt;
 use tokio::sync::watch;
-use tokio::task::{AbortHandle, JoinSet, spawn_blocking};
-use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, info, warn};
 
 use crate::clock::Clock;
-use crate::report::Report;
-use crate::source::{Failure, Fetch, Fetched, Source, Target};
-use crate::state::{Account, Attempt, Reason, Refresh, State};
+use crate::config::Config;
+use crate::source::{Failure, Source, Target};
+use crate::state::{Account, Reason, State};
+
+use once::{Outcome, Refresher};
 
 /// When accounts are refreshed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,21 +81,32 @@ impl Schedule {
 }
 
 /// Refreshes every account of the source, for as long as the future is polled.
+///
+/// Each refresh goes by the configuration as it then is.
 pub async fn run(
     source: Source,
     schedule: Schedule,
     clock: Clock,
+    config: watch::Receiver<Arc<Config>>,
     state: watch::Sender<Arc<State>>,
 ) {
-    let start = Instant::now();
     let interval = schedule.interval;
-    let shared = Arc::new(Shared { source, schedule, clock, start, board: Board::new(state) });
+    let shared = Arc::new(Shared {
+        source,
+        schedule,
+        clock,
+        config,
+        start: Instant::now(),
+        board: Board::new(state),
+    });
     // Dropping the set ends its tasks.
     let mut tasks = JoinSet::new();
     let mut running: BTreeMap<Target, AbortHandle> = BTreeMap::new();
+    let mut listing = Fault::default();
     loop {
         match shared.source.targets().await {
             Ok(targets) => {
+                listing.note("", "listing accounts", None);
                 shared.board.retain(&targets);
                 // A task ends only when it panicked; its account gets another.
                 running.retain(|target, task| {
@@ -108,7 +123,7 @@ pub async fn run(
                 }
             }
             Err(failure) => {
-                warn!(reason = failure.reason.as_str(), error = %failure, "accounts not listed");
+                listing.note("", "listing accounts", Some(&failure));
                 shared.board.discovery_failed();
             }
         }
@@ -122,137 +137,65 @@ struct Shared {
     source: Source,
     schedule: Schedule,
     clock: Clock,
+    config: watch::Receiver<Arc<Config>>,
     start: Instant,
     board: Board,
 }
 
 async fn keep_fresh(shared: Arc<Shared>, target: Target) {
-    let Shared { source, schedule, clock, .. } = &*shared;
+    let Shared { source, schedule, clock, config, board, .. } = &*shared;
     let mut failures = 0;
-    let mut last_reason = None;
+    let mut faults = Faults::default();
     loop {
-        let Some(account) = shared.board.get(&target) else { return };
-        let (account, failure) = refresh(source, &target, &account, schedule.timeout, clock).await;
+        let Some(account) = board.get(&target) else { return };
+        let config = config.borrow().clone();
+        let refresher = Refresher { source, timeout: schedule.timeout, clock, config: &config };
+        let publish = |account: &Account| board.publish(&target, account.clone());
+        let Outcome { account, failure, confirmation, tags } =
+            refresher.refresh(&target, &account, publish).await;
         let id = account.id.clone();
-        shared.board.publish(&target, account);
+        board.publish(&target, account);
+        faults.refresh.note(&id, "refresh", failure.as_ref());
+        faults.confirmation.note(&id, "confirmation", confirmation.as_ref());
+        faults.tags.note(&id, "reading tags", tags.as_ref());
         match failure {
-            None => {
-                if failures > 0 {
-                    info!(account = id, failures, "refresh works again");
-                }
-                (failures, last_reason) = (0, None);
+            // A file may be read at any time; AWS is to be left alone for a while.
+            Some(failure) if source.is_live() => {
+                failures += 1;
+                sleep(schedule.pause(failures, failure.reason)).await;
+            }
+            _ => {
+                failures = 0;
                 sleep_until(schedule.next(&target, shared.start, Instant::now())).await;
             }
-            Some(Failure { reason, message }) => {
-                failures += 1;
-                let pause = schedule.pause(failures, reason);
-                let (reason_str, pause_seconds) = (reason.as_str(), pause.as_secs());
-                // Once for a fault, and not again for as long as it lasts.
-                if last_reason.replace(reason) == Some(reason) {
-                    debug!(
-                        account = id,
-                        reason = reason_str,
-                        error = message,
-                        pause_seconds,
-                        failures,
-                        "refresh failed again"
-                    );
-                } else {
-                    warn!(
-                        account = id,
-                        reason = reason_str,
-                        error = message,
-                        pause_seconds,
-                        "refresh failed"
-                    );
-                }
-                sleep(pause).await;
-            }
         }
     }
 }
 
-/// Refreshes an account once: the account as it is afterwards, and what failed.
-pub async fn refresh(
-    source: &Source,
-    target: &Target,
-    account: &Account,
-    timeout: Duration,
-    clock: &Clock,
-) -> (Account, Option<Failure>) {
-    let started = Instant::now();
-    let deadline = started + timeout;
-    let fetching = source.fetch(target, account.generated, clock.now(), deadline);
-    let Fetch { account_id, report, mut failure } = match timeout_at(deadline, fetching).await {
-        Ok(fetch) => fetch,
-        Err(_) => Failure::new(
-            Reason::Timeout,
-            format!("not done within {}", humantime::format_duration(timeout)),
-        )
-        .into(),
-    };
-    let mut next =
-        Account { refresh: Refresh { last: None, ..account.refresh.clone() }, ..account.clone() };
-    if let Some(id) = &account_id {
-        next.id.clone_from(id);
-    }
-    if let Some(Fetched { csv, generated }) = report {
-        match read(csv, account_id, &next.id).await {
-            Ok(report) => {
-                if let Some(id) = &report.account_id {
-                    next.id.clone_from(id);
-                }
-                next.report = Some(Arc::new(report));
-                next.generated = Some(generated);
-            }
-            // A report that cannot be read says more than that a newer one could not be had.
-            Err(malformed) => failure = Some(malformed),
-        }
-    }
-    next.note(failure.as_ref().map(|failure| failure.reason), started.elapsed(), clock.now());
-    (next, failure)
+/// What is logged of the faults of one account: each once, and not again for as long as it lasts.
+#[derive(Default)]
+struct Faults {
+    refresh: Fault,
+    confirmation: Fault,
+    tags: Fault,
 }
 
-/// Parses away from the tasks that serve scrapes, and logs what was rejected.
-async fn read(csv: Vec<u8>, account_id: Option<String>, name: &str) -> Result<Report, Failure> {
-    let malformed = |message: String| Failure::new(Reason::MalformedReport, message);
-    let report = spawn_blocking(move || Report::parse(&csv))
-        .await
-        .map_err(|_| malformed("reading the report panicked: please report this".to_owned()))?
-        .map_err(|error| malformed(error.to_string()))?;
-    match (&account_id, &report.account_id) {
-        (Some(expected), Some(found)) if expected != found => {
-            return Err(malformed(format!("a report of account {found} instead of {expected}")));
-        }
-        (None, None) => {
-            return Err(malformed("the report has no row that names its account".to_owned()));
-        }
-        _ => {}
-    }
-    log_rejected(&report, account_id.as_deref().unwrap_or(name));
-    Ok(report)
-}
+#[derive(Default)]
+struct Fault(Option<Reason>);
 
-/// How many rejected rows of one report are logged.
-const MOST_LOGGED_ROWS: usize = 100;
-
-fn log_rejected(report: &Report, account: &str) {
-    for row in report.rejected.iter().take(MOST_LOGGED_ROWS) {
-        let problem = row.problem.to_string();
-        warn!(account, line = row.line, column = row.column, problem, "row of the report rejected");
-    }
-    if let Some(more) = report.rejected.len().checked_sub(MOST_LOGGED_ROWS + 1) {
-        warn!(account, rows = more + 1, "further rows of the report rejected");
-    }
-}
-
-impl Account {
-    /// Takes down how a refresh went.
-    fn note(&mut self, failure: Option<Reason>, duration: Duration, now: DateTime<Utc>) {
-        self.refresh.last = Some(Attempt { failure, duration });
+impl Fault {
+    fn note(&mut self, account: &str, what: &str, failure: Option<&Failure>) {
+        let before = std::mem::replace(&mut self.0, failure.map(|failure| failure.reason));
         match failure {
-            None => self.refresh.last_success = Some(now),
-            Some(reason) => self.refresh.failures.count(reason),
+            Some(Failure { reason, message }) if before == Some(*reason) => {
+                let reason = reason.as_str();
+                debug!(account, reason, error = message, "{what} failed again");
+            }
+            Some(Failure { reason, message }) => {
+                warn!(account, reason = reason.as_str(), error = message, "{what} failed");
+            }
+            None if before.is_some() => info!(account, "{what} works again"),
+            None => {}
         }
     }
 }
@@ -317,6 +260,12 @@ impl Board {
         let next = State::new(by_target.values().cloned(), *known, *discovery);
         self.state.send_if_modified(|state| {
             let changed = **state != next;
+            if next.duplicates > state.duplicates {
+                warn!(
+                    reports = next.duplicates,
+                    "of several reports of an account the newest counts"
+                );
+            }
             if changed {
                 *state = Arc::new(next);
             }

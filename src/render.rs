@@ -1,5 +1,6 @@
-//! Renders a page after every change of the state, at most once a second, and once a minute, so that
-//! a key that becomes too old is seen without a refresh.
+//! Renders a page after every change of the state or the configuration, at most once a second, and
+//! once a minute and when an exemption ends, so that a key that becomes too old is seen without a
+//! refresh.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,10 +11,10 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tracing::error;
 
 use crate::clock::Clock;
+use crate::config::Config;
 use crate::metrics::Filter;
 use crate::metrics::own::Own;
 use crate::metrics::page::Page;
-use crate::policy::Policy;
 use crate::state::State;
 
 /// Changes that come closer together than this share a page.
@@ -27,8 +28,8 @@ const RENEW: Duration = Duration::from_secs(60);
 /// What a page is made with, besides the state.
 #[derive(Debug, Clone)]
 pub struct Renderer {
-    /// Judges the keys.
-    pub policy: Policy,
+    /// Judges the keys, and names the tags that are shown.
+    pub config: watch::Receiver<Arc<Config>>,
     /// Decides which metrics are on the page.
     pub filter: Filter,
     /// Gives the `now`.
@@ -42,25 +43,30 @@ impl Renderer {
     pub fn page(&self, state: &State) -> Page {
         let started = Instant::now();
         let now = self.clock.now();
-        let page = Page::render(state, &self.policy, &self.filter, now);
+        let config = self.config.borrow().clone();
+        let page = Page::render(state, &config, &self.filter, now);
         self.own.page(&page, now, started.elapsed());
         self.own.state(state);
         page
     }
 
-    /// Keeps the page up to date with the state, until nobody publishes states any more.
-    pub async fn run(self, mut state: watch::Receiver<Arc<State>>, page: watch::Sender<Arc<Page>>) {
-        let mut renew = Instant::now() + RENEW;
+    /// Keeps the page up to date with state and configuration, until nobody publishes them any more.
+    pub async fn run(
+        mut self,
+        mut state: watch::Receiver<Arc<State>>,
+        page: watch::Sender<Arc<Page>>,
+    ) {
         loop {
+            let until_renewal = self.until_renewal();
             tokio::select! {
                 changed = state.changed() => match changed {
                     Ok(()) => sleep(SETTLE).await,
                     Err(_) => return,
                 },
-                () = sleep_until(renew) => {}
+                changed = self.config.changed() => if changed.is_err() { return },
+                () = sleep(until_renewal) => {}
             }
             let started = Instant::now();
-            renew = started + RENEW;
             let renderer = self.clone();
             let snapshot = state.borrow_and_update().clone();
             match spawn_blocking(move || renderer.page(&snapshot)).await {
@@ -71,5 +77,13 @@ impl Renderer {
             let pause = COALESCE.max(started.elapsed() * 2);
             sleep_until(started + pause).await;
         }
+    }
+
+    /// How long the page that was just made holds where nothing is published: a minute, or until an
+    /// exemption ends.
+    fn until_renewal(&self) -> Duration {
+        let now = self.clock.now();
+        let end = self.config.borrow().policy.next_end(now);
+        end.and_then(|end| (end - now).to_std().ok()).map_or(RENEW, |wait| wait.min(RENEW))
     }
 }

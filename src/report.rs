@@ -12,10 +12,14 @@
 //! - An inactive key keeps its time: `false` with a time is an inactive key, `false` with `N/A` is
 //!   no key.
 
+mod row;
+
 use std::collections::HashSet;
 use std::fmt;
 
 use chrono::{DateTime, Utc};
+
+use row::{Columns, Rejection, Row};
 
 /// The largest report that is read, in bytes. An account of 5,000 users has about 2 MB.
 pub const MAX_BYTES: usize = 64 << 20;
@@ -68,6 +72,9 @@ pub struct User {
 pub struct Key {
     /// Whether the key can be used.
     pub active: bool,
+    /// The access key id, such as `AKIA…`. The report does not have it: it is known where the key was
+    /// confirmed by a call.
+    pub id: Option<String>,
     /// When the key was created or last rotated. Absent where the report gives no time for a key
     /// that it calls active; such a row is also counted as rejected.
     pub last_rotated: Option<DateTime<Utc>>,
@@ -184,12 +191,7 @@ impl Report {
         while read(&mut reader, &mut record) {
             rows += 1;
             let line = record.position().map_or(0, csv::Position::line);
-            let row = Row {
-                columns: &columns,
-                record: &record,
-                extra: record.len().saturating_sub(columns.count),
-            };
-            let outcome = row.user().and_then(|(user, warning)| {
+            let outcome = Row::new(&columns, &record).user().and_then(|(user, warning)| {
                 report.claim(&user)?;
                 match names.insert(user.name.clone()) {
                     true => Ok((user, warning)),
@@ -237,10 +239,13 @@ impl User {
     pub fn is_root(&self) -> bool {
         self.name == ROOT_USER
     }
-}
 
-/// A column's name, and what is wrong with its field.
-type Rejection = (&'static str, Problem);
+    /// The path within the ARN, such as `/` or `/service/`; for root `/`.
+    pub fn path(&self) -> &str {
+        let path = self.arn.split_once(":user").map_or("", |(_, rest)| rest);
+        path.strip_suffix(self.name.as_str()).filter(|path| !path.is_empty()).unwrap_or("/")
+    }
+}
 
 /// Reads the next record; false at the end. Reading from memory into bytes cannot fail, so an
 /// error, too, is the end.
@@ -258,226 +263,6 @@ fn account_of(arn: &str) -> Option<(&str, &str)> {
     };
     let is_id = account.len() == 12 && account.bytes().all(|b| b.is_ascii_digit());
     (is_id && !partition.is_empty() && !resource.is_empty()).then_some((partition, account))
-}
-
-/// A column of the report: its name, and its place in this report's header where it has one.
-#[derive(Debug, Clone, Copy)]
-struct Column {
-    name: &'static str,
-    index: Option<usize>,
-}
-
-/// The columns of one slot that holds an access key.
-#[derive(Debug)]
-struct KeyColumns {
-    active: Column,
-    last_rotated: Column,
-    last_used: Column,
-    last_used_region: Column,
-    last_used_service: Column,
-}
-
-/// Where this report has its columns.
-#[derive(Debug)]
-struct Columns {
-    count: usize,
-    user: Column,
-    arn: Column,
-    created: Column,
-    password_enabled: Column,
-    password_last_used: Column,
-    password_last_changed: Column,
-    password_next_rotation: Column,
-    mfa_active: Column,
-    keys: [KeyColumns; 2],
-    certificates: [(Column, Column); 2],
-    additional_credentials: Column,
-}
-
-impl Columns {
-    fn find(header: &csv::ByteRecord) -> Result<Columns, Error> {
-        let optional = |name: &'static str| Column {
-            name,
-            index: header.iter().position(|field| field.trim_ascii() == name.as_bytes()),
-        };
-        let mandatory = |name| match optional(name) {
-            Column { index: None, .. } => Err(Error::MissingColumn(name)),
-            column => Ok(column),
-        };
-        Ok(Columns {
-            count: header.len(),
-            user: mandatory("user")?,
-            arn: mandatory("arn")?,
-            created: optional("user_creation_time"),
-            password_enabled: optional("password_enabled"),
-            password_last_used: optional("password_last_used"),
-            password_last_changed: optional("password_last_changed"),
-            password_next_rotation: optional("password_next_rotation"),
-            mfa_active: optional("mfa_active"),
-            keys: [
-                KeyColumns {
-                    active: mandatory("access_key_1_active")?,
-                    last_rotated: mandatory("access_key_1_last_rotated")?,
-                    last_used: optional("access_key_1_last_used_date"),
-                    last_used_region: optional("access_key_1_last_used_region"),
-                    last_used_service: optional("access_key_1_last_used_service"),
-                },
-                KeyColumns {
-                    active: mandatory("access_key_2_active")?,
-                    last_rotated: mandatory("access_key_2_last_rotated")?,
-                    last_used: optional("access_key_2_last_used_date"),
-                    last_used_region: optional("access_key_2_last_used_region"),
-                    last_used_service: optional("access_key_2_last_used_service"),
-                },
-            ],
-            certificates: [
-                (optional("cert_1_active"), optional("cert_1_last_rotated")),
-                (optional("cert_2_active"), optional("cert_2_last_rotated")),
-            ],
-            additional_credentials: optional("additional_credentials_info"),
-        })
-    }
-}
-
-/// One record, read by column.
-struct Row<'a> {
-    columns: &'a Columns,
-    record: &'a csv::ByteRecord,
-    /// How many fields the record has beyond the header's: commas in the name or the path.
-    extra: usize,
-}
-
-impl<'a> Row<'a> {
-    /// The user, and a rejection that costs only a part of it.
-    fn user(&self) -> Result<(User, Option<Rejection>), Rejection> {
-        let c = self.columns;
-        if self.record.len() < c.count {
-            return Err((c.user.name, Problem::FieldCount));
-        }
-        let (name, arn) = self.name_and_arn()?;
-        let mut warning = None;
-        let mut key = |columns| self.key(columns, &mut warning);
-        let keys = [key(&c.keys[0])?, key(&c.keys[1])?];
-        let user = User {
-            name,
-            arn,
-            created: self.time(c.created)?,
-            password_enabled: self.boolean(c.password_enabled)?,
-            password_last_used: self.time(c.password_last_used)?,
-            password_last_changed: self.time(c.password_last_changed)?,
-            password_next_rotation: self.time(c.password_next_rotation)?,
-            mfa_active: self.boolean(c.mfa_active)?,
-            keys,
-            certificates: [
-                self.certificate(c.certificates[0])?,
-                self.certificate(c.certificates[1])?,
-            ],
-            additional_credentials: self.additional_credentials()?,
-        };
-        Ok((user, warning))
-    }
-
-    /// The two fields that may hold commas. Where the row has more fields than the header, they are
-    /// put together again and parted at `,arn:`, which no name can hold: it has no colon.
-    fn name_and_arn(&self) -> Result<(String, String), Rejection> {
-        let Columns { user, arn, .. } = self.columns;
-        if self.extra == 0 {
-            // Not `text`: "no_information" is a legal user name.
-            let required = |column| match self.field(column)? {
-                "" => Err((column.name, Problem::Empty)),
-                field => Ok(field.to_owned()),
-            };
-            return Ok((required(*user)?, required(*arn)?));
-        }
-        if (user.index, arn.index) != (Some(0), Some(1)) {
-            return Err((user.name, Problem::FieldCount));
-        }
-        let fields: Vec<&[u8]> = self.record.iter().take(self.extra + 2).collect();
-        let joined =
-            String::from_utf8(fields.join(&b',')).map_err(|_| (user.name, Problem::NotUtf8))?;
-        match joined.find(",arn:") {
-            None => Err((user.name, Problem::FieldCount)),
-            Some(0) => Err((user.name, Problem::Empty)),
-            Some(comma) => Ok((joined[..comma].to_owned(), joined[comma + 1..].to_owned())),
-        }
-    }
-
-    fn key(
-        &self,
-        columns: &KeyColumns,
-        warning: &mut Option<Rejection>,
-    ) -> Result<Option<Key>, Rejection> {
-        let active = self.boolean(columns.active)?.unwrap_or(false);
-        let last_rotated = self.time(columns.last_rotated)?;
-        if last_rotated.is_none() {
-            if !active {
-                return Ok(None);
-            }
-            *warning = Some((columns.last_rotated.name, Problem::ActiveKeyWithoutTime));
-        }
-        Ok(Some(Key {
-            active,
-            last_rotated,
-            last_used: self.time(columns.last_used)?,
-            last_used_region: self.text(columns.last_used_region)?.map(str::to_owned),
-            last_used_service: self.text(columns.last_used_service)?.map(str::to_owned),
-        }))
-    }
-
-    fn certificate(
-        &self,
-        (active, last_rotated): (Column, Column),
-    ) -> Result<Option<Certificate>, Rejection> {
-        let active = self.boolean(active)?.unwrap_or(false);
-        let last_rotated = self.time(last_rotated)?;
-        Ok((active || last_rotated.is_some()).then_some(Certificate { active, last_rotated }))
-    }
-
-    /// The column's text is not documented, so anything that is not an absent value or a plain
-    /// "false" or "0" says that there is more.
-    fn additional_credentials(&self) -> Result<bool, Rejection> {
-        let text = self.text(self.columns.additional_credentials)?;
-        Ok(text.is_some_and(|text| !text.eq_ignore_ascii_case("false") && text != "0"))
-    }
-
-    fn boolean(&self, column: Column) -> Result<Option<bool>, Rejection> {
-        match self.text(column)? {
-            None => Ok(None),
-            Some(text) if text.eq_ignore_ascii_case("true") => Ok(Some(true)),
-            Some(text) if text.eq_ignore_ascii_case("false") => Ok(Some(false)),
-            Some(_) => Err((column.name, Problem::NotABoolean)),
-        }
-    }
-
-    fn time(&self, column: Column) -> Result<Option<DateTime<Utc>>, Rejection> {
-        match self.text(column)? {
-            None => Ok(None),
-            Some(text) => match DateTime::parse_from_rfc3339(text) {
-                Ok(time) => Ok(Some(time.to_utc())),
-                Err(_) => Err((column.name, Problem::NotATime)),
-            },
-        }
-    }
-
-    /// The field's value; `None` where the report has none for it.
-    fn text(&self, column: Column) -> Result<Option<&'a str>, Rejection> {
-        match self.field(column)? {
-            "" | "N/A" | "no_information" | "not_supported" => Ok(None),
-            text => Ok(Some(text)),
-        }
-    }
-
-    /// The field without the spaces around it; empty where the report has no such column.
-    fn field(&self, column: Column) -> Result<&'a str, Rejection> {
-        let Some(index) = column.index else {
-            return Ok("");
-        };
-        let field = self.record.get(index + self.extra).unwrap_or_default();
-        match std::str::from_utf8(field) {
-            Ok(text) => Ok(text.trim_ascii()),
-            Err(_) => Err((column.name, Problem::NotUtf8)),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -6,12 +6,15 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::spawn_blocking;
 use tracing::{info, warn};
 
 use crate::cli::Flags;
 use crate::clock::Clock;
+use crate::config::Config;
 use crate::metrics::own::Own;
 use crate::refresh;
+use crate::reload::Reloader;
 use crate::render::Renderer;
 use crate::source::Source;
 use crate::state::State;
@@ -35,37 +38,51 @@ pub enum Error {
 }
 
 /// Refreshes, renders and serves until SIGTERM or SIGINT, and then lets running responses finish. A
-/// second signal ends that at once.
-pub async fn serve(source: Source, flags: &Flags, own: Own) -> Result<(), Error> {
+/// second signal ends that at once. SIGHUP reads the configuration again.
+pub async fn serve(source: Source, config: Config, flags: &Flags, own: Own) -> Result<(), Error> {
     let mut signals = Signals::new().map_err(Error::Signals)?;
     let listeners = listen(&flags.listen).await?;
 
+    let (reloader, configs) = Reloader::new(flags.origin(), config, own.clone());
+    let reloader = Arc::new(reloader);
     let (state, states) = watch::channel(Arc::new(State::default()));
     let renderer = Renderer {
-        policy: flags.policy(),
+        config: configs.clone(),
         filter: flags.filter(),
         clock: Clock::system(),
         own: own.clone(),
     };
     // There is a page before the first request.
     let (page, pages) = watch::channel(Arc::new(renderer.page(&states.borrow())));
-    let site = Site { page: pages, own, telemetry_path: flags.telemetry_path.clone() };
+    let site = Site {
+        page: pages,
+        own,
+        telemetry_path: flags.telemetry_path.clone(),
+        reloader: flags.enable_lifecycle.then(|| reloader.clone()),
+    };
     let (stop, stopped) = watch::channel(false);
 
-    let refreshing = refresh::run(source, flags.schedule(), Clock::system(), state);
+    let refreshing = refresh::run(source, flags.schedule(), Clock::system(), configs, state);
     let rendering = renderer.run(states, page);
     let serving = listener::serve(listeners, site, stopped);
+    let reloading = async {
+        while signals.reload.recv().await.is_some() {
+            let reloader = reloader.clone();
+            // Logged and counted there.
+            let _ = spawn_blocking(move || reloader.reload()).await;
+        }
+    };
     let stopping = async {
-        signals.next().await;
+        signals.stop.next().await;
         info!("stopping");
         let _ = stop.send(true);
-        signals.next().await;
+        signals.stop.next().await;
         warn!("stopped at once by a second signal");
     };
     tokio::select! {
         () = serving => {}
         () = stopping => {}
-        ((), ()) = async { tokio::join!(refreshing, rendering) } => {}
+        ((), (), ()) = async { tokio::join!(refreshing, rendering, reloading) } => {}
     }
     Ok(())
 }
@@ -81,8 +98,13 @@ async fn listen(addresses: &[String]) -> Result<Vec<TcpListener>, Error> {
     Ok(listeners)
 }
 
-/// SIGTERM and SIGINT.
 struct Signals {
+    stop: Stop,
+    reload: Signal,
+}
+
+/// SIGTERM and SIGINT.
+struct Stop {
     terminate: Signal,
     interrupt: Signal,
 }
@@ -90,11 +112,16 @@ struct Signals {
 impl Signals {
     fn new() -> io::Result<Signals> {
         Ok(Signals {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
+            stop: Stop {
+                terminate: signal(SignalKind::terminate())?,
+                interrupt: signal(SignalKind::interrupt())?,
+            },
+            reload: signal(SignalKind::hangup())?,
         })
     }
+}
 
+impl Stop {
     async fn next(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}

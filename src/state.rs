@@ -1,12 +1,14 @@
 //! What is published: [`Account`] and [`State`]. Both are built whole and never changed afterwards.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use crate::report::Report;
+use crate::confirm::{Confirmations, Keys};
+use crate::policy::Owner;
+use crate::report::{Report, User};
 
 /// Everything that one page is made from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -32,8 +34,21 @@ pub struct Account {
     pub report: Option<Arc<Report>>,
     /// When AWS generated that report, or when the file that holds it was written.
     pub generated: Option<DateTime<Utc>>,
+    /// What live calls said since that report.
+    pub confirmed: Arc<Confirmations>,
+    /// The users' tags, as of the last report; `None` before they were read.
+    pub tags: Option<Arc<Tags>>,
     /// How its refreshes go.
     pub refresh: Refresh,
+}
+
+/// Tags of an account's users.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tags {
+    /// The keys that were asked for, in lower case. Others are not kept.
+    pub keys: BTreeSet<String>,
+    /// Keys and values by user. Users without any of these tags are left out.
+    pub by_user: BTreeMap<String, Vec<(String, String)>>,
 }
 
 /// The id of the account of the default credentials until AWS has said which one that is.
@@ -48,6 +63,10 @@ pub struct Refresh {
     pub last_success: Option<DateTime<Utc>>,
     /// How many failed since the start, by reason.
     pub failures: Failures,
+    /// Whether the last try to confirm a user worked; `None` before it.
+    pub confirmation: Option<bool>,
+    /// Whether the last try to read tags worked; `None` before it.
+    pub tags: Option<bool>,
 }
 
 /// One refresh.
@@ -145,7 +164,26 @@ impl Account {
             name: name.to_owned(),
             report: None,
             generated: None,
+            confirmed: Arc::default(),
+            tags: None,
             refresh: Refresh::default(),
+        }
+    }
+
+    /// The users that there are, as they are known best: each with its keys.
+    pub fn users(&self) -> impl Iterator<Item = (&User, &Keys)> {
+        let users = self.report.iter().flat_map(|report| &report.users);
+        users.filter_map(|user| self.confirmed.keys(user).map(|keys| (user, keys)))
+    }
+
+    /// The user, for rules to decide about.
+    pub fn owner<'a>(&'a self, user: &'a User) -> Owner<'a> {
+        let tags = self.tags.as_ref().and_then(|tags| tags.by_user.get(&user.name));
+        Owner {
+            account_id: &self.id,
+            account_name: &self.name,
+            user,
+            tags: tags.map_or(&[], Vec::as_slice),
         }
     }
 }

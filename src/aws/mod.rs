@@ -1,6 +1,9 @@
-//! AWS: clients and credentials ([`Clients`]), the credential report ([`report`]), and what an SDK
-//! error means ([`errors`]). The AWS SDK is named here alone, and only calls that read are made.
+//! AWS: clients and credentials ([`Clients`]), the credential report ([`report`]), a user's keys as they
+//! are now ([`confirm`]), the users' tags ([`details`]), and what an SDK error means ([`errors`]). The
+//! AWS SDK is named here alone, and only calls that read are made.
 
+pub mod confirm;
+pub mod details;
 pub mod errors;
 pub mod report;
 

@@ -96,11 +96,13 @@ catalogue! {
     KEY_ACTIVE = gauge(Group::Keys, "iam_access_key_active", KEY,
         "Whether the access key can be used (1) or is inactive (0). From the credential report, which AWS renews at most every four hours.");
     KEY_UNROTATED = gauge(Group::Keys, "iam_access_key_unrotated", KEY,
-        "Whether the access key is active and older than its max age (1) or not (0). From the credential report, which AWS renews at most every four hours.");
+        "Whether the access key is active, not exempt, and older than its max age (1) or not (0). From the credential report, which AWS renews at most every four hours.");
     KEY_DUE = gauge(Group::Keys, "iam_access_key_rotation_due_timestamp_seconds", KEY,
-        "By when the active access key must be rotated. From the credential report, which AWS renews at most every four hours.");
-    KEY_INFO = gauge(Group::Keys, "iam_access_key_info", &["account_id", "user", "key", "last_used_region", "last_used_service"],
-        "Where the access key was last used; the value is 1. From the credential report, which AWS renews at most every four hours.");
+        "By when the access key, which is active and not exempt, must be rotated. From the credential report, which AWS renews at most every four hours.");
+    KEY_EXEMPTION_END = gauge(Group::Keys, "iam_access_key_exemption_end_timestamp_seconds", &["account_id", "user", "key", "reason"],
+        "Until when the active access key is exempt from rotation, and why; +Inf where the rule has no end. From the configuration, for keys of the credential report, which AWS renews at most every four hours.");
+    KEY_INFO = gauge(Group::Keys, "iam_access_key_info", &["account_id", "user", "key", "access_key_id", "last_used_region", "last_used_service"],
+        "The access key's id, which is known where the key was confirmed by a call, and where it was last used; the value is 1. From the credential report, which AWS renews at most every four hours.");
     CERTIFICATE_ACTIVE = gauge(Group::Keys, "iam_user_signing_certificate_active", CERTIFICATE,
         "Whether the X.509 signing certificate can be used (1) or is inactive (0). From the credential report, which AWS renews at most every four hours.");
     CERTIFICATE_LAST_ROTATED = gauge(Group::Keys, "iam_user_signing_certificate_last_rotated_timestamp_seconds", CERTIFICATE,
@@ -108,6 +110,8 @@ catalogue! {
 
     USER_INFO = gauge(Group::Users, "iam_user_info", &["account_id", "user", "arn"],
         "The user's ARN; the value is 1. From the credential report, which AWS renews at most every four hours.");
+    USER_TAGS = gauge(Group::Users, "iam_user_tags", &["account_id", "user", "tag_NAME"],
+        "The user's tags that the configuration names, each as a label; the value is 1. Read once for each credential report, which AWS renews at most every four hours.");
     USER_CREATED = gauge(Group::Users, "iam_user_created_timestamp_seconds", USER,
         "When the user was created. From the credential report, which AWS renews at most every four hours.");
     USER_MFA_ACTIVE = gauge(Group::Users, "iam_user_mfa_active", USER,
@@ -124,7 +128,7 @@ catalogue! {
         "1 where the user has more keys or certificates than the report shows. From the credential report, which AWS renews at most every four hours.");
 
     UNROTATED_KEYS = gauge(Group::Accounts, "iam_unrotated_keys_total", ACCOUNT,
-        "Number of active access keys that are older than their max age. From the credential report, which AWS renews at most every four hours.");
+        "Number of access keys that are active, not exempt, and older than their max age. From the credential report, which AWS renews at most every four hours.");
     ACCESS_KEYS = gauge(Group::Accounts, "iam_access_keys", &["account_id", "status"],
         "Number of access keys by status: active or inactive. From the credential report, which AWS renews at most every four hours.");
     USERS = gauge(Group::Accounts, "iam_users", ACCOUNT,
@@ -132,10 +136,10 @@ catalogue! {
     ACCOUNT_INFO = gauge(Group::Accounts, "iam_account_info", &["account_id", "account_name", "partition"],
         "The account's name and partition; the value is 1.");
     ROTATION_MAX_AGE = gauge(Group::Accounts, "iam_rotation_max_age_seconds", &[],
-        "How old an active access key may become before it counts as unrotated.");
+        "How old an active access key may become before it counts as unrotated, where no rule says otherwise.");
 
     REPORT_GENERATED = gauge(Group::Refresh, "iam_credential_report_generated_timestamp_seconds", ACCOUNT,
-        "When AWS generated the credential report; AWS makes a new one at most every four hours.");
+        "When AWS generated the credential report, at most every four hours; for a report file, when it was modified.");
     REPORT_REJECTED_ROWS = gauge(Group::Refresh, "iam_credential_report_rejected_rows", ACCOUNT,
         "Number of rows of the credential report that could not be read, in whole or in part; each is logged with its line.");
     REFRESH_SUCCESS = gauge(Group::Refresh, "iam_refresh_success", ACCOUNT,
@@ -144,6 +148,10 @@ catalogue! {
         "When a refresh of the account last worked.");
     REFRESH_DURATION = gauge(Group::Refresh, "iam_refresh_duration_seconds", ACCOUNT,
         "How long the last refresh of the account took.");
+    CONFIRMATION_AVAILABLE = gauge(Group::Refresh, "iam_exporter_confirmation_available", ACCOUNT,
+        "Whether the keys of a user with an unrotated key could last be confirmed by a call (1) or not (0), in which case the report's word stands; absent before the first try.");
+    TAGS_AVAILABLE = gauge(Group::Refresh, "iam_exporter_tags_available", ACCOUNT,
+        "Whether the users' tags could last be read (1) or not (0), in which case those known before stay; absent where no tags are asked for.");
     REFRESH_FAILURES = counter(Group::Refresh, "iam_refresh_failures_total", &["account_id", "reason"],
         "Failed refreshes of the account by reason.");
 
@@ -153,6 +161,10 @@ catalogue! {
         "Number of accounts by state: ok, failing, pending (not tried yet), duplicate (another source has a newer report).");
     DISCOVERY_SUCCESS = gauge(Group::Exporter, "iam_exporter_discovery_success", &[],
         "Whether the last look for accounts or report files worked (1) or failed (0); after a failure the last list stays.");
+    RELOAD_SUCCESSFUL = gauge(Group::Exporter, "iam_exporter_config_last_reload_successful", &[],
+        "Whether the configuration could last be read (1) or not (0), in which case the one before stays.");
+    RELOAD_SUCCESS = gauge(Group::Exporter, "iam_exporter_config_last_reload_success_timestamp_seconds", &[],
+        "When the configuration was last read.");
     AWS_REQUESTS = counter(Group::Exporter, "iam_exporter_aws_requests_total", &["service", "operation", "outcome"],
         "Requests to AWS, each try counted, by outcome: ok, client_error (HTTP 4xx), server_error (HTTP 5xx), no_response.");
     PAGE_SERIES = gauge(Group::Exporter, "iam_exporter_page_series", &[],

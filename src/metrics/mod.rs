@@ -6,6 +6,7 @@ pub mod doc;
 pub mod gzip;
 pub mod own;
 pub mod page;
+mod text;
 
 use regex::Regex;
 

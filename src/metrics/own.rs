@@ -29,6 +29,8 @@ pub struct Own {
     http_requests: IntCounterVec,
     accounts: IntGaugeVec,
     discovery_success: IntGauge,
+    reload_successful: IntGauge,
+    reload_success: IntGauge,
     page_series: IntGauge,
     page_bytes: IntGaugeVec,
     page_rendered: Gauge,
@@ -59,6 +61,8 @@ impl Own {
             http_requests: vec(&registry, &catalogue::HTTP_REQUESTS, IntCounterVec::new),
             accounts: vec(&registry, &catalogue::ACCOUNTS, IntGaugeVec::new),
             discovery_success: one(&registry, &catalogue::DISCOVERY_SUCCESS, IntGauge::with_opts),
+            reload_successful: one(&registry, &catalogue::RELOAD_SUCCESSFUL, IntGauge::with_opts),
+            reload_success: one(&registry, &catalogue::RELOAD_SUCCESS, IntGauge::with_opts),
             page_series: one(&registry, &catalogue::PAGE_SERIES, IntGauge::with_opts),
             page_bytes: vec(&registry, &catalogue::PAGE_BYTES, IntGaugeVec::new),
             page_rendered: one(&registry, &catalogue::PAGE_RENDERED, Gauge::with_opts),
@@ -70,7 +74,12 @@ impl Own {
             registry,
             filter,
         };
-        for operation in ["GenerateCredentialReport", "GetCredentialReport"] {
+        for operation in [
+            "GenerateCredentialReport",
+            "GetAccountAuthorizationDetails",
+            "GetCredentialReport",
+            "ListAccessKeys",
+        ] {
             own.aws_requests.start_at_zero("IAM", operation);
         }
         own.aws_requests.start_at_zero("STS", "GetCallerIdentity");
@@ -110,6 +119,14 @@ impl Own {
         }
         let discovery = state.discovery.unwrap_or_default();
         self.discovery_success.set(i64::from(discovery));
+    }
+
+    /// Takes over whether the configuration could be read at `now`.
+    pub fn reload(&self, success: bool, now: DateTime<Utc>) {
+        self.reload_successful.set(i64::from(success));
+        if success {
+            self.reload_success.set(now.timestamp());
+        }
     }
 
     /// Takes over the page that was rendered at `now` in `duration`.

@@ -1,10 +1,9 @@
-//! State and policy and `now` → the bytes of a page.
+//! State and configuration and `now` → the bytes of a page.
 //!
 //! Written straight from the state, family by family, because going through a registry takes about
 //! seven times as long. The text format is that of "Exposition formats" in Prometheus's
 //! documentation, version 0.0.4; a test holds it equal to the `prometheus` crate's encoder.
 
-use std::fmt::{self, Write};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -12,9 +11,12 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
 use super::Filter;
-use super::catalogue::{self as names, Metric};
+use super::catalogue as names;
 use super::gzip;
-use crate::policy::{Policy, Verdict};
+use super::text::{Value, Writer, push_label};
+use crate::config::{Config, TagLabel};
+use crate::confirm::Keys;
+use crate::policy::{Ruling, Verdict};
 use crate::report::{Certificate, Key, User};
 use crate::state::{Account, Reason, State};
 
@@ -29,8 +31,8 @@ pub struct Page {
 
 impl Page {
     /// Renders and compresses the state as of `now`.
-    pub fn render(state: &State, policy: &Policy, filter: &Filter, now: DateTime<Utc>) -> Page {
-        let (text, series) = text(state, policy, filter, now);
+    pub fn render(state: &State, config: &Config, filter: &Filter, now: DateTime<Utc>) -> Page {
+        let (text, series) = text(state, config, filter, now);
         Page {
             gzip: gzip::Head::new(text.as_bytes()),
             text: text.into(),
@@ -73,19 +75,19 @@ impl Page {
 /// The page as text, and the number of its series.
 pub fn text(
     state: &State,
-    policy: &Policy,
+    config: &Config,
     filter: &Filter,
     now: DateTime<Utc>,
 ) -> (String, usize) {
-    let rows = Rows::new(state, policy, now);
-    let mut page = Writer { filter, text: String::new(), series: 0 };
+    let rows = Rows::new(state, config, now);
+    let mut page = Writer::new(filter);
     rows.write_keys(&mut page);
-    rows.write_users(&mut page);
+    rows.write_users(&mut page, &config.user_tags);
     rows.write_accounts(&mut page);
-    let max_age = policy.max_age.num_seconds();
+    let max_age = config.policy.max_age.num_seconds();
     page.family(&names::ROTATION_MAX_AGE, |family| family.sample(&[], max_age));
     rows.write_refreshes(&mut page);
-    (page.text, page.series)
+    page.finish()
 }
 
 /// The state, laid out for writing: the labels of each user escaped once, each key judged once.
@@ -98,8 +100,12 @@ struct Rows<'a> {
 
 struct UserRow<'a> {
     user: &'a User,
+    keys: &'a Keys,
+    /// Absent where the account's tags were not read.
+    tags: Option<&'a [(String, String)]>,
     /// The user's labels.
     labels: Range<usize>,
+    ruling: Ruling<'a>,
     verdicts: [Option<Verdict>; 2],
 }
 
@@ -113,23 +119,27 @@ struct AccountRow<'a> {
 const SLOTS: [&str; 2] = ["1", "2"];
 
 impl<'a> Rows<'a> {
-    fn new(state: &'a State, policy: &Policy, now: DateTime<Utc>) -> Rows<'a> {
+    fn new(state: &'a State, config: &'a Config, now: DateTime<Utc>) -> Rows<'a> {
         let mut rows = Rows { labels: String::new(), users: Vec::new(), accounts: Vec::new() };
         for account in &state.accounts {
             let mut labels = String::new();
             push_label(&mut labels, "account_id", &account.id);
             let first = rows.users.len();
-            for user in account.report.iter().flat_map(|report| &report.users) {
+            for (user, keys) in account.users() {
+                let owner = account.owner(user);
+                let ruling = config.policy.ruling(&owner, now);
                 let start = rows.labels.len();
                 rows.labels.push_str(&labels);
                 push_label(&mut rows.labels, "user", &user.name);
                 rows.users.push(UserRow {
                     user,
+                    keys,
+                    tags: account.tags.as_ref().map(|_| owner.tags),
                     labels: start..rows.labels.len(),
-                    verdicts: user
-                        .keys
+                    ruling,
+                    verdicts: keys
                         .each_ref()
-                        .map(|key| key.as_ref().map(|key| policy.judge(key, now))),
+                        .map(|key| key.as_ref().map(|key| ruling.judge(key, now))),
                 });
             }
             let users = first..rows.users.len();
@@ -142,12 +152,12 @@ impl<'a> Rows<'a> {
         &self.labels[row.labels.clone()]
     }
 
-    fn each_key(&self, mut visit: impl FnMut(&[&str], &Key, &Verdict)) {
+    fn each_key(&self, mut visit: impl FnMut(&[&str], &Key, &Verdict, &Ruling)) {
         for row in &self.users {
-            for (slot, (key, verdict)) in row.user.keys.iter().zip(&row.verdicts).enumerate() {
+            for (slot, (key, verdict)) in row.keys.iter().zip(&row.verdicts).enumerate() {
                 if let (Some(key), Some(verdict)) = (key, verdict) {
                     let labels = [self.labels(row), ",key=\"", SLOTS[slot], "\""];
-                    visit(&labels, key, verdict);
+                    visit(&labels, key, verdict, &row.ruling);
                 }
             }
         }
@@ -167,7 +177,7 @@ impl<'a> Rows<'a> {
     fn write_keys(&self, page: &mut Writer) {
         let mut per_key = |metric, value: fn(&Key, &Verdict) -> Option<Value>| {
             page.family(metric, |family| {
-                self.each_key(|labels, key, verdict| {
+                self.each_key(|labels, key, verdict, _| {
                     if let Some(value) = value(key, verdict) {
                         family.sample(labels, value);
                     }
@@ -180,14 +190,31 @@ impl<'a> Rows<'a> {
         per_key(&names::KEY_ACTIVE, |key, _| Some(key.active.into()));
         per_key(&names::KEY_UNROTATED, |_, verdict| verdict.unrotated.map(Value::from));
         per_key(&names::KEY_DUE, |_, verdict| verdict.due.map(Value::from));
+        let mut labels = String::new();
+        page.family(&names::KEY_EXEMPTION_END, |family| {
+            self.each_key(|key_labels, key, _, ruling| {
+                if let Some(exemption) = ruling.exemption.filter(|_| key.active) {
+                    labels.clear();
+                    labels.extend(key_labels.iter().copied());
+                    push_label(&mut labels, "reason", &exemption.reason);
+                    family.sample(
+                        &[&labels],
+                        exemption.end.map_or(Value::Float(f64::INFINITY), Value::from),
+                    );
+                }
+            });
+        });
         page.family(&names::KEY_INFO, |family| {
-            let mut labels = String::new();
-            self.each_key(|key_labels, key, _| {
+            self.each_key(|key_labels, key, _, _| {
                 labels.clear();
-                key_labels.iter().for_each(|part| labels.push_str(part));
-                let text = |text: &'_ Option<String>| text.clone().unwrap_or_default();
-                push_label(&mut labels, "last_used_region", &text(&key.last_used_region));
-                push_label(&mut labels, "last_used_service", &text(&key.last_used_service));
+                labels.extend(key_labels.iter().copied());
+                for (name, value) in [
+                    ("access_key_id", &key.id),
+                    ("last_used_region", &key.last_used_region),
+                    ("last_used_service", &key.last_used_service),
+                ] {
+                    push_label(&mut labels, name, value.as_deref().unwrap_or_default());
+                }
                 family.sample(&[&labels], 1_i64);
             });
         });
@@ -203,13 +230,27 @@ impl<'a> Rows<'a> {
         });
     }
 
-    fn write_users(&self, page: &mut Writer) {
+    fn write_users(&self, page: &mut Writer, tags: &[TagLabel]) {
         page.family(&names::USER_INFO, |family| {
             let mut labels = String::new();
             for row in &self.users {
                 labels.clear();
                 labels.push_str(self.labels(row));
                 push_label(&mut labels, "arn", &row.user.arn);
+                family.sample(&[&labels], 1_i64);
+            }
+        });
+        // One for each user of an account whose tags were read, so that a join loses nobody.
+        page.family(&names::USER_TAGS, |family| {
+            let mut labels = String::new();
+            for row in self.users.iter().filter(|_| !tags.is_empty()) {
+                let Some(of_user) = row.tags else { continue };
+                labels.clear();
+                labels.push_str(self.labels(row));
+                for TagLabel { key, label } in tags {
+                    let tag = of_user.iter().find(|(name, _)| name.eq_ignore_ascii_case(key));
+                    push_label(&mut labels, label, tag.map_or("", |(_, value)| value));
+                }
                 family.sample(&[&labels], 1_i64);
             }
         });
@@ -238,7 +279,7 @@ impl<'a> Rows<'a> {
     fn write_accounts(&self, page: &mut Writer) {
         let with_report = || self.accounts.iter().filter(|row| row.account.report.is_some());
         let keys = |row: &AccountRow| {
-            self.users[row.users.clone()].iter().flat_map(|row| &row.user.keys).flatten()
+            self.users[row.users.clone()].iter().flat_map(|row| row.keys).flatten()
         };
         page.family(&names::UNROTATED_KEYS, |family| {
             for row in with_report() {
@@ -298,6 +339,10 @@ impl<'a> Rows<'a> {
         per_account(&names::REFRESH_DURATION, |account| {
             account.refresh.last.map(|attempt| attempt.duration.as_secs_f64().into())
         });
+        per_account(&names::CONFIRMATION_AVAILABLE, |account| {
+            account.refresh.confirmation.map(Value::from)
+        });
+        per_account(&names::TAGS_AVAILABLE, |account| account.refresh.tags.map(Value::from));
         page.family(&names::REFRESH_FAILURES, |family| {
             for AccountRow { account, labels, .. } in &self.accounts {
                 for reason in Reason::ALL {
@@ -307,139 +352,6 @@ impl<'a> Rows<'a> {
             }
         });
     }
-}
-
-/// A sample's value.
-#[derive(Debug, Clone, Copy)]
-enum Value {
-    Integer(i64),
-    Float(f64),
-    Age(crate::policy::Age),
-}
-
-impl From<i64> for Value {
-    fn from(value: i64) -> Value {
-        Value::Integer(value)
-    }
-}
-
-impl From<usize> for Value {
-    fn from(value: usize) -> Value {
-        Value::Integer(value as i64)
-    }
-}
-
-impl From<bool> for Value {
-    fn from(value: bool) -> Value {
-        Value::Integer(value.into())
-    }
-}
-
-impl From<f64> for Value {
-    fn from(value: f64) -> Value {
-        Value::Float(value)
-    }
-}
-
-impl From<crate::policy::Age> for Value {
-    fn from(age: crate::policy::Age) -> Value {
-        Value::Age(age)
-    }
-}
-
-impl From<DateTime<Utc>> for Value {
-    fn from(time: DateTime<Utc>) -> Value {
-        Value::Integer(time.timestamp())
-    }
-}
-
-impl fmt::Display for Value {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Value::Integer(value) => value.fmt(f),
-            Value::Float(f64::INFINITY) => f.write_str("+Inf"),
-            Value::Float(f64::NEG_INFINITY) => f.write_str("-Inf"),
-            Value::Float(value) => value.fmt(f),
-            Value::Age(age) => age.fmt(f),
-        }
-    }
-}
-
-/// Writes families one after the other, those that the filter allows and that have a sample.
-struct Writer<'a> {
-    filter: &'a Filter,
-    text: String,
-    series: usize,
-}
-
-struct Family<'a> {
-    name: &'static str,
-    text: &'a mut String,
-    series: usize,
-}
-
-impl Writer<'_> {
-    fn family(&mut self, metric: &Metric, write: impl FnOnce(&mut Family)) {
-        if !self.filter.allows(metric.name) {
-            return;
-        }
-        let start = self.text.len();
-        self.text.push_str("# HELP ");
-        self.text.push_str(metric.name);
-        self.text.push(' ');
-        push_escaped(&mut self.text, metric.help, false);
-        self.text.push_str("\n# TYPE ");
-        self.text.push_str(metric.name);
-        self.text.push(' ');
-        self.text.push_str(metric.kind.as_str());
-        self.text.push('\n');
-        let mut family = Family { name: metric.name, text: &mut self.text, series: 0 };
-        write(&mut family);
-        match family.series {
-            0 => self.text.truncate(start),
-            series => self.series += series,
-        }
-    }
-}
-
-impl Family<'_> {
-    /// One line. `labels` are written as they are, one after the other.
-    fn sample(&mut self, labels: &[&str], value: impl Into<Value>) {
-        self.text.push_str(self.name);
-        if !labels.is_empty() {
-            self.text.push('{');
-            labels.iter().for_each(|part| self.text.push_str(part));
-            self.text.push('}');
-        }
-        writeln!(self.text, " {}", value.into()).expect("memory takes any text");
-        self.series += 1;
-    }
-}
-
-/// Appends `name="value"`, after a comma where it is not the first.
-fn push_label(labels: &mut String, name: &str, value: &str) {
-    if !labels.is_empty() {
-        labels.push(',');
-    }
-    labels.push_str(name);
-    labels.push_str("=\"");
-    push_escaped(labels, value, true);
-    labels.push('"');
-}
-
-/// Appends the text with `\`, line feeds and, where asked, quotes escaped.
-fn push_escaped(to: &mut String, text: &str, quotes: bool) {
-    let mut rest = text;
-    while let Some(at) = rest.find(|c| matches!(c, '\\' | '\n') || (quotes && c == '"')) {
-        to.push_str(&rest[..at]);
-        to.push_str(match rest.as_bytes()[at] {
-            b'\n' => "\\n",
-            b'"' => "\\\"",
-            _ => "\\\\",
-        });
-        rest = &rest[at + 1..];
-    }
-    to.push_str(rest);
 }
 
 #[cfg(test)]

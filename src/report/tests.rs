@@ -62,6 +62,7 @@ fn every_column_is_read() {
             keys: [
                 Some(Key {
                     active: true,
+                    id: None,
                     last_rotated: at("2022-03-01T00:00:00Z"),
                     last_used: at("2022-04-01T00:15:00Z"),
                     last_used_region: Some("eu-west-1".to_owned()),
@@ -69,6 +70,7 @@ fn every_column_is_read() {
                 }),
                 Some(Key {
                     active: false,
+                    id: None,
                     last_rotated: at("2022-05-01T00:00:00Z"),
                     last_used: None,
                     last_used_region: None,
@@ -227,6 +229,18 @@ fn additional_credentials_are_told_from_none() {
 }
 
 #[test]
+fn the_path_is_what_stands_in_the_arn_before_the_name() {
+    let path = |arn: &str| {
+        let row = row("a", NO_KEYS).replace("arn:aws:iam::123456789012:user/a", arn);
+        parse(&[HEADER, &row]).users[0].path().to_owned()
+    };
+    assert_eq!(path("arn:aws:iam::123456789012:user/a"), "/");
+    assert_eq!(path("arn:aws:iam::123456789012:user/service/a"), "/service/");
+    assert_eq!(path("arn:aws:iam::123456789012:user/a/:user/a/a"), "/a/:user/a/");
+    assert_eq!(parse(&[HEADER, ROOT]).users[0].path(), "/");
+}
+
+#[test]
 fn a_report_of_nobody_is_empty() {
     let report = parse(&[HEADER]);
     assert_eq!((report.account_id, report.users.len()), (None, 0));
@@ -268,6 +282,7 @@ fn key() -> impl Strategy<Value = Option<Key>> {
     let key = (any::<bool>(), 0..4_000_000_000_i64, time(), text(), text()).prop_map(
         |(active, rotated, last_used, last_used_region, last_used_service)| Key {
             active,
+            id: None,
             last_rotated: DateTime::from_timestamp(rotated, 0),
             last_used,
             last_used_region,

@@ -1,15 +1,17 @@
 //! Reports from AWS: the account of the default credentials.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use tokio::sync::{OnceCell, Semaphore};
 use tokio::time::Instant;
 
-use super::{Fetch, Target};
+use super::{Failure, Fetch, Target};
 use crate::aws::{self, Clients};
+use crate::confirm::ListedKey;
 use crate::metrics::own::AwsRequests;
-use crate::state::UNKNOWN_ACCOUNT;
+use crate::state::{Tags, UNKNOWN_ACCOUNT};
 
 /// The account of the default credentials.
 #[derive(Debug)]
@@ -57,11 +59,7 @@ impl Aws {
         if last.is_some_and(|generated| now - generated < aws::report::RENEWAL) {
             return Fetch::default();
         }
-        let clients = self.clients.get_or_init(|| async {
-            let config = aws::default_config().await;
-            Clients::new(&config, &self.requests, self.slots.clone())
-        });
-        let clients = clients.await;
+        let clients = self.clients().await;
         let account_id = match self.account_id.get_or_try_init(|| clients.account_id()).await {
             Ok(id) => Some(id.clone()),
             Err(failure) => return failure.into(),
@@ -69,5 +67,24 @@ impl Aws {
         let aws::report::Answer { report, failure } =
             aws::report::fetch(clients, now, deadline).await;
         Fetch { account_id, report, failure }
+    }
+    pub(super) async fn keys(&self, user: &str) -> Result<Option<Vec<ListedKey>>, Failure> {
+        aws::confirm::keys(self.clients().await, user).await
+    }
+
+    pub(super) async fn tags(&self, keys: &BTreeSet<String>) -> Result<Tags, Failure> {
+        aws::details::tags(self.clients().await, keys).await
+    }
+
+    pub(super) fn account_id(&self) -> Option<String> {
+        self.account_id.get().cloned()
+    }
+
+    async fn clients(&self) -> &Clients {
+        let clients = self.clients.get_or_init(|| async {
+            let config = aws::default_config().await;
+            Clients::new(&config, &self.requests, self.slots.clone())
+        });
+        clients.await
     }
 }

@@ -4,10 +4,13 @@ pub mod aws;
 pub mod demo;
 pub mod files;
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
-use crate::state::Reason;
+use crate::confirm::ListedKey;
+use crate::state::{Reason, Tags};
 
 /// A source of credential reports.
 #[derive(Debug)]
@@ -100,4 +103,38 @@ impl Source {
             Source::Demo(demo) => demo.fetch(target, last, now),
         }
     }
+
+    /// A user's keys as they are now; `None` where the user is gone. Files and the demo know no
+    /// more than their reports.
+    pub async fn keys(&self, user: &str) -> Result<Option<Vec<ListedKey>>, Failure> {
+        match self {
+            Source::Aws(aws) => aws.keys(user).await,
+            Source::Files(_) | Source::Demo(_) => Err(nothing_beyond_reports()),
+        }
+    }
+
+    /// The users' tags that have one of these keys, which are in lower case.
+    pub async fn tags(&self, keys: &BTreeSet<String>) -> Result<Tags, Failure> {
+        match self {
+            Source::Aws(aws) => aws.tags(keys).await,
+            Source::Files(_) | Source::Demo(_) => Err(nothing_beyond_reports()),
+        }
+    }
+
+    /// The account of the credentials, where it is known and where there is but one.
+    pub fn account_id(&self) -> Option<String> {
+        match self {
+            Source::Aws(aws) => aws.account_id(),
+            Source::Files(_) | Source::Demo(_) => None,
+        }
+    }
+
+    /// Whether there is more to ask than the reports.
+    pub fn is_live(&self) -> bool {
+        matches!(self, Source::Aws(_))
+    }
+}
+
+fn nothing_beyond_reports() -> Failure {
+    Failure::new(Reason::ServiceError, "this source has nothing but reports")
 }

@@ -1,7 +1,7 @@
 //! Which path answers what.
 
 use std::convert::Infallible;
-use std::future::{Ready, ready};
+use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::buf::Chain;
@@ -15,9 +15,11 @@ use hyper::header::{
 use hyper::service::Service;
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::sync::watch;
+use tokio::task::spawn_blocking;
 
 use crate::metrics::own::Own;
 use crate::metrics::page::Page;
+use crate::reload::Reloader;
 
 /// What is served.
 #[derive(Debug)]
@@ -28,6 +30,8 @@ pub struct Site {
     pub own: Own,
     /// The path of the metrics.
     pub telemetry_path: String,
+    /// Reads the configuration again; `None` where clients may not ask for that.
+    pub reloader: Option<Arc<Reloader>>,
 }
 
 /// A page and what follows it: sent one after the other, never copied together.
@@ -44,22 +48,31 @@ pub struct Routes(pub Arc<Site>);
 impl Service<Request<Incoming>> for Routes {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Ready<Result<Response<Body>, Infallible>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let response = route(&self.0, &request);
-        self.0.own.http_request(response.status().as_str());
-        ready(Ok(response))
+        let site = self.0.clone();
+        Box::pin(async move {
+            let response = route(&site, &request).await;
+            site.own.http_request(response.status().as_str());
+            Ok(response)
+        })
     }
 }
 
-fn route(site: &Site, request: &Request<Incoming>) -> Response<Body> {
+async fn route(site: &Site, request: &Request<Incoming>) -> Response<Body> {
     if !request.body().is_end_stream() {
         let mut response = text(StatusCode::PAYLOAD_TOO_LARGE, "no request here has a body\n");
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         return response;
     }
     let path = request.uri().path();
+    if path == "/-/reload" {
+        return match *request.method() {
+            Method::POST | Method::PUT => reload(site).await,
+            _ => not_allowed("POST, PUT"),
+        };
+    }
     let get: fn(&Site, &HeaderMap) -> Response<Body> = match path {
         _ if path == site.telemetry_path => metrics,
         "/" => landing,
@@ -69,11 +82,27 @@ fn route(site: &Site, request: &Request<Incoming>) -> Response<Body> {
     };
     match *request.method() {
         Method::GET | Method::HEAD => get(site, request.headers()),
-        _ => {
-            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
-            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-            response
+        _ => not_allowed("GET, HEAD"),
+    }
+}
+
+fn not_allowed(allowed: &'static str) -> Response<Body> {
+    let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "another method is needed\n");
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    response
+}
+
+async fn reload(site: &Site) -> Response<Body> {
+    let Some(reloader) = site.reloader.clone() else {
+        return text(StatusCode::FORBIDDEN, "needs the flag --web.enable-lifecycle\n");
+    };
+    match spawn_blocking(move || reloader.reload()).await {
+        Ok(Ok(())) => text(StatusCode::OK, "reloaded\n"),
+        Ok(Err(error)) => {
+            let error = format!("not reloaded: {error}\n");
+            respond(StatusCode::INTERNAL_SERVER_ERROR, TEXT, error.into(), Bytes::new())
         }
+        Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "not reloaded\n"),
     }
 }
 

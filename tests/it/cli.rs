@@ -88,9 +88,9 @@ fn check_prints_the_unrotated_keys_oldest_first_and_exits_1() {
     let lines: Vec<&str> = stdout.lines().collect();
     assert_eq!(lines.len(), 2, "{stdout}");
     assert!(lines[1].starts_with("210987654321,govcloud-2013,old,1,"));
-    assert!(lines[1].ends_with(",2013-01-02T00:00:00Z,2013-04-02T00:00:00Z,"));
+    assert!(lines[1].ends_with(",2013-01-02T00:00:00Z,2013-04-02T00:00:00Z,,,default"));
     let stderr = String::from_utf8(output.stderr).expect("UTF-8");
-    assert_eq!(stderr.trim_end(), "1 unrotated keys; accounts read: 1 of 1");
+    assert_eq!(stderr.trim_end(), "unrotated keys: 1; accounts read: 1 of 1");
 }
 
 #[test]
@@ -107,10 +107,10 @@ fn check_exits_2_where_a_row_could_not_be_read_and_prints_the_others() {
     let stdout = String::from_utf8(output.stdout).expect("UTF-8");
     let users: Vec<&str> =
         stdout.lines().skip(1).map(|line| line.split_whitespace().nth(2).unwrap_or("")).collect();
-    assert_eq!(users[..2], ["<root_account>", "two-keys"]);
+    assert_eq!(users[..3], ["<root_account>", "two-keys", "exempt"]);
     let stderr = String::from_utf8(output.stderr).expect("UTF-8");
-    assert!(stderr.contains("line=10 column=access_key_1_last_rotated"), "{stderr}");
-    assert!(stderr.contains("line=13 column=user"), "{stderr}");
+    assert!(stderr.contains("line=21 column=access_key_1_last_rotated"), "{stderr}");
+    assert!(stderr.contains("line=24 column=user"), "{stderr}");
 }
 
 #[test]
@@ -121,6 +121,82 @@ fn check_exits_2_where_an_account_could_not_be_read() {
     assert!(stderr.starts_with("account unknown: credentials: GetCallerIdentity: "), "{stderr}");
     assert!(stderr.contains("no credentials found in chain"), "{stderr}");
     assert_eq!(stderr.lines().count(), 2, "{stderr}");
+}
+
+#[test]
+fn check_exits_2_where_there_is_no_account_at_all() {
+    let folder = crate::files::Folder::new();
+    let output = output(&["check", "--source.reports", folder.path()]);
+    assert_eq!(output.status.code(), Some(2));
+    let stderr = String::from_utf8(output.stderr).expect("UTF-8");
+    let expected = "could not tell for all keys: unrotated keys: 0; accounts read: 0 of 0";
+    assert_eq!(stderr.trim_end(), expected);
+}
+
+const RULES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/rules.yaml");
+
+#[test]
+fn check_shows_what_is_exempt_or_due_soon_and_which_rule_decided() {
+    let run = |show| {
+        let arguments =
+            ["check", "--source.reports", GOVCLOUD, "--config.file", RULES, "--show", show];
+        let output = output(&[&arguments[..], &["--format", "csv"]].concat());
+        (output.status.code(), String::from_utf8(output.stdout).expect("UTF-8"))
+    };
+    let (code, stdout) = run("unrotated");
+    assert_eq!((code, stdout.lines().count()), (Some(0), 1));
+    let (code, stdout) = run("all");
+    assert_eq!(code, Some(0));
+    let line = stdout.lines().nth(1).expect("a key");
+    assert!(line.contains(",old,1,,exempt,"), "{line}");
+    assert!(
+        line.ends_with("rotation.rules[1]: exempt until 2099-01-01T00:00:00Z: too old to move")
+    );
+}
+
+#[test]
+fn check_config_prints_what_a_file_resolves_to_and_warns() {
+    let output = output(&["check-config", "--config.file", RULES, "--rotation.max-age", "30d"]);
+    assert_eq!(output.status.code(), Some(0));
+    let stdout = String::from_utf8(output.stdout).expect("UTF-8");
+    assert_eq!(
+        stdout,
+        "max age: 30d\n\
+         rotation.rules[0]: user o*: exempt until 2020-01-02T00:00:00Z: long ago\n\
+         rotation.rules[1]: user o*, path /: exempt until 2099-01-01T00:00:00Z: too old to move\n\
+         confirm: never\n\
+         label: tag team as tag_team\n"
+    );
+    let stderr = String::from_utf8(output.stderr).expect("UTF-8");
+    let expected =
+        "warning: rotation.rules[0]: its exemption has ended, so it decides nothing: user o*";
+    assert_eq!(stderr.trim_end(), expected);
+}
+
+#[test]
+fn a_bad_configuration_file_is_refused_before_anything_is_served() {
+    let folder = crate::files::Folder::new();
+    folder.write("config.yaml", "rotation: { max_age: soon }\n");
+    let file = format!("{}/config.yaml", folder.path());
+    for command in [&[][..], &["check"], &["check-config"], &["demo"]] {
+        let refusal = refusal(&[command, &["--config.file", &file]].concat());
+        let expected = "rotation.max_age: expected number at 0; write it like 90d, 12h or 5m";
+        assert_eq!(refusal, format!("iam-key-exporter: {file}:1: {expected}"));
+    }
+    let refusal = refusal(&["--config.file", "/does/not/exist"]);
+    let expected = "iam-key-exporter: /does/not/exist: No such file or directory (os error 2)";
+    assert_eq!(refusal, expected);
+}
+
+#[test]
+fn an_empty_variable_is_as_none() {
+    let mut command = crate::exporter::command(&["check", "--source.reports", GOVCLOUD]);
+    for name in ["CONFIG_FILE", "ROTATION_MAX_AGE", "METRICS_ALLOWLIST", "LOG_LEVEL"] {
+        command.env(format!("IAM_KEY_EXPORTER_{name}"), "");
+    }
+    assert_eq!(command.output().expect("it runs").status.code(), Some(1));
+    command.env("IAM_KEY_EXPORTER_ROTATION_MAX_AGE", "36500d");
+    assert_eq!(command.output().expect("it runs").status.code(), Some(0));
 }
 
 #[test]

@@ -84,12 +84,58 @@ pub fn report_at(csv: &str, generated: DateTime<Utc>) -> Answer {
     )
 }
 
-pub fn csv(user: &str) -> String {
-    format!(
-        "user,arn,access_key_1_active,access_key_1_last_rotated,access_key_2_active,access_key_2_last_rotated\n\
-         {user},arn:aws:iam::{ACCOUNT}:user/{user},true,2020-01-01T00:00:00Z,false,N/A"
+/// The keys of a user: (id, Active or Inactive, created).
+pub fn keys(keys: &[(&str, &str, &str)]) -> Answer {
+    let members: String = keys
+        .iter()
+        .map(|(id, status, created)| {
+            format!(
+                "<member><UserName>u</UserName><AccessKeyId>{id}</AccessKeyId><Status>{status}\
+                 </Status><CreateDate>{created}</CreateDate></member>"
+            )
+        })
+        .collect();
+    Answer::Reply(
+        200,
+        format!(
+            "<ListAccessKeysResponse xmlns=\"https://iam.amazonaws.com/doc/2010-05-08/\">\
+             <ListAccessKeysResult><IsTruncated>false</IsTruncated><AccessKeyMetadata>{members}\
+             </AccessKeyMetadata></ListAccessKeysResult></ListAccessKeysResponse>"
+        ),
     )
 }
+
+/// One page of users with one tag each: (user, key, value); the marker of the next page.
+pub fn tags(users: &[(&str, &str, &str)], next: Option<&str>) -> Answer {
+    let members: String = users
+        .iter()
+        .map(|(user, key, value)| {
+            format!(
+                "<member><UserName>{user}</UserName><Tags><member><Key>{key}</Key><Value>{value}\
+                 </Value></member></Tags></member>"
+            )
+        })
+        .collect();
+    let marker = next.map_or(String::new(), |next| format!("<Marker>{next}</Marker>"));
+    Answer::Reply(
+        200,
+        format!(
+            "<GetAccountAuthorizationDetailsResponse \
+             xmlns=\"https://iam.amazonaws.com/doc/2010-05-08/\">\
+             <GetAccountAuthorizationDetailsResult><IsTruncated>{}</IsTruncated>{marker}\
+             <UserDetailList>{members}</UserDetailList></GetAccountAuthorizationDetailsResult>\
+             </GetAccountAuthorizationDetailsResponse>",
+            next.is_some()
+        ),
+    )
+}
+
+pub fn csv(user: &str) -> String {
+    format!("{HEADER}{user},arn:aws:iam::{ACCOUNT}:user/{user},true,2020-01-01T00:00:00Z,false,N/A")
+}
+
+/// The header of a report with the columns that none goes without.
+pub const HEADER: &str = "user,arn,access_key_1_active,access_key_1_last_rotated,access_key_2_active,access_key_2_last_rotated\n";
 
 type Script = Box<dyn FnMut(&str) -> Answer + Send>;
 
@@ -158,7 +204,7 @@ pub fn config(endpoint: &str) -> SdkConfig {
 
 async fn converse(stream: TcpStream, shared: Arc<Shared>) {
     let mut stream = BufReader::new(stream);
-    while let Some(action) = read_action(&mut stream).await {
+    while let Some(action) = read_call(&mut stream).await {
         let answer = match action.as_str() {
             "GetCallerIdentity" => identity(),
             _ => {
@@ -181,8 +227,8 @@ async fn converse(stream: TcpStream, shared: Arc<Shared>) {
     }
 }
 
-/// The operation that the next request names in its body; `None` at the end.
-async fn read_action(stream: &mut BufReader<TcpStream>) -> Option<String> {
+/// What the next request asks for; `None` at the end.
+async fn read_call(stream: &mut BufReader<TcpStream>) -> Option<String> {
     let mut length = 0;
     loop {
         let mut line = String::new();
@@ -200,6 +246,16 @@ async fn read_action(stream: &mut BufReader<TcpStream>) -> Option<String> {
     let mut body = vec![0; length];
     stream.read_exact(&mut body).await.ok()?;
     let body = String::from_utf8(body).ok()?;
-    let action = body.split('&').find_map(|pair| pair.strip_prefix("Action="))?;
-    Some(action.to_owned())
+    Some(call_of(&body))
+}
+
+/// What a request's body asks for: the operation's name, and where there is one the user's or the
+/// marker's, as in `ListAccessKeys alpha`.
+pub fn call_of(body: &str) -> String {
+    let field = |name: &str| body.split('&').find_map(|pair| pair.strip_prefix(name));
+    let operation = field("Action=").unwrap_or_default();
+    match field("UserName=").or_else(|| field("Marker=")) {
+        Some(about) => format!("{operation} {about}"),
+        None => operation.to_owned(),
+    }
 }

@@ -4,9 +4,10 @@
 use std::time::Duration;
 
 use iam_key_exporter::clock::Clock;
+use iam_key_exporter::config::Config;
 use iam_key_exporter::metrics::Filter;
 use iam_key_exporter::metrics::own::Own;
-use iam_key_exporter::refresh::refresh;
+use iam_key_exporter::refresh::once::{Outcome, Refresher};
 use iam_key_exporter::source::aws::Aws;
 use iam_key_exporter::source::{Failure, Source, Target};
 use iam_key_exporter::state::{Account, Reason};
@@ -36,18 +37,32 @@ impl Subject {
 
     /// Refreshes once; what failed, and which operations were asked for.
     async fn refresh(&mut self) -> (Option<Failure>, Vec<String>) {
-        let timeout = Duration::from_secs(5);
-        let clock = Clock::system();
-        let (account, failure) =
-            refresh(&self.source, &self.target, &self.account, timeout, &clock).await;
-        self.account = account;
-        (failure, self.aws.calls())
+        self.refresh_within(Duration::from_secs(5)).await
+    }
+
+    async fn refresh_within(&mut self, timeout: Duration) -> (Option<Failure>, Vec<String>) {
+        let outcome = refresh(&self.source, &self.target, &self.account, timeout).await;
+        self.account = outcome.account;
+        (outcome.failure, self.aws.calls())
     }
 
     fn users(&self) -> Vec<&str> {
         let users = self.account.report.iter().flat_map(|report| &report.users);
         users.map(|user| user.name.as_str()).collect()
     }
+}
+
+/// A refresh that asks for the report alone.
+async fn refresh(
+    source: &Source,
+    target: &Target,
+    account: &Account,
+    timeout: Duration,
+) -> Outcome {
+    let config = Config { confirm: None, ..Config::default() };
+    let clock = Clock::system();
+    let refresher = Refresher { source, timeout, clock: &clock, config: &config };
+    refresher.refresh(target, account, |_| {}).await
 }
 
 /// An AWS in which all is well, with a report that is so old that each refresh asks for another.
@@ -189,8 +204,8 @@ async fn nobody_at_the_address_is_the_network_and_the_account_stays_unknown() {
     let source = Source::Aws(Aws::with_config(&config, requests, 32));
     let target = source.targets().await.expect("one target").remove(0);
     let pending = Account::pending(&target.id, &target.name);
-    let timeout = Duration::from_secs(20);
-    let (account, failure) = refresh(&source, &target, &pending, timeout, &Clock::system()).await;
+    let Outcome { account, failure, .. } =
+        refresh(&source, &target, &pending, Duration::from_secs(20)).await;
     assert_eq!(failure.map(|failure| failure.reason), Some(Reason::Network));
     assert_eq!(account.id, "unknown");
 }
@@ -219,14 +234,10 @@ async fn where_there_is_no_report_one_is_generated_and_awaited() {
     })
     .await;
     // Two pauses of 2 and 4 seconds do not fit into the usual time limit of these tests.
-    let timeout = Duration::from_secs(20);
-    let (account, failure) =
-        refresh(&subject.source, &subject.target, &subject.account, timeout, &Clock::system())
-            .await;
-    subject.account = account;
+    let (failure, calls) = subject.refresh_within(Duration::from_secs(20)).await;
     assert_eq!(failure, None);
     assert_eq!(subject.users(), ["new"]);
-    assert_eq!(subject.aws.calls(), [GET, GENERATE, GET, GET]);
+    assert_eq!(calls, [GET, GENERATE, GET, GET]);
 }
 
 #[tokio::test]

@@ -4,8 +4,10 @@ mod exporter;
 mod fake_aws;
 
 mod cli;
+mod confirm;
 mod faults;
 mod files;
+mod reload;
 mod schedule;
 mod web;
 mod whole;

@@ -13,9 +13,9 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use chrono::{DateTime, TimeDelta, Utc};
 use iam_key_exporter::clock::Clock;
+use iam_key_exporter::config::Config;
 use iam_key_exporter::metrics::Filter;
 use iam_key_exporter::metrics::own::Own;
-use iam_key_exporter::policy::Policy;
 use iam_key_exporter::refresh::{self, Schedule};
 use iam_key_exporter::render::Renderer;
 use iam_key_exporter::source::Source;
@@ -28,12 +28,12 @@ use crate::exporter::value;
 use crate::fake_aws::{self, Answer, csv, error, generating, identity, report_at};
 
 /// When the tests begin.
-fn beginning() -> DateTime<Utc> {
+pub fn beginning() -> DateTime<Utc> {
     "2026-11-01T12:00:00Z".parse().expect("a time")
 }
 
 /// A clock that goes with tokio's.
-fn clock() -> Clock {
+pub fn clock() -> Clock {
     let start = Instant::now();
     Clock::new(move || beginning() + start.elapsed())
 }
@@ -42,9 +42,9 @@ type Script = dyn FnMut(&str) -> Answer + Send;
 
 /// An HTTP client that asks nobody.
 #[derive(Clone)]
-struct Memory {
+pub struct Memory {
     script: Arc<Mutex<Script>>,
-    calls: Arc<Mutex<Vec<(Instant, String)>>>,
+    pub calls: Arc<Mutex<Vec<(Instant, String)>>>,
 }
 
 impl std::fmt::Debug for Memory {
@@ -54,11 +54,11 @@ impl std::fmt::Debug for Memory {
 }
 
 impl Memory {
-    fn new(script: impl FnMut(&str) -> Answer + Send + 'static) -> Memory {
+    pub fn new(script: impl FnMut(&str) -> Answer + Send + 'static) -> Memory {
         Memory { script: Arc::new(Mutex::new(script)), calls: Arc::default() }
     }
 
-    fn source(&self) -> Source {
+    pub fn source(&self) -> Source {
         let config = fake_aws::config("http://in-memory").into_builder().http_client(self.clone());
         let config = config.build();
         Source::Aws(Aws::with_config(&config, Own::new(Filter::default()).aws_requests, 32))
@@ -87,11 +87,11 @@ impl HttpClient for Memory {
 impl HttpConnector for Memory {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let body = String::from_utf8_lossy(request.body().bytes().unwrap_or_default()).into_owned();
-        let action = body.split('&').find_map(|pair| pair.strip_prefix("Action=")).unwrap_or("");
-        self.calls.lock().expect("calls").push((Instant::now(), action.to_owned()));
-        let answer = match action {
+        let call = fake_aws::call_of(&body);
+        self.calls.lock().expect("calls").push((Instant::now(), call.clone()));
+        let answer = match call.as_str() {
             "GetCallerIdentity" => identity(),
-            action => (self.script.lock().expect("a script"))(action),
+            call => (self.script.lock().expect("a script"))(call),
         };
         HttpConnectorFuture::new(async move {
             match answer {
@@ -125,10 +125,17 @@ fn real_life() -> impl FnMut(&str) -> Answer + Send + 'static {
     }
 }
 
+/// A configuration that stays, without confirmation: these tests are about reports.
+fn config() -> watch::Receiver<Arc<Config>> {
+    let config = Config { confirm: None, ..Config::default() };
+    // Nobody changes it: the receiver keeps what it has.
+    watch::channel(Arc::new(config)).1
+}
+
 /// Refreshes in the background; the states that are published.
 fn run(source: Source) -> watch::Receiver<Arc<State>> {
     let (sender, states) = watch::channel(Arc::new(State::default()));
-    tokio::spawn(refresh::run(source, Schedule::default(), clock(), sender));
+    tokio::spawn(refresh::run(source, Schedule::default(), clock(), config(), sender));
     states
 }
 
@@ -248,8 +255,8 @@ async fn a_key_is_flagged_within_a_minute_of_its_limit_without_a_refresh() {
     let aws = Memory::new(move |_: &str| report_at(&csv, beginning()));
     let states = run(aws.source());
     let own = Own::new(Filter::default());
-    let renderer =
-        Renderer { policy: Policy::default(), filter: Filter::default(), clock: clock(), own };
+    let (_config, configs) = watch::channel(Arc::new(Config::default()));
+    let renderer = Renderer { config: configs, filter: Filter::default(), clock: clock(), own };
     let (sender, mut pages) = watch::channel(Arc::new(renderer.page(&State::default())));
     tokio::spawn(renderer.run(states, sender));
 

@@ -73,7 +73,7 @@ fn other_paths_and_methods_are_told_so() {
         ("DELETE", "/", 405),
         ("GET", "/metric", 404),
         ("POST", "/nowhere", 404),
-        ("GET", "/-/reload", 404),
+        ("POST", "/-/reload", 403),
     ] {
         let response = exporter.request(method, path, &[]);
         assert_eq!(response.status, status, "{method} {path}");

@@ -7,9 +7,11 @@ use prometheus::{Encoder, TextEncoder};
 use proptest::prelude::*;
 
 use super::*;
+use crate::confirm::{Confirmation, ListedKey, merge};
+use crate::metrics::catalogue::Metric;
 use crate::metrics::{catalogue, name_pattern};
 use crate::report::Report;
-use crate::state::{Attempt, Refresh};
+use crate::state::{Attempt, Refresh, Tags};
 
 fn at(text: &str) -> DateTime<Utc> {
     text.parse().expect("a time")
@@ -35,7 +37,27 @@ fn account(name: &str, csv: &str) -> Account {
 /// One account with every kind of key, an old one in another partition whose last refresh failed,
 /// one that never worked, and one that was not tried yet.
 fn state() -> State {
-    let every_kind = account("production", include_str!("../../../tests/data/every-kind.csv"));
+    let mut every_kind = account("production", include_str!("../../../tests/data/every-kind.csv"));
+    let old = "2026-01-01T00:00:00Z";
+    confirm(&mut every_kind, "confirmed", Some(&[listed("AKIACONFIRMED", true, old)]));
+    confirm(&mut every_kind, "cleared-deactivated", Some(&[listed("AKIAINACTIVE", false, old)]));
+    let new = "2026-11-01T10:30:00Z";
+    confirm(&mut every_kind, "cleared-rotated", Some(&[listed("AKIAROTATED", true, new)]));
+    confirm(&mut every_kind, "cleared-deleted", Some(&[]));
+    confirm(&mut every_kind, "cleared-user-gone", None);
+    every_kind.refresh.confirmation = Some(true);
+    every_kind.refresh.tags = Some(true);
+    let tags = |tags: &[(&str, &str)]| {
+        tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    };
+    every_kind.tags = Some(Arc::new(Tags {
+        keys: config().tag_keys(),
+        by_user: [
+            ("rotated".to_owned(), tags(&[("Team", "payments"), ("Cost-Center", "42\"7")])),
+            ("gold".to_owned(), tags(&[("tier", "gold")])),
+        ]
+        .into(),
+    }));
     let mut govcloud = account("gov", include_str!("../../../tests/data/govcloud-2013.csv"));
     govcloud.refresh.last =
         Some(Attempt { failure: Some(Reason::Throttled), duration: Duration::from_secs(3) });
@@ -44,12 +66,48 @@ fn state() -> State {
     denied.refresh.last =
         Some(Attempt { failure: Some(Reason::AccessDenied), duration: Duration::ZERO });
     denied.refresh.failures.count(Reason::AccessDenied);
+    govcloud.refresh.confirmation = Some(false);
     let pending = Account::pending("444444444444", "");
     State::new([every_kind, govcloud, denied, pending].map(Arc::new), true, Some(true))
 }
 
+/// Rules that exempt one key for good, and one until a day that has passed, and that let one become
+/// older and one less old.
+const CONFIG: &str = r#"
+rotation:
+  rules:
+    - match: { user: exempt }
+      exempt: { reason: "vendor says \"never\"" }
+    - match: { user: exempt-until }
+      exempt: { until: 2027-03-01, reason: until the migration }
+    - match: { user: exemption-ended }
+      exempt: { until: 2026-10-31, reason: too late }
+    - match: { user: longer }
+      max_age: 365d
+    - match: { tags: { tier: gold } }
+      max_age: 30d
+labels: { user_tags: [team, cost-center] }
+"#;
+
+fn config() -> Config {
+    Config::parse(CONFIG, "config.yaml".as_ref()).expect("a configuration")
+}
+
 fn page(filter: &Filter) -> (String, usize) {
-    text(&state(), &Policy::default(), filter, at(NOW))
+    text(&state(), &config(), filter, at(NOW))
+}
+
+/// Takes over what a call at 11:00 said of a user's keys.
+fn confirm(account: &mut Account, user: &str, listed: Option<&[ListedKey]>) {
+    let report = account.report.as_ref().expect("a report");
+    let user = report.users.iter().find(|known| known.name == user).expect("a user");
+    let keys = listed.map(|listed| merge(&user.keys, listed));
+    let confirmation = Confirmation { at: at("2026-11-01T11:00:00Z"), keys };
+    Arc::make_mut(&mut account.confirmed).insert(&user.name, confirmation);
+}
+
+fn listed(id: &str, active: bool, created: &str) -> ListedKey {
+    ListedKey { id: id.to_owned(), active, created: at(created) }
 }
 
 #[test]
@@ -118,6 +176,7 @@ fn the_filter_decides_what_is_on_the_page() {
         samples(&text).map(|(series, _)| series.split('{').next().expect("a name")).collect();
     let expected = [
         "iam_access_key_age_days",
+        "iam_access_key_exemption_end_timestamp_seconds",
         "iam_access_key_info",
         "iam_access_key_rotation_due_timestamp_seconds",
         "iam_access_key_unrotated",
@@ -161,7 +220,7 @@ fn encoded(metric: &Metric, samples: &[([String; 2], f64)]) -> String {
 /// What this module writes for the same.
 fn written(metric: &Metric, samples: &[([String; 2], f64)]) -> String {
     let filter = Filter::default();
-    let mut page = Writer { filter: &filter, text: String::new(), series: 0 };
+    let mut page = Writer::new(&filter);
     page.family(metric, |family| {
         for ([account, user], value) in samples {
             let mut labels = String::new();
@@ -170,7 +229,7 @@ fn written(metric: &Metric, samples: &[([String; 2], f64)]) -> String {
             family.sample(&[&labels], *value);
         }
     });
-    page.text
+    page.finish().0
 }
 
 proptest! {
@@ -224,7 +283,9 @@ fn the_page_is_what_the_crates_encoder_would_write() {
     }
     let mut encoded = Vec::new();
     TextEncoder::new().encode(&families, &mut encoded).expect("families");
-    assert_eq!(String::from_utf8(encoded).expect("UTF-8"), text);
+    // Infinities apart: the crate writes `inf`, which the format does not know.
+    let encoded = String::from_utf8(encoded).expect("UTF-8").replace(" inf\n", " +Inf\n");
+    assert_eq!(encoded, text);
 }
 
 fn sample_of(line: &str) -> Sample {

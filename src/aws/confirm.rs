@@ -1,0 +1,32 @@
+//! A user's access keys as they are now.
+
+use aws_sdk_iam::operation::list_access_keys::ListAccessKeysError;
+use aws_sdk_iam::types::{AccessKeyMetadata, StatusType};
+use chrono::DateTime;
+
+use super::{Clients, errors};
+use crate::confirm::ListedKey;
+use crate::source::Failure;
+
+/// The user's keys by `ListAccessKeys`; `None` where there is no such user.
+///
+/// One page is enough: it has up to 100 keys, and a user has two.
+pub async fn keys(clients: &Clients, user: &str) -> Result<Option<Vec<ListedKey>>, Failure> {
+    let _slot = clients.slot().await;
+    match clients.iam.list_access_keys().user_name(user).send().await {
+        Ok(output) => Ok(Some(output.access_key_metadata.into_iter().filter_map(listed).collect())),
+        Err(error) => match error.as_service_error() {
+            Some(ListAccessKeysError::NoSuchEntityException(_)) => Ok(None),
+            _ => Err(errors::failure("ListAccessKeys", &error)),
+        },
+    }
+}
+
+/// A key that `Expired` cannot be used either.
+fn listed(key: AccessKeyMetadata) -> Option<ListedKey> {
+    Some(ListedKey {
+        id: key.access_key_id?,
+        active: key.status? == StatusType::Active,
+        created: DateTime::from_timestamp(key.create_date?.secs(), 0)?,
+    })
+}

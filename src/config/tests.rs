@@ -1,0 +1,83 @@
+use super::*;
+
+fn parse(text: &str) -> Result<Config, String> {
+    Config::parse(text, "config.yaml".as_ref()).map_err(|error| error.to_string())
+}
+
+#[test]
+fn every_field_is_read() {
+    let config = parse(
+        "rotation:\n\
+         \x20 max_age: 60d\n\
+         \x20 rules:\n\
+         \x20   - match: { user: 'svc-*', path: /service/*, account: 123456789012, tags: { tier: gold } }\n\
+         \x20     max_age: 365d\n\
+         \x20   - match: { user: vendor-sync }\n\
+         \x20     exempt: { until: 2027-03-01, reason: 'vendor cannot rotate before the 3.2 release' }\n\
+         confirm: { enabled: true, rate: 2 }\n\
+         labels: { user_tags: [team, owner] }\n",
+    )
+    .expect("a configuration");
+    let expected = "\
+max age: 60d
+rotation.rules[0]: user svc-*, path /service/*, account 123456789012, tag tier=gold: max age 365d
+rotation.rules[1]: user vendor-sync: exempt until 2027-03-02T00:00:00Z: vendor cannot rotate before the 3.2 release
+confirm: 2 requests a second for each account
+label: tag team as tag_team
+label: tag owner as tag_owner
+";
+    assert_eq!(config.to_string(), expected);
+    let wanted: Vec<String> = config.tag_keys().into_iter().collect();
+    assert_eq!(wanted, ["owner", "team", "tier"]);
+}
+
+#[test]
+fn an_empty_file_is_as_none() {
+    for text in ["", "# nothing\n", "{}\n", "rotation: {}\nlabels: {}\n"] {
+        assert_eq!(parse(text), Ok(Config::default()), "{text:?}");
+    }
+    let expected = "max age: 90d\nconfirm: 5 requests a second for each account\n";
+    assert_eq!(Config::default().to_string(), expected);
+}
+
+#[test]
+fn labels_are_safe_and_differ() {
+    let config =
+        parse("labels: { user_tags: [cost-center, cost_center, 'aws:x', Cost.Center, tag_] }");
+    let labels: Vec<String> =
+        config.expect("a configuration").user_tags.into_iter().map(|tag| tag.label).collect();
+    assert_eq!(
+        labels,
+        ["tag_cost_center", "tag_cost_center_2", "tag_aws_x", "tag_Cost_Center", "tag_tag_"]
+    );
+}
+
+#[test]
+fn an_exemption_that_has_ended_is_warned_of() {
+    let config = parse(
+        "rotation: { rules: [{ match: { user: a }, exempt: { until: 2026-01-01, reason: x } }, { match: { user: b }, exempt: { reason: x } }] }",
+    )
+    .expect("a configuration");
+    let now = |text: &str| text.parse().expect("a time");
+    assert_eq!(config.warnings(now("2026-01-01T23:59:59Z")), [""; 0]);
+    assert_eq!(
+        config.warnings(now("2026-01-02T00:00:00Z")),
+        ["warning: rotation.rules[0]: its exemption has ended, so it decides nothing: user a"]
+    );
+}
+
+/// Twenty-odd broken files: each gives one line with file, line, field and what was expected.
+#[test]
+fn broken_files_are_refused_with_file_line_and_field() {
+    let cases = include_str!("../../tests/data/broken-configs.txt");
+    let mut told = String::new();
+    for case in cases.split("=====\n").filter(|case| !case.is_empty()) {
+        let error = parse(case).expect_err(case);
+        assert_eq!(error.lines().count(), 1, "{error}");
+        assert!(error.starts_with("config.yaml:"), "{error}");
+        told.push_str(&error);
+        told.push('\n');
+    }
+    assert!(told.lines().count() >= 20);
+    expect_test::expect_file!["../../tests/golden/broken-configs.txt"].assert_eq(&told);
+}

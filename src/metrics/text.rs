@@ -1,0 +1,153 @@
+//! The text format, version 0.0.4: families, samples, labels and values.
+
+use std::fmt::{self, Write};
+
+use chrono::{DateTime, Utc};
+
+use super::Filter;
+use super::catalogue::Metric;
+use crate::policy::Age;
+
+/// A sample's value.
+#[derive(Debug, Clone, Copy)]
+pub enum Value {
+    Integer(i64),
+    Float(f64),
+    Age(Age),
+}
+
+impl From<i64> for Value {
+    fn from(value: i64) -> Value {
+        Value::Integer(value)
+    }
+}
+
+impl From<usize> for Value {
+    fn from(value: usize) -> Value {
+        Value::Integer(value as i64)
+    }
+}
+
+impl From<bool> for Value {
+    fn from(value: bool) -> Value {
+        Value::Integer(value.into())
+    }
+}
+
+impl From<f64> for Value {
+    fn from(value: f64) -> Value {
+        Value::Float(value)
+    }
+}
+
+impl From<Age> for Value {
+    fn from(age: Age) -> Value {
+        Value::Age(age)
+    }
+}
+
+impl From<DateTime<Utc>> for Value {
+    fn from(time: DateTime<Utc>) -> Value {
+        Value::Integer(time.timestamp())
+    }
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Value::Integer(value) => value.fmt(f),
+            Value::Float(f64::INFINITY) => f.write_str("+Inf"),
+            Value::Float(f64::NEG_INFINITY) => f.write_str("-Inf"),
+            Value::Float(value) => value.fmt(f),
+            Value::Age(age) => age.fmt(f),
+        }
+    }
+}
+
+/// Writes families one after the other, those that the filter allows and that have a sample.
+pub struct Writer<'a> {
+    filter: &'a Filter,
+    text: String,
+    series: usize,
+}
+
+pub struct Family<'a> {
+    name: &'static str,
+    text: &'a mut String,
+    series: usize,
+}
+
+impl<'a> Writer<'a> {
+    /// An empty page.
+    pub fn new(filter: &'a Filter) -> Writer<'a> {
+        Writer { filter, text: String::new(), series: 0 }
+    }
+
+    /// The text, and the number of its series.
+    pub fn finish(self) -> (String, usize) {
+        (self.text, self.series)
+    }
+
+    /// A family with the samples that `write` writes.
+    pub fn family(&mut self, metric: &Metric, write: impl FnOnce(&mut Family)) {
+        if !self.filter.allows(metric.name) {
+            return;
+        }
+        let start = self.text.len();
+        self.text.push_str("# HELP ");
+        self.text.push_str(metric.name);
+        self.text.push(' ');
+        push_escaped(&mut self.text, metric.help, false);
+        self.text.push_str("\n# TYPE ");
+        self.text.push_str(metric.name);
+        self.text.push(' ');
+        self.text.push_str(metric.kind.as_str());
+        self.text.push('\n');
+        let mut family = Family { name: metric.name, text: &mut self.text, series: 0 };
+        write(&mut family);
+        match family.series {
+            0 => self.text.truncate(start),
+            series => self.series += series,
+        }
+    }
+}
+
+impl Family<'_> {
+    /// One line. `labels` are written as they are, one after the other.
+    pub fn sample(&mut self, labels: &[&str], value: impl Into<Value>) {
+        self.text.push_str(self.name);
+        if !labels.is_empty() {
+            self.text.push('{');
+            labels.iter().for_each(|part| self.text.push_str(part));
+            self.text.push('}');
+        }
+        writeln!(self.text, " {}", value.into()).expect("memory takes any text");
+        self.series += 1;
+    }
+}
+
+/// Appends `name="value"`, after a comma where it is not the first.
+pub fn push_label(labels: &mut String, name: &str, value: &str) {
+    if !labels.is_empty() {
+        labels.push(',');
+    }
+    labels.push_str(name);
+    labels.push_str("=\"");
+    push_escaped(labels, value, true);
+    labels.push('"');
+}
+
+/// Appends the text with `\`, line feeds and, where asked, quotes escaped.
+fn push_escaped(to: &mut String, text: &str, quotes: bool) {
+    let mut rest = text;
+    while let Some(at) = rest.find(|c| matches!(c, '\\' | '\n') || (quotes && c == '"')) {
+        to.push_str(&rest[..at]);
+        to.push_str(match rest.as_bytes()[at] {
+            b'\n' => "\\n",
+            b'"' => "\\\"",
+            _ => "\\\\",
+        });
+        rest = &rest[at + 1..];
+    }
+    to.push_str(rest);
+}

@@ -1,0 +1,235 @@
+//! What one refresh of an account does: report, tags, confirmation.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
+use tracing::{info, warn};
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::confirm::{Confirmation, merge};
+use crate::report::Report;
+use crate::source::{Failure, Fetch, Fetched, Source, Target};
+use crate::state::{Account, Attempt, Reason};
+
+/// What a refresh needs.
+#[derive(Debug, Clone, Copy)]
+pub struct Refresher<'a> {
+    /// Gives reports.
+    pub source: &'a Source,
+    /// A refresh that takes longer fails; confirmation that takes longer goes on with the next one.
+    pub timeout: Duration,
+    /// Gives the `now`.
+    pub clock: &'a Clock,
+    /// Says whom to confirm and which tags to read.
+    pub config: &'a Config,
+}
+
+/// What came of a refresh.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The account as it is afterwards.
+    pub account: Account,
+    /// Why there is no new report.
+    pub failure: Option<Failure>,
+    /// Why flagged users could not be confirmed.
+    pub confirmation: Option<Failure>,
+    /// Why tags could not be read.
+    pub tags: Option<Failure>,
+}
+
+/// A refresh that still confirms publishes what it has after so long, and again each time.
+const PUBLISH_WHILE_CONFIRMING: Duration = Duration::from_secs(10);
+
+impl Refresher<'_> {
+    /// Refreshes an account once: its report, tags, and the keys of those who are flagged. Calls
+    /// `publish` with what is known so far where that takes long.
+    pub async fn refresh(
+        &self,
+        target: &Target,
+        account: &Account,
+        publish: impl Fn(&Account),
+    ) -> Outcome {
+        let started = Instant::now();
+        let deadline = started + self.timeout;
+        let mut next = account.clone();
+        let failure = self.report(target, &mut next, deadline).await.err();
+        let failed = failure.as_ref().map(|failure| failure.reason);
+        let (mut tags, mut confirmation) = (None, None);
+        if self.source.is_live() && failed.is_none() {
+            tags = self.tags(&mut next, account.generated, deadline).await.err();
+            let so_far = |next: &Account| {
+                let mut so_far = next.clone();
+                so_far.note(failed, started.elapsed(), self.clock.now());
+                publish(&so_far);
+            };
+            confirmation = self.confirm(&mut next, deadline, so_far).await.err();
+        }
+        next.note(failed, started.elapsed(), self.clock.now());
+        Outcome { account: next, failure, confirmation, tags }
+    }
+
+    /// Takes over the account's newest report.
+    async fn report(
+        &self,
+        target: &Target,
+        account: &mut Account,
+        deadline: Instant,
+    ) -> Result<(), Failure> {
+        let now = self.clock.now();
+        let fetching = self.source.fetch(target, account.generated, now, deadline);
+        let Fetch { account_id, report, failure } =
+            timeout_at(deadline, fetching).await.unwrap_or_else(|_| Fetch {
+                account_id: self.source.account_id(),
+                ..self.late().into()
+            });
+        if let Some(id) = &account_id {
+            account.id.clone_from(id);
+        }
+        if let Some(Fetched { csv, generated }) = report {
+            // A report that cannot be read says more than that a newer one could not be had.
+            let report = read(csv, account_id).await?;
+            if let Some(id) = &report.account_id {
+                account.id.clone_from(id);
+            }
+            log_report(&report, &account.id, generated);
+            account.report = Some(Arc::new(report));
+            account.generated = Some(generated);
+            Arc::make_mut(&mut account.confirmed).retain_after(generated);
+        }
+        failure.map_or(Ok(()), Err)
+    }
+
+    fn late(&self) -> Failure {
+        let timeout = humantime::format_duration(self.timeout);
+        Failure::new(Reason::Timeout, format!("not done within {timeout}"))
+    }
+
+    /// Reads the tags that the configuration needs, once for each new report.
+    async fn tags(
+        &self,
+        account: &mut Account,
+        last: Option<DateTime<Utc>>,
+        deadline: Instant,
+    ) -> Result<(), Failure> {
+        let keys = self.config.tag_keys();
+        if keys.is_empty() {
+            account.tags = None;
+            account.refresh.tags = None;
+            return Ok(());
+        }
+        let known = account.tags.as_ref().is_some_and(|tags| tags.keys == keys);
+        if known && account.generated == last && account.refresh.tags == Some(true) {
+            return Ok(());
+        }
+        let read = timeout_at(deadline, self.source.tags(&keys)).await;
+        let read = read.unwrap_or_else(|_| Err(self.late()));
+        account.refresh.tags = Some(read.is_ok());
+        account.tags = Some(Arc::new(read?));
+        Ok(())
+    }
+
+    /// Asks for the keys of every user who has an unrotated one, those first who were not asked
+    /// about for longest: whoever finds no time in this refresh has its turn in the next.
+    async fn confirm(
+        &self,
+        account: &mut Account,
+        deadline: Instant,
+        so_far: impl Fn(&Account),
+    ) -> Result<(), Failure> {
+        let Some(rate) = self.config.confirm else {
+            account.refresh.confirmation = None;
+            return Ok(());
+        };
+        let mut turns = interval(Duration::from_secs(1) / rate);
+        turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut published = Instant::now();
+        for index in self.flagged(account) {
+            if timeout_at(deadline, turns.tick()).await.is_err() {
+                break;
+            }
+            // A fresh borrow for each user: what was learned goes into the account at once.
+            let Some(user) = account.report.as_ref().and_then(|report| report.users.get(index))
+            else {
+                break;
+            };
+            let at = self.clock.now();
+            let Ok(answer) = timeout_at(deadline, self.source.keys(&user.name)).await else {
+                break;
+            };
+            account.refresh.confirmation = Some(answer.is_ok());
+            let keys = answer?.map(|listed| merge(&user.keys, &listed));
+            let confirmation = Confirmation { at, keys };
+            Arc::make_mut(&mut account.confirmed).insert(&user.name, confirmation);
+            if published.elapsed() >= PUBLISH_WHILE_CONFIRMING {
+                published = Instant::now();
+                so_far(account);
+            }
+        }
+        Ok(())
+    }
+
+    /// The places in the report of users who have an unrotated key, those first who were not
+    /// confirmed for longest. Root has no keys that could be asked for.
+    fn flagged(&self, account: &Account) -> Vec<usize> {
+        let now = self.clock.now();
+        let users = account.report.iter().flat_map(|report| &report.users).enumerate();
+        let mut flagged: Vec<_> = users
+            .filter(|(_, user)| !user.is_root())
+            .filter(|(_, user)| {
+                let ruling = self.config.policy.ruling(&account.owner(user), now);
+                let keys = account.confirmed.keys(user).into_iter().flatten().flatten();
+                keys.into_iter().any(|key| ruling.judge(key, now).unrotated == Some(true))
+            })
+            .map(|(index, user)| (account.confirmed.last(&user.name), index))
+            .collect();
+        flagged.sort();
+        flagged.into_iter().map(|(_, index)| index).collect()
+    }
+}
+
+/// Parses away from the tasks that serve scrapes.
+async fn read(csv: Vec<u8>, account_id: Option<String>) -> Result<Report, Failure> {
+    let malformed = |message: String| Failure::new(Reason::MalformedReport, message);
+    let report = spawn_blocking(move || Report::parse(&csv))
+        .await
+        .map_err(|_| malformed("reading the report panicked: please report this".to_owned()))?
+        .map_err(|error| malformed(error.to_string()))?;
+    match (&account_id, &report.account_id) {
+        (Some(expected), Some(found)) if expected != found => {
+            Err(malformed(format!("a report of account {found} instead of {expected}")))
+        }
+        (None, None) => Err(malformed("the report has no row that names its account".to_owned())),
+        _ => Ok(report),
+    }
+}
+
+/// How many rejected rows of one report are logged.
+const MOST_LOGGED_ROWS: usize = 100;
+
+fn log_report(report: &Report, account: &str, generated: DateTime<Utc>) {
+    let (rows, rejected) = (report.users.len(), report.rejected.len());
+    let generated = generated.to_rfc3339_opts(SecondsFormat::Secs, true);
+    info!(account, rows, rejected, generated, "report read");
+    for row in report.rejected.iter().take(MOST_LOGGED_ROWS) {
+        let problem = row.problem.to_string();
+        warn!(account, line = row.line, column = row.column, problem, "row of the report rejected");
+    }
+    if let Some(more) = rejected.checked_sub(MOST_LOGGED_ROWS + 1) {
+        warn!(account, rows = more + 1, "further rows of the report rejected");
+    }
+}
+
+impl Account {
+    /// Takes down how a refresh went.
+    fn note(&mut self, failure: Option<Reason>, duration: Duration, now: DateTime<Utc>) {
+        self.refresh.last = Some(Attempt { failure, duration });
+        match failure {
+            None => self.refresh.last_success = Some(now),
+            Some(reason) => self.refresh.failures.count(reason),
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Reading the configuration again while the exporter runs. A bad file changes nothing.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use chrono::TimeDelta;
+use tokio::sync::watch;
+use tracing::{error, info};
+
+use crate::clock::Clock;
+use crate::config::{Config, Error};
+use crate::metrics::own::Own;
+
+/// Where the configuration comes from.
+#[derive(Debug, Clone, Default)]
+pub struct Origin {
+    /// The file, if there is one.
+    pub file: Option<PathBuf>,
+    /// The flag that decides over the file, if it was given.
+    pub max_age: Option<TimeDelta>,
+}
+
+impl Origin {
+    /// The configuration as it is now.
+    pub fn load(&self) -> Result<Config, Error> {
+        let mut config = match &self.file {
+            Some(file) => Config::load(file)?,
+            None => Config::default(),
+        };
+        if let Some(max_age) = self.max_age {
+            config.policy.max_age = max_age;
+        }
+        Ok(config)
+    }
+}
+
+/// Publishes the configuration again when it is asked to.
+#[derive(Debug)]
+pub struct Reloader {
+    origin: Origin,
+    // Held while a file is read, so that of two reloads the later one counts.
+    config: Mutex<watch::Sender<Arc<Config>>>,
+    own: Own,
+}
+
+impl Reloader {
+    /// Publishes what was read when the exporter started.
+    pub fn new(
+        origin: Origin,
+        config: Config,
+        own: Own,
+    ) -> (Reloader, watch::Receiver<Arc<Config>>) {
+        own.reload(true, Clock::system().now());
+        let (sender, receiver) = watch::channel(Arc::new(config));
+        (Reloader { origin, config: Mutex::new(sender), own }, receiver)
+    }
+
+    /// Reads the configuration and publishes it. On an error the one before stays.
+    pub fn reload(&self) -> Result<(), Error> {
+        let config = self.config.lock().unwrap_or_else(PoisonError::into_inner);
+        let loaded = self.origin.load();
+        self.own.reload(loaded.is_ok(), Clock::system().now());
+        match loaded {
+            Ok(loaded) => {
+                config.send_replace(Arc::new(loaded));
+                info!("configuration reloaded");
+                Ok(())
+            }
+            Err(error) => {
+                error!(%error, "configuration not reloaded");
+                Err(error)
+            }
+        }
+    }
+}

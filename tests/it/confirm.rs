@@ -1,0 +1,323 @@
+//! Confirmation and tags: what is asked beyond the report, of whom, and what becomes of it.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use iam_key_exporter::clock::Clock;
+use iam_key_exporter::config::Config;
+use iam_key_exporter::metrics::Filter;
+use iam_key_exporter::metrics::own::Own;
+use iam_key_exporter::metrics::page;
+use iam_key_exporter::refresh::once::{Outcome, Refresher};
+use iam_key_exporter::refresh::{self, Schedule};
+use iam_key_exporter::source::aws::Aws;
+use iam_key_exporter::source::{Failure, Source, Target};
+use iam_key_exporter::state::{Account, Reason, State};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
+
+use crate::exporter::value;
+use crate::fake_aws::{ACCOUNT, Answer, FakeAws, HEADER, error, keys, report_at, tags};
+use crate::schedule::{Memory, beginning, clock};
+
+const OLD: &str = "2020-01-01T00:00:00Z";
+
+/// A report with a user for each name: those in `old` have an old key, the others a new one.
+fn users(old: &[&str], young: &[&str], generated: DateTime<Utc>) -> Answer {
+    let mut csv = HEADER.to_owned();
+    let recent = (Utc::now() - TimeDelta::days(1)).format("%Y-%m-%dT%H:%M:%SZ").to_string();
+    for (names, rotated) in [(old, OLD), (young, recent.as_str())] {
+        for name in names {
+            writeln!(csv, "{name},arn:aws:iam::{ACCOUNT}:user/{name},true,{rotated},false,N/A")
+                .expect("memory");
+        }
+    }
+    report_at(&csv, generated)
+}
+
+/// A live AWS and an account of it.
+struct Subject {
+    aws: FakeAws,
+    source: Source,
+    target: Target,
+    account: Account,
+    config: Config,
+}
+
+impl Subject {
+    async fn new(config: &str, script: impl FnMut(&str) -> Answer + Send + 'static) -> Subject {
+        let aws = FakeAws::start(script).await;
+        let requests = Own::new(Filter::default()).aws_requests;
+        let source = Source::Aws(Aws::with_config(&aws.config(), requests, 32));
+        let target = source.targets().await.expect("one target").remove(0);
+        let account = Account::pending(&target.id, &target.name);
+        let config = Config::parse(config, "config.yaml".as_ref()).expect("a configuration");
+        Subject { aws, source, target, account, config }
+    }
+
+    /// Refreshes once; which calls that cost.
+    async fn refresh(&mut self) -> Vec<String> {
+        let (calls, ..) = self.outcome().await;
+        calls
+    }
+
+    async fn outcome(&mut self) -> (Vec<String>, Option<Failure>, Option<Failure>) {
+        let clock = Clock::system();
+        let timeout = Duration::from_secs(20);
+        let refresher =
+            Refresher { source: &self.source, timeout, clock: &clock, config: &self.config };
+        let Outcome { account, failure, confirmation, tags } =
+            refresher.refresh(&self.target, &self.account, |_| {}).await;
+        assert_eq!(failure, None);
+        self.account = account;
+        (self.aws.calls(), confirmation, tags)
+    }
+
+    fn page(&self) -> String {
+        let state = State::new([Arc::new(self.account.clone())], true, Some(true));
+        page::text(&state, &self.config, &Filter::default(), Utc::now()).0
+    }
+
+    fn unrotated(&self) -> Option<f64> {
+        value(&self.page(), "iam_unrotated_keys_total")
+    }
+}
+
+/// Two users with old keys and one with a new one, who all have the keys that the report says, unless
+/// `changed` says otherwise. The report was generated an hour ago.
+fn company(
+    changed: impl Fn(&str) -> Option<Answer> + Send + 'static,
+) -> impl FnMut(&str) -> Answer + Send + 'static {
+    let generated = Utc::now() - TimeDelta::hours(1);
+    move |call| match call.split_once(' ') {
+        None => users(&["alpha", "beta"], &["gamma"], generated),
+        Some((_, user)) => changed(user).unwrap_or_else(|| keys(&[("AKIAOLD", "Active", OLD)])),
+    }
+}
+
+fn now() -> String {
+    Utc::now().format("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+#[tokio::test]
+async fn each_flagged_user_costs_one_call_a_refresh_and_nobody_else_one() {
+    let mut subject = Subject::new("", company(|_| None)).await;
+    let asked = ["ListAccessKeys alpha", "ListAccessKeys beta"];
+    assert_eq!(subject.refresh().await, [&["GetCredentialReport"][..], &asked].concat());
+    for _ in 0..3 {
+        assert_eq!(subject.refresh().await, asked);
+    }
+    assert_eq!(subject.unrotated(), Some(2.0));
+    let info = "iam_access_key_info{account_id=\"123456789012\",user=\"alpha\",key=\"1\",access_key_id=\"AKIAOLD\"";
+    assert_eq!(value(&subject.page(), info), Some(1.0));
+    let available = "iam_exporter_confirmation_available{account_id=\"123456789012\"}";
+    assert_eq!(value(&subject.page(), available), Some(1.0));
+}
+
+/// After a good refresh this is what a call says of alpha: the next refresh clears it, and alpha is
+/// not asked about again.
+async fn cleared_by(answer: impl Fn() -> Answer + Send + 'static) -> String {
+    let mut subject = Subject::new("", company(|_| None)).await;
+    subject.refresh().await;
+    assert_eq!(subject.unrotated(), Some(2.0));
+    subject.aws.follow(company(move |user| (user == "alpha").then(&answer)));
+    subject.refresh().await;
+    assert_eq!(subject.unrotated(), Some(1.0));
+    assert_eq!(subject.refresh().await, ["ListAccessKeys beta"]);
+    subject.page()
+}
+
+#[tokio::test]
+async fn a_rotated_key_is_cleared() {
+    let page = cleared_by(|| keys(&[("AKIANEW", "Active", &now())])).await;
+    let age = "iam_access_key_age_days{account_id=\"123456789012\",user=\"alpha\",key=\"1\"}";
+    assert_eq!(value(&page, age), Some(0.0));
+}
+
+#[tokio::test]
+async fn a_deactivated_or_expired_key_is_cleared() {
+    for status in ["Inactive", "Expired"] {
+        let page = cleared_by(move || keys(&[("AKIAOLD", status, OLD)])).await;
+        let active = "iam_access_key_active{account_id=\"123456789012\",user=\"alpha\",key=\"1\"}";
+        assert_eq!(value(&page, active), Some(0.0));
+    }
+}
+
+#[tokio::test]
+async fn a_deleted_key_is_gone_and_its_user_stays() {
+    let page = cleared_by(|| keys(&[])).await;
+    let of_alpha = |name| format!("{name}{{account_id=\"123456789012\",user=\"alpha\"");
+    assert_eq!(value(&page, &of_alpha("iam_access_key_active")), None);
+    assert_eq!(value(&page, &of_alpha("iam_user_info")), Some(1.0));
+}
+
+#[tokio::test]
+async fn a_deleted_user_is_gone() {
+    let page = cleared_by(|| error(404, "NoSuchEntity")).await;
+    assert!(!page.contains("alpha"));
+    assert_eq!(value(&page, "iam_users"), Some(2.0));
+}
+
+#[tokio::test]
+async fn a_report_that_is_older_than_the_confirmation_does_not_bring_the_old_key_back() {
+    let mut subject = Subject::new("", company(|_| Some(error(404, "NoSuchEntity")))).await;
+    subject.refresh().await;
+    assert_eq!(subject.unrotated(), Some(0.0));
+
+    // AWS makes a new report, of which the exporter hears late: it was generated before the call.
+    subject.account.generated = Some(Utc::now() - TimeDelta::hours(5));
+    let before = Utc::now() - TimeDelta::minutes(10);
+    subject.aws.follow(move |_: &str| users(&["alpha", "beta"], &["gamma"], before));
+    assert_eq!(subject.refresh().await, ["GetCredentialReport"]);
+    assert_eq!(subject.unrotated(), Some(0.0));
+}
+
+#[tokio::test]
+async fn a_report_that_is_younger_than_the_confirmation_counts_and_is_confirmed_again() {
+    let mut subject = Subject::new("", company(|_| Some(error(404, "NoSuchEntity")))).await;
+    subject.refresh().await;
+    subject.account.generated = Some(Utc::now() - TimeDelta::hours(5));
+    let after = Utc::now() + TimeDelta::minutes(1);
+    subject.aws.follow(move |call: &str| match call {
+        "GetCredentialReport" => users(&["alpha"], &["gamma"], after),
+        _ => keys(&[("AKIAOLD", "Active", OLD)]),
+    });
+    assert_eq!(subject.refresh().await, ["GetCredentialReport", "ListAccessKeys alpha"]);
+    assert_eq!(subject.unrotated(), Some(1.0));
+}
+
+#[tokio::test]
+async fn without_the_permission_the_reports_word_stands() {
+    let denied = || Some(error(403, "AccessDenied"));
+    let mut subject = Subject::new("", company(move |_| denied())).await;
+    let (calls, confirmation, _) = subject.outcome().await;
+    assert_eq!(calls, ["GetCredentialReport", "ListAccessKeys alpha"], "one call tells enough");
+    assert_eq!(confirmation.map(|failure| failure.reason), Some(Reason::AccessDenied));
+    assert_eq!(subject.unrotated(), Some(2.0));
+    let page = subject.page();
+    let available = "iam_exporter_confirmation_available{account_id=\"123456789012\"}";
+    assert_eq!(value(&page, available), Some(0.0));
+    assert_eq!(value(&page, "iam_refresh_success"), Some(1.0));
+
+    subject.aws.follow(company(|_| None));
+    assert_eq!(subject.outcome().await.1, None);
+    assert_eq!(value(&subject.page(), available), Some(1.0));
+}
+
+#[tokio::test]
+async fn exempt_keys_and_those_with_a_longer_max_age_are_not_asked_about() {
+    let config = "rotation: { rules: [{ match: { user: alpha }, exempt: { reason: x } }, { match: { user: beta }, max_age: 36500d }] }";
+    let mut subject = Subject::new(config, company(|_| None)).await;
+    assert_eq!(subject.refresh().await, ["GetCredentialReport"]);
+    assert_eq!(subject.unrotated(), Some(0.0));
+}
+
+#[tokio::test]
+async fn confirmation_can_be_turned_off() {
+    let mut subject = Subject::new("confirm: { enabled: false }", company(|_| None)).await;
+    assert_eq!(subject.refresh().await, ["GetCredentialReport"]);
+    assert_eq!(subject.unrotated(), Some(2.0));
+    assert_eq!(value(&subject.page(), "iam_exporter_confirmation_available"), None);
+}
+
+const TAGS: &str = "confirm: { enabled: false }\nlabels: { user_tags: [Team] }\n";
+
+#[tokio::test]
+async fn tags_are_read_in_pages_once_for_each_report() {
+    let generated = Utc::now() - TimeDelta::hours(1);
+    let mut subject = Subject::new(TAGS, move |call: &str| match call {
+        "GetCredentialReport" => users(&["alpha"], &["gamma"], generated),
+        "GetAccountAuthorizationDetails" => tags(&[("alpha", "team", "payments")], Some("m1")),
+        _ => tags(&[("gamma", "other", "x")], None),
+    })
+    .await;
+    let details = ["GetAccountAuthorizationDetails", "GetAccountAuthorizationDetails m1"];
+    assert_eq!(subject.refresh().await, [&["GetCredentialReport"][..], &details].concat());
+    assert_eq!(subject.refresh().await, [""; 0]);
+    let page = subject.page();
+    let tag = |user, value| {
+        format!(
+            "iam_user_tags{{account_id=\"123456789012\",user=\"{user}\",tag_Team=\"{value}\"}} 1\n"
+        )
+    };
+    assert!(page.contains(&tag("alpha", "payments")), "{page}");
+    assert!(page.contains(&tag("gamma", "")), "a join loses nobody");
+}
+
+#[tokio::test]
+async fn tags_are_read_again_where_the_configuration_asks_for_others() {
+    let generated = Utc::now() - TimeDelta::hours(1);
+    let mut subject = Subject::new(TAGS, move |call: &str| match call {
+        "GetCredentialReport" => users(&["alpha"], &[], generated),
+        _ => tags(&[("alpha", "tier", "gold")], None),
+    })
+    .await;
+    subject.refresh().await;
+    let rule = "rotation: { rules: [{ match: { tags: { tier: gold } }, max_age: 36500d }] }";
+    subject.config = Config::parse(rule, "config.yaml".as_ref()).expect("a configuration");
+    assert_eq!(subject.refresh().await, ["GetAccountAuthorizationDetails"]);
+    assert_eq!(subject.unrotated(), Some(0.0));
+}
+
+#[tokio::test]
+async fn without_the_permission_there_are_no_tags_and_all_else_is_as_before() {
+    let generated = Utc::now() - TimeDelta::hours(1);
+    let mut subject = Subject::new(TAGS, move |call: &str| match call {
+        "GetCredentialReport" => users(&["alpha"], &[], generated),
+        _ => error(403, "AccessDenied"),
+    })
+    .await;
+    let (_, _, tags) = subject.outcome().await;
+    assert_eq!(tags.map(|failure| failure.reason), Some(Reason::AccessDenied));
+    let page = subject.page();
+    assert_eq!(value(&page, "iam_exporter_tags_available"), Some(0.0));
+    assert_eq!(value(&page, "iam_user_tags"), None);
+    assert_eq!(value(&page, "iam_unrotated_keys_total"), Some(1.0));
+}
+
+/// 3,000 flagged users at 5 calls a second are more than fits into the two minutes of a refresh.
+#[tokio::test(start_paused = true)]
+async fn of_3000_flagged_users_each_has_its_turn_and_nobody_waits_for_them() {
+    let mut csv = HEADER.to_owned();
+    for number in 0..3_000 {
+        let name = format!("user-{number:04}");
+        writeln!(csv, "{name},arn:aws:iam::{ACCOUNT}:user/{name},true,{OLD},false,N/A")
+            .expect("memory");
+    }
+    // A report that never ages, so that every call is a confirmation.
+    let aws = Memory::new(move |call: &str| match call {
+        "GetCredentialReport" => report_at(&csv, beginning() + TimeDelta::days(1)),
+        _ => keys(&[("AKIAOLD", "Active", OLD)]),
+    });
+    let (sender, mut states) = watch::channel(Arc::new(State::default()));
+    let (_config, configs) = watch::channel(Arc::new(Config::default()));
+    let start = Instant::now();
+    tokio::spawn(refresh::run(aws.source(), Schedule::default(), clock(), configs, sender));
+
+    // The page shows the report long before all is confirmed.
+    states.wait_for(|state| state.ready).await.expect("a state");
+    assert!(start.elapsed() <= Duration::from_secs(11), "{:?}", start.elapsed());
+    assert!(states.borrow().accounts[0].report.is_some());
+
+    sleep(Duration::from_secs(3600)).await;
+    let account = states.borrow().accounts[0].clone();
+    let attempt = account.refresh.last.expect("a refresh");
+    assert_eq!(attempt.failure, None);
+    assert!(attempt.duration <= Schedule::default().timeout, "{:?}", attempt.duration);
+    let mut asked: BTreeMap<String, usize> = BTreeMap::new();
+    let calls = Mutex::lock(&aws.calls).expect("calls").clone();
+    for (_, call) in &calls {
+        if let Some((_, user)) = call.split_once(' ') {
+            *asked.entry(user.to_owned()).or_default() += 1;
+        }
+    }
+    assert_eq!(asked.len(), 3_000, "everybody had a turn");
+    let (least, most) = (asked.values().min(), asked.values().max());
+    assert!(most.zip(least).is_some_and(|(most, least)| most - least <= 1), "{least:?} {most:?}");
+    let busiest =
+        calls.windows(7).filter(|seven| seven[6].0 - seven[0].0 < Duration::from_secs(1)).count();
+    assert_eq!(busiest, 0, "more than 5 calls in a second, and one at its edge");
+}

@@ -1,0 +1,101 @@
+//! Reading the configuration again: by signal and by request; a bad file changes nothing.
+
+use crate::exporter::{Exporter, value};
+use crate::files::Folder;
+
+/// One key that is some years old, under a configuration that can be written anew.
+struct Subject {
+    folder: Folder,
+    exporter: Exporter,
+}
+
+const TOTAL: &str = "iam_unrotated_keys_total{account_id=\"210987654321\"}";
+const SUCCESSFUL: &str = "iam_exporter_config_last_reload_successful";
+
+impl Subject {
+    fn start(config: &str, flags: &[&str]) -> Subject {
+        let folder = Folder::new();
+        folder.write("config.yaml", config);
+        let file = format!("{}/config.yaml", folder.path());
+        let reports = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/govcloud-2013.csv");
+        let arguments = ["--config.file", &file, "--source.reports", reports];
+        let exporter = Exporter::start(&[&arguments[..], flags].concat());
+        exporter.wait_until_ready();
+        Subject { folder, exporter }
+    }
+
+    /// The page without what tells the time or the weather.
+    fn keys(&self) -> String {
+        let page = self.exporter.get("/metrics");
+        let lines = page.lines().filter(|line| line.starts_with("iam_access_key_"));
+        lines.filter(|line| !line.contains("_age_days")).collect::<Vec<_>>().join("\n")
+    }
+}
+
+const EXEMPT: &str =
+    "rotation: { rules: [{ match: { user: old }, exempt: { reason: too old to move } }] }\n";
+
+#[test]
+fn a_signal_reads_the_file_again_and_the_page_follows() {
+    let subject = Subject::start("", &[]);
+    assert_eq!(value(&subject.exporter.get("/metrics"), TOTAL), Some(1.0));
+    subject.folder.write("config.yaml", EXEMPT);
+    subject.exporter.signal("HUP");
+    let page = subject.exporter.page_where(|page| value(page, TOTAL) == Some(0.0));
+    let end = "iam_access_key_exemption_end_timestamp_seconds{account_id=\"210987654321\",user=\"old\",key=\"1\",reason=\"too old to move\"}";
+    assert_eq!(value(&page, end), Some(f64::INFINITY));
+    assert_eq!(value(&page, SUCCESSFUL), Some(1.0));
+    subject.exporter.log_line("configuration reloaded");
+}
+
+#[test]
+fn a_request_reads_the_file_again_where_that_is_allowed() {
+    let subject = Subject::start("", &["--web.enable-lifecycle"]);
+    subject.folder.write("config.yaml", EXEMPT);
+    assert_eq!(subject.exporter.request("GET", "/-/reload", &[]).status, 405);
+    let response = subject.exporter.request("POST", "/-/reload", &[]);
+    assert_eq!((response.status, response.body), (200, b"reloaded\n".to_vec()));
+    subject.exporter.page_where(|page| value(page, TOTAL) == Some(0.0));
+}
+
+#[test]
+fn each_bad_file_leaves_the_page_as_it_was_and_says_so() {
+    let subject = Subject::start(EXEMPT, &["--web.enable-lifecycle"]);
+    let before = subject.keys();
+    assert!(before.contains("exemption_end"));
+    let cases = include_str!("../data/broken-configs.txt");
+    for case in cases.split("=====\n") {
+        subject.folder.write("config.yaml", case);
+        let response = subject.exporter.request("POST", "/-/reload", &[]);
+        let told = String::from_utf8(response.body).expect("UTF-8");
+        assert_eq!((response.status, told.lines().count()), (500, 1), "{told}");
+        assert!(told.starts_with("not reloaded: "), "{told}");
+        let page = subject.exporter.page_where(|page| value(page, SUCCESSFUL) == Some(0.0));
+        assert_eq!(value(&page, TOTAL), Some(0.0));
+        assert_eq!(subject.keys(), before);
+        subject.exporter.log_line("configuration not reloaded");
+    }
+    subject.folder.write("config.yaml", EXEMPT);
+    assert_eq!(subject.exporter.request("POST", "/-/reload", &[]).status, 200);
+    subject.exporter.page_where(|page| value(page, SUCCESSFUL) == Some(1.0));
+}
+
+#[test]
+fn the_flag_decides_over_the_file() {
+    let config = "rotation: { max_age: 36500d }\n";
+    assert_eq!(value(&Subject::start(config, &[]).exporter.get("/metrics"), TOTAL), Some(0.0));
+    let subject = Subject::start(config, &["--rotation.max-age", "90d"]);
+    assert_eq!(value(&subject.exporter.get("/metrics"), TOTAL), Some(1.0));
+}
+
+#[test]
+fn an_exemption_ends_at_its_second_without_a_refresh() {
+    let end = chrono::Utc::now() + chrono::TimeDelta::seconds(4);
+    let config =
+        EXEMPT.replace("reason", &format!("until: {}, reason", end.format("%Y-%m-%dT%H:%M:%SZ")));
+    let subject = Subject::start(&config, &[]);
+    assert_eq!(value(&subject.exporter.get("/metrics"), TOTAL), Some(0.0));
+    subject.exporter.page_where(|page| value(page, TOTAL) == Some(1.0));
+    let late = chrono::Utc::now() - end;
+    assert!(late < chrono::TimeDelta::seconds(4), "{late}");
+}
