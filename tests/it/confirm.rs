@@ -317,7 +317,9 @@ async fn of_3000_flagged_users_each_has_its_turn_and_nobody_waits_for_them() {
     assert_eq!(asked.len(), 3_000, "everybody had a turn");
     let (least, most) = (asked.values().min(), asked.values().max());
     assert!(most.zip(least).is_some_and(|(most, least)| most - least <= 1), "{least:?} {most:?}");
-    let busiest =
-        calls.windows(7).filter(|seven| seven[6].0 - seven[0].0 < Duration::from_secs(1)).count();
-    assert_eq!(busiest, 0, "more than 5 calls in a second, and one at its edge");
+    let times: Vec<Instant> =
+        calls.iter().filter(|(_, call)| call.contains(' ')).map(|(time, _)| *time).collect();
+    let too_fast =
+        times.windows(7).filter(|seven| seven[6] - seven[0] < Duration::from_secs(1)).count();
+    assert_eq!(too_fast, 0, "more than 5 calls in a second, and one at its edge");
 }
