@@ -7,8 +7,10 @@
 //!   missing (accounts older than 2014 have fewer).
 //! - `N/A`, `no_information`, `not_supported` and empty fields are all "absent".
 //! - Booleans come in either case, times as any RFC 3339.
-//! - User names may hold commas and AWS may not quote them. Where a row has more fields than the
-//!   header, columns are counted from the right and the name ends where `,arn:` begins.
+//! - User names may hold commas, paths quotes, too, and whether AWS quotes such fields is not known.
+//!   Each line is a row: no field can hold a line feed, so no quote can swallow the rows after it.
+//!   Where a row has more fields than the header, columns are counted from the right and the name
+//!   ends where `,arn:` begins.
 //! - An inactive key keeps its time: `false` with a time is an inactive key, `false` with `N/A` is
 //!   no key.
 
@@ -140,6 +142,10 @@ pub enum Problem {
     /// A user of this name stands in the report already.
     #[error("the user stands in the report twice")]
     Duplicate,
+    /// There is a key or certificate, but the report does not say whether it is active. The user is
+    /// kept without it.
+    #[error("a key without a status")]
+    KeyWithoutStatus,
     /// The key is active, but the report does not say since when. The user is kept, the key is
     /// kept without its age.
     #[error("an active key without a time")]
@@ -175,27 +181,26 @@ impl Report {
             return Err(Error::TooLarge(csv.len()));
         }
         let csv = csv.strip_prefix(b"\xef\xbb\xbf").unwrap_or(csv);
-        // Flexible: a row of another length than the header is this module's to judge.
-        let mut reader =
-            csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(csv);
+        let mut lines = csv.split(|byte| *byte == b'\n').zip(1..).filter_map(|(line, number)| {
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            (!line.is_empty()).then_some((line, number))
+        });
+        let (header, _) = lines.next().ok_or(Error::NoHeader)?;
         let mut record = csv::ByteRecord::new();
-        if !read(&mut reader, &mut record) {
-            return Err(Error::NoHeader);
-        }
+        split(header, Quotes::Csv, &mut record);
         let columns = Columns::find(&record)?;
 
         let mut report =
             Report { account_id: None, partition: None, users: Vec::new(), rejected: Vec::new() };
         let mut names = HashSet::new();
         let mut rows = 0;
-        while read(&mut reader, &mut record) {
+        for (line, number) in lines {
             rows += 1;
-            let line = record.position().map_or(0, csv::Position::line);
-            let outcome = Row::new(&columns, &record).user().and_then(|(user, warning)| {
+            let outcome = read(line, &columns, &mut record).and_then(|(user, warning)| {
                 report.claim(&user)?;
                 match names.insert(user.name.clone()) {
                     true => Ok((user, warning)),
-                    false => Err(("user", Problem::Duplicate)),
+                    false => Err((columns.user.name, Problem::Duplicate)),
                 }
             });
             let rejected = match outcome {
@@ -206,7 +211,7 @@ impl Report {
                 Err(rejected) => Some(rejected),
             };
             report.rejected.extend(rejected.map(|(column, problem)| RejectedRow {
-                line,
+                line: number,
                 column,
                 problem,
             }));
@@ -247,10 +252,48 @@ impl User {
     }
 }
 
-/// Reads the next record; false at the end. Reading from memory into bytes cannot fail, so an
-/// error, too, is the end.
-fn read(reader: &mut csv::Reader<&[u8]>, record: &mut csv::ByteRecord) -> bool {
-    reader.read_byte_record(record).unwrap_or(false)
+/// What quotes in a line are.
+#[derive(Clone, Copy)]
+enum Quotes {
+    /// RFC 4180's, around fields.
+    Csv,
+    /// Characters like any other.
+    Text,
+}
+
+/// Reads a line as the user that it is. Where it has quotes, they may be those of a path or those of
+/// CSV: the more likely reading comes first, and the other where that makes no sense.
+fn read(
+    line: &[u8],
+    columns: &Columns,
+    record: &mut csv::ByteRecord,
+) -> Result<(User, Option<Rejection>), Rejection> {
+    let mut attempt = |quotes| {
+        split(line, quotes, record);
+        Row::new(columns, record).user()
+    };
+    if !line.contains(&b'"') {
+        return attempt(Quotes::Text);
+    }
+    // A name has no quotes, and an ARN begins with none, so here they are CSV's.
+    let is_csv = line.starts_with(b"\"") || line.windows(6).any(|six| six == b",\"arn:");
+    let (first, second) = match is_csv {
+        true => (Quotes::Csv, Quotes::Text),
+        false => (Quotes::Text, Quotes::Csv),
+    };
+    attempt(first).or_else(|rejection| attempt(second).map_err(|_| rejection))
+}
+
+fn split(line: &[u8], quotes: Quotes, record: &mut csv::ByteRecord) {
+    record.clear();
+    match quotes {
+        Quotes::Text => line.split(|byte| *byte == b',').for_each(|field| record.push_field(field)),
+        Quotes::Csv => {
+            let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(line);
+            // Reading one record from memory cannot fail.
+            let _ = reader.read_byte_record(record);
+        }
+    }
 }
 
 /// `arn:aws:iam::123456789012:user/path/name` → (`aws`, `123456789012`).

@@ -9,8 +9,8 @@ pub type Rejection = (&'static str, Problem);
 
 /// A column of the report: its name, and its place in this report's header where it has one.
 #[derive(Debug, Clone, Copy)]
-struct Column {
-    name: &'static str,
+pub struct Column {
+    pub name: &'static str,
     index: Option<usize>,
 }
 
@@ -28,7 +28,7 @@ struct KeyColumns {
 #[derive(Debug)]
 pub struct Columns {
     count: usize,
-    user: Column,
+    pub user: Column,
     arn: Column,
     created: Column,
     password_enabled: Column,
@@ -92,40 +92,41 @@ pub struct Row<'a> {
     record: &'a csv::ByteRecord,
     /// How many fields the record has beyond the header's: commas in the name or the path.
     extra: usize,
+    /// What could not be read, but costs only a part of the user.
+    warning: Option<Rejection>,
 }
 
 impl<'a> Row<'a> {
     pub fn new(columns: &'a Columns, record: &'a csv::ByteRecord) -> Row<'a> {
-        Row { columns, record, extra: record.len().saturating_sub(columns.count) }
+        let extra = record.len().saturating_sub(columns.count);
+        Row { columns, record, extra, warning: None }
     }
 
-    /// The user, and a rejection that costs only a part of it.
-    pub fn user(&self) -> Result<(User, Option<Rejection>), Rejection> {
+    /// The user, and a rejection that costs only a part of it: nothing that stands beside the keys
+    /// hides an old key.
+    pub fn user(mut self) -> Result<(User, Option<Rejection>), Rejection> {
         let c = self.columns;
         if self.record.len() < c.count {
             return Err((c.user.name, Problem::FieldCount));
         }
         let (name, arn) = self.name_and_arn()?;
-        let mut warning = None;
-        let mut key = |columns| self.key(columns, &mut warning);
-        let keys = [key(&c.keys[0])?, key(&c.keys[1])?];
         let user = User {
             name,
             arn,
-            created: self.time(c.created)?,
-            password_enabled: self.boolean(c.password_enabled)?,
-            password_last_used: self.time(c.password_last_used)?,
-            password_last_changed: self.time(c.password_last_changed)?,
-            password_next_rotation: self.time(c.password_next_rotation)?,
-            mfa_active: self.boolean(c.mfa_active)?,
-            keys,
+            keys: [self.key(&c.keys[0])?, self.key(&c.keys[1])?],
+            created: self.lenient(Row::time, c.created),
+            password_enabled: self.lenient(Row::boolean, c.password_enabled),
+            password_last_used: self.lenient(Row::time, c.password_last_used),
+            password_last_changed: self.lenient(Row::time, c.password_last_changed),
+            password_next_rotation: self.lenient(Row::time, c.password_next_rotation),
+            mfa_active: self.lenient(Row::boolean, c.mfa_active),
             certificates: [
-                self.certificate(c.certificates[0])?,
-                self.certificate(c.certificates[1])?,
+                self.certificate(c.certificates[0]),
+                self.certificate(c.certificates[1]),
             ],
-            additional_credentials: self.additional_credentials()?,
+            additional_credentials: self.additional_credentials(),
         };
-        Ok((user, warning))
+        Ok((user, self.warning))
     }
 
     /// The two fields that may hold commas. Where the row has more fields than the header, they are
@@ -146,50 +147,78 @@ impl<'a> Row<'a> {
         let fields: Vec<&[u8]> = self.record.iter().take(self.extra + 2).collect();
         let joined =
             String::from_utf8(fields.join(&b',')).map_err(|_| (user.name, Problem::NotUtf8))?;
-        match joined.find(",arn:") {
-            None => Err((user.name, Problem::FieldCount)),
-            Some(0) => Err((user.name, Problem::Empty)),
-            Some(comma) => Ok((joined[..comma].to_owned(), joined[comma + 1..].to_owned())),
+        match joined.split_once(",arn:") {
+            Some(("", _)) => Err((user.name, Problem::Empty)),
+            // Else the commas are elsewhere, and the columns with them.
+            Some((name, rest)) if rest.ends_with(name) => {
+                Ok((name.to_owned(), format!("arn:{rest}")))
+            }
+            _ => Err((user.name, Problem::FieldCount)),
         }
     }
 
-    fn key(
-        &self,
-        columns: &KeyColumns,
-        warning: &mut Option<Rejection>,
-    ) -> Result<Option<Key>, Rejection> {
-        let active = self.boolean(columns.active)?.unwrap_or(false);
+    fn key(&mut self, columns: &KeyColumns) -> Result<Option<Key>, Rejection> {
+        let active = self.boolean(columns.active)?;
         let last_rotated = self.time(columns.last_rotated)?;
-        if last_rotated.is_none() {
-            if !active {
+        let active = match (active, last_rotated) {
+            (None | Some(false), None) => return Ok(None),
+            (None, Some(_)) => {
+                self.warn((columns.active.name, Problem::KeyWithoutStatus));
                 return Ok(None);
             }
-            *warning = Some((columns.last_rotated.name, Problem::ActiveKeyWithoutTime));
-        }
+            (Some(true), None) => {
+                self.warn((columns.last_rotated.name, Problem::ActiveKeyWithoutTime));
+                true
+            }
+            (Some(active), Some(_)) => active,
+        };
         Ok(Some(Key {
             active,
             id: None,
             last_rotated,
-            last_used: self.time(columns.last_used)?,
-            last_used_region: self.text(columns.last_used_region)?.map(str::to_owned),
-            last_used_service: self.text(columns.last_used_service)?.map(str::to_owned),
+            last_used: self.lenient(Row::time, columns.last_used),
+            last_used_region: self.lenient(Row::text, columns.last_used_region).map(str::to_owned),
+            last_used_service: self
+                .lenient(Row::text, columns.last_used_service)
+                .map(str::to_owned),
         }))
     }
 
-    fn certificate(
-        &self,
-        (active, last_rotated): (Column, Column),
-    ) -> Result<Option<Certificate>, Rejection> {
-        let active = self.boolean(active)?.unwrap_or(false);
-        let last_rotated = self.time(last_rotated)?;
-        Ok((active || last_rotated.is_some()).then_some(Certificate { active, last_rotated }))
+    fn certificate(&mut self, (active, last_rotated): (Column, Column)) -> Option<Certificate> {
+        let is_active = self.lenient(Row::boolean, active);
+        let last_rotated = self.lenient(Row::time, last_rotated);
+        match (is_active, last_rotated) {
+            (None | Some(false), None) => None,
+            (None, Some(_)) => {
+                self.warn((active.name, Problem::KeyWithoutStatus));
+                None
+            }
+            (Some(active), _) => Some(Certificate { active, last_rotated }),
+        }
     }
 
     /// The column's text is not documented, so anything that is not an absent value or a plain
     /// "false" or "0" says that there is more.
-    fn additional_credentials(&self) -> Result<bool, Rejection> {
-        let text = self.text(self.columns.additional_credentials)?;
-        Ok(text.is_some_and(|text| !text.eq_ignore_ascii_case("false") && text != "0"))
+    fn additional_credentials(&mut self) -> bool {
+        let text = self.lenient(Row::text, self.columns.additional_credentials);
+        text.is_some_and(|text| !text.eq_ignore_ascii_case("false") && text != "0")
+    }
+
+    /// The field as `read` has it; absent, with a warning, where it cannot be read.
+    fn lenient<T>(
+        &mut self,
+        read: impl FnOnce(&Self, Column) -> Result<Option<T>, Rejection>,
+        column: Column,
+    ) -> Option<T> {
+        read(self, column).unwrap_or_else(|rejection| {
+            self.warn(rejection);
+            None
+        })
+    }
+
+    /// The first warning tells of the row.
+    fn warn(&mut self, rejection: Rejection) {
+        self.warning.get_or_insert(rejection);
     }
 
     fn boolean(&self, column: Column) -> Result<Option<bool>, Rejection> {

@@ -183,7 +183,7 @@ fn a_bad_row_is_left_out_and_told_by_line_and_column() {
     let report = parse(&[
         HEADER,
         &good,
-        &row("time", NO_KEYS).replace("2021-05-06T07:08:09Z", "yesterday"),
+        &row("time", "true,yesterday,N/A,N/A,N/A,false,N/A,N/A,N/A,N/A"),
         &row("boolean", "yes,2022-05-01T00:00:00Z,N/A,N/A,N/A,false,N/A,N/A,N/A,N/A"),
         &row("account", NO_KEYS).replace("123456789012", "210987654321"),
         &row("arn", NO_KEYS).replace("arn:aws:iam::", "arn:aws:s3::"),
@@ -196,16 +196,59 @@ fn a_bad_row_is_left_out_and_told_by_line_and_column() {
     assert_eq!(
         rejected(&report),
         [
-            (3, "user_creation_time", Problem::NotATime),
+            (3, "access_key_1_last_rotated", Problem::NotATime),
             (4, "access_key_1_active", Problem::NotABoolean),
             (5, "arn", Problem::OtherAccount),
             (6, "arn", Problem::NotAnArn),
             (7, "user", Problem::FieldCount),
-            (8, "arn", Problem::NotAnArn),
+            (8, "user", Problem::FieldCount),
             (9, "user", Problem::Duplicate),
             (10, "user", Problem::Empty),
         ]
     );
+}
+
+#[test]
+fn a_quote_in_a_path_swallows_no_row() {
+    let key = "true,2020-01-01T00:00:00Z,N/A,N/A,N/A,false,N/A,N/A,N/A,N/A";
+    let beta = row("beta", key).replace("user/beta", "user/x,\"y/beta");
+    let report = parse(&[HEADER, &row("alpha", key), &beta, &row("gamma", key)]);
+    let names: Vec<&str> = report.users.iter().map(|user| user.name.as_str()).collect();
+    assert_eq!(names, ["alpha", "beta", "gamma"]);
+    assert_eq!(report.users[1].arn, "arn:aws:iam::123456789012:user/x,\"y/beta");
+    assert_eq!(report.rejected, []);
+}
+
+#[test]
+fn lines_are_counted_as_an_editor_does() {
+    let bad = "short,row";
+    for end in ["\n", "\r\n"] {
+        let csv = [HEADER, &row("a", NO_KEYS), bad, "", bad].join(end);
+        let report = Report::parse(csv.as_bytes()).expect("a report");
+        assert_eq!(report.rejected.iter().map(|row| row.line).collect::<Vec<_>>(), [3, 5]);
+    }
+}
+
+#[test]
+fn what_cannot_be_read_beside_the_keys_is_absent_and_counted_once() {
+    let key = "true,2020-01-01T00:00:00Z,never,N/A,N/A,false,N/A,N/A,N/A,N/A";
+    let row = row("a", key).replace("2021-05-06T07:08:09Z", "yesterday");
+    let report = parse(&[HEADER, &row]);
+    let key = report.users[0].keys[0].as_ref().expect("the key is what counts");
+    assert_eq!((key.active, key.last_used), (true, None));
+    assert_eq!(report.users[0].created, None);
+    assert_eq!(rejected(&report), [(2, "access_key_1_last_used_date", Problem::NotATime)]);
+}
+
+#[test]
+fn a_key_without_a_status_is_not_called_inactive() {
+    for absent in ["", "N/A", "not_supported"] {
+        let keys = format!("{absent},2020-01-01T00:00:00Z,N/A,N/A,N/A,false,N/A,N/A,N/A,N/A");
+        let report = parse(&[HEADER, &row("a", &keys)]);
+        assert_eq!(report.users[0].keys, [None, None]);
+        let problem = Problem::KeyWithoutStatus;
+        assert_eq!(rejected(&report), [(2, "access_key_1_active", problem)]);
+    }
 }
 
 #[test]
