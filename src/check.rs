@@ -48,8 +48,10 @@ pub enum Show {
 pub struct Outcome {
     /// Every account, as after its refresh.
     pub state: State,
-    /// What failed, by account.
-    pub failures: BTreeMap<String, Failure>,
+    /// How many refreshes failed.
+    pub failed: usize,
+    /// What went wrong, with the account's id: failed refreshes, and what they could not find out.
+    pub failures: Vec<(String, Failure)>,
 }
 
 /// A key that is printed.
@@ -112,27 +114,24 @@ pub async fn run(
         });
     }
     let mut accounts = Vec::new();
-    let mut failures = BTreeMap::new();
+    let (mut failed, mut failures) = (0, Vec::new());
     while let Some(done) = tasks.join_next().await {
         let outcome = done.expect("a refresh does not panic");
-        let failure = outcome.failure.or(outcome.tags).or(outcome.confirmation);
-        failures.extend(failure.map(|failure| (outcome.account.id.clone(), failure)));
+        failed += usize::from(outcome.failure.is_some());
+        let all = [outcome.failure, outcome.tags, outcome.confirmation].into_iter().flatten();
+        failures.extend(all.map(|failure| (outcome.account.id.clone(), failure)));
         accounts.push(Arc::new(outcome.account));
         bar.inc(1);
     }
     bar.finish_and_clear();
-    Ok(Outcome { state: State::new(accounts, true, Some(true)), failures })
+    failures.sort_by(|(a, _), (b, _)| a.cmp(b));
+    Ok(Outcome { state: State::new(accounts, Some(true), true), failed, failures })
 }
 
 impl Outcome {
     /// Whether some key or account could not be judged, or there is none at all.
     pub fn is_uncertain(&self) -> bool {
-        let failed = |account: &Arc<Account>| {
-            account.refresh.last.is_none_or(|attempt| attempt.failure.is_some())
-        };
-        self.state.accounts.is_empty()
-            || self.state.accounts.iter().any(failed)
-            || self.rejected_rows() > 0
+        self.state.accounts.is_empty() || self.failed > 0 || self.rejected_rows() > 0
     }
 
     fn rejected_rows(&self) -> usize {
@@ -142,10 +141,10 @@ impl Outcome {
 
     /// What to tell a person after the list: a line for each failure, and what was found.
     pub fn summary(&self, unrotated: usize) -> String {
-        let failed = |(account, failure): (&String, &Failure)| {
+        let line = |(account, failure): &(String, Failure)| {
             format!("account {account}: {}: {failure}\n", failure.reason.as_str())
         };
-        let failures: String = self.failures.iter().map(failed).collect();
+        let failures: String = self.failures.iter().map(line).collect();
         let accounts = self.state.accounts.len();
         let read = self.state.accounts.iter().filter(|account| account.report.is_some()).count();
         let rejected = match self.rejected_rows() {

@@ -123,6 +123,7 @@ pub struct Flags {
         value_name = "ADDRESS",
         default_value = ":9718",
         value_delimiter = ',',
+        value_parser = listen_address,
         global = true
     )]
     pub listen: Vec<String>,
@@ -184,7 +185,12 @@ impl Cli {
 impl Flags {
     /// When accounts are refreshed.
     pub fn schedule(&self) -> Schedule {
-        Schedule { interval: self.interval, timeout: self.timeout, ..Schedule::default() }
+        Schedule {
+            interval: self.interval,
+            timeout: self.timeout,
+            concurrency: self.concurrency.into(),
+            ..Schedule::default()
+        }
     }
 
     /// Where the configuration comes from.
@@ -212,6 +218,13 @@ pub fn one_line(error: &clap::Error) -> String {
 
 fn pause(text: &str) -> Result<Duration, String> {
     config::duration(text, Duration::from_secs(24 * 60 * 60))
+}
+
+fn listen_address(text: &str) -> Result<String, &'static str> {
+    match text.rsplit_once(':') {
+        Some((_, port)) if port.parse::<u16>().is_ok() => Ok(text.to_owned()),
+        _ => Err("must be host:port, or :port for every address"),
+    }
 }
 
 fn telemetry_path(text: &str) -> Result<String, String> {

@@ -9,8 +9,8 @@
 //! ```
 //!
 //! [`refresh`] fetches each account's report on the account's own schedule and publishes what it
-//! learned as a [`state::State`]; [`render`] makes a [`metrics::page::Page`] of it; [`web`] serves
-//! that.
+//! learned on the [`board`]; [`render`] makes a [`metrics::page::Page`] of a snapshot of it, which is a
+//! [`state::State`]; [`web`] serves that.
 //!
 //! # What must stay true
 //!
@@ -33,6 +33,7 @@ pub mod state;
 pub mod source;
 pub mod aws;
 pub mod clock;
+pub mod board;
 pub mod refresh;
 pub mod metrics;
 pub mod render;

@@ -69,8 +69,9 @@ async fn check(
     let (clock, config) = (Clock::system(), Arc::new(config));
     let concurrency = flags.concurrency.into();
     let outcome = check::run(source, &flags.schedule(), concurrency, &clock, &config).await?;
-    let stdout = io::BufWriter::new(io::stdout().lock());
-    let found = outcome.write(format, show, &config, &flags.filter(), clock.now(), stdout)?;
+    let mut text = Vec::new();
+    let found = outcome.write(format, show, &config, &flags.filter(), clock.now(), &mut text)?;
+    write(&text)?;
     eprintln!("{}", outcome.summary(found));
     Ok(match (outcome.is_uncertain(), found) {
         (true, _) => ExitCode::from(2),
@@ -89,10 +90,18 @@ fn fail(error: &str) -> ExitCode {
     ExitCode::from(2)
 }
 
-/// Prints to whoever reads it: one who has read enough, such as `head`, is no error.
 fn print(text: &str) -> ExitCode {
-    match io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => fail(&error.to_string()),
-        _ => ExitCode::SUCCESS,
+    match write(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error.to_string()),
+    }
+}
+
+/// Writes to whoever reads it: one who has read enough, such as `head`, is no error.
+fn write(text: &[u8]) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        done => done,
     }
 }

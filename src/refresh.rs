@@ -7,21 +7,22 @@
 
 pub mod once;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rand::RngExt;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, info, warn};
 
+use crate::board::Board;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::source::{Failure, Source, Target};
-use crate::state::{Account, Reason, State};
+use crate::state::{Account, Reason};
 
 use once::{Outcome, Refresher};
 
@@ -34,8 +35,11 @@ pub struct Schedule {
     pub timeout: Duration,
     /// The shortest pause after a failure.
     pub least_pause: Duration,
-    /// The longest pause where AWS asks for fewer calls. After other failures it is `interval`.
+    /// The longest pause where AWS asks for fewer calls. After other failures it is `interval`, where
+    /// that is shorter.
     pub most_pause: Duration,
+    /// At most so many refreshes that do not ask AWS run at the same time.
+    pub concurrency: usize,
 }
 
 impl Default for Schedule {
@@ -46,6 +50,7 @@ impl Default for Schedule {
             timeout: Duration::from_secs(2 * 60),
             least_pause: Duration::from_secs(60),
             most_pause: Duration::from_secs(15 * 60),
+            concurrency: 32,
         }
     }
 }
@@ -54,7 +59,7 @@ impl Schedule {
     /// How long to wait after so many failures in a row, the last one for this reason: something
     /// between the shortest pause and a ceiling that doubles with each failure. Where AWS asks for
     /// fewer calls the ceiling ends at `most_pause`; else at `interval`, since nobody gains from a
-    /// later recovery.
+    /// later recovery. It never ends below the shortest pause.
     pub fn pause(&self, failures: u32, reason: Reason) -> Duration {
         let most = match reason.is_overload() {
             true => self.most_pause,
@@ -88,16 +93,17 @@ pub async fn run(
     schedule: Schedule,
     clock: Clock,
     config: watch::Receiver<Arc<Config>>,
-    state: watch::Sender<Arc<State>>,
+    board: Arc<Board>,
 ) {
-    let interval = schedule.interval;
+    let Schedule { interval, concurrency, .. } = schedule;
     let shared = Arc::new(Shared {
         source,
         schedule,
         clock,
         config,
         start: Instant::now(),
-        board: Board::new(state),
+        slots: Semaphore::new(concurrency),
+        board,
     });
     // Dropping the set ends its tasks.
     let mut tasks = JoinSet::new();
@@ -106,6 +112,7 @@ pub async fn run(
     loop {
         match shared.source.targets().await {
             Ok(targets) => {
+                let targets = BTreeSet::from_iter(targets);
                 listing.note("", "listing accounts", None);
                 shared.board.retain(&targets);
                 // A task ends only when it panicked; its account gets another.
@@ -139,7 +146,8 @@ struct Shared {
     clock: Clock,
     config: watch::Receiver<Arc<Config>>,
     start: Instant,
-    board: Board,
+    slots: Semaphore,
+    board: Arc<Board>,
 }
 
 async fn keep_fresh(shared: Arc<Shared>, target: Target) {
@@ -151,8 +159,14 @@ async fn keep_fresh(shared: Arc<Shared>, target: Target) {
         let config = config.borrow().clone();
         let refresher = Refresher { source, timeout: schedule.timeout, clock, config: &config };
         let publish = |account: &Account| board.publish(&target, account.clone());
+        // Calls to AWS wait for their own slots, so that a pause holds none.
+        let slot = match source.is_live() {
+            true => None,
+            false => shared.slots.acquire().await.ok(),
+        };
         let Outcome { account, failure, confirmation, tags } =
             refresher.refresh(&target, &account, publish).await;
+        drop(slot);
         let id = account.id.clone();
         board.publish(&target, account);
         faults.refresh.note(&id, "refresh", failure.as_ref());
@@ -197,84 +211,5 @@ impl Fault {
             None if before.is_some() => info!(account, "{what} works again"),
             None => {}
         }
-    }
-}
-
-/// The newest account of each target, and the state that is made of them.
-struct Board {
-    accounts: Mutex<Accounts>,
-    state: watch::Sender<Arc<State>>,
-}
-
-#[derive(Default)]
-struct Accounts {
-    by_target: BTreeMap<Target, Arc<Account>>,
-    /// Whether the targets were ever listed.
-    known: bool,
-    discovery: Option<bool>,
-}
-
-impl Board {
-    fn new(state: watch::Sender<Arc<State>>) -> Board {
-        Board { accounts: Mutex::default(), state }
-    }
-
-    fn get(&self, target: &Target) -> Option<Arc<Account>> {
-        self.lock().by_target.get(target).cloned()
-    }
-
-    /// Publishes the account, unless its target is gone.
-    fn publish(&self, target: &Target, account: Account) {
-        self.change(|accounts| {
-            if let Some(place) = accounts.by_target.get_mut(target) {
-                *place = Arc::new(account);
-            }
-        });
-    }
-
-    /// Publishes that these targets, and no others, are there.
-    fn retain(&self, targets: &[Target]) {
-        self.change(|accounts| {
-            accounts.by_target.retain(|target, _| targets.contains(target));
-            for target in targets {
-                accounts
-                    .by_target
-                    .entry(target.clone())
-                    .or_insert_with(|| Arc::new(Account::pending(&target.id, &target.name)));
-            }
-            accounts.known = true;
-            accounts.discovery = Some(true);
-        });
-    }
-
-    fn discovery_failed(&self) {
-        self.change(|accounts| accounts.discovery = Some(false));
-    }
-
-    /// Changes the accounts and publishes the state that they then make, unless that is the same:
-    /// accounts that did not change are compared by their pointers.
-    fn change(&self, change: impl FnOnce(&mut Accounts)) {
-        let mut accounts = self.lock();
-        change(&mut accounts);
-        let Accounts { by_target, known, discovery } = &*accounts;
-        let next = State::new(by_target.values().cloned(), *known, *discovery);
-        self.state.send_if_modified(|state| {
-            let changed = **state != next;
-            if next.duplicates > state.duplicates {
-                warn!(
-                    reports = next.duplicates,
-                    "of several reports of an account the newest counts"
-                );
-            }
-            if changed {
-                *state = Arc::new(next);
-            }
-            changed
-        });
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Accounts> {
-        // Nothing that can panic runs between taking the lock and the last change.
-        self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -10,6 +10,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::error;
 
+use crate::board::Board;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::metrics::Filter;
@@ -50,16 +51,15 @@ impl Renderer {
         page
     }
 
-    /// Keeps the page up to date with state and configuration, until nobody publishes them any more.
-    pub async fn run(
-        mut self,
-        mut state: watch::Receiver<Arc<State>>,
-        page: watch::Sender<Arc<Page>>,
-    ) {
+    /// Keeps the page up to date with the board and the configuration.
+    pub async fn run(mut self, board: Arc<Board>, page: watch::Sender<Arc<Page>>) {
+        let mut changes = board.changes();
+        // What was published before this was asked for counts, too.
+        changes.mark_changed();
         loop {
             let until_renewal = self.until_renewal();
             tokio::select! {
-                changed = state.changed() => match changed {
+                changed = changes.changed() => match changed {
                     Ok(()) => sleep(SETTLE).await,
                     Err(_) => return,
                 },
@@ -68,8 +68,9 @@ impl Renderer {
             }
             let started = Instant::now();
             let renderer = self.clone();
-            let snapshot = state.borrow_and_update().clone();
-            match spawn_blocking(move || renderer.page(&snapshot)).await {
+            let board = board.clone();
+            changes.mark_unchanged();
+            match spawn_blocking(move || renderer.page(&board.snapshot())).await {
                 Ok(next) => drop(page.send_replace(Arc::new(next))),
                 Err(error) => error!(%error, "page not rendered"),
             }

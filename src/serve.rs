@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tracing::{info, warn};
 
+use crate::board::Board;
 use crate::cli::Flags;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -45,7 +46,7 @@ pub async fn serve(source: Source, config: Config, flags: &Flags, own: Own) -> R
 
     let (reloader, configs) = Reloader::new(flags.origin(), config, own.clone());
     let reloader = Arc::new(reloader);
-    let (state, states) = watch::channel(Arc::new(State::default()));
+    let board = Arc::new(Board::default());
     let renderer = Renderer {
         config: configs.clone(),
         filter: flags.filter(),
@@ -53,7 +54,7 @@ pub async fn serve(source: Source, config: Config, flags: &Flags, own: Own) -> R
         own: own.clone(),
     };
     // There is a page before the first request.
-    let (page, pages) = watch::channel(Arc::new(renderer.page(&states.borrow())));
+    let (page, pages) = watch::channel(Arc::new(renderer.page(&State::default())));
     let site = Site {
         page: pages,
         own,
@@ -62,8 +63,9 @@ pub async fn serve(source: Source, config: Config, flags: &Flags, own: Own) -> R
     };
     let (stop, stopped) = watch::channel(false);
 
-    let refreshing = refresh::run(source, flags.schedule(), Clock::system(), configs, state);
-    let rendering = renderer.run(states, page);
+    let refreshing =
+        refresh::run(source, flags.schedule(), Clock::system(), configs, board.clone());
+    let rendering = renderer.run(board, page);
     let serving = listener::serve(listeners, site, stopped);
     let reloading = async {
         while signals.reload.recv().await.is_some() {

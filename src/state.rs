@@ -19,7 +19,7 @@ pub struct State {
     pub duplicates: usize,
     /// Whether the last look for accounts worked; `None` before it.
     pub discovery: Option<bool>,
-    /// Whether the accounts are known and each one was tried at least once.
+    /// Whether there was a moment at which every account that was known had been tried.
     pub ready: bool,
 }
 
@@ -34,6 +34,8 @@ pub struct Account {
     pub report: Option<Arc<Report>>,
     /// When AWS generated that report, or when the file that holds it was written.
     pub generated: Option<DateTime<Utc>>,
+    /// A hash of that report's bytes: the same bytes are not read twice.
+    pub fingerprint: Option<u64>,
     /// What live calls said since that report.
     pub confirmed: Arc<Confirmations>,
     /// The users' tags, as of the last report; `None` before they were read.
@@ -164,6 +166,7 @@ impl Account {
             name: name.to_owned(),
             report: None,
             generated: None,
+            fingerprint: None,
             confirmed: Arc::default(),
             tags: None,
             refresh: Refresh::default(),
@@ -189,31 +192,19 @@ impl Account {
 }
 
 impl State {
-    /// The state of these accounts, which are all that there are if they are `known`. Where several
-    /// have the same id, the one with the newest report is published and the others are counted.
+    /// The state of these accounts. Where several have the same id, the one with the newest report is
+    /// published and the others are counted.
     pub fn new(
         accounts: impl IntoIterator<Item = Arc<Account>>,
-        known: bool,
         discovery: Option<bool>,
+        ready: bool,
     ) -> State {
-        let mut by_id: BTreeMap<String, Arc<Account>> = BTreeMap::new();
-        let mut duplicates = 0;
-        let mut ready = known;
-        for account in accounts {
-            ready &= account.refresh.last.is_some();
-            match by_id.get_mut(&account.id) {
-                None => {
-                    by_id.insert(account.id.clone(), account);
-                }
-                Some(other) => {
-                    duplicates += 1;
-                    if account.generated > other.generated {
-                        *other = account;
-                    }
-                }
-            }
-        }
-        State { accounts: by_id.into_values().collect(), duplicates, discovery, ready }
+        let mut accounts: Vec<Arc<Account>> = accounts.into_iter().collect();
+        let all = accounts.len();
+        accounts.sort_by(|a, b| a.id.cmp(&b.id).then(b.generated.cmp(&a.generated)));
+        accounts.dedup_by(|later, first| later.id == first.id);
+        let duplicates = all - accounts.len();
+        State { accounts, duplicates, discovery, ready }
     }
 }
 
@@ -240,12 +231,11 @@ mod tests {
                 at("2026-01-03T00:00:00Z", "new"),
                 at("2026-01-02T00:00:00Z", "middle"),
             ],
-            true,
             Some(true),
+            true,
         );
         assert_eq!(state.accounts.len(), 1);
         assert_eq!(state.accounts[0].name, "new");
         assert_eq!(state.duplicates, 2);
-        assert!(!state.ready, "none of them was tried");
     }
 }

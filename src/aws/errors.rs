@@ -91,7 +91,10 @@ fn is_about_credentials(error: &(dyn Error + 'static)) -> bool {
 fn chain(error: &(dyn Error + 'static)) -> String {
     let texts: Vec<String> = sources(error)
         .flat_map(|error| {
-            error.to_string().lines().map(|line| line.trim().to_owned()).collect::<Vec<_>>()
+            let text = error.to_string();
+            // What a credential process wrote follows there, and may be a secret.
+            let text = text.split("Stderr:").next().unwrap_or_default();
+            text.lines().map(|line| line.trim().to_owned()).collect::<Vec<_>>()
         })
         .collect();
     texts.join("; ")
@@ -106,6 +109,16 @@ fn sources<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_credential_process_wrote_is_not_told() {
+        let text = "external process exited with code 1. Stderr: token=SECRET\nmore of it";
+        let error = CredentialsError::provider_error(text);
+        assert_eq!(
+            chain(&error),
+            "an error occurred while loading credentials; external process exited with code 1."
+        );
+    }
 
     #[test]
     fn codes_have_their_reasons() {

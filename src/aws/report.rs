@@ -11,7 +11,7 @@ use aws_sdk_iam::operation::get_credential_report::{
 };
 use aws_sdk_iam::types::ReportStateType;
 use chrono::{DateTime, TimeDelta, Utc};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{Clients, errors};
 use crate::source::{Failure, Fetched};
@@ -44,13 +44,13 @@ enum Got {
 }
 
 /// Gets the report. Where it is older than [`RENEWAL`] at `now`, or there is none, asks AWS to
-/// generate one and gets that, giving up before a pause that would end after `deadline`.
+/// generate one and gets that, giving up at `deadline` with what it has by then.
 ///
 /// Never asks for more than one: what AWS then returns is taken, fresh or not.
 pub async fn fetch(clients: &Clients, now: DateTime<Utc>, deadline: Instant) -> Answer {
     let mut old = None;
     let mut pause = FIRST_PAUSE;
-    match get(clients).await {
+    match get(clients, deadline).await {
         Got::Report(report) if now - report.generated < RENEWAL => return Answer::from(report),
         Got::Failed(failure) => return failure.into(),
         Got::InProgress => {}
@@ -58,7 +58,7 @@ pub async fn fetch(clients: &Clients, now: DateTime<Utc>, deadline: Instant) -> 
             if let Got::Report(report) = absent_or_old {
                 old = Some(report);
             }
-            match generate(clients).await {
+            match generate(clients, deadline).await {
                 Ok(true) => pause = Duration::ZERO,
                 Ok(false) => {}
                 Err(failure) => return Answer { report: old, failure: Some(failure) },
@@ -75,7 +75,7 @@ pub async fn fetch(clients: &Clients, now: DateTime<Utc>, deadline: Instant) -> 
         }
         sleep(pause).await;
         pause = (pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
-        match get(clients).await {
+        match get(clients, deadline).await {
             Got::Report(report) => return Answer::from(report),
             Got::Failed(failure) => return Answer { report: old, failure: Some(failure) },
             Got::Absent | Got::InProgress => {}
@@ -95,11 +95,15 @@ impl From<Failure> for Answer {
     }
 }
 
-async fn get(clients: &Clients) -> Got {
-    let _slot = clients.slot().await;
-    match clients.iam.get_credential_report().send().await {
-        Ok(output) => read(output),
-        Err(error) => match error.as_service_error() {
+async fn get(clients: &Clients, deadline: Instant) -> Got {
+    let call = async {
+        let _slot = clients.slot().await;
+        clients.iam.get_credential_report().send().await
+    };
+    match timeout_at(deadline, call).await {
+        Err(_) => Got::Failed(Failure::late()),
+        Ok(Ok(output)) => read(output),
+        Ok(Err(error)) => match error.as_service_error() {
             Some(
                 GetCredentialReportError::CredentialReportNotPresentException(_)
                 | GetCredentialReportError::CredentialReportExpiredException(_),
@@ -122,10 +126,14 @@ fn read(output: GetCredentialReportOutput) -> Got {
 }
 
 /// Asks for a new report; true where AWS says that it is there already.
-async fn generate(clients: &Clients) -> Result<bool, Failure> {
-    let _slot = clients.slot().await;
-    match clients.iam.generate_credential_report().send().await {
-        Ok(output) => Ok(output.state == Some(ReportStateType::Complete)),
-        Err(error) => Err(errors::failure("GenerateCredentialReport", &error)),
+async fn generate(clients: &Clients, deadline: Instant) -> Result<bool, Failure> {
+    let call = async {
+        let _slot = clients.slot().await;
+        clients.iam.generate_credential_report().send().await
+    };
+    match timeout_at(deadline, call).await {
+        Err(_) => Err(Failure::late()),
+        Ok(Ok(output)) => Ok(output.state == Some(ReportStateType::Complete)),
+        Ok(Err(error)) => Err(errors::failure("GenerateCredentialReport", &error)),
     }
 }

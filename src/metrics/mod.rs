@@ -44,6 +44,8 @@ impl Filter {
 
 /// A regular expression over whole metric names that matches at least one of them.
 pub fn name_pattern(pattern: &str) -> Result<Regex, FilterError> {
+    // On its own first, so that no bracket of it closes one of ours.
+    Regex::new(pattern)?;
     let regex = Regex::new(&format!("^(?:{pattern})$"))?;
     match catalogue::ALL.iter().any(|metric| regex.is_match(metric.name)) {
         true => Ok(regex),

@@ -1,5 +1,6 @@
 //! What one refresh of an account does: report, tags, confirmation.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -80,32 +81,27 @@ impl Refresher<'_> {
         deadline: Instant,
     ) -> Result<(), Failure> {
         let now = self.clock.now();
-        let fetching = self.source.fetch(target, account.generated, now, deadline);
         let Fetch { account_id, report, failure } =
-            timeout_at(deadline, fetching).await.unwrap_or_else(|_| Fetch {
-                account_id: self.source.account_id(),
-                ..self.late().into()
-            });
+            self.source.fetch(target, account.generated, now, deadline).await;
         if let Some(id) = &account_id {
             account.id.clone_from(id);
         }
         if let Some(Fetched { csv, generated }) = report {
             // A report that cannot be read says more than that a newer one could not be had.
-            let report = read(csv, account_id).await?;
-            if let Some(id) = &report.account_id {
-                account.id.clone_from(id);
+            let fingerprint = Some(fingerprint(&csv));
+            if account.fingerprint != fingerprint {
+                let report = read(csv, account_id).await?;
+                if let Some(id) = &report.account_id {
+                    account.id.clone_from(id);
+                }
+                log_report(&report, &account.id, generated);
+                account.report = Some(Arc::new(report));
+                account.fingerprint = fingerprint;
             }
-            log_report(&report, &account.id, generated);
-            account.report = Some(Arc::new(report));
             account.generated = Some(generated);
             Arc::make_mut(&mut account.confirmed).retain_after(generated);
         }
         failure.map_or(Ok(()), Err)
-    }
-
-    fn late(&self) -> Failure {
-        let timeout = humantime::format_duration(self.timeout);
-        Failure::new(Reason::Timeout, format!("not done within {timeout}"))
     }
 
     /// Reads the tags that the configuration needs, once for each new report.
@@ -126,7 +122,7 @@ impl Refresher<'_> {
             return Ok(());
         }
         let read = timeout_at(deadline, self.source.tags(&keys)).await;
-        let read = read.unwrap_or_else(|_| Err(self.late()));
+        let read = read.unwrap_or_else(|_| Err(Failure::late()));
         account.refresh.tags = Some(read.is_ok());
         account.tags = Some(Arc::new(read?));
         Ok(())
@@ -189,6 +185,12 @@ impl Refresher<'_> {
         flagged.sort();
         flagged.into_iter().map(|(_, index)| index).collect()
     }
+}
+
+fn fingerprint(csv: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    csv.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Parses away from the tasks that serve scrapes.

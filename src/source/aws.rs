@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use tokio::sync::{OnceCell, Semaphore};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::{Failure, Fetch, Target};
 use crate::aws::{self, Clients};
@@ -59,13 +59,13 @@ impl Aws {
         if last.is_some_and(|generated| now - generated < aws::report::RENEWAL) {
             return Fetch::default();
         }
-        let clients = self.clients().await;
-        let account_id = match self.account_id.get_or_try_init(|| clients.account_id()).await {
-            Ok(id) => Some(id.clone()),
-            Err(failure) => return failure.into(),
+        let account_id = match timeout_at(deadline, self.account_id()).await {
+            Ok(Ok(id)) => Some(id),
+            Ok(Err(failure)) => return failure.into(),
+            Err(_) => return Failure::late().into(),
         };
         let aws::report::Answer { report, failure } =
-            aws::report::fetch(clients, now, deadline).await;
+            aws::report::fetch(self.clients().await, now, deadline).await;
         Fetch { account_id, report, failure }
     }
     pub(super) async fn keys(&self, user: &str) -> Result<Option<Vec<ListedKey>>, Failure> {
@@ -76,8 +76,9 @@ impl Aws {
         aws::details::tags(self.clients().await, keys).await
     }
 
-    pub(super) fn account_id(&self) -> Option<String> {
-        self.account_id.get().cloned()
+    async fn account_id(&self) -> Result<String, Failure> {
+        let clients = self.clients().await;
+        self.account_id.get_or_try_init(|| clients.account_id()).await.cloned()
     }
 
     async fn clients(&self) -> &Clients {

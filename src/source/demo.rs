@@ -6,12 +6,13 @@
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use tokio::task::spawn_blocking;
 
 use super::{Fetch, Fetched, Target};
 use crate::aws::report::RENEWAL;
 
 /// The made-up organization.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Demo {
     accounts: usize,
     users: usize,
@@ -105,7 +106,7 @@ impl Demo {
 
     /// A new report every four hours, as AWS makes them. Only its time differs: nobody in the
     /// organization rotates a key.
-    pub(super) fn fetch(
+    pub(super) async fn fetch(
         &self,
         target: &Target,
         last: Option<DateTime<Utc>>,
@@ -115,9 +116,14 @@ impl Demo {
             return Fetch::default();
         }
         let index = target.key.parse().expect("a target that targets() gave");
+        let demo = self.clone();
+        let csv = spawn_blocking(move || demo.report(index));
         Fetch {
             account_id: Some(target.id.clone()),
-            report: Some(Fetched { csv: self.report(index), generated: now }),
+            report: Some(Fetched {
+                csv: csv.await.expect("making a report does not panic"),
+                generated: now,
+            }),
             failure: None,
         }
     }

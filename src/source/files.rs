@@ -6,9 +6,11 @@
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
 
-use chrono::{DateTime, Utc};
+use chrono::DateTime;
 use tokio::task::spawn_blocking;
+use tokio::time::{Instant, timeout_at};
 
 use super::{Failure, Fetch, Fetched, Target};
 use crate::report::MAX_BYTES;
@@ -34,37 +36,50 @@ impl Files {
     /// One for each file. A file's account is named for the file.
     pub(super) async fn targets(&self) -> Result<Vec<Target>, Failure> {
         let path = self.path.clone();
-        let files = blocking(move || list(&path)).await?;
+        let files = blocking(Instant::now() + LIST_TIMEOUT, move || list(&path)).await?;
         Ok(files.into_iter().map(target).collect())
     }
 
-    /// The file's bytes, if it was modified since `last`.
-    pub(super) async fn fetch(&self, target: &Target, last: Option<DateTime<Utc>>) -> Fetch {
+    /// The file's bytes. It is for the caller to tell whether they are new: a file can be replaced
+    /// by another of the same time.
+    pub(super) async fn fetch(&self, target: &Target, deadline: Instant) -> Fetch {
         let path = PathBuf::from(&target.key);
-        match blocking(move || read(&path, last)).await {
-            Ok(report) => Fetch { report, ..Fetch::default() },
+        match blocking(deadline, move || read(&path)).await {
+            Ok(report) => Fetch { report: Some(report), ..Fetch::default() },
             Err(failure) => failure.into(),
         }
     }
 }
 
+/// A file system that hangs must not stop the look for accounts for good.
+const LIST_TIMEOUT: Duration = Duration::from_secs(30);
+
 async fn blocking<T: Send + 'static>(
+    deadline: Instant,
     work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
-    spawn_blocking(work).await.expect("reading a file does not panic")
+    match timeout_at(deadline, spawn_blocking(work)).await {
+        Ok(done) => done.expect("reading a file does not panic"),
+        Err(_) => Err(Failure::late()),
+    }
 }
 
 fn list(path: &Path) -> Result<Vec<PathBuf>, Failure> {
     let failed = |error| unreadable(path, &error);
-    if !fs::metadata(path).map_err(failed)?.is_dir() {
+    let metadata = fs::metadata(path).map_err(failed)?;
+    if metadata.is_file() {
         return Ok(vec![path.to_owned()]);
+    }
+    if !metadata.is_dir() {
+        return Err(failed(io::Error::other("neither a regular file nor a folder")));
     }
     let mut files = Vec::new();
     for entry in fs::read_dir(path).map_err(failed)? {
         let file = entry.map_err(failed)?.path();
         let hidden = file.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-        if !hidden && file.extension().is_some_and(|extension| extension == "csv") && file.is_file()
-        {
+        let is_csv =
+            file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"));
+        if is_csv && !hidden && file.is_file() {
             files.push(file);
         }
     }
@@ -77,18 +92,19 @@ fn target(file: PathBuf) -> Target {
     Target { key: file.to_string_lossy().into_owned(), id: name.clone(), name }
 }
 
-fn read(path: &Path, last: Option<DateTime<Utc>>) -> Result<Option<Fetched>, Failure> {
+fn read(path: &Path) -> Result<Fetched, Failure> {
     let failed = |error: io::Error| unreadable(path, &error);
     let file = fs::File::open(path).map_err(failed)?;
     let modified = file.metadata().and_then(|metadata| metadata.modified()).map_err(failed)?;
-    let generated = DateTime::<Utc>::from(modified);
-    if last == Some(generated) {
-        return Ok(None);
-    }
+    let generated = modified
+        .duration_since(UNIX_EPOCH)
+        .ok()
+        .and_then(|since| DateTime::from_timestamp(since.as_secs().try_into().ok()?, 0))
+        .ok_or_else(|| failed(io::Error::other("was modified at no time in a calendar")))?;
     // One byte more than a report may have, so that the parser sees that it is too large.
     let mut csv = Vec::new();
     file.take(MAX_BYTES as u64 + 1).read_to_end(&mut csv).map_err(failed)?;
-    Ok(Some(Fetched { csv, generated }))
+    Ok(Fetched { csv, generated })
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Failure {

@@ -68,7 +68,14 @@ pub struct Failure {
 impl Failure {
     /// A failure.
     pub fn new(reason: Reason, message: impl Into<String>) -> Failure {
-        Failure { reason, message: message.into() }
+        // What others sent stands in it, and it is shown on terminals.
+        let message = message.into().replace(char::is_control, " ");
+        Failure { reason, message }
+    }
+
+    /// The refresh reached its deadline.
+    pub fn late() -> Failure {
+        Failure::new(Reason::Timeout, "not done within the time of a refresh")
     }
 }
 
@@ -89,7 +96,7 @@ impl Source {
     }
 
     /// The account's report, unless the last one, generated at `last`, is still good at `now`.
-    /// Gives up before a pause that would end after `deadline`.
+    /// Gives up at `deadline`, with what it has by then.
     pub async fn fetch(
         &self,
         target: &Target,
@@ -99,8 +106,8 @@ impl Source {
     ) -> Fetch {
         match self {
             Source::Aws(aws) => aws.fetch(last, now, deadline).await,
-            Source::Files(files) => files.fetch(target, last).await,
-            Source::Demo(demo) => demo.fetch(target, last, now),
+            Source::Files(files) => files.fetch(target, deadline).await,
+            Source::Demo(demo) => demo.fetch(target, last, now).await,
         }
     }
 
@@ -118,14 +125,6 @@ impl Source {
         match self {
             Source::Aws(aws) => aws.tags(keys).await,
             Source::Files(_) | Source::Demo(_) => Err(nothing_beyond_reports()),
-        }
-    }
-
-    /// The account of the credentials, where it is known and where there is but one.
-    pub fn account_id(&self) -> Option<String> {
-        match self {
-            Source::Aws(aws) => aws.account_id(),
-            Source::Files(_) | Source::Demo(_) => None,
         }
     }
 

@@ -2,13 +2,12 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream, lookup_host};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
@@ -26,6 +25,9 @@ pub const MAX_HEADER_BYTES: usize = 16 << 10;
 pub const MAX_CONNECTIONS: usize = 256;
 /// A client that reads nothing of a response for this long is dropped.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// A connection that is older is closed after its response, so that a client who reads a little now
+/// and then does not keep its place for good.
+pub const MAX_AGE: Duration = Duration::from_secs(60);
 /// At the end, responses that run have this long to finish.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// After a connection could not be accepted. What the process lacks then comes back with time.
@@ -36,7 +38,7 @@ pub async fn bind(address: &str) -> io::Result<TcpListener> {
     if let Some(port) = address.strip_prefix(':') {
         let port: u16 =
             port.parse().map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "not a port"))?;
-        // The IPv6 socket takes IPv4 as well; there is none where IPv6 is turned off.
+        // The IPv6 socket takes IPv4 as well, by Linux's default; there is none where IPv6 is off.
         return match TcpListener::bind(SocketAddr::from(([0u16; 8], port))).await {
             Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
                 TcpListener::bind(SocketAddr::from(([0u8; 4], port))).await
@@ -69,8 +71,7 @@ async fn accept(
     slots: Arc<Semaphore>,
     mut stop: watch::Receiver<bool>,
 ) {
-    let graceful = GracefulShutdown::new();
-    // Dropping the set ends its connections.
+    let stopped = stop.clone();
     let mut connections = JoinSet::new();
     loop {
         while connections.try_join_next().is_some() {}
@@ -84,13 +85,11 @@ async fn accept(
         };
         match accepted {
             Ok((stream, _)) => {
-                let connection = graceful.watch(connection(stream, site.clone()));
-                let open = site.own.http_connections.clone();
+                let (site, stopped) = (site.clone(), stopped.clone());
                 connections.spawn(async move {
+                    let open = site.own.http_connections.clone();
                     open.inc();
-                    if let Err(error) = connection.await {
-                        debug!(%error, "connection ended");
-                    }
+                    converse(connection(stream, site), stopped).await;
                     open.dec();
                     drop(slot);
                 });
@@ -103,8 +102,26 @@ async fn accept(
         }
     }
     drop(listener);
-    if timeout(DRAIN_TIMEOUT, graceful.shutdown()).await.is_err() {
-        warn!(connections = connections.len(), "connections cut off");
+    while connections.join_next().await.is_some() {}
+}
+
+/// Serves a connection until it ends, becomes old, or the exporter stops; then lets the response that
+/// is under way finish, for a while.
+async fn converse(connection: Connection, mut stop: watch::Receiver<bool>) {
+    let mut connection = pin!(connection);
+    let rest = tokio::select! {
+        ended = connection.as_mut() => {
+            if let Err(error) = ended {
+                debug!(%error, "connection ended");
+            }
+            return;
+        }
+        _ = stop.wait_for(|stop| *stop) => DRAIN_TIMEOUT,
+        () = sleep(MAX_AGE) => WRITE_TIMEOUT,
+    };
+    connection.as_mut().graceful_shutdown();
+    if timeout(rest, connection).await.is_err() {
+        debug!("connection cut off");
     }
 }
 

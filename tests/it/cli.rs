@@ -60,8 +60,22 @@ fn bad_input_is_refused_in_one_line_that_names_it() {
             &["demo", "--source.reports", EVERY_KIND],
             "--source.reports is of no use with demo: leave one of them out",
         ),
-        (&["--web.listen-address", ":http"], "--web.listen-address :http: not a port"),
-        (&["--web.listen-address", "9718"], "--web.listen-address 9718: invalid socket address"),
+        (
+            &["--web.listen-address", ":http"],
+            "invalid value ':http' for '--web.listen-address <ADDRESS>': must be host:port, or :port for every address",
+        ),
+        (
+            &["--web.listen-address", "9718"],
+            "invalid value '9718' for '--web.listen-address <ADDRESS>': must be host:port, or :port for every address",
+        ),
+        (
+            &["--metrics.denylist", "iam_users)|(?:_active$|iam_users"],
+            "invalid value 'iam_users)|(?:_active$|iam_users' for '--metrics.denylist <REGEX>': unopened group",
+        ),
+        (
+            &["--source.reports", "/dev/null"],
+            "--source.reports: /dev/null: neither a regular file nor a folder",
+        ),
     ] {
         assert_eq!(refusal(arguments), format!("iam-key-exporter: {expected}"));
     }
@@ -224,6 +238,18 @@ fn the_documentation_of_the_metrics_is_the_one_in_docs() {
     let output = output(&["metrics-doc"]);
     let documentation = String::from_utf8(output.stdout).expect("UTF-8");
     expect_test::expect_file!["../../docs/metrics.md"].assert_eq(&documentation);
+}
+
+#[test]
+fn what_cannot_be_written_is_an_error() {
+    for format in ["table", "json", "csv", "prometheus"] {
+        let run = |to: std::fs::File| {
+            let arguments = ["check", "--source.reports", GOVCLOUD, "--format", format];
+            crate::exporter::command(&arguments).stdout(to).output().expect("it runs")
+        };
+        let full = std::fs::File::options().write(true).open("/dev/full").expect("a device");
+        assert_eq!(run(full).status.code(), Some(2), "{format}");
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use iam_key_exporter::board::Board;
 use iam_key_exporter::clock::Clock;
 use iam_key_exporter::config::Config;
 use iam_key_exporter::metrics::Filter;
@@ -21,7 +22,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::exporter::value;
 use crate::fake_aws::{ACCOUNT, Answer, FakeAws, HEADER, error, keys, report_at, tags};
-use crate::schedule::{Memory, beginning, clock};
+use crate::schedule::{Memory, beginning, clock, published};
 
 const OLD: &str = "2020-01-01T00:00:00Z";
 
@@ -77,7 +78,7 @@ impl Subject {
     }
 
     fn page(&self) -> String {
-        let state = State::new([Arc::new(self.account.clone())], true, Some(true));
+        let state = State::new([Arc::new(self.account.clone())], Some(true), true);
         page::text(&state, &self.config, &Filter::default(), Utc::now()).0
     }
 
@@ -292,18 +293,18 @@ async fn of_3000_flagged_users_each_has_its_turn_and_nobody_waits_for_them() {
         "GetCredentialReport" => report_at(&csv, beginning() + TimeDelta::days(1)),
         _ => keys(&[("AKIAOLD", "Active", OLD)]),
     });
-    let (sender, mut states) = watch::channel(Arc::new(State::default()));
+    let board = Arc::new(Board::default());
     let (_config, configs) = watch::channel(Arc::new(Config::default()));
     let start = Instant::now();
-    tokio::spawn(refresh::run(aws.source(), Schedule::default(), clock(), configs, sender));
+    tokio::spawn(refresh::run(aws.source(), Schedule::default(), clock(), configs, board.clone()));
 
     // The page shows the report long before all is confirmed.
-    states.wait_for(|state| state.ready).await.expect("a state");
+    let state = published(&board, |state| state.ready).await;
     assert!(start.elapsed() <= Duration::from_secs(11), "{:?}", start.elapsed());
-    assert!(states.borrow().accounts[0].report.is_some());
+    assert!(state.accounts[0].report.is_some());
 
     sleep(Duration::from_secs(3600)).await;
-    let account = states.borrow().accounts[0].clone();
+    let account = board.snapshot().accounts[0].clone();
     let attempt = account.refresh.last.expect("a refresh");
     assert_eq!(attempt.failure, None);
     assert!(attempt.duration <= Schedule::default().timeout, "{:?}", attempt.duration);

@@ -291,3 +291,34 @@ async fn an_old_report_is_better_than_none_and_the_failure_shows() {
     assert_eq!(subject.users(), ["before"]);
     assert_eq!(subject.account.refresh.last_success, None);
 }
+
+#[tokio::test]
+async fn an_old_report_is_not_lost_to_the_deadline_nor_is_the_accounts_id() {
+    let mut subject = Subject::new(on(GENERATE, Answer::Hang)).await;
+    let (failure, _) = subject.refresh_within(Duration::from_secs(1)).await;
+    assert_eq!(failure.map(|failure| failure.reason), Some(Reason::Timeout));
+    assert_eq!(subject.users(), ["before"]);
+    assert_eq!(subject.account.id, ACCOUNT);
+}
+
+#[tokio::test]
+async fn every_request_is_counted_by_what_came_of_it() {
+    let aws = FakeAws::start(on(GENERATE, error(500, "ServiceFailure"))).await;
+    let own = Own::new(Filter::default());
+    let source = Source::Aws(Aws::with_config(&aws.config(), own.aws_requests.clone(), 32));
+    let target = source.targets().await.expect("one target").remove(0);
+    let pending = Account::pending(&target.id, &target.name);
+    refresh(&source, &target, &pending, Duration::from_secs(20)).await;
+    let text = String::from_utf8(own.gather()).expect("UTF-8");
+    for (operation, outcome, service, count) in [
+        ("GetCallerIdentity", "ok", "STS", 1.0),
+        ("GetCredentialReport", "ok", "IAM", 1.0),
+        ("GenerateCredentialReport", "server_error", "IAM", 3.0),
+        ("GenerateCredentialReport", "ok", "IAM", 0.0),
+    ] {
+        let series = format!(
+            "iam_exporter_aws_requests_total{{operation=\"{operation}\",outcome=\"{outcome}\",service=\"{service}\"}}"
+        );
+        assert_eq!(crate::exporter::value(&text, &series), Some(count), "{series}");
+    }
+}

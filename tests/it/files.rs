@@ -140,6 +140,31 @@ fn of_two_files_of_one_account_the_newer_counts() {
 }
 
 #[test]
+fn a_file_that_is_replaced_by_one_of_the_same_time_is_read_again() {
+    let folder = Folder::new();
+    let long_ago = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1);
+    let write = |user| {
+        folder.write("a.csv", &report("111111111111", user));
+        let file = fs::File::open(folder.file("a.csv")).expect("a file");
+        file.set_modified(long_ago).expect("a time");
+    };
+    write("before");
+    let exporter = start(&folder);
+    write("behind");
+    exporter.page_where(|page| page.contains("user=\"behind\""));
+}
+
+#[test]
+fn a_bad_file_that_comes_later_does_not_take_readiness_away() {
+    let folder = Folder::new();
+    folder.write("a.csv", &report("111111111111", "a"));
+    let exporter = start(&folder);
+    folder.write("bad.csv", "<html>\n");
+    exporter.page_where(|page| page.contains("account_id=\"bad\""));
+    assert_eq!(exporter.request("GET", "/-/ready", &[]).status, 200);
+}
+
+#[test]
 fn a_folder_that_vanishes_leaves_the_last_list_and_says_so() {
     let folder = Folder::new();
     folder.write("a.csv", &report("111111111111", "a"));

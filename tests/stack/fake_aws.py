@@ -1,4 +1,4 @@
-"""AWS at the socket: the calls that lead to a credential report, and faults on request."""
+"""AWS at the socket: the credential report, the users' keys as they are, and faults on request."""
 
 import base64
 import time
@@ -11,12 +11,31 @@ from urllib.parse import parse_qs
 ACCOUNT = "123456789012"
 GET = "GetCredentialReport"
 GENERATE = "GenerateCredentialReport"
+LIST_KEYS = "ListAccessKeys"
 
 
 @dataclass(frozen=True)
 class Answer:
     status: int
     body: bytes
+
+
+@dataclass(frozen=True)
+class Key:
+    """An access key as AWS lists it."""
+
+    id: str
+    created: str
+    status: str = "Active"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What came, and when."""
+
+    at: float
+    action: str
+    user: str = ""
 
 
 # Instead of an answer.
@@ -44,19 +63,39 @@ def error(status, code):
     )
 
 
+# What the role may not do.
+DENIED = error(403, "AccessDenied")
+
+
 def state(state):
     return result(GENERATE, f"<State>{state}</State>")
 
 
-def report(csv):
-    """A report that AWS made five hours ago: too old to be kept, so every refresh asks for it."""
-    generated = datetime.now(timezone.utc) - timedelta(hours=5)
+def report(csv, age=timedelta(hours=5)):
+    """A report of this age: from four hours on, every refresh asks for a newer one."""
     content = base64.b64encode(csv.encode()).decode()
     return result(
         GET,
         f"<Content>{content}</Content><ReportFormat>text/csv</ReportFormat>"
-        f"<GeneratedTime>{generated:%Y-%m-%dT%H:%M:%SZ}</GeneratedTime>",
+        f"<GeneratedTime>{time_ago(age)}</GeneratedTime>",
     )
+
+
+def key_list(user, keys):
+    members = "".join(
+        f"<member><UserName>{user}</UserName><AccessKeyId>{key.id}</AccessKeyId>"
+        f"<Status>{key.status}</Status><CreateDate>{key.created}</CreateDate></member>"
+        for key in keys
+    )
+    return result(
+        LIST_KEYS,
+        f"<IsTruncated>false</IsTruncated><AccessKeyMetadata>{members}</AccessKeyMetadata>",
+    )
+
+
+def time_ago(age):
+    """The time that was so long ago, in whole seconds, as AWS writes it."""
+    return f"{datetime.now(timezone.utc) - age:%Y-%m-%dT%H:%M:%SZ}"
 
 
 HEADER = (
@@ -70,14 +109,13 @@ HEADER = (
 )
 
 
-def credential_report(users):
-    """The CSV of users with one active key each, by name and age in days."""
+def credential_report(keys):
+    """The CSV of users with one active key each."""
     lines = [HEADER]
-    for name, age in users.items():
-        time = f"{datetime.now(timezone.utc) - timedelta(days=age):%Y-%m-%dT%H:%M:%SZ}"
+    for name, [key] in keys.items():
         lines.append(
-            f"{name},arn:aws:iam::{ACCOUNT}:user/{name},{time},false,N/A,N/A,N/A,false,"
-            f"true,{time},N/A,N/A,N/A,false,N/A,N/A,N/A,N/A,false,N/A,false,N/A"
+            f"{name},arn:aws:iam::{ACCOUNT}:user/{name},{key.created},false,N/A,N/A,N/A,false,"
+            f"true,{key.created},N/A,N/A,N/A,false,N/A,N/A,N/A,N/A,false,N/A,false,N/A"
         )
     # AWS ends the last line without a newline.
     return "\n".join(lines)
@@ -86,14 +124,20 @@ def credential_report(users):
 class FakeAws:
     """To be used in a `with`. While `fault` is set, its answers replace those of its actions."""
 
-    def __init__(self, csv):
+    def __init__(self, users, report_age=timedelta(hours=5)):
+        """Users with one active key each, by name and the key's age in days."""
+        # The keys as they are now, by user; the report keeps saying what they were at first.
+        self.keys = {
+            name: [Key(f"AKIA{name.upper()}", time_ago(timedelta(days=age)))]
+            for name, age in users.items()
+        }
         self.fault = {}
-        # When each request came, and for which action.
+        # Every request so far.
         self.requests = []
         self.answers = {
             "GetCallerIdentity": result("GetCallerIdentity", f"<Account>{ACCOUNT}</Account>"),
             GENERATE: state("COMPLETE"),
-            GET: report(csv),
+            GET: report(credential_report(self.keys), report_age),
         }
         self.closing = Event()
         aws = self
@@ -115,10 +159,10 @@ class FakeAws:
 
     def answer(self, request):
         body = request.rfile.read(int(request.headers["Content-Length"]))
-        [action] = parse_qs(body.decode())["Action"]
-        self.requests.append((time.monotonic(), action))
-        # The role may read the report and nothing else.
-        healthy = self.answers.get(action, error(403, "AccessDenied"))
+        form = {name: value for name, [value] in parse_qs(body.decode()).items()}
+        action, user = form["Action"], form.get("UserName", "")
+        self.requests.append(Request(time.monotonic(), action, user))
+        healthy = self.list_keys(user) if action == LIST_KEYS else self.answers.get(action, DENIED)
         answer = self.fault.get(action, healthy)
         if answer is HANG:
             self.closing.wait(timeout=600)
@@ -130,6 +174,10 @@ class FakeAws:
         request.send_header("Content-Length", str(len(answer.body)))
         request.end_headers()
         request.wfile.write(answer.body)
+
+    def list_keys(self, user):
+        keys = self.keys.get(user)
+        return error(404, "NoSuchEntity") if keys is None else key_list(user, keys)
 
     def __enter__(self):
         Thread(target=self.server.serve_forever, daemon=True).start()

@@ -18,7 +18,6 @@ from fake_aws import (
     HANG,
     Answer,
     FakeAws,
-    credential_report,
     error,
     report,
     state,
@@ -110,7 +109,7 @@ def failures(page):
 def run(scenario, folder):
     flags = ["--refresh.interval", "2s", "--refresh.timeout", scenario.refresh_timeout]
     with (
-        FakeAws(credential_report(KEYS)) as aws,
+        FakeAws(KEYS) as aws,
         Exporter(folder, *flags, endpoint=aws.endpoint) as exporter,
     ):
         course = Course(scenario, before=exporter.wait_until_ready())
@@ -127,7 +126,7 @@ def run(scenario, folder):
         exporter.wait_for_page("the fault lasts", has_lasted, seconds=2 * PAUSE, every=1)
         ended = time.monotonic()
         aws.fault = {}
-        course.requests = [at for at, _ in aws.requests if began <= at <= ended]
+        course.requests = [request.at for request in aws.requests if began <= request.at <= ended]
 
         try:
             exporter.wait_for_page("it works", Page.is_refreshed, seconds=LONGEST_RECOVERY)

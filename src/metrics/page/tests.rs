@@ -68,7 +68,7 @@ fn state() -> State {
     denied.refresh.failures.count(Reason::AccessDenied);
     govcloud.refresh.confirmation = Some(false);
     let pending = Account::pending("444444444444", "");
-    State::new([every_kind, govcloud, denied, pending].map(Arc::new), true, Some(true))
+    State::new([every_kind, govcloud, denied, pending].map(Arc::new), Some(true), true)
 }
 
 /// Rules that exempt one key for good, and one until a day that has passed, and that let one become
