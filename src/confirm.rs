@@ -34,30 +34,40 @@ pub struct Confirmation {
 
 /// The confirmations of one account, by user.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Confirmations(BTreeMap<String, Confirmation>);
+pub struct Confirmations {
+    by_user: BTreeMap<String, Confirmation>,
+    /// When each user was last asked about, whatever came of it.
+    asked: BTreeMap<String, DateTime<Utc>>,
+}
 
 impl Confirmations {
     /// The user's keys as they are known best; `None` where the user is gone.
     pub fn keys<'a>(&'a self, user: &'a User) -> Option<&'a Keys> {
-        match self.0.get(&user.name) {
+        match self.by_user.get(&user.name) {
             None => Some(&user.keys),
             Some(confirmation) => confirmation.keys.as_ref(),
         }
     }
 
-    /// When this user was last confirmed.
-    pub fn last(&self, user: &str) -> Option<DateTime<Utc>> {
-        self.0.get(user).map(|confirmation| confirmation.at)
+    /// When this user was last asked about, since the report.
+    pub fn asked(&self, user: &str) -> Option<DateTime<Utc>> {
+        self.asked.get(user).copied()
+    }
+
+    /// Takes down that this user is asked about.
+    pub fn ask(&mut self, user: &str, at: DateTime<Utc>) {
+        self.asked.insert(user.to_owned(), at);
     }
 
     /// Takes over what a call said.
     pub fn insert(&mut self, user: &str, confirmation: Confirmation) {
-        self.0.insert(user.to_owned(), confirmation);
+        self.by_user.insert(user.to_owned(), confirmation);
     }
 
     /// Forgets what a report that was generated at this time knows as well.
     pub fn retain_after(&mut self, generated: DateTime<Utc>) {
-        self.0.retain(|_, confirmation| confirmation.at > generated);
+        self.by_user.retain(|_, confirmation| confirmation.at > generated);
+        self.asked.retain(|_, at| *at > generated);
     }
 }
 
@@ -112,6 +122,7 @@ fn id(key: &ListedKey, listed: &[ListedKey]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::Report;
 
     fn at(day: u32) -> DateTime<Utc> {
         format!("2026-01-{day:02}T00:00:00Z").parse().expect("a time")
@@ -215,11 +226,16 @@ mod tests {
     #[test]
     fn a_confirmation_holds_until_a_report_that_is_younger() {
         let mut confirmations = Confirmations::default();
-        let gone = Confirmation { at: at(5), keys: None };
-        confirmations.insert("alpha", gone);
+        let report = "user,arn,access_key_1_active,access_key_1_last_rotated,access_key_2_active,access_key_2_last_rotated\n\
+                      alpha,arn:aws:iam::123456789012:user/alpha,true,2020-01-01T00:00:00Z,false,N/A\n";
+        let report = Report::parse(report.as_bytes()).expect("a report");
+        let alpha = &report.users[0];
+        confirmations.ask("alpha", at(5));
+        confirmations.insert("alpha", Confirmation { at: at(5), keys: None });
         confirmations.retain_after(at(4));
-        assert_eq!(confirmations.last("alpha"), Some(at(5)));
+        assert_eq!((confirmations.keys(alpha), confirmations.asked("alpha")), (None, Some(at(5))));
         confirmations.retain_after(at(5));
-        assert_eq!(confirmations.last("alpha"), None);
+        assert_eq!(confirmations.keys(alpha), Some(&alpha.keys));
+        assert_eq!(confirmations.asked("alpha"), None);
     }
 }

@@ -129,7 +129,8 @@ impl Refresher<'_> {
     }
 
     /// Asks for the keys of every user who has an unrotated one, those first who were not asked
-    /// about for longest: whoever finds no time in this refresh has its turn in the next.
+    /// about for longest: whoever finds no time in this refresh has its turn in the next. What may be
+    /// wrong with one user alone keeps nobody else waiting; anything else ends it for this time.
     async fn confirm(
         &self,
         account: &mut Account,
@@ -143,6 +144,7 @@ impl Refresher<'_> {
         let mut turns = interval(Duration::from_secs(1) / rate);
         turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut published = Instant::now();
+        let mut outcome = Ok(());
         for index in self.flagged(account) {
             if timeout_at(deadline, turns.tick()).await.is_err() {
                 break;
@@ -153,23 +155,36 @@ impl Refresher<'_> {
                 break;
             };
             let at = self.clock.now();
+            let confirmed = Arc::make_mut(&mut account.confirmed);
+            confirmed.ask(&user.name, at);
             let Ok(answer) = timeout_at(deadline, self.source.keys(&user.name)).await else {
                 break;
             };
-            account.refresh.confirmation = Some(answer.is_ok());
-            let keys = answer?.map(|listed| merge(&user.keys, &listed));
-            let confirmation = Confirmation { at, keys };
-            Arc::make_mut(&mut account.confirmed).insert(&user.name, confirmation);
+            match answer {
+                Ok(listed) => {
+                    let keys = listed.map(|listed| merge(&user.keys, &listed));
+                    confirmed.insert(&user.name, Confirmation { at, keys });
+                    account.refresh.confirmation = Some(outcome.is_ok());
+                }
+                Err(failure) => {
+                    account.refresh.confirmation = Some(false);
+                    let is_of_user = failure.reason == Reason::ServiceError;
+                    outcome = Err(failure);
+                    if !is_of_user {
+                        break;
+                    }
+                }
+            }
             if published.elapsed() >= PUBLISH_WHILE_CONFIRMING {
                 published = Instant::now();
                 so_far(account);
             }
         }
-        Ok(())
+        outcome
     }
 
-    /// The places in the report of users who have an unrotated key, those first who were not
-    /// confirmed for longest. Root has no keys that could be asked for.
+    /// The places in the report of users who have an unrotated key, those first who were not asked
+    /// about for longest. Nobody but root itself can ask for root's keys.
     fn flagged(&self, account: &Account) -> Vec<usize> {
         let now = self.clock.now();
         let users = account.report.iter().flat_map(|report| &report.users).enumerate();
@@ -180,7 +195,7 @@ impl Refresher<'_> {
                 let keys = account.confirmed.keys(user).into_iter().flatten().flatten();
                 keys.into_iter().any(|key| ruling.judge(key, now).unrotated == Some(true))
             })
-            .map(|(index, user)| (account.confirmed.last(&user.name), index))
+            .map(|(index, user)| (account.confirmed.asked(&user.name), index))
             .collect();
         flagged.sort();
         flagged.into_iter().map(|(_, index)| index).collect()

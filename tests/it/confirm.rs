@@ -209,6 +209,25 @@ async fn without_the_permission_the_reports_word_stands() {
 }
 
 #[tokio::test]
+async fn a_user_whom_aws_cannot_answer_for_keeps_nobody_waiting() {
+    let odd = |user: &str| (user == "alpha").then(|| error(400, "ValidationError"));
+    let mut subject = Subject::new("", company(odd)).await;
+    let (calls, confirmation, _) = subject.outcome().await;
+    assert_eq!(calls[1..], ["ListAccessKeys alpha", "ListAccessKeys beta"]);
+    assert_eq!(confirmation.map(|failure| failure.reason), Some(Reason::ServiceError));
+    assert!(subject.page().contains("user=\"beta\",key=\"1\",access_key_id=\"AKIAOLD\""));
+    assert_eq!(value(&subject.page(), "iam_exporter_confirmation_available"), Some(0.0));
+}
+
+#[tokio::test]
+async fn whoever_is_denied_goes_to_the_end_of_the_queue() {
+    let denied = |user: &str| (user == "alpha").then(|| error(403, "AccessDenied"));
+    let mut subject = Subject::new("", company(denied)).await;
+    assert_eq!(subject.refresh().await[1..], ["ListAccessKeys alpha"]);
+    assert_eq!(subject.refresh().await, ["ListAccessKeys beta", "ListAccessKeys alpha"]);
+}
+
+#[tokio::test]
 async fn exempt_keys_and_those_with_a_longer_max_age_are_not_asked_about() {
     let config = "rotation: { rules: [{ match: { user: alpha }, exempt: { reason: x } }, { match: { user: beta }, max_age: 36500d }] }";
     let mut subject = Subject::new(config, company(|_| None)).await;

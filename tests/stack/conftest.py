@@ -3,10 +3,9 @@
 import os
 
 import pytest
-import requests
 from harness import Exporter
 from moto.server import ThreadedMotoServer
-from moto_account import MotoAccount
+from moto_account import MotoAccount, reset
 
 
 def pytest_configure():
@@ -40,7 +39,7 @@ def moto():
 @pytest.fixture
 def account(moto):
     """An empty account, of which no credential report was made yet."""
-    requests.post(f"{moto}/moto-api/reset", timeout=10).raise_for_status()
+    reset(moto)
     return MotoAccount(moto)
 
 

@@ -175,6 +175,10 @@ class FakeAws:
         request.end_headers()
         request.wfile.write(answer.body)
 
+    def actions(self):
+        """What was asked for, in order."""
+        return [request.action for request in self.requests]
+
     def list_keys(self, user):
         keys = self.keys.get(user)
         return error(404, "NoSuchEntity") if keys is None else key_list(user, keys)

@@ -16,6 +16,7 @@ import requests
 
 ROOT = Path(__file__).resolve().parents[2]
 LISTEN = ("--web.listen-address", "127.0.0.1:0")
+TEST_CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 
 
 def exporter_binary():
@@ -48,14 +49,9 @@ def dead_endpoint():
     return reserved, f"http://127.0.0.1:{reserved.getsockname()[1]}"
 
 
-def exporter_environment(home, endpoint=None):
+def exporter_environment(home, endpoint=None, credentials=TEST_CREDENTIALS):
     """Nothing of the developer's own: no credentials, no configuration, no proxy, no real AWS."""
-    environment = {
-        "HOME": str(home),
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }
+    environment = {"HOME": str(home), "AWS_EC2_METADATA_DISABLED": "true", **credentials}
     if endpoint:
         environment["AWS_ENDPOINT_URL"] = endpoint
     return environment
@@ -113,12 +109,12 @@ class Process:
 class Exporter(Process):
     """The exporter; AWS is at the endpoint."""
 
-    def __init__(self, folder, *arguments, endpoint=None):
+    def __init__(self, folder, *arguments, endpoint=None, credentials=TEST_CREDENTIALS):
         super().__init__(
             [exporter_binary(), *arguments, *LISTEN],
             folder / "exporter.log",
             r"message=listening address=127\.0\.0\.1:(\d+)",
-            exporter_environment(folder, endpoint),
+            exporter_environment(folder, endpoint, credentials),
         )
 
     def page(self):
@@ -219,6 +215,11 @@ class Page:
     def by_key(self, name):
         """A metric of access keys: its values by user and slot, where there is one account."""
         return {(labels["user"], labels["key"]): value for labels, value in self.family(name)}
+
+    def aws_requests(self, operation):
+        """How many requests of this operation AWS was sent, whatever came back."""
+        counts = self.family("iam_exporter_aws_requests_total")
+        return sum(value for labels, value in counts if labels["operation"] == operation)
 
     def is_refreshed(self):
         """Whether the last refresh of every account worked."""

@@ -1,42 +1,67 @@
-"""The account that moto plays, and what the tests do in it."""
+"""The accounts that moto plays, and what the tests do in them."""
 
 from datetime import timedelta
 
 import boto3
+import requests
+from harness import TEST_CREDENTIALS
 from moto.backends import get_backend
 from moto.core.utils import utcnow
 
 ACCOUNT = "123456789012"
 
 
+def reset(endpoint):
+    """Empties every account."""
+    requests.post(f"{endpoint}/moto-api/reset", timeout=10).raise_for_status()
+
+
 class MotoAccount:
     """IAM users through AWS's own API, with keys as old as wanted."""
 
-    def __init__(self, endpoint):
+    def __init__(self, endpoint, account_id=ACCOUNT):
         self.endpoint = endpoint
-        self.iam = boto3.client(
-            "iam",
-            endpoint_url=endpoint,
-            region_name="us-east-1",
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
+        self.id = account_id
+        # It is by the credentials, those of a role in the account, that moto knows the account.
+        role = f"arn:aws:iam::{account_id}:role/iam-key-exporter"
+        sts = self._client("sts", TEST_CREDENTIALS)
+        assumed = sts.assume_role(RoleArn=role, RoleSessionName="test")["Credentials"]
+        self.credentials = {
+            "AWS_ACCESS_KEY_ID": assumed["AccessKeyId"],
+            "AWS_SECRET_ACCESS_KEY": assumed["SecretAccessKey"],
+            "AWS_SESSION_TOKEN": assumed["SessionToken"],
+        }
+        self.iam = self._client("iam", self.credentials)
+
+    def _client(self, service, credentials):
+        parameters = {name.lower(): value for name, value in credentials.items()}
+        return boto3.client(
+            service, endpoint_url=self.endpoint, region_name="us-east-1", **parameters
         )
 
-    def add_user(self, name, *ages):
+    def add_user(self, name, *ages, tags=None):
         """Adds a user with one key for each age in days; returns the keys' ids."""
-        self.iam.create_user(UserName=name)
+        tags = [{"Key": key, "Value": value} for key, value in (tags or {}).items()]
+        self.iam.create_user(UserName=name, Tags=tags)
         return [self._add_key(name, age) for age in ages]
 
     def _add_key(self, user, age):
         created = self.iam.create_access_key(UserName=user)["AccessKey"]["AccessKeyId"]
         # AWS has no call that back-dates a key; moto runs in this process.
-        keys = get_backend("iam")[ACCOUNT]["aws"].users[user].access_keys
+        keys = get_backend("iam")[self.id]["aws"].users[user].access_keys
         key = next(key for key in keys if key.access_key_id == created)
         key.create_date = utcnow() - timedelta(days=age)
         return created
+
+    def key_ids(self, user):
+        keys = self.iam.list_access_keys(UserName=user)["AccessKeyMetadata"]
+        return [key["AccessKeyId"] for key in keys]
 
     def deactivate_key(self, user, key_id):
         self.iam.update_access_key(UserName=user, AccessKeyId=key_id, Status="Inactive")
 
     def delete_key(self, user, key_id):
         self.iam.delete_access_key(UserName=user, AccessKeyId=key_id)
+
+    def delete_user(self, name):
+        self.iam.delete_user(UserName=name)

@@ -1,0 +1,179 @@
+"""Keys that were rotated, or otherwise dealt with, are cleared long before a report says so.
+
+moto's report shows what is there at once; the fake's keeps saying what was there an hour ago.
+"""
+
+import re
+from datetime import timedelta
+
+import pytest
+from fake_aws import DENIED, GENERATE, GET, LIST_KEYS, FakeAws, Key, time_ago
+from harness import Exporter, wait_for
+
+INTERVAL = 2
+EVERY = ("--refresh.interval", f"{INTERVAL}s")
+# The next refresh is at most an interval away; it and its page take a part of a second each.
+SOON = INTERVAL + 1
+HOUR = timedelta(hours=1)
+
+
+def unrotated(page):
+    [(_, count)] = page.family("iam_unrotated_keys_total")
+    return count
+
+
+def wait_for_count(exporter, count):
+    what = f"{count} unrotated keys"
+    return exporter.wait_for_page(
+        what, lambda page: unrotated(page) == count, seconds=SOON, every=0.05
+    )
+
+
+@pytest.fixture
+def exporter(company, tmp_path):
+    """The exporter of moto's company."""
+    with Exporter(tmp_path, *EVERY, endpoint=company.endpoint) as exporter:
+        exporter.wait_until_ready()
+        yield exporter
+
+
+def rotate(account, user, key):
+    account.iam.create_access_key(UserName=user)
+    account.delete_key(user, key)
+
+
+def deactivate(account, user, key):
+    account.deactivate_key(user, key)
+
+
+def delete(account, user, key):
+    account.delete_key(user, key)
+
+
+def delete_user(account, user, key):
+    account.delete_key(user, key)
+    account.delete_user(user)
+
+
+@pytest.mark.parametrize("deal_with", [rotate, deactivate, delete, delete_user])
+def test_a_key_that_was_dealt_with_is_cleared_within_an_interval(company, exporter, deal_with):
+    assert unrotated(exporter.page()) == 3
+    [key] = company.key_ids("ancient")
+    deal_with(company, "ancient", key)
+    wait_for_count(exporter, 2)
+
+
+def test_each_flagged_user_costs_one_call_a_refresh(exporter):
+    def refreshes(page):
+        # moto's report is always too old to be kept.
+        return page.aws_requests("GenerateCredentialReport")
+
+    page = exporter.wait_for_page("five refreshes", lambda page: refreshes(page) >= 5)
+    flagged = unrotated(page)
+    # The last refresh may be on its way.
+    least, most = flagged * (refreshes(page) - 1), flagged * refreshes(page)
+    assert least <= page.aws_requests("ListAccessKeys") <= most
+
+
+def test_nobody_but_flagged_users_is_asked_about(tmp_path):
+    users = {"young": 10, "old": 100, "almost-due": 89, "older": 200}
+    with FakeAws(users) as aws, Exporter(tmp_path, *EVERY, endpoint=aws.endpoint):
+        wait_for("four refreshes", lambda: aws.actions().count(GENERATE) == 4)
+    asked = [(request.action, request.user) for request in aws.requests]
+    refresh = [(GET, ""), (GENERATE, ""), (GET, ""), (LIST_KEYS, "old"), (LIST_KEYS, "older")]
+    assert asked == [("GetCallerIdentity", ""), *refresh * 4][: len(asked)]
+
+
+@pytest.fixture
+def aws():
+    """An AWS whose report was made an hour ago, so that it is not fetched again."""
+    with FakeAws({"old": 100, "young": 10}, report_age=HOUR) as aws:
+        yield aws
+
+
+@pytest.fixture
+def lagging(aws, tmp_path):
+    """The exporter of that AWS."""
+    with Exporter(tmp_path, *EVERY, endpoint=aws.endpoint) as exporter:
+        exporter.wait_until_ready()
+        yield exporter
+
+
+def rotate_in_fake(aws):
+    aws.keys["old"] = [Key("AKIANEW", time_ago(timedelta()))]
+
+
+def deactivate_in_fake(aws):
+    [key] = aws.keys["old"]
+    aws.keys["old"] = [Key(key.id, key.created, "Inactive")]
+
+
+def delete_in_fake(aws):
+    aws.keys["old"] = []
+
+
+def delete_user_in_fake(aws):
+    del aws.keys["old"]
+
+
+@pytest.mark.parametrize(
+    "deal_with", [rotate_in_fake, deactivate_in_fake, delete_in_fake, delete_user_in_fake]
+)
+def test_a_key_is_cleared_while_the_report_lags(aws, lagging, deal_with):
+    assert unrotated(lagging.page()) == 1
+    deal_with(aws)
+    wait_for_count(lagging, 0)
+    assert aws.actions().count(GET) == 1
+
+
+def test_a_cleared_user_stays_cleared_and_is_asked_about_no_more(aws, lagging):
+    def last_refresh(page):
+        [(_, at)] = page.family("iam_refresh_last_success_timestamp_seconds")
+        return at
+
+    rotate_in_fake(aws)
+    cleared = wait_for_count(lagging, 0)
+    asked = aws.actions().count(LIST_KEYS)
+    later = lagging.wait_for_page(
+        "two more refreshes",
+        lambda page: last_refresh(page) > last_refresh(cleared) + 1.5 * INTERVAL,
+    )
+    assert unrotated(later) == 0
+    assert aws.actions().count(LIST_KEYS) == asked
+
+
+def test_the_ids_of_flagged_keys_are_shown(aws, lagging):
+    infos = lagging.page().family("iam_access_key_info")
+    ids = {labels["user"]: labels["access_key_id"] for labels, _ in infos}
+    assert ids == {"old": aws.keys["old"][0].id, "young": ""}
+
+
+class TestWithoutThePermission:
+    """The role may not list access keys."""
+
+    @pytest.fixture
+    def denied(self, aws, tmp_path):
+        """The exporter after several refreshes."""
+        aws.fault = {LIST_KEYS: DENIED}
+        with Exporter(tmp_path, *EVERY, endpoint=aws.endpoint) as exporter:
+            wait_for("four refreshes", lambda: aws.actions().count(LIST_KEYS) == 4)
+            yield exporter
+
+    def test_the_word_of_the_report_stands(self, denied):
+        page = denied.page()
+        assert page.by_key("iam_access_key_unrotated") == {("old", "1"): 1, ("young", "1"): 0}
+        assert page.is_refreshed()
+
+    def test_it_is_logged_once(self, denied):
+        [warning] = re.findall(r"^.* level=(?:warn|error) .*$", denied.log, re.MULTILINE)
+        assert 'message="confirmation failed"' in warning
+        assert "reason=access_denied " in warning
+
+    def test_it_is_a_metric_until_the_permission_is_there(self, aws, denied):
+        def available(page):
+            [(_, value)] = page.family("iam_exporter_confirmation_available")
+            return value
+
+        assert available(denied.page()) == 0
+        aws.fault = {}
+        denied.wait_for_page("confirmation works", lambda page: available(page) == 1)
