@@ -48,7 +48,8 @@ pub enum Show {
 pub struct Outcome {
     /// Every account, as after its refresh.
     pub state: State,
-    /// How many refreshes failed.
+    /// How many accounts could not be judged: their refresh failed, or they lack the tags that rules
+    /// need.
     pub failed: usize,
     /// What went wrong, with the account's id: failed refreshes, and what they could not find out.
     pub failures: Vec<(String, Failure)>,
@@ -117,7 +118,8 @@ pub async fn run(
     let (mut failed, mut failures) = (0, Vec::new());
     while let Some(done) = tasks.join_next().await {
         let outcome = done.expect("a refresh does not panic");
-        failed += usize::from(outcome.failure.is_some());
+        let lacks_tags = outcome.tags.is_some() && config.policy.needs_tags();
+        failed += usize::from(outcome.failure.is_some() || lacks_tags);
         let all = [outcome.failure, outcome.tags, outcome.confirmation].into_iter().flatten();
         failures.extend(all.map(|failure| (outcome.account.id.clone(), failure)));
         accounts.push(Arc::new(outcome.account));

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use clap::builder::Resettable;
+use clap::builder::{BoolishValueParser, Resettable};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use regex::Regex;
 use tracing::Level;
@@ -136,6 +136,7 @@ pub struct Flags {
     #[arg(
         long = "web.enable-lifecycle",
         env = "IAM_KEY_EXPORTER_WEB_ENABLE_LIFECYCLE",
+        value_parser = BoolishValueParser::new(),
         global = true
     )]
     pub enable_lifecycle: bool,

@@ -40,11 +40,21 @@ pub struct TagLabel {
 impl Default for Config {
     /// What holds without a file.
     fn default() -> Config {
-        let File { rotation, confirm, labels } = File::default();
+        Config::from(File::default())
+    }
+}
+
+impl From<File> for Config {
+    fn from(File { rotation, confirm, labels }: File) -> Config {
+        let rotation = rotation.unwrap_or_default();
+        let confirm = confirm.unwrap_or_default();
         Config {
-            policy: Policy { rules: rotation.rules, ..Policy::default() },
+            policy: Policy {
+                max_age: rotation.max_age.map_or(Policy::default().max_age, |max_age| max_age.0),
+                rules: rotation.rules,
+            },
             confirm: confirm.enabled.then_some(confirm.rate.0),
-            user_tags: tag_labels(labels.user_tags),
+            user_tags: tag_labels(labels.unwrap_or_default().user_tags),
         }
     }
 }
@@ -98,7 +108,7 @@ impl Config {
                 error.into_inner()
             })
         });
-        let File { rotation, confirm, labels } = parsed.map_err(|error| Error::Invalid {
+        let file: File = parsed.map_err(|error| Error::Invalid {
             path: path.to_owned(),
             line: error.location().map_or(1, |location: Location| location.line()),
             field: match field.as_str() {
@@ -107,14 +117,7 @@ impl Config {
             },
             problem: problem(&error),
         })?;
-        Ok(Config {
-            policy: Policy {
-                max_age: rotation.max_age.map_or(Policy::default().max_age, |max_age| max_age.0),
-                rules: rotation.rules,
-            },
-            confirm: confirm.enabled.then_some(confirm.rate.0),
-            user_tags: tag_labels(labels.user_tags),
-        })
+        Ok(Config::from(file))
     }
 
     /// What is no error but hardly meant, as of `now`: one line each.

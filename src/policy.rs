@@ -133,6 +133,11 @@ impl Policy {
         }
     }
 
+    /// Whether tags decide about anything.
+    pub fn needs_tags(&self) -> bool {
+        self.rules.iter().any(|rule| !rule.matches.tags.is_empty())
+    }
+
     /// When the next exemption ends after `now`: what was said until then no longer holds.
     pub fn next_end(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let ends = self.rules.iter().filter_map(|rule| match &rule.decision {

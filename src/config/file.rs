@@ -11,9 +11,10 @@ use crate::policy::{Decision, Exemption, Match, Pattern, Rule};
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct File {
-    pub rotation: RotationSection,
-    pub confirm: ConfirmSection,
-    pub labels: LabelsSection,
+    // A section whose lines are all comments is there, but empty.
+    pub rotation: Option<RotationSection>,
+    pub confirm: Option<ConfirmSection>,
+    pub labels: Option<LabelsSection>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -33,7 +33,7 @@ label: tag owner as tag_owner
 
 #[test]
 fn an_empty_file_is_as_none() {
-    for text in ["", "# nothing\n", "{}\n", "rotation: {}\nlabels: {}\n"] {
+    for text in ["", "# nothing\n", "{}\n", "rotation: {}\nlabels: {}\n", "rotation:\nconfirm:\n"] {
         assert_eq!(parse(text), Ok(Config::default()), "{text:?}");
     }
     let expected = "max age: 90d\nconfirm: 5 requests a second for each account\n";

@@ -88,17 +88,17 @@ macro_rules! catalogue {
 
 catalogue! {
     KEY_AGE = gauge(Group::Keys, "iam_access_key_age_days", KEY,
-        "Days since the access key was created or last rotated, in hundredths, cut off. From the credential report, which AWS renews at most every four hours.");
+        "Days since the access key was created or last rotated, in hundredths, cut off. From the credential report, which AWS renews at most every four hours, or from a later call.");
     KEY_LAST_ROTATED = gauge(Group::Keys, "iam_access_key_last_rotated_timestamp_seconds", KEY,
-        "When the access key was created or last rotated. From the credential report, which AWS renews at most every four hours.");
+        "When the access key was created or last rotated. From the credential report, which AWS renews at most every four hours, or from a later call.");
     KEY_LAST_USED = gauge(Group::Keys, "iam_access_key_last_used_timestamp_seconds", KEY,
         "When the access key was last used, in steps of 15 minutes; absent when never. From the credential report, which AWS renews at most every four hours.");
     KEY_ACTIVE = gauge(Group::Keys, "iam_access_key_active", KEY,
-        "Whether the access key can be used (1) or is inactive (0). From the credential report, which AWS renews at most every four hours.");
+        "Whether the access key can be used (1) or is inactive (0). From the credential report, which AWS renews at most every four hours, or from a later call.");
     KEY_UNROTATED = gauge(Group::Keys, "iam_access_key_unrotated", KEY,
-        "Whether the access key is active, not exempt, and older than its max age (1) or not (0). From the credential report, which AWS renews at most every four hours.");
+        "Whether the access key is active, not exempt, and older than its max age (1) or not (0). From the credential report, which AWS renews at most every four hours, or from a later call.");
     KEY_DUE = gauge(Group::Keys, "iam_access_key_rotation_due_timestamp_seconds", KEY,
-        "By when the access key, which is active and not exempt, must be rotated. From the credential report, which AWS renews at most every four hours.");
+        "By when the access key, which is active and not exempt, must be rotated. From the credential report, which AWS renews at most every four hours, or from a later call.");
     KEY_EXEMPTION_END = gauge(Group::Keys, "iam_access_key_exemption_end_timestamp_seconds", &["account_id", "user", "key", "reason"],
         "Until when the active access key is exempt from rotation, and why; +Inf where the rule has no end. From the configuration, for keys of the credential report, which AWS renews at most every four hours.");
     KEY_INFO = gauge(Group::Keys, "iam_access_key_info", &["account_id", "user", "key", "access_key_id", "last_used_region", "last_used_service"],
@@ -141,7 +141,7 @@ catalogue! {
     REPORT_GENERATED = gauge(Group::Refresh, "iam_credential_report_generated_timestamp_seconds", ACCOUNT,
         "When AWS generated the credential report, at most every four hours; for a report file, when it was modified.");
     REPORT_REJECTED_ROWS = gauge(Group::Refresh, "iam_credential_report_rejected_rows", ACCOUNT,
-        "Number of rows of the credential report that could not be read, in whole or in part; each is logged with its line.");
+        "Number of rows of the credential report that could not be read, in whole or in part; each is logged with its line, up to a hundred.");
     REFRESH_SUCCESS = gauge(Group::Refresh, "iam_refresh_success", ACCOUNT,
         "Whether the last refresh of the account worked (1) or failed (0); after a failure the last good report stays.");
     REFRESH_LAST_SUCCESS = gauge(Group::Refresh, "iam_refresh_last_success_timestamp_seconds", ACCOUNT,
@@ -160,7 +160,7 @@ catalogue! {
     ACCOUNTS = gauge(Group::Exporter, "iam_exporter_accounts", &["state"],
         "Number of accounts by state: ok, failing, pending (not tried yet), duplicate (another source has a newer report).");
     DISCOVERY_SUCCESS = gauge(Group::Exporter, "iam_exporter_discovery_success", &[],
-        "Whether the last look for accounts or report files worked (1) or failed (0); after a failure the last list stays.");
+        "Whether the last look for accounts or report files worked (1) or not (0, also before the first); after a failure the last list stays.");
     RELOAD_SUCCESSFUL = gauge(Group::Exporter, "iam_exporter_config_last_reload_successful", &[],
         "Whether the configuration could last be read (1) or not (0), in which case the one before stays.");
     RELOAD_SUCCESS = gauge(Group::Exporter, "iam_exporter_config_last_reload_success_timestamp_seconds", &[],
@@ -176,7 +176,7 @@ catalogue! {
     PAGE_RENDER_DURATION = gauge(Group::Exporter, "iam_exporter_page_render_duration_seconds", &[],
         "How long the last rendering of the page took, compression included.");
     HTTP_REQUESTS = counter(Group::Exporter, "iam_exporter_http_requests_total", &["code"],
-        "Answered HTTP requests by status code.");
+        "Answered HTTP requests by status code, without those whose head could not be read.");
     HTTP_CONNECTIONS = gauge(Group::Exporter, "iam_exporter_http_connections", &[],
         "Open HTTP connections; at 256 further ones wait.");
     HTTP_ACCEPT_FAILURES = counter(Group::Exporter, "iam_exporter_http_accept_failures_total", &[],

@@ -60,7 +60,9 @@ impl Refresher<'_> {
         let failure = self.report(target, &mut next, deadline).await.err();
         let failed = failure.as_ref().map(|failure| failure.reason);
         let (mut tags, mut confirmation) = (None, None);
-        if self.source.is_live() && failed.is_none() {
+        // Where the report could not be had, AWS is not asked for more.
+        let has_report = failed.is_none() || next.generated != account.generated;
+        if self.source.is_live() && has_report {
             tags = self.tags(&mut next, account.generated, deadline).await.err();
             let so_far = |next: &Account| {
                 let mut so_far = next.clone();

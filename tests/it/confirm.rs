@@ -298,6 +298,31 @@ async fn without_the_permission_there_are_no_tags_and_all_else_is_as_before() {
     assert_eq!(value(&page, "iam_unrotated_keys_total"), Some(1.0));
 }
 
+#[tokio::test]
+async fn an_old_report_that_is_better_than_none_gets_its_tags() {
+    let generated = Utc::now() - TimeDelta::hours(5);
+    let mut subject = Subject::new(TAGS, move |call: &str| match call {
+        "GetCredentialReport" => users(&["alpha"], &[], generated),
+        "GenerateCredentialReport" => error(403, "AccessDenied"),
+        _ => tags(&[("alpha", "team", "payments")], None),
+    })
+    .await;
+    let asked =
+        ["GetCredentialReport", "GenerateCredentialReport", "GetAccountAuthorizationDetails"];
+    let clock = Clock::system();
+    let refresher = Refresher {
+        source: &subject.source,
+        timeout: Duration::from_secs(20),
+        clock: &clock,
+        config: &subject.config,
+    };
+    let outcome = refresher.refresh(&subject.target, &subject.account, |_| {}).await;
+    assert_eq!(outcome.failure.map(|failure| failure.reason), Some(Reason::AccessDenied));
+    subject.account = outcome.account;
+    assert_eq!(subject.aws.calls(), asked);
+    assert!(subject.page().contains("tag_Team=\"payments\""));
+}
+
 /// 3,000 flagged users at 5 calls a second are more than fits into the two minutes of a refresh.
 #[tokio::test(start_paused = true)]
 async fn of_3000_flagged_users_each_has_its_turn_and_nobody_waits_for_them() {

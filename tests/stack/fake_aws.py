@@ -126,7 +126,8 @@ class FakeAws:
 
     def __init__(self, users, report_age=timedelta(hours=5)):
         """Users with one active key each, by name and the key's age in days."""
-        # The keys as they are now, by user; the report keeps saying what they were at first.
+        # The keys as they are now, by user, None where the user is gone. The report keeps saying
+        # what they were at first.
         self.keys = {
             name: [Key(f"AKIA{name.upper()}", time_ago(timedelta(days=age)))]
             for name, age in users.items()

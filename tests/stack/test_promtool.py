@@ -1,9 +1,9 @@
-"""promtool's opinion of the whole page, the exporter's own metrics included."""
+"""promtool's opinion of whole pages."""
 
 import subprocess
 
 import pytest
-from harness import tool
+from harness import ROOT, tool
 
 # The names were asked for; everything else is as Prometheus's naming rules want it.
 ALLOWED = {
@@ -12,13 +12,23 @@ ALLOWED = {
 }
 
 
+def complaints(page):
+    done = subprocess.run(
+        [tool("promtool"), "check", "metrics"], input=page, capture_output=True, timeout=60
+    )
+    return sorted((done.stdout + done.stderr).decode().splitlines())
+
+
 @pytest.mark.parametrize("encoding", ["identity", "gzip"])
 @pytest.mark.parametrize("source", ["demo", "exporter"])
 def test_promtool_complains_of_two_names_only(request, source, encoding):
     page = request.getfixturevalue(source).page_bytes(encoding)
     assert b"\niam_exporter_build_info{" in page
-    done = subprocess.run(
-        [tool("promtool"), "check", "metrics"], input=page, capture_output=True, timeout=60
-    )
-    complaints = (done.stdout + done.stderr).decode().splitlines()
-    assert sorted(complaints) == sorted(ALLOWED)
+    assert complaints(page) == sorted(ALLOWED)
+
+
+def test_promtool_complains_of_the_same_on_a_page_with_every_family():
+    page = (ROOT / "tests/golden/page.txt").read_bytes()
+    for family in [b"iam_access_key_exemption_end_timestamp_seconds", b"iam_user_tags"]:
+        assert b"\n" + family + b"{" in page
+    assert complaints(page) == sorted(ALLOWED)
