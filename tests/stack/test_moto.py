@@ -104,9 +104,9 @@ def read_page(text):
 READERS = {"table": read_table, "json": read_json, "csv": read_csv, "prometheus": read_page}
 
 
-def check(endpoint, folder, form="table"):
+def check(endpoint, folder, form="table", flags=()):
     return subprocess.run(
-        [exporter_binary(), "check", "--format", form],
+        [exporter_binary(), "check", "--format", form, *flags],
         env=exporter_environment(folder, endpoint),
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -130,9 +130,31 @@ def test_check_of_rotated_keys_prints_none(account, tmp_path, form):
     assert done.returncode == 0, done.stderr
 
 
+def test_check_says_how_much_it_found_and_nothing_else(company, tmp_path):
+    done = check(company.endpoint, tmp_path)
+    assert done.stderr == "unrotated keys: 3; accounts read: 1 of 1\n"
+
+
+def test_check_tells_of_a_key_its_id_owner_and_rule(account, tmp_path):
+    [key] = account.add_user("strict", 40, tags={"team": "payments", "other": "tag"})
+    config = tmp_path / "config.yaml"
+    config.write_text(
+        "rotation: { rules: [{ match: { tags: { team: pay* } }, max_age: 30d }] }\n"
+    )
+    done = check(account.endpoint, tmp_path, "json", [f"--config.file={config}"])
+    [finding] = json.loads(done.stdout)
+    assert finding["access_key_id"] == key
+    assert finding["status"] == "unrotated"
+    assert finding["tags"] == {"team": "payments"}
+    assert finding["rule"] == "rotation.rules[0]: max age 30d"
+
+
 def test_check_without_an_answer_could_not_tell(tmp_path):
     reserved, endpoint = dead_endpoint()
     with reserved:
         done = check(endpoint, tmp_path)
     assert done.returncode == 2
     assert "network" in done.stderr
+    assert done.stderr.endswith(
+        "could not tell for all keys: unrotated keys: 0; accounts read: 0 of 1\n"
+    )
