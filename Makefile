@@ -32,6 +32,8 @@ $(VENV)/done: tests/stack/requirements.txt
 lint:
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
+	@! grep -E -A1 'name = "(hyper|rustls|openssl-sys)"' Cargo.lock | grep -E 'openssl-sys|version = "0\.(14|20|21)\.' || \
+		{ echo "Cargo.lock has a second, outdated HTTP or TLS stack"; exit 1; }
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
 
 golden:
