@@ -13,9 +13,9 @@ from harness import Exporter, wait_for
 
 INTERVAL = 2
 EVERY = ("--refresh.interval", f"{INTERVAL}s")
-# The next refresh is at most an interval away; it and its page take a part of a second each.
-SOON = INTERVAL + 1
-HOUR = timedelta(hours=1)
+# The next refresh is at most an interval away; it and its page take a second, more where the
+# machine is busy.
+SOON = INTERVAL + 2
 
 
 def unrotated(page):
@@ -79,16 +79,16 @@ def test_each_flagged_user_costs_one_call_a_refresh(exporter):
 def test_nobody_but_flagged_users_is_asked_about(tmp_path):
     users = {"young": 10, "old": 100, "almost-due": 89, "older": 200}
     with FakeAws(users) as aws, Exporter(tmp_path, *EVERY, endpoint=aws.endpoint):
-        wait_for("four refreshes", lambda: aws.actions().count(GENERATE) == 4)
+        wait_for("four refreshes", lambda: aws.actions().count(GENERATE) >= 4)
     asked = [(request.action, request.user) for request in aws.requests]
     refresh = [(GET, ""), (GENERATE, ""), (GET, ""), (LIST_KEYS, "old"), (LIST_KEYS, "older")]
-    assert asked == [("GetCallerIdentity", ""), *refresh * 4][: len(asked)]
+    assert asked == [("GetCallerIdentity", ""), *refresh * 9][: len(asked)]
 
 
 @pytest.fixture
 def aws():
     """An AWS whose report was made an hour ago, so that it is not fetched again."""
-    with FakeAws({"old": 100, "young": 10}, report_age=HOUR) as aws:
+    with FakeAws({"old": 100, "young": 10}, report_age=timedelta(hours=1)) as aws:
         yield aws
 
 
@@ -112,9 +112,11 @@ OUTCOMES = {
 @pytest.mark.parametrize("outcome", OUTCOMES)
 def test_a_key_is_cleared_while_the_report_lags(aws, lagging, outcome):
     assert unrotated(lagging.page()) == 1
+    asked = aws.actions().count(LIST_KEYS)
     [key] = aws.keys["old"]
     aws.keys["old"] = OUTCOMES[outcome](key)
     wait_for_count(lagging, 0)
+    assert aws.actions().count(LIST_KEYS) <= asked + 1
     assert aws.actions().count(GET) == 1
 
 
@@ -145,7 +147,7 @@ def denied(aws, tmp_path):
     """The exporter, whose role may not list access keys, after several refreshes."""
     aws.fault = {LIST_KEYS: DENIED}
     with Exporter(tmp_path, *EVERY, endpoint=aws.endpoint) as exporter:
-        wait_for("four refreshes", lambda: aws.actions().count(LIST_KEYS) == 4)
+        wait_for("four refreshes", lambda: aws.actions().count(LIST_KEYS) >= 4)
         yield exporter
 
 
