@@ -41,7 +41,7 @@ impl Board {
             let tried = |account: &Arc<Account>| account.refresh.last.is_some();
             // Once, and for good: an account that comes later makes nobody wait for it.
             accounts.ready |=
-                accounts.discovery.is_some() && accounts.by_target.values().all(tried);
+                accounts.discovery == Some(true) && accounts.by_target.values().all(tried);
             let all: Vec<Arc<Account>> = accounts.by_target.values().cloned().collect();
             (all, accounts.discovery, accounts.ready)
         };
@@ -92,5 +92,63 @@ impl Board {
     fn lock(&self) -> MutexGuard<'_, Accounts> {
         // Nothing that can panic runs while it is held.
         self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::state::Attempt;
+
+    fn target(key: &str) -> Target {
+        Target { key: key.to_owned(), id: key.to_owned(), name: String::new() }
+    }
+
+    fn tried(key: &str) -> Account {
+        let mut account = Account::pending(key, "");
+        account.refresh.last = Some(Attempt { failure: None, duration: Duration::ZERO });
+        account
+    }
+
+    #[test]
+    fn it_is_ready_when_every_known_account_was_tried_and_stays_so() {
+        let board = Board::default();
+        assert!(!board.snapshot().ready);
+        board.discovery_failed();
+        assert!(!board.snapshot().ready, "nobody knows which accounts there are");
+        board.retain(&[target("a")].into());
+        assert!(!board.snapshot().ready);
+        board.publish(&target("a"), tried("a"));
+        assert!(board.snapshot().ready);
+        board.retain(&[target("a"), target("b")].into());
+        assert!(board.snapshot().ready);
+    }
+
+    #[test]
+    fn what_is_gone_is_not_published_again() {
+        let board = Board::default();
+        board.retain(&[target("a"), target("b")].into());
+        board.retain(&[target("b")].into());
+        board.publish(&target("a"), tried("a"));
+        let ids: Vec<String> =
+            board.snapshot().accounts.iter().map(|account| account.id.clone()).collect();
+        assert_eq!(ids, ["b"]);
+    }
+
+    #[test]
+    fn only_changes_are_told() {
+        let board = Board::default();
+        board.retain(&[target("a")].into());
+        let mut changes = board.changes();
+        board.retain(&[target("a")].into());
+        assert!(!changes.has_changed().expect("the board stays"));
+        board.publish(&target("a"), tried("a"));
+        assert!(changes.has_changed().expect("the board stays"));
+        changes.mark_unchanged();
+        board.discovery_failed();
+        board.discovery_failed();
+        assert!(changes.has_changed().expect("the board stays"));
     }
 }

@@ -165,9 +165,11 @@ impl Outcome {
     /// The keys as of `now`, oldest first.
     pub fn findings(&self, show: Show, config: &Config, now: DateTime<Utc>) -> Vec<Finding> {
         let mut findings = Vec::new();
+        let tag_keys = config.tag_keys();
         for account in &self.state.accounts {
+            let tags = account.tags(&tag_keys);
             for (user, keys) in account.users() {
-                let owner = account.owner(user);
+                let owner = account.owner(user, tags);
                 let ruling = config.policy.ruling(&owner, now);
                 for (slot, key) in keys.iter().enumerate() {
                     let Some(key) = key.as_ref().filter(|key| key.active) else { continue };

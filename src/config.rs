@@ -91,6 +91,9 @@ impl Config {
     /// Reads a file. What it does not say is as in [`Config::default`].
     pub fn load(path: &Path) -> Result<Config, Error> {
         let failed = |error| Error::Unreadable { path: path.to_owned(), error };
+        if !fs::metadata(path).map_err(failed)?.is_file() {
+            return Err(failed(io::Error::other("not a regular file")));
+        }
         let mut text = String::new();
         let mut file = fs::File::open(path).map_err(failed)?.take(MAX_BYTES + 1);
         if file.read_to_string(&mut text).map_err(failed)? as u64 > MAX_BYTES {
@@ -167,6 +170,13 @@ pub fn max_age(text: &str) -> Result<TimeDelta, String> {
 
 /// A duration, written like `5m`: between a second and `most`.
 pub fn duration(text: &str, most: Duration) -> Result<Duration, String> {
+    // Units of no fixed length: M would be a slip for m or d.
+    let mut units = text.split(|c: char| !c.is_ascii_alphabetic());
+    if units.any(|unit| unit == "M" || unit.starts_with("mon") || unit.starts_with('y')) {
+        return Err(
+            "months and years have no fixed length; write it like 90d, 12h or 5m".to_owned()
+        );
+    }
     let duration = humantime::parse_duration(text)
         .map_err(|error| format!("{error}; write it like 90d, 12h or 5m"))?;
     match (Duration::from_secs(1)..=most).contains(&duration) {

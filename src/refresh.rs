@@ -172,6 +172,10 @@ async fn keep_fresh(shared: Arc<Shared>, target: Target) {
         faults.refresh.note(&id, "refresh", failure.as_ref());
         faults.confirmation.note(&id, "confirmation", confirmation.as_ref());
         faults.tags.note(&id, "reading tags", tags.as_ref());
+        // Overload counts whatever call met it.
+        let overload = [confirmation, tags].into_iter().flatten();
+        let failure =
+            failure.or_else(|| overload.into_iter().find(|failure| failure.reason.is_overload()));
         match failure {
             // A file may be read at any time; AWS is to be left alone for a while.
             Some(failure) if source.is_live() => {

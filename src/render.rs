@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -56,8 +57,9 @@ impl Renderer {
         let mut changes = board.changes();
         // What was published before this was asked for counts, too.
         changes.mark_changed();
+        let mut rendered = self.clock.now();
         loop {
-            let until_renewal = self.until_renewal();
+            let until_renewal = self.until_renewal(rendered);
             tokio::select! {
                 changed = changes.changed() => match changed {
                     Ok(()) => sleep(SETTLE).await,
@@ -67,6 +69,7 @@ impl Renderer {
                 () = sleep(until_renewal) => {}
             }
             let started = Instant::now();
+            rendered = self.clock.now();
             let renderer = self.clone();
             let board = board.clone();
             changes.mark_unchanged();
@@ -80,11 +83,10 @@ impl Renderer {
         }
     }
 
-    /// How long the page that was just made holds where nothing is published: a minute, or until an
-    /// exemption ends.
-    fn until_renewal(&self) -> Duration {
-        let now = self.clock.now();
-        let end = self.config.borrow().policy.next_end(now);
-        end.and_then(|end| (end - now).to_std().ok()).map_or(RENEW, |wait| wait.min(RENEW))
+    /// How long the page that was `rendered` then holds where nothing is published: a minute, or
+    /// until an exemption ends.
+    fn until_renewal(&self, rendered: DateTime<Utc>) -> Duration {
+        let Some(end) = self.config.borrow().policy.next_end(rendered) else { return RENEW };
+        (end - self.clock.now()).to_std().unwrap_or(Duration::ZERO).min(RENEW)
     }
 }

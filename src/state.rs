@@ -179,14 +179,19 @@ impl Account {
         users.filter_map(|user| self.confirmed.keys(user).map(|keys| (user, keys)))
     }
 
-    /// The user, for rules to decide about.
-    pub fn owner<'a>(&'a self, user: &'a User) -> Owner<'a> {
-        let tags = self.tags.as_ref().and_then(|tags| tags.by_user.get(&user.name));
+    /// The users' tags, where all of these keys were asked for: else who has none and who was not
+    /// asked about would look alike.
+    pub fn tags(&self, keys: &BTreeSet<String>) -> Option<&Tags> {
+        self.tags.as_deref().filter(|tags| keys.is_subset(&tags.keys))
+    }
+
+    /// The user with these tags, for rules to decide about.
+    pub fn owner<'a>(&'a self, user: &'a User, tags: Option<&'a Tags>) -> Owner<'a> {
         Owner {
             account_id: &self.id,
             account_name: &self.name,
             user,
-            tags: tags.map_or(&[], Vec::as_slice),
+            tags: tags.and_then(|tags| tags.by_user.get(&user.name)).map_or(&[], Vec::as_slice),
         }
     }
 }

@@ -7,6 +7,7 @@ use chrono::DateTime;
 use super::{Clients, errors};
 use crate::confirm::ListedKey;
 use crate::source::Failure;
+use crate::state::Reason;
 
 /// The user's keys by `ListAccessKeys`; `None` where there is no such user.
 ///
@@ -14,7 +15,15 @@ use crate::source::Failure;
 pub async fn keys(clients: &Clients, user: &str) -> Result<Option<Vec<ListedKey>>, Failure> {
     let _slot = clients.slot().await;
     match clients.iam.list_access_keys().user_name(user).send().await {
-        Ok(output) => Ok(Some(output.access_key_metadata.into_iter().filter_map(listed).collect())),
+        Ok(output) => {
+            let keys: Option<Vec<ListedKey>> =
+                output.access_key_metadata.into_iter().map(listed).collect();
+            // A key must not vanish because it could not be read.
+            keys.map(Some).ok_or_else(|| {
+                let message = "ListAccessKeys: a key without its id, status or date";
+                Failure::new(Reason::ServiceError, message)
+            })
+        }
         Err(error) => match error.as_service_error() {
             Some(ListAccessKeysError::NoSuchEntityException(_)) => Ok(None),
             _ => Err(errors::failure("ListAccessKeys", &error)),
@@ -22,11 +31,11 @@ pub async fn keys(clients: &Clients, user: &str) -> Result<Option<Vec<ListedKey>
     }
 }
 
-/// A key that `Expired` cannot be used either.
+/// Only what AWS says cannot be used is inactive.
 fn listed(key: AccessKeyMetadata) -> Option<ListedKey> {
     Some(ListedKey {
         id: key.access_key_id?,
-        active: key.status? == StatusType::Active,
+        active: !matches!(key.status?, StatusType::Inactive | StatusType::Expired),
         created: DateTime::from_timestamp(key.create_date?.secs(), 0)?,
     })
 }

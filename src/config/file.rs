@@ -77,8 +77,22 @@ impl TryFrom<String> for MaxAge {
 struct RuleSection {
     #[serde(rename = "match")]
     matches: Match,
+    #[serde(default, deserialize_with = "given")]
     max_age: Option<MaxAge>,
+    #[serde(default, deserialize_with = "given")]
     exempt: Option<Exemption>,
+}
+
+/// A field that is there has a value: one that was forgotten must not widen a rule.
+fn given<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    match Option::deserialize(deserializer)? {
+        Some(value) => Ok(Some(value)),
+        None => Err(serde::de::Error::custom("has no value: give it one, or leave the field out")),
+    }
 }
 
 impl TryFrom<RuleSection> for Rule {
@@ -104,10 +118,14 @@ impl<'de> Deserialize<'de> for Rule {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct MatchSection {
+    #[serde(deserialize_with = "given")]
     user: Option<Glob>,
-    path: Option<Glob>,
+    #[serde(deserialize_with = "given")]
+    path: Option<PathGlob>,
+    #[serde(deserialize_with = "given")]
     account: Option<Glob>,
-    tags: BTreeMap<String, Glob>,
+    #[serde(deserialize_with = "given")]
+    tags: Option<TagGlobs>,
 }
 
 /// A glob that can match something.
@@ -126,13 +144,54 @@ impl TryFrom<String> for Glob {
     }
 }
 
+/// A glob that can match a path.
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "String")]
+struct PathGlob(Pattern);
+
+impl TryFrom<String> for PathGlob {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<PathGlob, Self::Error> {
+        match text.starts_with(['/', '*', '?']) {
+            true => Ok(PathGlob(Pattern::new(&text))),
+            false => Err("matches no path: they begin with /, such as /service/*"),
+        }
+    }
+}
+
+/// Globs by the keys of tags.
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "BTreeMap<String, Glob>")]
+struct TagGlobs(BTreeMap<String, Pattern>);
+
+impl TryFrom<BTreeMap<String, Glob>> for TagGlobs {
+    type Error = String;
+
+    fn try_from(globs: BTreeMap<String, Glob>) -> Result<TagGlobs, String> {
+        distinct(globs.keys())?;
+        Ok(TagGlobs(globs.into_iter().map(|(key, glob)| (key, glob.0)).collect()))
+    }
+}
+
+/// Keys of tags are the same whatever their case.
+fn distinct<'a>(keys: impl IntoIterator<Item = &'a String>) -> Result<(), String> {
+    let mut seen = BTreeSet::new();
+    match keys.into_iter().find(|key| !seen.insert(key.to_ascii_lowercase())) {
+        None => Ok(()),
+        Some(key) => Err(format!("names the tag {key} twice; IAM does not regard their case")),
+    }
+}
+
 impl<'de> Deserialize<'de> for Match {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Match, D::Error> {
         let MatchSection { user, path, account, tags } = MatchSection::deserialize(deserializer)?;
-        let pattern = |glob: Option<Glob>| glob.map(|glob| glob.0);
-        let tags = tags.into_iter().map(|(key, glob)| (key, glob.0)).collect();
-        let matches =
-            Match { user: pattern(user), path: pattern(path), account: pattern(account), tags };
+        let matches = Match {
+            user: user.map(|glob| glob.0),
+            path: path.map(|glob| glob.0),
+            account: account.map(|glob| glob.0),
+            tags: tags.map(|globs| globs.0).unwrap_or_default(),
+        };
         match matches == Match::default() {
             false => Ok(matches),
             true => Err(serde::de::Error::custom(
@@ -145,6 +204,7 @@ impl<'de> Deserialize<'de> for Match {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ExemptSection {
+    #[serde(default, deserialize_with = "given")]
     until: Option<Until>,
     reason: Reason,
 }
@@ -210,15 +270,10 @@ impl TryFrom<Vec<String>> for TagKeys {
         if keys.len() > MAX_TAGS {
             return Err(format!("has {} tags, more than the {MAX_TAGS} of a user", keys.len()));
         }
-        let mut seen = BTreeSet::new();
-        for key in &keys {
-            if !(1..=128).contains(&key.chars().count()) {
-                return Err("a tag's key has between 1 and 128 characters".to_owned());
-            }
-            if !seen.insert(key.to_ascii_lowercase()) {
-                return Err(format!("names the tag {key} twice; IAM does not regard their case"));
-            }
+        if keys.iter().any(|key| !(1..=128).contains(&key.chars().count())) {
+            return Err("a tag's key has between 1 and 128 characters".to_owned());
         }
+        distinct(&keys)?;
         Ok(TagKeys(keys))
     }
 }

@@ -121,12 +121,14 @@ const SLOTS: [&str; 2] = ["1", "2"];
 impl<'a> Rows<'a> {
     fn new(state: &'a State, config: &'a Config, now: DateTime<Utc>) -> Rows<'a> {
         let mut rows = Rows { labels: String::new(), users: Vec::new(), accounts: Vec::new() };
+        let tag_keys = config.tag_keys();
         for account in &state.accounts {
+            let tags = account.tags(&tag_keys);
             let mut labels = String::new();
             push_label(&mut labels, "account_id", &account.id);
             let first = rows.users.len();
             for (user, keys) in account.users() {
-                let owner = account.owner(user);
+                let owner = account.owner(user, tags);
                 let ruling = config.policy.ruling(&owner, now);
                 let start = rows.labels.len();
                 rows.labels.push_str(&labels);
@@ -134,7 +136,7 @@ impl<'a> Rows<'a> {
                 rows.users.push(UserRow {
                     user,
                     keys,
-                    tags: account.tags.as_ref().map(|_| owner.tags),
+                    tags: tags.map(|_| owner.tags),
                     labels: start..rows.labels.len(),
                     ruling,
                     verdicts: keys

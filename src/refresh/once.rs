@@ -45,6 +45,9 @@ pub struct Outcome {
 /// A refresh that still confirms publishes what it has after so long, and again each time.
 const PUBLISH_WHILE_CONFIRMING: Duration = Duration::from_secs(10);
 
+/// So many failed confirmations in a row are the last ones of a refresh.
+const MOST_FAILURES: usize = 3;
+
 impl Refresher<'_> {
     /// Refreshes an account once: its report, tags, and the keys of those who are flagged. Calls
     /// `publish` with what is known so far where that takes long.
@@ -63,7 +66,9 @@ impl Refresher<'_> {
         // Where the report could not be had, AWS is not asked for more.
         let has_report = failed.is_none() || next.generated != account.generated;
         if self.source.is_live() && has_report {
-            tags = self.tags(&mut next, account.generated, deadline).await.err();
+            // Tags that are slow leave time for confirmation.
+            let half = Instant::now() + deadline.saturating_duration_since(Instant::now()) / 2;
+            tags = self.tags(&mut next, account.generated, half).await.err();
             let so_far = |next: &Account| {
                 let mut so_far = next.clone();
                 so_far.note(failed, started.elapsed(), self.clock.now());
@@ -131,8 +136,9 @@ impl Refresher<'_> {
     }
 
     /// Asks for the keys of every user who has an unrotated one, those first who were not asked
-    /// about for longest: whoever finds no time in this refresh has its turn in the next. What may be
-    /// wrong with one user alone keeps nobody else waiting; anything else ends it for this time.
+    /// about for longest: whoever finds no time in this refresh has its turn in the next. A failure
+    /// may be a matter of one user, such as a permission for some paths, so it takes a few of them
+    /// in a row to end it for this time; where AWS asks for fewer calls, one.
     async fn confirm(
         &self,
         account: &mut Account,
@@ -146,8 +152,10 @@ impl Refresher<'_> {
         let mut turns = interval(Duration::from_secs(1) / rate);
         turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut published = Instant::now();
-        let mut outcome = Ok(());
-        for index in self.flagged(account) {
+        let (mut outcome, mut failures) = (Ok(()), 0);
+        let flagged = self.flagged(account);
+        let is_tried = !flagged.is_empty();
+        for index in flagged {
             if timeout_at(deadline, turns.tick()).await.is_err() {
                 break;
             }
@@ -159,20 +167,18 @@ impl Refresher<'_> {
             let at = self.clock.now();
             let confirmed = Arc::make_mut(&mut account.confirmed);
             confirmed.ask(&user.name, at);
-            let Ok(answer) = timeout_at(deadline, self.source.keys(&user.name)).await else {
-                break;
-            };
-            match answer {
+            let answer = timeout_at(deadline, self.source.keys(&user.name)).await;
+            match answer.unwrap_or_else(|_| Err(Failure::late())) {
                 Ok(listed) => {
                     let keys = listed.map(|listed| merge(&user.keys, &listed));
                     confirmed.insert(&user.name, Confirmation { at, keys });
-                    account.refresh.confirmation = Some(outcome.is_ok());
+                    failures = 0;
                 }
                 Err(failure) => {
-                    account.refresh.confirmation = Some(false);
-                    let is_of_user = failure.reason == Reason::ServiceError;
+                    failures += 1;
+                    let is_last = failure.reason.is_overload() || failures == MOST_FAILURES;
                     outcome = Err(failure);
-                    if !is_of_user {
+                    if is_last {
                         break;
                     }
                 }
@@ -182,6 +188,9 @@ impl Refresher<'_> {
                 so_far(account);
             }
         }
+        if is_tried {
+            account.refresh.confirmation = Some(outcome.is_ok());
+        }
         outcome
     }
 
@@ -189,11 +198,12 @@ impl Refresher<'_> {
     /// about for longest. Nobody but root itself can ask for root's keys.
     fn flagged(&self, account: &Account) -> Vec<usize> {
         let now = self.clock.now();
+        let tags = account.tags(&self.config.tag_keys());
         let users = account.report.iter().flat_map(|report| &report.users).enumerate();
         let mut flagged: Vec<_> = users
             .filter(|(_, user)| !user.is_root())
             .filter(|(_, user)| {
-                let ruling = self.config.policy.ruling(&account.owner(user), now);
+                let ruling = self.config.policy.ruling(&account.owner(user, tags), now);
                 let keys = account.confirmed.keys(user).into_iter().flatten().flatten();
                 keys.into_iter().any(|key| ruling.judge(key, now).unrotated == Some(true))
             })

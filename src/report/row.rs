@@ -110,10 +110,20 @@ impl<'a> Row<'a> {
             return Err((c.user.name, Problem::FieldCount));
         }
         let (name, arn) = self.name_and_arn()?;
+        let keys = match [self.key(&c.keys[0]), self.key(&c.keys[1])] {
+            [Err(first), Err(_)] => return Err(first),
+            // A key that cannot be read does not hide the other one.
+            keys => keys.map(|key| {
+                key.unwrap_or_else(|rejection| {
+                    self.warn(rejection);
+                    None
+                })
+            }),
+        };
         let user = User {
             name,
             arn,
-            keys: [self.key(&c.keys[0])?, self.key(&c.keys[1])?],
+            keys,
             created: self.lenient(Row::time, c.created),
             password_enabled: self.lenient(Row::boolean, c.password_enabled),
             password_last_used: self.lenient(Row::time, c.password_last_used),
@@ -159,7 +169,7 @@ impl<'a> Row<'a> {
 
     fn key(&mut self, columns: &KeyColumns) -> Result<Option<Key>, Rejection> {
         let active = self.boolean(columns.active)?;
-        let last_rotated = self.time(columns.last_rotated)?;
+        let last_rotated = self.lenient(Row::time, columns.last_rotated);
         let active = match (active, last_rotated) {
             (None | Some(false), None) => return Ok(None),
             (None, Some(_)) => {

@@ -183,8 +183,7 @@ fn a_bad_row_is_left_out_and_told_by_line_and_column() {
     let report = parse(&[
         HEADER,
         &good,
-        &row("time", "true,yesterday,N/A,N/A,N/A,false,N/A,N/A,N/A,N/A"),
-        &row("boolean", "yes,2022-05-01T00:00:00Z,N/A,N/A,N/A,false,N/A,N/A,N/A,N/A"),
+        &row("boolean", "yes,2022-05-01T00:00:00Z,N/A,N/A,N/A,no,N/A,N/A,N/A,N/A"),
         &row("account", NO_KEYS).replace("123456789012", "210987654321"),
         &row("arn", NO_KEYS).replace("arn:aws:iam::", "arn:aws:s3::"),
         "short,arn:aws:iam::123456789012:user/short",
@@ -196,14 +195,13 @@ fn a_bad_row_is_left_out_and_told_by_line_and_column() {
     assert_eq!(
         rejected(&report),
         [
-            (3, "access_key_1_last_rotated", Problem::NotATime),
-            (4, "access_key_1_active", Problem::NotABoolean),
-            (5, "arn", Problem::OtherAccount),
-            (6, "arn", Problem::NotAnArn),
+            (3, "access_key_1_active", Problem::NotABoolean),
+            (4, "arn", Problem::OtherAccount),
+            (5, "arn", Problem::NotAnArn),
+            (6, "user", Problem::FieldCount),
             (7, "user", Problem::FieldCount),
-            (8, "user", Problem::FieldCount),
-            (9, "user", Problem::Duplicate),
-            (10, "user", Problem::Empty),
+            (8, "user", Problem::Duplicate),
+            (9, "user", Problem::Empty),
         ]
     );
 }
@@ -238,6 +236,23 @@ fn what_cannot_be_read_beside_the_keys_is_absent_and_counted_once() {
     assert_eq!((key.active, key.last_used), (true, None));
     assert_eq!(report.users[0].created, None);
     assert_eq!(rejected(&report), [(2, "access_key_1_last_used_date", Problem::NotATime)]);
+}
+
+#[test]
+fn a_key_that_cannot_be_read_does_not_hide_the_other_one() {
+    for (first, problem, kept) in [
+        ("yes,2022-05-01T00:00:00Z", Problem::NotABoolean, None),
+        ("true,2026-13-01T00:00:00Z", Problem::NotATime, Some((true, None))),
+        ("false,2026-13-01T00:00:00Z", Problem::NotATime, None),
+    ] {
+        let keys = format!("{first},N/A,N/A,N/A,true,2019-01-01T00:00:00Z,N/A,N/A,N/A");
+        let report = parse(&[HEADER, &row("a", &keys)]);
+        let [one, two] = &report.users[0].keys;
+        assert_eq!(one.as_ref().map(|key| (key.active, key.last_rotated)), kept);
+        assert_eq!(two.as_ref().and_then(|key| key.last_rotated), at("2019-01-01T00:00:00Z"));
+        assert_eq!(report.rejected[0].problem, problem);
+        assert_eq!(report.rejected.len(), 1);
+    }
 }
 
 #[test]

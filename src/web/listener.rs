@@ -11,7 +11,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream, lookup_host};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use tokio_io_timeout::TimeoutStream;
 use tracing::{debug, warn};
 
@@ -25,8 +25,8 @@ pub const MAX_HEADER_BYTES: usize = 16 << 10;
 pub const MAX_CONNECTIONS: usize = 256;
 /// A client that reads nothing of a response for this long is dropped.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
-/// A connection that is older is closed after its response, so that a client who reads a little now
-/// and then does not keep its place for good.
+/// A connection that is older is closed after its response, which then has as long again, so that a
+/// client who reads a little now and then does not keep its place for good.
 pub const MAX_AGE: Duration = Duration::from_secs(60);
 /// At the end, responses that run have this long to finish.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -109,19 +109,25 @@ async fn accept(
 /// is under way finish, for a while.
 async fn converse(connection: Connection, mut stop: watch::Receiver<bool>) {
     let mut connection = pin!(connection);
-    let rest = tokio::select! {
+    tokio::select! {
         ended = connection.as_mut() => {
             if let Err(error) = ended {
                 debug!(%error, "connection ended");
             }
             return;
         }
-        _ = stop.wait_for(|stop| *stop) => DRAIN_TIMEOUT,
-        () = sleep(MAX_AGE) => WRITE_TIMEOUT,
-    };
+        _ = stop.wait_for(|stop| *stop) => {}
+        () = sleep(MAX_AGE) => {}
+    }
     connection.as_mut().graceful_shutdown();
-    if timeout(rest, connection).await.is_err() {
-        debug!("connection cut off");
+    let drained = async {
+        let _ = stop.wait_for(|stop| *stop).await;
+        sleep(DRAIN_TIMEOUT).await;
+    };
+    tokio::select! {
+        _ = connection => {}
+        () = drained => debug!("connection cut off at the end"),
+        () = sleep(MAX_AGE) => debug!("old connection cut off"),
     }
 }
 

@@ -195,7 +195,7 @@ async fn without_the_permission_the_reports_word_stands() {
     let denied = || Some(error(403, "AccessDenied"));
     let mut subject = Subject::new("", company(move |_| denied())).await;
     let (calls, confirmation, _) = subject.outcome().await;
-    assert_eq!(calls, ["GetCredentialReport", "ListAccessKeys alpha"], "one call tells enough");
+    assert_eq!(calls, ["GetCredentialReport", "ListAccessKeys alpha", "ListAccessKeys beta"]);
     assert_eq!(confirmation.map(|failure| failure.reason), Some(Reason::AccessDenied));
     assert_eq!(subject.unrotated(), Some(2.0));
     let page = subject.page();
@@ -219,12 +219,68 @@ async fn a_user_whom_aws_cannot_answer_for_keeps_nobody_waiting() {
     assert_eq!(value(&subject.page(), "iam_exporter_confirmation_available"), Some(0.0));
 }
 
+/// Users by the names `u0` to `u9`, all with old keys; `answer` says what AWS knows of each.
+fn ten(
+    answer: impl Fn(&str) -> Answer + Send + 'static,
+) -> impl FnMut(&str) -> Answer + Send + 'static {
+    let generated = Utc::now() - TimeDelta::hours(1);
+    move |call| match call.split_once(' ') {
+        None => {
+            let names: Vec<String> = (0..10).map(|number| format!("u{number}")).collect();
+            users(&names.iter().map(String::as_str).collect::<Vec<_>>(), &[], generated)
+        }
+        Some((_, user)) => answer(user),
+    }
+}
+
 #[tokio::test]
-async fn whoever_is_denied_goes_to_the_end_of_the_queue() {
-    let denied = |user: &str| (user == "alpha").then(|| error(403, "AccessDenied"));
-    let mut subject = Subject::new("", company(denied)).await;
-    assert_eq!(subject.refresh().await[1..], ["ListAccessKeys alpha"]);
-    assert_eq!(subject.refresh().await, ["ListAccessKeys beta", "ListAccessKeys alpha"]);
+async fn three_failures_in_a_row_end_it_and_the_others_come_first_the_next_time() {
+    let denied = |user: &str| match user {
+        "u0" | "u1" | "u2" => error(403, "AccessDenied"),
+        _ => keys(&[("AKIAOLD", "Active", OLD)]),
+    };
+    let mut subject = Subject::new("", ten(denied)).await;
+    assert_eq!(subject.refresh().await.len(), 1 + 3);
+    let calls = subject.refresh().await;
+    assert_eq!(calls[0], "ListAccessKeys u3");
+    assert_eq!(calls[9], "ListAccessKeys u2");
+    assert_eq!(subject.page().matches("access_key_id=\"AKIAOLD\"").count(), 7);
+}
+
+#[tokio::test]
+async fn one_throttled_call_ends_it() {
+    let mut subject = Subject::new("", ten(|_| error(400, "Throttling"))).await;
+    let calls = subject.refresh().await;
+    // The SDK tries each call three times.
+    assert_eq!(calls[1..], ["ListAccessKeys u0"; 3]);
+}
+
+#[tokio::test]
+async fn a_key_that_cannot_be_read_does_not_vanish() {
+    let odd = "<ListAccessKeysResponse><ListAccessKeysResult><AccessKeyMetadata><member>\
+               <AccessKeyId>AKIAODD</AccessKeyId></member></AccessKeyMetadata>\
+               </ListAccessKeysResult></ListAccessKeysResponse>";
+    let mut subject =
+        Subject::new("", company(move |_| Some(Answer::Reply(200, odd.to_owned())))).await;
+    let (_, confirmation, _) = subject.outcome().await;
+    assert_eq!(confirmation.map(|failure| failure.reason), Some(Reason::ServiceError));
+    assert_eq!(subject.unrotated(), Some(2.0));
+}
+
+#[tokio::test]
+async fn tags_that_were_not_asked_for_are_not_empty_but_absent() {
+    let generated = Utc::now() - TimeDelta::hours(1);
+    let mut subject = Subject::new(TAGS, move |call: &str| match call {
+        "GetCredentialReport" => users(&["alpha"], &[], generated),
+        _ => tags(&[("alpha", "team", "payments")], None),
+    })
+    .await;
+    subject.refresh().await;
+    let more = "labels: { user_tags: [team, owner] }";
+    subject.config = Config::parse(more, "config.yaml".as_ref()).expect("a configuration");
+    assert_eq!(value(&subject.page(), "iam_user_tags"), None);
+    subject.refresh().await;
+    assert!(subject.page().contains("tag_team=\"payments\",tag_owner=\"\"} 1"));
 }
 
 #[tokio::test]
