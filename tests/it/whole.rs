@@ -58,8 +58,10 @@ fn under_continuous_scraping_every_page_is_wholly_of_one_report() {
     });
     let (seen, scrapes, slowest) = seen;
     assert!(seen.iter().all(|count| *count >= 3), "{seen:?}");
-    // Each refresh and rendering takes a good part of a second here; no scrape waits for one.
-    assert!(slowest < Duration::from_secs(2), "{slowest:?} for one of {scrapes} scrapes");
+    // Ten refreshes and renderings take some twenty seconds here: scrapes that waited for them would
+    // be slow and few.
+    assert!(slowest < Duration::from_secs(1), "{slowest:?} for one of {scrapes} scrapes");
+    assert!(scrapes > 100, "{scrapes} scrapes");
 }
 
 /// Which report the page is of, after checking that it is wholly of that one.
