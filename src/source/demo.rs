@@ -20,8 +20,8 @@ pub struct Demo {
     start: DateTime<Utc>,
 }
 
-/// The columns of AWS's report, in AWS's order.
-const HEADER: [&str; 22] = [
+/// The columns of AWS's report, in AWS's order, with the one that it has where they do not suffice.
+const HEADER: [&str; 23] = [
     "user",
     "arn",
     "user_creation_time",
@@ -44,6 +44,7 @@ const HEADER: [&str; 22] = [
     "cert_1_last_rotated",
     "cert_2_active",
     "cert_2_last_rotated",
+    "additional_credentials_info",
 ];
 
 const ACCOUNT_NAMES: [&str; 8] = [
@@ -142,7 +143,7 @@ impl Demo {
         let mut rng = StdRng::seed_from_u64(self.seed ^ ((index as u64 + 1) << 32));
         let account = self.account_id(index);
         let mut csv = csv::Writer::from_writer(Vec::new());
-        let mut write = |row: [String; 22]| {
+        let mut write = |row: [String; 23]| {
             csv.write_record(row).expect("writing to memory cannot fail");
         };
         write(HEADER.map(str::to_owned));
@@ -156,7 +157,7 @@ impl Demo {
         csv.into_inner().expect("writing to memory cannot fail")
     }
 
-    fn root(&self, rng: &mut StdRng, account: &str, with_key: bool) -> [String; 22] {
+    fn root(&self, rng: &mut StdRng, account: &str, with_key: bool) -> [String; 23] {
         let created = self.days_ago(rng, 2_000..3_000);
         let mut row = Row::new("<root_account>", format!("arn:aws:iam::{account}:root"));
         row.set("user_creation_time", time(created));
@@ -172,7 +173,7 @@ impl Demo {
         row.0
     }
 
-    fn user(&self, rng: &mut StdRng, account: &str, name: &str) -> [String; 22] {
+    fn user(&self, rng: &mut StdRng, account: &str, name: &str) -> [String; 23] {
         let path = PATHS[rng.random_range(0..PATHS.len())];
         let created = self.days_ago(rng, 20..1_500);
         let mut row = Row::new(name, format!("arn:aws:iam::{account}:user{path}{name}"));
@@ -210,6 +211,7 @@ impl Demo {
         if rng.random_bool(0.01) {
             row.set("cert_1_active", "true");
             row.set("cert_1_last_rotated", time(self.between(rng, created)));
+            row.set("additional_credentials_info", "1 more signing certificate");
         }
         row.0
     }
@@ -244,7 +246,7 @@ impl Demo {
 }
 
 /// A row of the report, filled with what AWS writes for "there is none".
-struct Row([String; 22]);
+struct Row([String; 23]);
 
 impl Row {
     fn new(user: &str, arn: String) -> Row {

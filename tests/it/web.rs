@@ -243,3 +243,22 @@ fn a_response_is_read_whole_by_a_client_that_keeps_its_connection() {
     assert_eq!(response.status, 200);
     assert!(response.body.ends_with(b"healthy\n"));
 }
+
+#[test]
+fn the_demo_shows_every_metric_but_those_that_need_rules_or_live_calls() {
+    let exporter = Exporter::start(&["demo"]);
+    exporter.wait_until_ready();
+    let page = exporter.get("/metrics");
+    let absent: Vec<&str> = iam_key_exporter::metrics::catalogue::ALL
+        .iter()
+        .map(|metric| metric.name)
+        .filter(|name| !page.contains(&format!("# TYPE {name} ")))
+        .collect();
+    let expected = [
+        "iam_access_key_exemption_end_timestamp_seconds",
+        "iam_user_tags",
+        "iam_exporter_confirmation_available",
+        "iam_exporter_tags_available",
+    ];
+    assert_eq!(absent, expected);
+}
