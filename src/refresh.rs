@@ -172,21 +172,27 @@ async fn keep_fresh(shared: Arc<Shared>, target: Target) {
         faults.refresh.note(&id, "refresh", failure.as_ref());
         faults.confirmation.note(&id, "confirmation", confirmation.as_ref());
         faults.tags.note(&id, "reading tags", tags.as_ref());
-        // Overload counts whatever call met it.
-        let overload = [confirmation, tags].into_iter().flatten();
-        let failure =
-            failure.or_else(|| overload.into_iter().find(|failure| failure.reason.is_overload()));
-        match failure {
+        let now = Instant::now();
+        let is_overload = |failure: &Failure| failure.reason.is_overload();
+        let overload = [confirmation, tags].into_iter().flatten().find(is_overload);
+        let wake = match (failure, overload) {
             // A file may be read at any time; AWS is to be left alone for a while.
-            Some(failure) if source.is_live() => {
+            (Some(failure), _) if source.is_live() => {
                 failures += 1;
-                sleep(schedule.pause(failures, failure.reason)).await;
+                now + schedule.pause(failures, failure.reason)
+            }
+            // There is nothing to be made good sooner than in a regular refresh.
+            (None, Some(overload)) => {
+                failures += 1;
+                let pause = schedule.pause(failures, overload.reason);
+                schedule.next(&target, shared.start, now + pause)
             }
             _ => {
                 failures = 0;
-                sleep_until(schedule.next(&target, shared.start, Instant::now())).await;
+                schedule.next(&target, shared.start, now)
             }
-        }
+        };
+        sleep_until(wake).await;
     }
 }
 

@@ -68,6 +68,7 @@ impl Aws {
             aws::report::fetch(self.clients().await, now, deadline).await;
         Fetch { account_id, report, failure }
     }
+
     pub(super) async fn keys(&self, user: &str) -> Result<Option<Vec<ListedKey>>, Failure> {
         aws::confirm::keys(self.clients().await, user).await
     }

@@ -424,3 +424,27 @@ async fn of_3000_flagged_users_each_has_its_turn_and_nobody_waits_for_them() {
         times.windows(7).filter(|seven| seven[6] - seven[0] < Duration::from_secs(1)).count();
     assert_eq!(too_fast, 0, "more than 5 calls in a second, and one at its edge");
 }
+
+#[tokio::test(start_paused = true)]
+async fn throttled_confirmation_makes_refreshes_rarer_and_never_more_frequent() {
+    let csv = format!("{HEADER}alpha,arn:aws:iam::{ACCOUNT}:user/alpha,true,{OLD},false,N/A");
+    let aws = Memory::new(move |call: &str| match call {
+        "GetCredentialReport" => report_at(&csv, beginning() + TimeDelta::days(1)),
+        _ => error(400, "Throttling"),
+    });
+    let (_config, configs) = watch::channel(Arc::new(Config::default()));
+    let board = Arc::new(Board::default());
+    tokio::spawn(refresh::run(aws.source(), Schedule::default(), clock(), configs, board));
+    sleep(Duration::from_secs(12 * 3600)).await;
+    let calls = Mutex::lock(&aws.calls).expect("calls").clone();
+    let mut refreshes: Vec<Instant> =
+        calls.iter().filter(|(_, call)| call.contains(' ')).map(|(time, _)| *time).collect();
+    // The SDK's further tries belong to the first.
+    refreshes.dedup_by(|later, first| *later - *first < Duration::from_secs(30));
+    assert!((40..=120).contains(&refreshes.len()), "{} of 144", refreshes.len());
+    // The first regular refresh may come any time after the first pass.
+    for pair in refreshes[1..].windows(2) {
+        let gap = pair[1] - pair[0];
+        assert!(gap >= Duration::from_secs(4 * 60), "{gap:?}");
+    }
+}
