@@ -166,6 +166,12 @@ class Prometheus(Process):
             folder / "prometheus.log",
             r'"Listening on" address=127\.0\.0\.1:(\d+)',
         )
+        # It listens before it answers queries: until its storage is open they get a 503.
+        try:
+            wait_for("Prometheus is ready", lambda: self.get("/-/ready").ok)
+        except AssertionError as error:
+            self.stop()
+            raise AssertionError(f"{error}\n{self.log}") from None
 
     def api(self, path, **parameters):
         response = self.get(f"/api/v1/{path}", params=parameters)
