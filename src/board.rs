@@ -1,7 +1,7 @@
 //! Where refreshes publish: the newest account of each target. A page's [`State`] is a snapshot of
 //! it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
@@ -21,11 +21,17 @@ pub struct Board {
 
 #[derive(Debug, Default)]
 struct Accounts {
-    by_target: BTreeMap<Target, Arc<Account>>,
+    by_key: BTreeMap<String, Entry>,
     /// Whether the last look for accounts worked; `None` before it.
     discovery: Option<bool>,
     /// Whether every account that was known at some moment had been tried by then.
     ready: bool,
+}
+
+#[derive(Debug)]
+struct Entry {
+    target: Target,
+    account: Arc<Account>,
 }
 
 impl Board {
@@ -38,53 +44,72 @@ impl Board {
     pub fn snapshot(&self) -> State {
         let (accounts, discovery, ready) = {
             let mut accounts = self.lock();
-            let tried = |account: &Arc<Account>| account.refresh.last.is_some();
+            let tried = |entry: &Entry| entry.account.refresh.last.is_some();
             // Once, and for good: an account that comes later makes nobody wait for it.
             accounts.ready |=
-                accounts.discovery == Some(true) && accounts.by_target.values().all(tried);
-            let all: Vec<Arc<Account>> = accounts.by_target.values().cloned().collect();
+                accounts.discovery == Some(true) && accounts.by_key.values().all(tried);
+            let all: Vec<Arc<Account>> =
+                accounts.by_key.values().map(|entry| entry.account.clone()).collect();
             (all, accounts.discovery, accounts.ready)
         };
         State::new(accounts, discovery, ready)
     }
 
-    /// The account of a target.
-    pub fn get(&self, target: &Target) -> Option<Arc<Account>> {
-        self.lock().by_target.get(target).cloned()
+    /// The accounts that there are.
+    pub fn targets(&self) -> Vec<Target> {
+        self.lock().by_key.values().map(|entry| entry.target.clone()).collect()
     }
 
-    /// Publishes the account, unless its target is gone.
-    pub fn publish(&self, target: &Target, account: Account) {
-        if let Some(place) = self.lock().by_target.get_mut(target) {
-            *place = Arc::new(account);
+    /// A target, by its key, and its account.
+    pub fn get(&self, key: &str) -> Option<(Target, Arc<Account>)> {
+        self.lock().by_key.get(key).map(|entry| (entry.target.clone(), entry.account.clone()))
+    }
+
+    /// Publishes the account of a target, unless that is gone.
+    pub fn publish(&self, key: &str, mut account: Account) {
+        if let Some(entry) = self.lock().by_key.get_mut(key) {
+            // It may have been renamed meanwhile.
+            account.rename(&entry.target.name);
+            entry.account = Arc::new(account);
         }
         self.changes.send_replace(());
     }
 
-    /// Publishes that these targets, and no others, are there.
-    pub fn retain(&self, targets: &BTreeSet<Target>) {
+    /// Publishes that these targets, and no others, are there. Those that were there before keep what
+    /// is known of them.
+    pub fn retain(&self, targets: Vec<Target>) {
         let mut accounts = self.lock();
-        let mut changed = accounts.discovery.replace(true) != Some(true);
-        accounts.by_target.retain(|target, _| {
-            let stays = targets.contains(target);
-            changed |= !stays;
-            stays
-        });
+        let mut changed = false;
+        let mut before = std::mem::take(&mut accounts.by_key);
         for target in targets {
-            accounts.by_target.entry(target.clone()).or_insert_with(|| {
-                changed = true;
-                Arc::new(Account::pending(&target.id, &target.name))
-            });
+            let entry = match before.remove(&target.key) {
+                Some(Entry { target: old, account }) if old.name == target.name => {
+                    Entry { target, account }
+                }
+                Some(Entry { account, .. }) => {
+                    changed = true;
+                    let mut account = Account::clone(&account);
+                    account.rename(&target.name);
+                    Entry { target, account: Arc::new(account) }
+                }
+                None => {
+                    changed = true;
+                    let account = Arc::new(Account::pending(&target.id, &target.name));
+                    Entry { target, account }
+                }
+            };
+            accounts.by_key.insert(entry.target.key.clone(), entry);
         }
+        changed |= !before.is_empty();
         drop(accounts);
         if changed {
             self.changes.send_replace(());
         }
     }
 
-    /// Publishes that accounts could not be listed.
-    pub fn discovery_failed(&self) {
-        if self.lock().discovery.replace(false) != Some(false) {
+    /// Publishes whether the accounts could be listed.
+    pub fn discovered(&self, success: bool) {
+        if self.lock().discovery.replace(success) != Some(success) {
             self.changes.send_replace(());
         }
     }
@@ -100,10 +125,12 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::config::Access;
     use crate::state::Attempt;
 
-    fn target(key: &str) -> Target {
-        Target { key: key.to_owned(), id: key.to_owned(), name: String::new() }
+    fn target(key: &str, name: &str) -> Target {
+        let (key, name) = (key.to_owned(), name.to_owned());
+        Target { id: key.clone(), key, name, access: Access::default() }
     }
 
     fn tried(key: &str) -> Account {
@@ -112,43 +139,59 @@ mod tests {
         account
     }
 
+    fn names(board: &Board) -> Vec<(String, String)> {
+        let accounts = board.snapshot().accounts;
+        accounts.iter().map(|account| (account.id.clone(), account.name.clone())).collect()
+    }
+
     #[test]
     fn it_is_ready_when_every_known_account_was_tried_and_stays_so() {
         let board = Board::default();
         assert!(!board.snapshot().ready);
-        board.discovery_failed();
+        board.discovered(false);
         assert!(!board.snapshot().ready, "nobody knows which accounts there are");
-        board.retain(&[target("a")].into());
+        board.retain(vec![target("a", "")]);
+        board.discovered(true);
         assert!(!board.snapshot().ready);
-        board.publish(&target("a"), tried("a"));
+        board.publish("a", tried("a"));
         assert!(board.snapshot().ready);
-        board.retain(&[target("a"), target("b")].into());
+        board.retain(vec![target("a", ""), target("b", "")]);
         assert!(board.snapshot().ready);
     }
 
     #[test]
     fn what_is_gone_is_not_published_again() {
         let board = Board::default();
-        board.retain(&[target("a"), target("b")].into());
-        board.retain(&[target("b")].into());
-        board.publish(&target("a"), tried("a"));
-        let ids: Vec<String> =
-            board.snapshot().accounts.iter().map(|account| account.id.clone()).collect();
-        assert_eq!(ids, ["b"]);
+        board.retain(vec![target("a", ""), target("b", "")]);
+        board.retain(vec![target("b", "")]);
+        board.publish("a", tried("a"));
+        assert_eq!(names(&board), [("b".to_owned(), String::new())]);
+    }
+
+    #[test]
+    fn a_new_name_is_there_at_once_and_stays_when_a_refresh_ends_that_knew_the_old_one() {
+        let board = Board::default();
+        board.retain(vec![target("a", "old")]);
+        board.publish("a", tried("a"));
+        board.retain(vec![target("a", "new")]);
+        assert_eq!(names(&board), [("a".to_owned(), "new".to_owned())]);
+        assert!(board.snapshot().accounts[0].refresh.last.is_some(), "what was known stays");
+        board.publish("a", Account { name: "old".to_owned(), ..tried("a") });
+        assert_eq!(names(&board), [("a".to_owned(), "new".to_owned())]);
     }
 
     #[test]
     fn only_changes_are_told() {
         let board = Board::default();
-        board.retain(&[target("a")].into());
+        board.retain(vec![target("a", "")]);
         let mut changes = board.changes();
-        board.retain(&[target("a")].into());
+        board.retain(vec![target("a", "")]);
         assert!(!changes.has_changed().expect("the board stays"));
-        board.publish(&target("a"), tried("a"));
+        board.publish("a", tried("a"));
         assert!(changes.has_changed().expect("the board stays"));
         changes.mark_unchanged();
-        board.discovery_failed();
-        board.discovery_failed();
+        board.discovered(false);
+        board.discovered(false);
         assert!(changes.has_changed().expect("the board stays"));
     }
 }

@@ -18,7 +18,7 @@ use crate::metrics::{Filter, page};
 use crate::policy::{Ruling, Verdict};
 use crate::refresh::Schedule;
 use crate::refresh::once::Refresher;
-use crate::source::{Failure, Source};
+use crate::source::{Failure, Listing, Source};
 use crate::state::{Account, State};
 
 /// The output's format.
@@ -48,6 +48,8 @@ pub enum Show {
 pub struct Outcome {
     /// Every account, as after its refresh.
     pub state: State,
+    /// Why these are not all the accounts.
+    pub listing: Option<Failure>,
     /// How many accounts could not be judged: their refresh failed, or they lack the tags that rules
     /// need.
     pub failed: usize,
@@ -87,28 +89,36 @@ pub enum Status {
 /// A key that is due within this time is due soon.
 const SOON: TimeDelta = TimeDelta::days(14);
 
-/// Refreshes each account of the source once, as many as `concurrency` at the same time, with a
-/// progress bar where stderr is a terminal. Fails only where the accounts cannot be listed.
+/// Refreshes each account of the source once, with a progress bar where stderr is a terminal. Fails
+/// only where not one account is known.
 pub async fn run(
     source: Source,
     schedule: &Schedule,
-    concurrency: usize,
     clock: &Clock,
     config: &Arc<Config>,
 ) -> Result<Outcome, Failure> {
-    let targets = source.targets().await?;
+    let Listing { targets, failure: listing } = source.targets(config).await;
+    let mut targets = targets.unwrap_or_default();
+    if let (true, Some(failure)) = (targets.is_empty(), &listing) {
+        return Err(failure.clone());
+    }
+    targets.retain(|target| schedule.shard.owns(&target.id));
     let bar = ProgressBar::new(targets.len() as u64).with_style(
         ProgressStyle::with_template("{bar:40} {pos}/{len} accounts, {elapsed}")
             .expect("the template is valid"),
     );
     let source = Arc::new(source);
-    let slots = Arc::new(Semaphore::new(concurrency));
+    let slots = Arc::new(Semaphore::new(schedule.concurrency));
     let mut tasks = JoinSet::new();
     for target in targets {
         let (source, slots) = (source.clone(), slots.clone());
         let (clock, config, timeout) = (clock.clone(), config.clone(), schedule.timeout);
         tasks.spawn(async move {
-            let _slot = slots.acquire_owned().await;
+            let _slot = match source.is_live() {
+                true => None,
+                false => slots.acquire_owned().await.ok(),
+            };
+            source.begin().await;
             let refresher = Refresher { source: &source, timeout, clock: &clock, config: &config };
             let pending = Account::pending(&target.id, &target.name);
             refresher.refresh(&target, &pending, |_| {}).await
@@ -127,13 +137,17 @@ pub async fn run(
     }
     bar.finish_and_clear();
     failures.sort_by(|(a, _), (b, _)| a.cmp(b));
-    Ok(Outcome { state: State::new(accounts, Some(true), true), failed, failures })
+    let state = State::new(accounts, Some(listing.is_none()), true);
+    Ok(Outcome { state, listing, failed, failures })
 }
 
 impl Outcome {
     /// Whether some key or account could not be judged, or there is none at all.
     pub fn is_uncertain(&self) -> bool {
-        self.state.accounts.is_empty() || self.failed > 0 || self.rejected_rows() > 0
+        self.listing.is_some()
+            || self.state.accounts.is_empty()
+            || self.failed > 0
+            || self.rejected_rows() > 0
     }
 
     fn rejected_rows(&self) -> usize {
@@ -146,7 +160,11 @@ impl Outcome {
         let line = |(account, failure): &(String, Failure)| {
             format!("account {account}: {}: {failure}\n", failure.reason.as_str())
         };
-        let failures: String = self.failures.iter().map(line).collect();
+        let mut failures: String = self.failures.iter().map(line).collect();
+        if let Some(failure) = &self.listing {
+            let reason = failure.reason.as_str();
+            failures.insert_str(0, &format!("listing accounts: {reason}: {failure}\n"));
+        }
         let accounts = self.state.accounts.len();
         let read = self.state.accounts.iter().filter(|account| account.report.is_some()).count();
         let rejected = match self.rejected_rows() {

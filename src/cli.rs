@@ -17,10 +17,11 @@ use crate::logging;
 use crate::metrics::{Filter, name_pattern};
 use crate::refresh::Schedule;
 use crate::reload::Origin;
+use crate::shard::{self, Shard};
 
 /// Prometheus exporter for AWS IAM access keys that have not been rotated.
 ///
-/// Serves the account of the default AWS credentials at /metrics. Flags whose names have a dot can
+/// Serves the account of the default AWS credentials, or the accounts that a file names, at /metrics. Flags whose names have a dot can
 /// also be given as environment variables; an empty variable is as none.
 #[derive(Debug, Clone, Parser)]
 #[command(version, disable_help_subcommand = true, max_term_width = 100)]
@@ -67,7 +68,7 @@ pub enum Command {
 /// Flags of every command.
 #[derive(Debug, Clone, Args)]
 pub struct Flags {
-    /// Read rotation rules, confirmation and labels from this YAML file.
+    /// Read accounts, rotation rules, confirmation and labels from this YAML file.
     #[arg(
         long = "config.file",
         env = "IAM_KEY_EXPORTER_CONFIG_FILE",
@@ -107,6 +108,21 @@ pub struct Flags {
     /// Give up the refresh of an account after this time.
     #[arg(long = "refresh.timeout", env = "IAM_KEY_EXPORTER_REFRESH_TIMEOUT", value_name = "DURATION", default_value = "2m", value_parser = pause, global = true)]
     pub timeout: Duration,
+
+    /// Which of several processes this one is, from 0, or auto: by the number at the end of the host's
+    /// name. It takes the accounts whose ids hash to it.
+    #[arg(
+        long = "shard",
+        env = "IAM_KEY_EXPORTER_SHARD",
+        value_name = "NUMBER|auto",
+        default_value = "0",
+        global = true
+    )]
+    pub shard: shard::Index,
+
+    /// How many processes share the accounts.
+    #[arg(long = "total-shards", env = "IAM_KEY_EXPORTER_TOTAL_SHARDS", value_name = "NUMBER", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000), global = true)]
+    pub shards: u32,
 
     /// Expose only metrics whose whole name matches this regular expression.
     #[arg(long = "metrics.allowlist", env = "IAM_KEY_EXPORTER_METRICS_ALLOWLIST", value_name = "REGEX", value_parser = name_pattern, global = true)]
@@ -184,14 +200,16 @@ impl Cli {
 }
 
 impl Flags {
-    /// When accounts are refreshed.
-    pub fn schedule(&self) -> Schedule {
-        Schedule {
+    /// When accounts are refreshed, and which.
+    pub fn schedule(&self) -> Result<Schedule, shard::Error> {
+        let host = hostname::get().unwrap_or_default();
+        Ok(Schedule {
             interval: self.interval,
             timeout: self.timeout,
             concurrency: self.concurrency.into(),
+            shard: Shard::new(self.shard, self.shards, &host.to_string_lossy())?,
             ..Schedule::default()
-        }
+        })
     }
 
     /// Where the configuration comes from.

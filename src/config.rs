@@ -1,5 +1,6 @@
-//! The YAML file: rotation, confirmation, labels. Every error names file, line and field.
+//! The YAML file: accounts, rotation, confirmation, labels. Every error names file, line and field.
 
+mod accounts;
 mod file;
 
 use std::collections::BTreeSet;
@@ -14,11 +15,17 @@ use serde_saphyr::{Location, MessageFormatter, UserMessageFormatter, with_deseri
 
 use crate::policy::{Decision, Exemption, Match, Policy};
 
+pub use accounts::{Access, ListedAccount, Organization, Role, RoleArn};
 use file::{File, TagKeys};
 
 /// What the configuration file decides.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
+    /// Accounts that are listed. Where there is no organization either, the account of the default
+    /// credentials is the only one.
+    pub accounts: Vec<ListedAccount>,
+    /// The organization whose accounts are served, besides those that are listed.
+    pub organization: Option<Organization>,
     /// How old keys may become.
     pub policy: Policy,
     /// How often a second users with unrotated keys are confirmed in each account, if at all.
@@ -45,10 +52,12 @@ impl Default for Config {
 }
 
 impl From<File> for Config {
-    fn from(File { rotation, confirm, labels }: File) -> Config {
+    fn from(File { accounts, organization, rotation, confirm, labels }: File) -> Config {
         let rotation = rotation.unwrap_or_default();
         let confirm = confirm.unwrap_or_default();
         Config {
+            accounts: accounts.unwrap_or_default().0,
+            organization: organization.map(Organization::from),
             policy: Policy {
                 max_age: rotation.max_age.map_or(Policy::default().max_age, |max_age| max_age.0),
                 rules: rotation.rules,
@@ -203,6 +212,16 @@ fn tag_labels(keys: TagKeys) -> Vec<TagLabel> {
 /// What a file resolves to, for a person.
 impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for account in &self.accounts {
+            writeln!(f, "{account}")?;
+        }
+        match &self.organization {
+            Some(organization) => writeln!(f, "{organization}")?,
+            None if self.accounts.is_empty() => {
+                writeln!(f, "account of the default credentials")?;
+            }
+            None => {}
+        }
         writeln!(f, "max age: {}", days(self.policy.max_age))?;
         for (index, rule) in self.policy.rules.iter().enumerate() {
             writeln!(f, "rotation.rules[{index}]: {}: {}", rule.matches, rule.decision)?;

@@ -30,6 +30,7 @@ pub mod policy;
 pub mod confirm;
 pub mod config;
 pub mod state;
+pub mod shard;
 pub mod source;
 pub mod aws;
 pub mod clock;

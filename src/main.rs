@@ -67,8 +67,7 @@ async fn check(
     show: Show,
 ) -> anyhow::Result<ExitCode> {
     let (clock, config) = (Clock::system(), Arc::new(config));
-    let concurrency = flags.concurrency.into();
-    let outcome = check::run(source, &flags.schedule(), concurrency, &clock, &config).await?;
+    let outcome = check::run(source, &flags.schedule()?, &clock, &config).await?;
     let mut text = Vec::new();
     let found = outcome.write(format, show, &config, &flags.filter(), clock.now(), &mut text)?;
     write(&text)?;

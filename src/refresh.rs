@@ -7,7 +7,7 @@
 
 pub mod once;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,13 +15,14 @@ use std::time::Duration;
 use rand::RngExt;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info, warn};
 
 use crate::board::Board;
 use crate::clock::Clock;
-use crate::config::Config;
-use crate::source::{Failure, Source, Target};
+use crate::config::{Access, Config};
+use crate::shard::Shard;
+use crate::source::{Failure, Listing, Source};
 use crate::state::{Account, Reason};
 
 use once::{Outcome, Refresher};
@@ -40,6 +41,8 @@ pub struct Schedule {
     pub most_pause: Duration,
     /// At most so many refreshes that do not ask AWS run at the same time.
     pub concurrency: usize,
+    /// Which of the accounts this process refreshes.
+    pub shard: Shard,
 }
 
 impl Default for Schedule {
@@ -51,6 +54,7 @@ impl Default for Schedule {
             least_pause: Duration::from_secs(60),
             most_pause: Duration::from_secs(15 * 60),
             concurrency: 32,
+            shard: Shard::default(),
         }
     }
 }
@@ -71,9 +75,9 @@ impl Schedule {
     }
 
     /// The next regular refresh of this account after `now`, of a schedule that began at `start`.
-    fn next(&self, target: &Target, start: Instant, now: Instant) -> Instant {
+    fn next(&self, key: &str, start: Instant, now: Instant) -> Instant {
         let mut hasher = DefaultHasher::new();
-        target.key.hash(&mut hasher);
+        key.hash(&mut hasher);
         let interval = self.interval.as_nanos().max(1) as u64;
         let phase = hasher.finish() % interval;
         let elapsed = now.duration_since(start).as_nanos() as u64;
@@ -87,55 +91,85 @@ impl Schedule {
 
 /// Refreshes every account of the source, for as long as the future is polled.
 ///
-/// Each refresh goes by the configuration as it then is.
+/// Each refresh goes by the configuration as it then is. Which accounts there are is found out anew
+/// after [`Source::relist`] and when the configuration changes.
 pub async fn run(
     source: Source,
     schedule: Schedule,
     clock: Clock,
-    config: watch::Receiver<Arc<Config>>,
+    mut config: watch::Receiver<Arc<Config>>,
     board: Arc<Board>,
 ) {
-    let Schedule { interval, concurrency, .. } = schedule;
+    let concurrency = schedule.concurrency;
     let shared = Arc::new(Shared {
         source,
         schedule,
         clock,
-        config,
+        config: config.clone(),
         start: Instant::now(),
         slots: Semaphore::new(concurrency),
         board,
     });
-    // Dropping the set ends its tasks.
-    let mut tasks = JoinSet::new();
-    let mut running: BTreeMap<Target, AbortHandle> = BTreeMap::new();
-    let mut listing = Fault::default();
+    let Shared { source, schedule, board, .. } = &*shared;
+    let mut running = Running::default();
+    let (mut listing, mut failures) = (Fault::default(), 0);
     loop {
-        match shared.source.targets().await {
-            Ok(targets) => {
-                let targets = BTreeSet::from_iter(targets);
-                listing.note("", "listing accounts", None);
-                shared.board.retain(&targets);
-                // A task ends only when it panicked; its account gets another.
-                running.retain(|target, task| {
-                    let keep = targets.contains(target) && !task.is_finished();
-                    if !keep {
-                        task.abort();
-                    }
-                    keep
-                });
-                for target in targets {
-                    running.entry(target).or_insert_with_key(|target| {
-                        tasks.spawn(keep_fresh(shared.clone(), target.clone()))
-                    });
-                }
+        let current = config.borrow_and_update().clone();
+        let Listing { targets, failure } = source.targets(&current).await;
+        listing.note("", "listing accounts", failure.as_ref());
+        if let Some(mut targets) = targets {
+            targets.retain(|target| schedule.shard.owns(&target.id));
+            board.retain(targets);
+        }
+        board.discovered(failure.is_none());
+        let pause = match failure {
+            Some(failure) if source.is_live() => {
+                failures += 1;
+                schedule.pause(failures, failure.reason)
             }
-            Err(failure) => {
-                listing.note("", "listing accounts", Some(&failure));
-                shared.board.discovery_failed();
+            _ => {
+                failures = 0;
+                source.relist().unwrap_or(schedule.interval)
+            }
+        };
+        let again = Instant::now() + pause;
+        while Instant::now() < again {
+            running.update(&shared);
+            tokio::select! {
+                () = sleep_until(again.min(Instant::now() + schedule.interval)) => {}
+                Ok(()) = config.changed() => break,
             }
         }
-        while tasks.try_join_next().is_some() {}
-        sleep(interval).await;
+    }
+}
+
+/// The tasks that keep the accounts fresh, by the keys of their targets.
+#[derive(Default)]
+struct Running {
+    // Dropping the set ends its tasks.
+    tasks: JoinSet<()>,
+    by_key: BTreeMap<String, (Access, AbortHandle)>,
+}
+
+impl Running {
+    /// Ends the tasks of targets that are gone, or that are reached in another way now, and gives each
+    /// target a task that has none. A task ends only when it panicked; its account gets another.
+    fn update(&mut self, shared: &Arc<Shared>) {
+        let targets: BTreeMap<String, Access> =
+            shared.board.targets().into_iter().map(|target| (target.key, target.access)).collect();
+        self.by_key.retain(|key, (access, task)| {
+            let keep = targets.get(key) == Some(access) && !task.is_finished();
+            if !keep {
+                task.abort();
+            }
+            keep
+        });
+        for (key, access) in targets {
+            self.by_key.entry(key).or_insert_with_key(|key| {
+                (access, self.tasks.spawn(keep_fresh(shared.clone(), key.clone())))
+            });
+        }
+        while self.tasks.try_join_next().is_some() {}
     }
 }
 
@@ -150,25 +184,25 @@ struct Shared {
     board: Arc<Board>,
 }
 
-async fn keep_fresh(shared: Arc<Shared>, target: Target) {
+async fn keep_fresh(shared: Arc<Shared>, key: String) {
     let Shared { source, schedule, clock, config, board, .. } = &*shared;
     let mut failures = 0;
     let mut faults = Faults::default();
     loop {
-        let Some(account) = board.get(&target) else { return };
-        let config = config.borrow().clone();
-        let refresher = Refresher { source, timeout: schedule.timeout, clock, config: &config };
-        let publish = |account: &Account| board.publish(&target, account.clone());
-        // Calls to AWS wait for their own slots, so that a pause holds none.
         let slot = match source.is_live() {
             true => None,
             false => shared.slots.acquire().await.ok(),
         };
+        source.begin().await;
+        let Some((target, account)) = board.get(&key) else { return };
+        let config = config.borrow().clone();
+        let refresher = Refresher { source, timeout: schedule.timeout, clock, config: &config };
+        let publish = |account: &Account| board.publish(&key, account.clone());
         let Outcome { account, failure, confirmation, tags } =
             refresher.refresh(&target, &account, publish).await;
         drop(slot);
         let id = account.id.clone();
-        board.publish(&target, account);
+        board.publish(&key, account);
         faults.refresh.note(&id, "refresh", failure.as_ref());
         faults.confirmation.note(&id, "confirmation", confirmation.as_ref());
         faults.tags.note(&id, "reading tags", tags.as_ref());
@@ -185,11 +219,11 @@ async fn keep_fresh(shared: Arc<Shared>, target: Target) {
             (None, Some(overload)) => {
                 failures += 1;
                 let pause = schedule.pause(failures, overload.reason);
-                schedule.next(&target, shared.start, now + pause)
+                schedule.next(&key, shared.start, now + pause)
             }
             _ => {
                 failures = 0;
-                schedule.next(&target, shared.start, now)
+                schedule.next(&key, shared.start, now)
             }
         };
         sleep_until(wake).await;

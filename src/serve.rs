@@ -17,6 +17,7 @@ use crate::metrics::own::Own;
 use crate::refresh;
 use crate::reload::Reloader;
 use crate::render::Renderer;
+use crate::shard;
 use crate::source::Source;
 use crate::state::State;
 use crate::web::listener;
@@ -33,6 +34,9 @@ pub enum Error {
         /// What the system said.
         error: io::Error,
     },
+    /// There is no such shard.
+    #[error(transparent)]
+    Shard(#[from] shard::Error),
     /// Signals cannot be received.
     #[error("signals cannot be received: {0}")]
     Signals(io::Error),
@@ -41,6 +45,8 @@ pub enum Error {
 /// Refreshes, renders and serves until SIGTERM or SIGINT, and then lets running responses finish. A
 /// second signal ends that at once. SIGHUP reads the configuration again.
 pub async fn serve(source: Source, config: Config, flags: &Flags, own: Own) -> Result<(), Error> {
+    let schedule = flags.schedule()?;
+    own.shard(schedule.shard);
     let mut signals = Signals::new().map_err(Error::Signals)?;
     let listeners = listen(&flags.listen).await?;
 
@@ -63,8 +69,7 @@ pub async fn serve(source: Source, config: Config, flags: &Flags, own: Own) -> R
     };
     let (stop, stopped) = watch::channel(false);
 
-    let refreshing =
-        refresh::run(source, flags.schedule(), Clock::system(), configs, board.clone());
+    let refreshing = refresh::run(source, schedule, Clock::system(), configs, board.clone());
     let rendering = renderer.run(board, page);
     let serving = listener::serve(listeners, site, stopped);
     let reloading = async {

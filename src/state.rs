@@ -28,8 +28,10 @@ pub struct State {
 pub struct Account {
     /// 12 digits. While they are not known: the name of the report file, or [`UNKNOWN_ACCOUNT`].
     pub id: String,
-    /// The name that people gave it; may be empty.
+    /// The name that people gave it, else its alias; may be empty.
     pub name: String,
+    /// The account's alias, where it was asked for and there is one.
+    pub alias: Option<String>,
     /// The last good report; `None` before the first.
     pub report: Option<Arc<Report>>,
     /// When AWS generated that report, or when the file that holds it was written.
@@ -164,6 +166,7 @@ impl Account {
         Account {
             id: id.to_owned(),
             name: name.to_owned(),
+            alias: None,
             report: None,
             generated: None,
             fingerprint: None,
@@ -171,6 +174,14 @@ impl Account {
             tags: None,
             refresh: Refresh::default(),
         }
+    }
+
+    /// Names it as people do; where they do not, by its alias.
+    pub fn rename(&mut self, given: &str) {
+        self.name = match given {
+            "" => self.alias.clone().unwrap_or_default(),
+            given => given.to_owned(),
+        };
     }
 
     /// The users that there are, as they are known best: each with its keys.

@@ -13,8 +13,8 @@ use crate::state::Reason;
 ///
 /// One page is enough: it has up to 100 keys, and a user has two.
 pub async fn keys(clients: &Clients, user: &str) -> Result<Option<Vec<ListedKey>>, Failure> {
-    let _slot = clients.slot().await;
-    match clients.iam.list_access_keys().user_name(user).send().await {
+    let call = clients.iam.list_access_keys().user_name(user).send();
+    match clients.call(call).await {
         Ok(output) => {
             let keys: Option<Vec<ListedKey>> =
                 output.access_key_metadata.into_iter().map(listed).collect();

@@ -1,4 +1,4 @@
-//! What the report does not have: the users' tags.
+//! What the report does not have: the users' tags, and the account's alias.
 
 use std::collections::BTreeSet;
 
@@ -19,10 +19,7 @@ pub async fn tags(clients: &Clients, keys: &BTreeSet<String>) -> Result<Tags, Fa
         .max_items(1000)
         .into_paginator()
         .send();
-    loop {
-        let slot = clients.slot().await;
-        let Some(page) = pages.next().await else { return Ok(tags) };
-        drop(slot);
+    while let Some(page) = clients.call(pages.next()).await {
         let page =
             page.map_err(|error| errors::failure("GetAccountAuthorizationDetails", &error))?;
         for user in page.user_detail_list.unwrap_or_default() {
@@ -36,5 +33,14 @@ pub async fn tags(clients: &Clients, keys: &BTreeSet<String>) -> Result<Tags, Fa
                 tags.by_user.insert(name, wanted);
             }
         }
+    }
+    Ok(tags)
+}
+
+/// The account's alias, by `ListAccountAliases`: an account has one or none.
+pub async fn alias(clients: &Clients) -> Result<Option<String>, Failure> {
+    match clients.call(clients.iam.list_account_aliases().send()).await {
+        Ok(output) => Ok(output.account_aliases.into_iter().next()),
+        Err(error) => Err(errors::failure("ListAccountAliases", &error)),
     }
 }

@@ -14,6 +14,10 @@ pub fn failure<E>(operation: &str, error: &SdkError<E>) -> Failure
 where
     E: ProvideErrorMetadata + Error + Send + Sync + 'static,
 {
+    // Credentials that come from a call of ours: that call's failure says more.
+    if let Some(failure) = sources(error).find_map(|error| error.downcast_ref::<Failure>()) {
+        return failure.clone();
+    }
     let message = match error {
         // What AWS said, without the SDK's dump of the whole response.
         SdkError::ServiceError(context) => match (context.err().code(), context.err().message()) {
@@ -64,6 +68,7 @@ fn reason_of_code(code: &str) -> Reason {
         | "MissingAuthenticationTokenException"
         | "NotAuthorized"
         | "OptInRequired"
+        | "RegionDisabledException"
         | "RequestExpired"
         | "SignatureDoesNotMatch"
         | "UnrecognizedClientException" => Reason::Credentials,

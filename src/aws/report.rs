@@ -96,10 +96,7 @@ impl From<Failure> for Answer {
 }
 
 async fn get(clients: &Clients, deadline: Instant) -> Got {
-    let call = async {
-        let _slot = clients.slot().await;
-        clients.iam.get_credential_report().send().await
-    };
+    let call = clients.call(clients.iam.get_credential_report().send());
     match timeout_at(deadline, call).await {
         Err(_) => Got::Failed(Failure::late()),
         Ok(Ok(output)) => read(output),
@@ -127,10 +124,7 @@ fn read(output: GetCredentialReportOutput) -> Got {
 
 /// Asks for a new report; true where AWS says that it is there already.
 async fn generate(clients: &Clients, deadline: Instant) -> Result<bool, Failure> {
-    let call = async {
-        let _slot = clients.slot().await;
-        clients.iam.generate_credential_report().send().await
-    };
+    let call = clients.call(clients.iam.generate_credential_report().send());
     match timeout_at(deadline, call).await {
         Err(_) => Err(Failure::late()),
         Ok(Ok(output)) => Ok(output.state == Some(ReportStateType::Complete)),

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use serde::Deserialize;
 
+use super::accounts::{Accounts, OrganizationSection};
 use super::max_age;
 use crate::policy::{Decision, Exemption, Match, Pattern, Rule};
 
@@ -12,6 +13,8 @@ use crate::policy::{Decision, Exemption, Match, Pattern, Rule};
 #[serde(deny_unknown_fields, default)]
 pub struct File {
     // A section whose lines are all comments is there, but empty.
+    pub accounts: Option<Accounts>,
+    pub organization: Option<OrganizationSection>,
     pub rotation: Option<RotationSection>,
     pub confirm: Option<ConfirmSection>,
     pub labels: Option<LabelsSection>,
@@ -84,7 +87,7 @@ struct RuleSection {
 }
 
 /// A field that is there has a value: one that was forgotten must not widen a rule.
-fn given<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+pub fn given<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     D: serde::Deserializer<'de>,
     T: Deserialize<'de>,

@@ -7,7 +7,14 @@ fn parse(text: &str) -> Result<Config, String> {
 #[test]
 fn every_field_is_read() {
     let config = parse(
-        "rotation:\n\
+        "accounts:\n\
+         \x20 - id: 123456789012\n\
+         \x20   name: production\n\
+         \x20   role_arn: arn:aws:iam::123456789012:role/audit/exporter\n\
+         \x20   external_id: a-1\n\
+         \x20 - { id: '012345678901', profile: china }\n\
+         organization: { role_name: exporter, exclude: ['111111111111'] }\n\
+         rotation:\n\
          \x20 max_age: 60d\n\
          \x20 rules:\n\
          \x20   - match: { user: 'svc-*', path: /service/*, account: 123456789012, tags: { tier: gold } }\n\
@@ -19,6 +26,9 @@ fn every_field_is_read() {
     )
     .expect("a configuration");
     let expected = "\
+account 123456789012 (production): default credentials, which assume arn:aws:iam::123456789012:role/audit/exporter with an external id
+account 012345678901: credentials of the profile china
+organization: every active account, role exporter, without 111111111111
 max age: 60d
 rotation.rules[0]: user svc-*, path /service/*, account 123456789012, tag tier=gold: max age 365d
 rotation.rules[1]: user vendor-sync: exempt until 2027-03-02T00:00:00Z: vendor cannot rotate before the 3.2 release
@@ -36,7 +46,7 @@ fn an_empty_file_is_as_none() {
     for text in ["", "# nothing\n", "{}\n", "rotation: {}\nlabels: {}\n", "rotation:\nconfirm:\n"] {
         assert_eq!(parse(text), Ok(Config::default()), "{text:?}");
     }
-    let expected = "max age: 90d\nconfirm: 5 requests a second for each account\n";
+    let expected = "account of the default credentials\nmax age: 90d\nconfirm: 5 requests a second for each account\n";
     assert_eq!(Config::default().to_string(), expected);
 }
 

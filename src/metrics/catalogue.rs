@@ -161,6 +161,10 @@ catalogue! {
         "Number of accounts by state: ok, failing, pending (not tried yet), duplicate (another source has a newer report).");
     DISCOVERY_SUCCESS = gauge(Group::Exporter, "iam_exporter_discovery_success", &[],
         "Whether the last look for accounts or report files worked (1) or not (0, also before the first); after a failure the last list stays.");
+    SHARD = gauge(Group::Exporter, "iam_exporter_shard", &[],
+        "Which of the processes that share the accounts this one is, from 0.");
+    TOTAL_SHARDS = gauge(Group::Exporter, "iam_exporter_shards", &[],
+        "How many processes share the accounts.");
     RELOAD_SUCCESSFUL = gauge(Group::Exporter, "iam_exporter_config_last_reload_successful", &[],
         "Whether the configuration could last be read (1) or not (0), in which case the one before stays.");
     RELOAD_SUCCESS = gauge(Group::Exporter, "iam_exporter_config_last_reload_success_timestamp_seconds", &[],

@@ -13,6 +13,7 @@ use prometheus::{
 use super::Filter;
 use super::catalogue::{self, Metric};
 use super::page::Page;
+use crate::shard::Shard;
 use crate::state::State;
 
 /// The exporter's own metrics. Clones share them.
@@ -29,6 +30,8 @@ pub struct Own {
     http_requests: IntCounterVec,
     accounts: IntGaugeVec,
     discovery_success: IntGauge,
+    shard: IntGauge,
+    shards: IntGauge,
     reload_successful: IntGauge,
     reload_success: IntGauge,
     page_series: IntGauge,
@@ -61,6 +64,8 @@ impl Own {
             http_requests: vec(&registry, &catalogue::HTTP_REQUESTS, IntCounterVec::new),
             accounts: vec(&registry, &catalogue::ACCOUNTS, IntGaugeVec::new),
             discovery_success: one(&registry, &catalogue::DISCOVERY_SUCCESS, IntGauge::with_opts),
+            shard: one(&registry, &catalogue::SHARD, IntGauge::with_opts),
+            shards: one(&registry, &catalogue::TOTAL_SHARDS, IntGauge::with_opts),
             reload_successful: one(&registry, &catalogue::RELOAD_SUCCESSFUL, IntGauge::with_opts),
             reload_success: one(&registry, &catalogue::RELOAD_SUCCESS, IntGauge::with_opts),
             page_series: one(&registry, &catalogue::PAGE_SERIES, IntGauge::with_opts),
@@ -79,10 +84,14 @@ impl Own {
             "GetAccountAuthorizationDetails",
             "GetCredentialReport",
             "ListAccessKeys",
+            "ListAccountAliases",
         ] {
             own.aws_requests.start_at_zero("IAM", operation);
         }
+        own.aws_requests.start_at_zero("Organizations", "ListAccounts");
+        own.aws_requests.start_at_zero("STS", "AssumeRole");
         own.aws_requests.start_at_zero("STS", "GetCallerIdentity");
+        own.shard(Shard::default());
         own.http_requests.with_label_values(&["200"]);
         own.state(&State::default());
         own
@@ -119,6 +128,12 @@ impl Own {
         }
         let discovery = state.discovery.unwrap_or_default();
         self.discovery_success.set(i64::from(discovery));
+    }
+
+    /// Takes over which of several processes this is.
+    pub fn shard(&self, shard: Shard) {
+        self.shard.set(shard.index.into());
+        self.shards.set(shard.total.into());
     }
 
     /// Takes over whether the configuration could be read at `now`.

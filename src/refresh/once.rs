@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, SecondsFormat, Utc};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::clock::Clock;
 use crate::config::Config;
@@ -68,13 +68,14 @@ impl Refresher<'_> {
         if self.source.is_live() && has_report {
             // Tags that are slow leave time for confirmation.
             let half = Instant::now() + deadline.saturating_duration_since(Instant::now()) / 2;
-            tags = self.tags(&mut next, account.generated, half).await.err();
+            tags = self.tags(target, &mut next, account.generated, half).await.err();
+            self.alias(target, &mut next, account.generated, half).await;
             let so_far = |next: &Account| {
                 let mut so_far = next.clone();
                 so_far.note(failed, started.elapsed(), self.clock.now());
                 publish(&so_far);
             };
-            confirmation = self.confirm(&mut next, deadline, so_far).await.err();
+            confirmation = self.confirm(target, &mut next, deadline, so_far).await.err();
         }
         next.note(failed, started.elapsed(), self.clock.now());
         Outcome { account: next, failure, confirmation, tags }
@@ -114,6 +115,7 @@ impl Refresher<'_> {
     /// Reads the tags that the configuration needs, once for each new report.
     async fn tags(
         &self,
+        target: &Target,
         account: &mut Account,
         last: Option<DateTime<Utc>>,
         deadline: Instant,
@@ -128,11 +130,33 @@ impl Refresher<'_> {
         if known && account.generated == last && account.refresh.tags == Some(true) {
             return Ok(());
         }
-        let read = timeout_at(deadline, self.source.tags(&keys)).await;
+        let read = timeout_at(deadline, self.source.tags(target, &keys)).await;
         let read = read.unwrap_or_else(|_| Err(Failure::late()));
         account.refresh.tags = Some(read.is_ok());
         account.tags = Some(Arc::new(read?));
         Ok(())
+    }
+
+    /// Reads the alias of an account that nobody gave a name, once for each new report. That it has
+    /// none, or that it may not be read, is no failure.
+    async fn alias(
+        &self,
+        target: &Target,
+        account: &mut Account,
+        last: Option<DateTime<Utc>>,
+        deadline: Instant,
+    ) {
+        if !target.name.is_empty() || account.generated == last {
+            return;
+        }
+        match timeout_at(deadline, self.source.alias(target)).await {
+            Ok(Ok(alias)) => {
+                account.alias = alias;
+                account.rename(&target.name);
+            }
+            Ok(Err(error)) => debug!(account = account.id, %error, "alias not read"),
+            Err(_) => debug!(account = account.id, "alias not read in time"),
+        }
     }
 
     /// Asks for the keys of every user who has an unrotated one, those first who were not asked
@@ -141,6 +165,7 @@ impl Refresher<'_> {
     /// in a row to end it for this time; where AWS asks for fewer calls, one.
     async fn confirm(
         &self,
+        target: &Target,
         account: &mut Account,
         deadline: Instant,
         so_far: impl Fn(&Account),
@@ -167,7 +192,7 @@ impl Refresher<'_> {
             let at = self.clock.now();
             let confirmed = Arc::make_mut(&mut account.confirmed);
             confirmed.ask(&user.name, at);
-            let answer = timeout_at(deadline, self.source.keys(&user.name)).await;
+            let answer = timeout_at(deadline, self.source.keys(target, &user.name)).await;
             match answer.unwrap_or_else(|_| Err(Failure::late())) {
                 Ok(listed) => {
                     let keys = listed.map(|listed| merge(&user.keys, &listed));

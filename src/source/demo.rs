@@ -10,6 +10,7 @@ use tokio::task::spawn_blocking;
 
 use super::{Fetch, Fetched, Target};
 use crate::aws::report::RENEWAL;
+use crate::config::Access;
 
 /// The made-up organization.
 #[derive(Debug, Clone)]
@@ -100,7 +101,7 @@ impl Demo {
                     Some(name) => (*name).to_owned(),
                     None => format!("workload-{:04}", index + 1),
                 };
-                Target { key: index.to_string(), id, name }
+                Target { key: index.to_string(), id, name, access: Access::default() }
             })
             .collect()
     }

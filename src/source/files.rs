@@ -13,6 +13,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout_at};
 
 use super::{Failure, Fetch, Fetched, Target};
+use crate::config::Access;
 use crate::report::MAX_BYTES;
 use crate::state::Reason;
 
@@ -89,7 +90,8 @@ fn list(path: &Path) -> Result<Vec<PathBuf>, Failure> {
 
 fn target(file: PathBuf) -> Target {
     let name = file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-    Target { key: file.to_string_lossy().into_owned(), id: name.clone(), name }
+    let key = file.to_string_lossy().into_owned();
+    Target { key, id: name.clone(), name, access: Access::default() }
 }
 
 fn read(path: &Path) -> Result<Fetched, Failure> {

@@ -5,15 +5,18 @@ pub mod demo;
 pub mod files;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
+use crate::config::{Access, Config};
 use crate::confirm::ListedKey;
 use crate::state::{Reason, Tags};
 
 /// A source of credential reports.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "a process has one of them")]
 pub enum Source {
     /// AWS itself.
     Aws(aws::Aws),
@@ -24,7 +27,7 @@ pub enum Source {
 }
 
 /// An account that a source can give a report of.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
     /// Tells this account from every other of its source.
     pub key: String,
@@ -33,6 +36,17 @@ pub struct Target {
     pub id: String,
     /// The account's name; may be empty.
     pub name: String,
+    /// How it is reached, where that is AWS.
+    pub access: Access,
+}
+
+/// Which accounts there are.
+#[derive(Debug)]
+pub struct Listing {
+    /// The accounts; `None`: nobody knows, so those that were known before.
+    pub targets: Option<Vec<Target>>,
+    /// Why they are not, or not all, the accounts that there are now.
+    pub failure: Option<Failure>,
 }
 
 /// A report as it came.
@@ -86,12 +100,31 @@ impl From<Failure> for Fetch {
 }
 
 impl Source {
-    /// The accounts that there are now.
-    pub async fn targets(&self) -> Result<Vec<Target>, Failure> {
+    /// The accounts that there are now, as far as the configuration wants them.
+    pub async fn targets(&self, config: &Config) -> Listing {
         match self {
-            Source::Aws(aws) => Ok(aws.targets()),
-            Source::Files(files) => files.targets().await,
-            Source::Demo(demo) => Ok(demo.targets()),
+            Source::Aws(aws) => aws.targets(config).await,
+            Source::Files(files) => match files.targets().await {
+                Ok(targets) => Listing { targets: Some(targets), failure: None },
+                Err(failure) => Listing { targets: None, failure: Some(failure) },
+            },
+            Source::Demo(demo) => Listing { targets: Some(demo.targets()), failure: None },
+        }
+    }
+
+    /// After which time to look for accounts again; `None`: as often as they are refreshed.
+    pub fn relist(&self) -> Option<Duration> {
+        match self {
+            Source::Aws(_) => Some(aws::RELIST),
+            Source::Files(_) | Source::Demo(_) => None,
+        }
+    }
+
+    /// Waits until a refresh may begin. Calls to AWS then wait for their own turns, so that a pause
+    /// keeps nobody waiting.
+    pub async fn begin(&self) {
+        if let Source::Aws(aws) = self {
+            aws.begin().await;
         }
     }
 
@@ -105,7 +138,7 @@ impl Source {
         deadline: Instant,
     ) -> Fetch {
         match self {
-            Source::Aws(aws) => aws.fetch(last, now, deadline).await,
+            Source::Aws(aws) => aws.fetch(target, last, now, deadline).await,
             Source::Files(files) => files.fetch(target, deadline).await,
             Source::Demo(demo) => demo.fetch(target, last, now).await,
         }
@@ -113,17 +146,29 @@ impl Source {
 
     /// A user's keys as they are now; `None` where the user is gone. Files and the demo know no
     /// more than their reports.
-    pub async fn keys(&self, user: &str) -> Result<Option<Vec<ListedKey>>, Failure> {
+    pub async fn keys(
+        &self,
+        target: &Target,
+        user: &str,
+    ) -> Result<Option<Vec<ListedKey>>, Failure> {
         match self {
-            Source::Aws(aws) => aws.keys(user).await,
+            Source::Aws(aws) => aws.keys(target, user).await,
             Source::Files(_) | Source::Demo(_) => Err(nothing_beyond_reports()),
         }
     }
 
     /// The users' tags that have one of these keys, which are in lower case.
-    pub async fn tags(&self, keys: &BTreeSet<String>) -> Result<Tags, Failure> {
+    pub async fn tags(&self, target: &Target, keys: &BTreeSet<String>) -> Result<Tags, Failure> {
         match self {
-            Source::Aws(aws) => aws.tags(keys).await,
+            Source::Aws(aws) => aws.tags(target, keys).await,
+            Source::Files(_) | Source::Demo(_) => Err(nothing_beyond_reports()),
+        }
+    }
+
+    /// The account's alias, if it has one.
+    pub async fn alias(&self, target: &Target) -> Result<Option<String>, Failure> {
+        match self {
+            Source::Aws(aws) => aws.alias(target).await,
             Source::Files(_) | Source::Demo(_) => Err(nothing_beyond_reports()),
         }
     }

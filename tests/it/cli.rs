@@ -175,7 +175,8 @@ fn check_config_prints_what_a_file_resolves_to_and_warns() {
     let stdout = String::from_utf8(output.stdout).expect("UTF-8");
     assert_eq!(
         stdout,
-        "max age: 30d\n\
+        "account of the default credentials\n\
+         max age: 30d\n\
          rotation.rules[0]: user o*: exempt until 2020-01-02T00:00:00Z: long ago\n\
          rotation.rules[1]: user o*, path /: exempt until 2099-01-01T00:00:00Z: too old to move\n\
          confirm: never\n\

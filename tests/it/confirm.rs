@@ -21,7 +21,9 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use crate::exporter::value;
-use crate::fake_aws::{ACCOUNT, Answer, FakeAws, HEADER, error, keys, report_at, tags};
+use crate::fake_aws::{
+    ACCOUNT, Answer, FakeAws, HEADER, error, keys, only_target, report_at, tags,
+};
 use crate::schedule::{Memory, beginning, clock, published};
 
 const OLD: &str = "2020-01-01T00:00:00Z";
@@ -53,7 +55,7 @@ impl Subject {
         let aws = FakeAws::start(script).await;
         let requests = Own::new(Filter::default()).aws_requests;
         let source = Source::Aws(Aws::with_config(&aws.config(), requests, 32));
-        let target = source.targets().await.expect("one target").remove(0);
+        let target = only_target(&source).await;
         let account = Account::pending(&target.id, &target.name);
         let config = Config::parse(config, "config.yaml".as_ref()).expect("a configuration");
         Subject { aws, source, target, account, config }

@@ -1,6 +1,7 @@
 //! An AWS that follows a script: it speaks IAM's and STS's protocol at a socket, so that the real SDK
 //! client is what is tested.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -12,6 +13,8 @@ use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use iam_key_exporter::aws::SdkConfig;
+use iam_key_exporter::config::Config;
+use iam_key_exporter::source::{Source, Target};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -49,6 +52,18 @@ pub fn identity() -> Answer {
              <UserId>U</UserId><Account>{ACCOUNT}</Account></GetCallerIdentityResult>\
              </GetCallerIdentityResponse>"
         ),
+    )
+}
+
+/// The alias that the account has.
+pub fn alias() -> Answer {
+    Answer::Reply(
+        200,
+        "<ListAccountAliasesResponse xmlns=\"https://iam.amazonaws.com/doc/2010-05-08/\">\
+         <ListAccountAliasesResult><IsTruncated>false</IsTruncated><AccountAliases>\
+         <member>the-alias</member></AccountAliases></ListAccountAliasesResult>\
+         </ListAccountAliasesResponse>"
+            .to_owned(),
     )
 }
 
@@ -152,7 +167,8 @@ struct Shared {
 }
 
 impl FakeAws {
-    /// Answers each operation, by its name, as the script says. Who is asking is always answered.
+    /// Answers each operation, by its name, as the script says. Who is asking, and how the account
+    /// is called, is always answered and not taken down.
     pub async fn start(script: impl FnMut(&str) -> Answer + Send + 'static) -> FakeAws {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
@@ -185,6 +201,13 @@ impl FakeAws {
     }
 }
 
+/// The account of the default credentials.
+pub async fn only_target(source: &Source) -> Target {
+    let targets = source.targets(&Config::default()).await.targets.expect("targets");
+    let [target] = targets.try_into().expect("one target");
+    target
+}
+
 /// A configuration with credentials and with time limits for tests.
 pub fn config(endpoint: &str) -> SdkConfig {
     let keys = Credentials::new("AKIAEXAMPLE", "secret", None, None, "test");
@@ -204,58 +227,107 @@ pub fn config(endpoint: &str) -> SdkConfig {
 
 async fn converse(stream: TcpStream, shared: Arc<Shared>) {
     let mut stream = BufReader::new(stream);
-    while let Some(action) = read_call(&mut stream).await {
-        let answer = match action.as_str() {
+    while let Some(request) = Request::read(&mut stream).await {
+        let call = request.call();
+        let answer = match call.as_str() {
             "GetCallerIdentity" => identity(),
+            "ListAccountAliases" => alias(),
             _ => {
-                shared.calls.lock().expect("calls").push(action.clone());
-                (shared.script.lock().expect("a script"))(&action)
+                shared.calls.lock().expect("calls").push(call.clone());
+                (shared.script.lock().expect("a script"))(&call)
             }
         };
-        let (status, body) = match answer {
-            Answer::Reply(status, body) => (status, body),
-            Answer::Hang => std::future::pending().await,
-            Answer::Drop => return,
-        };
-        let head = format!(
-            "HTTP/1.1 {status} x\r\ncontent-type: text/xml\r\ncontent-length: {}\r\n\r\n",
-            body.len()
-        );
-        if stream.write_all(format!("{head}{body}").as_bytes()).await.is_err() {
+        if !answer.write(&mut stream).await {
             return;
         }
     }
 }
 
-/// What the next request asks for; `None` at the end.
-async fn read_call(stream: &mut BufReader<TcpStream>) -> Option<String> {
-    let mut length = 0;
-    loop {
-        let mut line = String::new();
-        if stream.read_line(&mut line).await.ok()? == 0 {
-            return None;
-        }
-        match line.trim_end().split_once(": ") {
-            Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
-                length = value.parse().ok()?;
-            }
-            None if line.trim_end().is_empty() => break,
-            _ => {}
-        }
+impl Answer {
+    /// Writes it; false where the connection is of no further use.
+    pub async fn write(self, stream: &mut BufReader<TcpStream>) -> bool {
+        let (status, body) = match self {
+            Answer::Reply(status, body) => (status, body),
+            Answer::Hang => std::future::pending().await,
+            Answer::Drop => return false,
+        };
+        let head = format!(
+            "HTTP/1.1 {status} x\r\ncontent-type: text/xml\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all(format!("{head}{body}").as_bytes()).await.is_ok()
     }
-    let mut body = vec![0; length];
-    stream.read_exact(&mut body).await.ok()?;
-    let body = String::from_utf8(body).ok()?;
-    Some(call_of(&body))
 }
 
-/// What a request's body asks for: the operation's name, and where there is one the user's or the
-/// marker's, as in `ListAccessKeys alpha`.
-pub fn call_of(body: &str) -> String {
-    let field = |name: &str| body.split('&').find_map(|pair| pair.strip_prefix(name));
-    let operation = field("Action=").unwrap_or_default();
-    match field("UserName=").or_else(|| field("Marker=")) {
-        Some(about) => format!("{operation} {about}"),
-        None => operation.to_owned(),
+/// A request to AWS.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    /// The operation's name.
+    pub operation: String,
+    /// The parameters: of a form, or JSON.
+    pub body: String,
+    /// The id of the access key that signed it.
+    pub access_key: String,
+    /// The region that it was signed for.
+    pub region: String,
+}
+
+impl Request {
+    /// A request with this body and these headers.
+    pub fn new<'a>(body: String, header: impl Fn(&str) -> Option<&'a str>) -> Request {
+        let credential = header("authorization")
+            .and_then(|value| value.split_once("Credential="))
+            .map_or("", |(_, scope)| scope);
+        let mut scope = credential.split('/');
+        let access_key = scope.next().unwrap_or_default().to_owned();
+        let region = scope.nth(1).unwrap_or_default().to_owned();
+        // Organizations has its operation in a header, IAM and STS in the form.
+        let operation = match header("x-amz-target").and_then(|target| target.split_once('.')) {
+            Some((_, operation)) => operation.to_owned(),
+            None => field(&body, "Action").unwrap_or_default(),
+        };
+        Request { operation, body, access_key, region }
     }
+
+    /// The next request; `None` at the end.
+    pub async fn read(stream: &mut BufReader<TcpStream>) -> Option<Request> {
+        let mut headers = HashMap::new();
+        loop {
+            let mut line = String::new();
+            if stream.read_line(&mut line).await.ok()? == 0 {
+                return None;
+            }
+            match line.trim_end().split_once(": ") {
+                Some((name, value)) => {
+                    headers.insert(name.to_ascii_lowercase(), value.to_owned());
+                }
+                None if line.trim_end().is_empty() => break,
+                None => {}
+            }
+        }
+        let length = headers.get("content-length").map_or(Some(0), |length| length.parse().ok())?;
+        let mut body = vec![0; length];
+        stream.read_exact(&mut body).await.ok()?;
+        let body = String::from_utf8(body).ok()?;
+        Some(Request::new(body, |name| headers.get(name).map(String::as_str)))
+    }
+
+    /// A parameter of a form.
+    pub fn field(&self, name: &str) -> Option<String> {
+        field(&self.body, name)
+    }
+
+    /// What it asks for: the operation's name, and where there is one the user's or the marker's, as
+    /// in `ListAccessKeys alpha`.
+    pub fn call(&self) -> String {
+        match self.field("UserName").or_else(|| self.field("Marker")) {
+            Some(about) => format!("{} {about}", self.operation),
+            None => self.operation.clone(),
+        }
+    }
+}
+
+fn field(form: &str, name: &str) -> Option<String> {
+    let value = form.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))?;
+    Some(value.replace("%3A", ":").replace("%2F", "/").replace("%40", "@"))
 }

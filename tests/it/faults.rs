@@ -12,7 +12,9 @@ use iam_key_exporter::source::aws::Aws;
 use iam_key_exporter::source::{Failure, Source, Target};
 use iam_key_exporter::state::{Account, Reason};
 
-use crate::fake_aws::{ACCOUNT, Answer, FakeAws, csv, error, generating, report, report_at};
+use crate::fake_aws::{
+    ACCOUNT, Answer, FakeAws, csv, error, generating, only_target, report, report_at,
+};
 
 const GET: &str = "GetCredentialReport";
 const GENERATE: &str = "GenerateCredentialReport";
@@ -30,7 +32,7 @@ impl Subject {
         let aws = FakeAws::start(script).await;
         let requests = Own::new(Filter::default()).aws_requests;
         let source = Source::Aws(Aws::with_config(&aws.config(), requests, 32));
-        let target = source.targets().await.expect("one target").remove(0);
+        let target = only_target(&source).await;
         let account = Account::pending(&target.id, &target.name);
         Subject { aws, source, target, account }
     }
@@ -202,7 +204,7 @@ async fn nobody_at_the_address_is_the_network_and_the_account_stays_unknown() {
     let requests = Own::new(Filter::default()).aws_requests;
     let config = crate::fake_aws::config("http://127.0.0.1:9");
     let source = Source::Aws(Aws::with_config(&config, requests, 32));
-    let target = source.targets().await.expect("one target").remove(0);
+    let target = only_target(&source).await;
     let pending = Account::pending(&target.id, &target.name);
     let Outcome { account, failure, .. } =
         refresh(&source, &target, &pending, Duration::from_secs(20)).await;
@@ -306,7 +308,7 @@ async fn every_request_is_counted_by_what_came_of_it() {
     let aws = FakeAws::start(on(GENERATE, error(500, "ServiceFailure"))).await;
     let own = Own::new(Filter::default());
     let source = Source::Aws(Aws::with_config(&aws.config(), own.aws_requests.clone(), 32));
-    let target = source.targets().await.expect("one target").remove(0);
+    let target = only_target(&source).await;
     let pending = Account::pending(&target.id, &target.name);
     refresh(&source, &target, &pending, Duration::from_secs(20)).await;
     let text = String::from_utf8(own.gather()).expect("UTF-8");

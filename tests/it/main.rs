@@ -2,11 +2,13 @@
 
 mod exporter;
 mod fake_aws;
+mod fleet_aws;
 
 mod cli;
 mod confirm;
 mod faults;
 mod files;
+mod fleet;
 mod reload;
 mod schedule;
 mod web;

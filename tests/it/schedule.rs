@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use aws_smithy_async::time::TimeSource;
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
 };
@@ -27,7 +28,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::exporter::value;
-use crate::fake_aws::{self, Answer, csv, error, generating, identity, report_at};
+use crate::fake_aws::{self, Answer, alias, csv, error, generating, identity, report_at};
 
 /// When the tests begin.
 pub fn beginning() -> DateTime<Utc> {
@@ -40,7 +41,7 @@ pub fn clock() -> Clock {
     Clock::new(move || beginning() + start.elapsed())
 }
 
-type Script = dyn FnMut(&str) -> Answer + Send;
+type Script = dyn FnMut(&fake_aws::Request) -> (Duration, Answer) + Send;
 
 /// An HTTP client that asks nobody.
 #[derive(Clone)]
@@ -56,13 +57,32 @@ impl std::fmt::Debug for Memory {
 }
 
 impl Memory {
-    pub fn new(script: impl FnMut(&str) -> Answer + Send + 'static) -> Memory {
+    /// Answers each call, as `Request::call` has it, at once as the script says.
+    pub fn new(mut script: impl FnMut(&str) -> Answer + Send + 'static) -> Memory {
+        Memory::answering(move |request| {
+            let answer = match request.call().as_str() {
+                "GetCallerIdentity" => identity(),
+                "ListAccountAliases" => alias(),
+                call => script(call),
+            };
+            (Duration::ZERO, answer)
+        })
+    }
+
+    /// Answers each request after a time.
+    pub fn answering(
+        script: impl FnMut(&fake_aws::Request) -> (Duration, Answer) + Send + 'static,
+    ) -> Memory {
         Memory { script: Arc::new(Mutex::new(script)), calls: Arc::default() }
     }
 
     pub fn source(&self) -> Source {
-        let config = fake_aws::config("http://in-memory").into_builder().http_client(self.clone());
-        let config = config.build();
+        // Credentials end by the clock that the SDK is given.
+        let config = fake_aws::config("http://in-memory")
+            .into_builder()
+            .http_client(self.clone())
+            .time_source(PausedTime(clock()))
+            .build();
         Source::Aws(Aws::with_config(&config, Own::new(Filter::default()).aws_requests, 32))
     }
 
@@ -73,6 +93,15 @@ impl Memory {
             *counts.entry(action).or_default() += 1;
         }
         counts
+    }
+}
+
+#[derive(Debug)]
+struct PausedTime(Clock);
+
+impl TimeSource for PausedTime {
+    fn now(&self) -> SystemTime {
+        self.0.now().into()
     }
 }
 
@@ -89,13 +118,13 @@ impl HttpClient for Memory {
 impl HttpConnector for Memory {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let body = String::from_utf8_lossy(request.body().bytes().unwrap_or_default()).into_owned();
-        let call = fake_aws::call_of(&body);
-        self.calls.lock().expect("calls").push((Instant::now(), call.clone()));
-        let answer = match call.as_str() {
-            "GetCallerIdentity" => identity(),
-            call => (self.script.lock().expect("a script"))(call),
-        };
+        let request = fake_aws::Request::new(body, |name| request.headers().get(name));
+        if request.operation != "ListAccountAliases" {
+            self.calls.lock().expect("calls").push((Instant::now(), request.call()));
+        }
+        let (delay, answer) = (self.script.lock().expect("a script"))(&request);
         HttpConnectorFuture::new(async move {
+            sleep(delay).await;
             match answer {
                 Answer::Reply(status, body) => {
                     let status = status.try_into().expect("a status");
@@ -142,7 +171,7 @@ fn run(source: Source) -> Arc<Board> {
 }
 
 /// Waits until what is published is as wanted.
-pub async fn published(board: &Board, wanted: impl Fn(&State) -> bool) -> State {
+pub async fn published(board: &Board, mut wanted: impl FnMut(&State) -> bool) -> State {
     let mut changes = board.changes();
     loop {
         let state = board.snapshot();

@@ -1,0 +1,181 @@
+//! A cold start on an organization of 1,000 accounts with 50 users each, where every call takes AWS
+//! 60 ms and every report 2 s: how long until all are on the page, what it costs, and what scrapes
+//! notice of it. `cargo bench --bench fleet` runs it three times; docs/scaling.md has the figures.
+
+#[path = "../tests/it/fake_aws.rs"]
+#[allow(dead_code)]
+mod fake_aws;
+#[path = "../tests/it/fleet_aws.rs"]
+#[allow(dead_code)]
+mod fleet_aws;
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use fleet_aws::{Fleet, FleetServer};
+use tokio::runtime::Runtime;
+
+const ACCOUNTS: usize = 1_000;
+const USERS: usize = 50;
+const RUNS: usize = 3;
+/// How long scrapes are measured after everything is there.
+const QUIET: Duration = Duration::from_secs(10);
+/// Between two scrapes.
+const PAUSE: Duration = Duration::from_millis(50);
+
+fn main() {
+    println!("{ACCOUNTS} accounts of {USERS} users; 60 ms a call, 2 s a report");
+    println!(
+        "| run | all on the page | report calls an account, at most | scrape p50, p99 meanwhile | \
+         p50, p99 quiet | peak memory | CPU | page, gzip |"
+    );
+    println!("|---|---|---|---|---|---|---|---|");
+    for run in 1..=RUNS {
+        println!("| {run} | {} |", measure());
+    }
+}
+
+fn measure() -> String {
+    let fleet = Arc::new(Fleet {
+        latency: Duration::from_millis(60),
+        generation: Duration::from_secs(2),
+        unrotated: 2,
+        ..Fleet::new(ACCOUNTS, USERS)
+    });
+    let runtime = Runtime::new().expect("a runtime");
+    let server = runtime.block_on(FleetServer::start(fleet.clone()));
+    let start = Instant::now();
+    let exporter = Exporter::start(&format!("http://{}", server.address));
+
+    let mut meanwhile = Vec::new();
+    loop {
+        let (latency, page) = exporter.scrape();
+        meanwhile.push(latency);
+        if value(&page, "iam_exporter_accounts{state=\"ok\"}") == Some(ACCOUNTS as f64)
+            && page.lines().filter(|line| line.starts_with("iam_users{")).count() == ACCOUNTS
+        {
+            break;
+        }
+        assert!(start.elapsed() < Duration::from_secs(300), "not all of them:\n{page}");
+        std::thread::sleep(PAUSE);
+    }
+    let took = start.elapsed();
+    let most = fleet.calls().into_iter().fold(
+        std::collections::BTreeMap::<String, usize>::new(),
+        |mut sums, ((account, operation), count)| {
+            if operation.ends_with("CredentialReport") {
+                *sums.entry(account).or_default() += count;
+            }
+            sums
+        },
+    );
+    let most = most.values().max().copied().unwrap_or_default();
+
+    let end = Instant::now() + QUIET;
+    let mut quiet = Vec::new();
+    let mut page = String::new();
+    while Instant::now() < end {
+        let (latency, text) = exporter.scrape();
+        quiet.push(latency);
+        page = text;
+        std::thread::sleep(PAUSE);
+    }
+    let size = |encoding: &str| {
+        let name = format!("iam_exporter_page_bytes{{encoding=\"{encoding}\"}}");
+        value(&page, &name).unwrap_or_default() / 1e6
+    };
+    format!(
+        "{:.1} s | {most} | {} | {} | {:.0} MiB | {} s | {:.1} MB, {:.1} MB",
+        took.as_secs_f64(),
+        percentiles(meanwhile),
+        percentiles(quiet),
+        exporter.peak_memory() as f64 / 1024.0,
+        value(&page, "process_cpu_seconds_total").unwrap_or_default(),
+        size("identity"),
+        size("gzip"),
+    )
+}
+
+fn percentiles(mut latencies: Vec<Duration>) -> String {
+    latencies.sort();
+    let at = |share: f64| {
+        let place = ((latencies.len() - 1) as f64 * share).round() as usize;
+        latencies[place].as_secs_f64() * 1e3
+    };
+    format!("{:.1} ms, {:.1} ms", at(0.5), at(0.99))
+}
+
+struct Exporter {
+    child: Child,
+    address: String,
+    config: std::path::PathBuf,
+}
+
+impl Exporter {
+    fn start(endpoint: &str) -> Exporter {
+        let config = std::env::temp_dir().join(format!("fleet-{}.yaml", std::process::id()));
+        fs::write(&config, "organization: { role_name: iam-key-exporter }\n").expect("a file");
+        let mut child = Command::new(env!("CARGO_BIN_EXE_iam-key-exporter"))
+            .arg("--config.file")
+            .arg(&config)
+            .args(["--web.listen-address", "127.0.0.1:0"])
+            .env("AWS_ENDPOINT_URL", endpoint)
+            .env("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")
+            .env("AWS_SECRET_ACCESS_KEY", "secret")
+            .env("AWS_EC2_METADATA_DISABLED", "true")
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the exporter starts");
+        let mut log = BufReader::new(child.stderr.take().expect("stderr is piped"));
+        let mut line = String::new();
+        log.read_line(&mut line).expect("a line");
+        let address = line
+            .split_whitespace()
+            .find_map(|word| word.strip_prefix("address="))
+            .expect("the address on which it listens")
+            .to_owned();
+        // Somebody has to read it.
+        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+        Exporter { child, address, config }
+    }
+
+    /// One scrape as Prometheus makes it, with gzip: how long it took, and the page.
+    fn scrape(&self) -> (Duration, String) {
+        let start = Instant::now();
+        let mut stream = TcpStream::connect(&self.address).expect("a connection");
+        let request = "GET /metrics HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip\r\nConnection: close\r\n\r\n";
+        stream.write_all(request.as_bytes()).expect("a request is written");
+        let mut response = Vec::new();
+        stream.read_to_end(&mut response).expect("a response");
+        let latency = start.elapsed();
+        let body = response.windows(4).position(|four| four == b"\r\n\r\n").expect("a head") + 4;
+        let mut page = String::new();
+        flate2::read::GzDecoder::new(&response[body..]).read_to_string(&mut page).expect("gzip");
+        (latency, page)
+    }
+
+    /// The most resident memory that it ever had, in KiB.
+    fn peak_memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = status.expect("Linux tells about its processes");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("the peak");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+}
+
+impl Drop for Exporter {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = fs::remove_file(&self.config);
+    }
+}
+
+fn value(page: &str, series: &str) -> Option<f64> {
+    let line = page.lines().find(|line| line.starts_with(series))?;
+    line.rsplit_once(' ')?.1.parse().ok()
+}

@@ -1,0 +1,387 @@
+//! A whole organization: found, shared, reloaded, with whatever can be wrong with some of its accounts.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use iam_key_exporter::board::Board;
+use iam_key_exporter::config::Config;
+use iam_key_exporter::refresh::{self, Schedule};
+use iam_key_exporter::shard::Shard;
+use iam_key_exporter::state::{Reason, State};
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
+
+use crate::exporter::{Exporter, command, value};
+use crate::fake_aws::{Answer, error};
+use crate::files::Folder;
+use crate::fleet_aws::{Fault, Fleet, FleetServer};
+use crate::schedule::{Memory, beginning, clock, published};
+
+const ORGANIZATION: &str = "organization: { role_name: iam-key-exporter }\n";
+
+fn parse(text: &str) -> Arc<Config> {
+    Arc::new(Config::parse(text, "config.yaml".as_ref()).expect("a configuration"))
+}
+
+/// AWS in memory and in paused time.
+fn memory(fleet: &Arc<Fleet>) -> Memory {
+    let (fleet, start) = (fleet.clone(), Instant::now());
+    Memory::answering(move |request| fleet.answer(request, beginning() + start.elapsed()))
+}
+
+/// An exporter of the fleet in this process.
+struct Subject {
+    fleet: Arc<Fleet>,
+    board: Arc<Board>,
+    config: watch::Sender<Arc<Config>>,
+}
+
+impl Subject {
+    fn start(fleet: Fleet, config: &str) -> Subject {
+        Subject::start_shard(fleet, config, Shard::default())
+    }
+
+    fn start_shard(fleet: Fleet, config: &str, shard: Shard) -> Subject {
+        let fleet = Arc::new(fleet);
+        let source = memory(&fleet).source();
+        Subject::start_with(fleet, source, config, shard)
+    }
+
+    fn start_with(
+        fleet: Arc<Fleet>,
+        source: iam_key_exporter::source::Source,
+        config: &str,
+        shard: Shard,
+    ) -> Subject {
+        let board = Arc::new(Board::default());
+        let (config, configs) = watch::channel(parse(config));
+        let schedule = Schedule { shard, ..Schedule::default() };
+        tokio::spawn(refresh::run(source, schedule, clock(), configs, board.clone()));
+        Subject { fleet, board, config }
+    }
+
+    async fn ready(&self) -> State {
+        published(&self.board, |state| state.ready).await
+    }
+
+    /// Calls since the last time, by operation.
+    fn calls(&self) -> BTreeMap<String, usize> {
+        let mut sums = BTreeMap::new();
+        for ((_, operation), count) in self.fleet.calls() {
+            *sums.entry(operation).or_default() += count;
+        }
+        sums
+    }
+}
+
+fn ids(state: &State) -> BTreeSet<String> {
+    state.accounts.iter().map(|account| account.id.clone()).collect()
+}
+
+fn all(accounts: usize) -> BTreeSet<String> {
+    (0..accounts).map(Fleet::id).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_active_account_is_found_named_and_reached_by_its_role() {
+    let subject = Subject::start(Fleet::new(45, 3), ORGANIZATION);
+    let state = subject.ready().await;
+    assert_eq!(ids(&state), all(45));
+    assert!(state.accounts.iter().all(|account| account.report.is_some()));
+    assert_eq!(state.accounts[44].name, "account 44");
+    // The account of the base credentials needs no role.
+    assert_eq!(subject.calls()["AssumeRole"], 44);
+}
+
+#[tokio::test(start_paused = true)]
+async fn listed_accounts_are_as_they_are_written_and_excluded_ones_are_not_there() {
+    let [listed, excluded] = [7, 9].map(Fleet::id);
+    let config = format!(
+        "organization: {{ role_name: iam-key-exporter, exclude: ['{excluded}'] }}\n\
+         accounts: [{{ id: '{listed}', name: given, role_arn: 'arn:aws:iam::{listed}:role/r' }}]\n"
+    );
+    let subject = Subject::start(Fleet::new(20, 1), &config);
+    let state = subject.ready().await;
+    let mut expected = all(20);
+    expected.remove(&excluded);
+    assert_eq!(ids(&state), expected);
+    let name = |id: &str| state.accounts.iter().find(|account| account.id == id).map(|a| &a.name);
+    assert_eq!(name(&listed).map(String::as_str), Some("given"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn credentials_are_cached_and_renewed_before_they_end() {
+    let fleet = Fleet { lifetime: chrono::TimeDelta::minutes(15), ..Fleet::new(30, 3) };
+    let subject = Subject::start(fleet, ORGANIZATION);
+    subject.ready().await;
+    sleep(Duration::from_secs(3 * 3600)).await;
+    let state = subject.board.snapshot();
+    assert_eq!(state.accounts.len(), 30);
+    for account in &state.accounts {
+        let refresh = &account.refresh;
+        let failed: u64 = Reason::ALL.iter().map(|reason| refresh.failures.get(*reason)).sum();
+        assert_eq!(failed, 0, "{}", account.id);
+        assert_eq!(refresh.confirmation, Some(true), "{}", account.id);
+    }
+    let calls = subject.calls();
+    // Each account's flagged user was confirmed in each interval, with credentials for three intervals.
+    assert!(calls["ListAccessKeys"] >= 30 * 36, "{calls:?}");
+    assert!((29 * 11..=29 * 14).contains(&calls["AssumeRole"]), "{calls:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_to_broken_accounts_fall_off_and_the_others_stay_as_they_are() {
+    let fault = |index: usize| match index {
+        1..=5 => Fault::Denied,
+        6..=10 => Fault::Hangs,
+        11..=15 => Fault::Garbage,
+        16..=20 => Fault::Throttled,
+        _ => Fault::None,
+    };
+    let fleet = Fleet { fault, unrotated: 0, ..Fleet::new(100, 3) };
+    let subject = Subject::start(fleet, ORGANIZATION);
+    let start = Instant::now();
+    published(&subject.board, |state| {
+        let good = state.accounts.iter().filter(|account| account.report.is_some()).count();
+        good == 80
+    })
+    .await;
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    subject.ready().await;
+
+    let broken_calls = |calls: BTreeMap<(String, String), usize>| {
+        let mut most = [0; 5];
+        for ((id, operation), count) in calls {
+            let index = (0..100).find(|index| Fleet::id(*index) == id).expect("an account");
+            if (1..=20).contains(&index) && operation != "AssumeRole" || (1..=5).contains(&index) {
+                most[index.div_ceil(5)] += count;
+            }
+        }
+        most
+    };
+    subject.fleet.calls();
+    sleep(Duration::from_secs(3600)).await;
+    let calls = broken_calls(subject.fleet.calls());
+    // In an hour, of five accounts each: at most a refresh every three minutes on average, each of
+    // which the SDK tries three times where that may help; throttled ones come to 15 minutes.
+    let [_, denied, hangs, garbage, throttled] = calls;
+    assert!((60..=120).contains(&denied), "{calls:?}");
+    assert!((90..=360).contains(&hangs), "{calls:?}");
+    assert!((60..=120).contains(&garbage), "{calls:?}");
+    assert!((60..=180).contains(&throttled), "{calls:?}");
+
+    let state = subject.board.snapshot();
+    for (index, account) in state.accounts.iter().enumerate() {
+        let last = account.refresh.last.expect("it was tried");
+        let expected = match fault(index) {
+            Fault::None => None,
+            Fault::Denied => Some(Reason::AccessDenied),
+            Fault::Hangs => Some(Reason::Timeout),
+            Fault::Garbage => Some(Reason::MalformedReport),
+            Fault::Throttled => Some(Reason::Throttled),
+        };
+        assert_eq!(last.failure, expected, "account {index}");
+        if expected.is_none() {
+            let since = clock_at(start) - account.refresh.last_success.expect("a success");
+            assert!(since <= chrono::TimeDelta::minutes(5), "account {index}: {since}");
+        }
+    }
+}
+
+fn clock_at(start: Instant) -> chrono::DateTime<chrono::Utc> {
+    beginning() + start.elapsed()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reload_adds_removes_and_renames_and_fetches_nothing_else() {
+    let line = |index: usize, name: &str| {
+        let id = Fleet::id(index);
+        format!("  - {{ id: '{id}', name: {name}, role_arn: 'arn:aws:iam::{id}:role/r' }}\n")
+    };
+    let config = format!("accounts:\n{}{}{}", line(1, "a"), line(2, "b"), line(3, "c"));
+    let fleet = Fleet { unrotated: 0, ..Fleet::new(10, 3) };
+    let subject = Subject::start(fleet, &config);
+    let before = subject.ready().await;
+    assert_eq!(before.accounts.len(), 3);
+    subject.fleet.calls();
+
+    let config = format!("accounts:\n{}{}{}", line(2, "renamed"), line(3, "c"), line(4, "d"));
+    subject.config.send_replace(parse(&config));
+    let mut sets = BTreeSet::new();
+    let after = published(&subject.board, |state| {
+        sets.insert(ids(state));
+        state.accounts.iter().any(|account| account.name == "d" && account.report.is_some())
+    })
+    .await;
+    let names: Vec<&str> = after.accounts.iter().map(|account| account.name.as_str()).collect();
+    assert_eq!(names, ["renamed", "c", "d"]);
+    let expected = [ids(&before), [2, 3, 4].map(Fleet::id).into()];
+    assert_eq!(sets, expected.into(), "there is nothing between the two sets");
+    for ((id, operation), _) in subject.fleet.calls() {
+        assert_eq!(id, Fleet::id(4), "{operation}");
+    }
+    // What is known of the others is the very same.
+    for (old, new) in before.accounts[1..].iter().zip(&after.accounts) {
+        assert_eq!(
+            (&old.report, old.refresh.last_success),
+            (&new.report, new.refresh.last_success)
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_account_that_is_reached_in_another_way_is_tried_at_once_and_keeps_what_is_known() {
+    let id = Fleet::id(1);
+    let config = |role: &str| {
+        format!("accounts: [{{ id: '{id}', role_arn: 'arn:aws:iam::{id}:role/{role}' }}]\n")
+    };
+    let fault = |_| Fault::None;
+    let fleet = Arc::new(Fleet { fault, ..Fleet::new(2, 3) });
+    let (of_script, start) = (fleet.clone(), Instant::now());
+    let memory = Memory::answering(move |request| {
+        let role = request.field("RoleArn").unwrap_or_default();
+        match role.ends_with("/wrong") {
+            true => (Duration::ZERO, error(403, "AccessDenied")),
+            false => of_script.answer(request, beginning() + start.elapsed()),
+        }
+    });
+    let subject = Subject::start_with(fleet, memory.source(), &config("wrong"), Shard::default());
+    let state = subject.ready().await;
+    assert_eq!(state.accounts[0].refresh.failures.get(Reason::AccessDenied), 1);
+    let changed = Instant::now();
+    subject.config.send_replace(parse(&config("right")));
+    let state = published(&subject.board, |state| state.accounts[0].report.is_some()).await;
+    assert!(changed.elapsed() < Duration::from_secs(5));
+    assert_eq!(state.accounts[0].refresh.failures.get(Reason::AccessDenied), 1, "counters stay");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_discovery_that_fails_keeps_the_last_list_and_says_so() {
+    let fleet = Arc::new(Fleet { unrotated: 0, ..Fleet::new(25, 1) });
+    let (of_script, start) = (fleet.clone(), Instant::now());
+    let broken = Duration::from_secs(1800)..Duration::from_secs(3 * 3600);
+    let memory = Memory::answering(move |request| {
+        let is_broken = broken.contains(&start.elapsed());
+        match request.operation.as_str() {
+            "ListAccounts" if is_broken => {
+                let body = "{\"__type\":\"TooManyRequestsException\"}".to_owned();
+                (Duration::ZERO, Answer::Reply(400, body))
+            }
+            _ => of_script.answer(request, beginning() + start.elapsed()),
+        }
+    });
+    let subject = Subject::start_with(fleet, memory.source(), ORGANIZATION, Shard::default());
+    assert_eq!(subject.ready().await.discovery, Some(true));
+    let failed = published(&subject.board, |state| state.discovery == Some(false)).await;
+    let hour = Duration::from_secs(3600);
+    assert!((hour..hour + Duration::from_secs(60)).contains(&start.elapsed()));
+    assert_eq!(ids(&failed), all(25));
+    // A reload applies meanwhile, to the accounts that are known.
+    let excluded = Fleet::id(3);
+    subject.config.send_replace(parse(&format!(
+        "organization: {{ role_name: iam-key-exporter, exclude: ['{excluded}'] }}\n"
+    )));
+    published(&subject.board, |state| state.accounts.len() == 24).await;
+    published(&subject.board, |state| state.discovery == Some(true)).await;
+    assert!(start.elapsed() < 3 * hour + Duration::from_secs(15 * 60));
+}
+
+#[tokio::test(start_paused = true)]
+async fn three_shards_have_every_account_once() {
+    let mut union = BTreeSet::new();
+    for index in 0..3 {
+        let shard = Shard { index, total: 3 };
+        let fleet = Fleet { unrotated: 0, ..Fleet::new(100, 1) };
+        let state = Subject::start_shard(fleet, ORGANIZATION, shard).ready().await;
+        assert!((15..=55).contains(&state.accounts.len()), "{}", state.accounts.len());
+        for id in ids(&state) {
+            assert!(union.insert(id), "on two shards");
+        }
+    }
+    assert_eq!(union, all(100));
+}
+
+#[tokio::test(start_paused = true)]
+async fn roles_of_each_partition_are_used_in_its_region() {
+    let regions = Arc::new(std::sync::Mutex::new(BTreeSet::new()));
+    let of_script = regions.clone();
+    let memory = Memory::answering(move |request| {
+        let (operation, region) = (request.operation.clone(), request.region.clone());
+        of_script.lock().expect("regions").insert((operation, region));
+        let fleet = Fleet::new(4, 1);
+        (Duration::ZERO, fleet.answer(request, beginning()).1)
+    });
+    let account = |index: usize, partition: &str| {
+        let id = Fleet::id(index);
+        format!("  - {{ id: '{id}', role_arn: 'arn:{partition}:iam::{id}:role/r' }}\n")
+    };
+    let partitions = [account(1, "aws"), account(2, "aws-cn"), account(3, "aws-us-gov")];
+    let config = format!("accounts:\n{}", partitions.concat());
+    let fleet = Arc::new(Fleet::new(4, 1));
+    let subject = Subject::start_with(fleet, memory.source(), &config, Shard::default());
+    subject.ready().await;
+    let regions = regions.lock().expect("regions");
+    let of = |wanted: &str| -> Vec<&str> {
+        let of_operation = regions.iter().filter(|(operation, _)| operation == wanted);
+        of_operation.map(|(_, region)| region.as_str()).collect()
+    };
+    assert_eq!(of("GetCredentialReport"), ["cn-north-1", "us-east-1", "us-gov-west-1"]);
+}
+
+/// The built exporter with a fleet at a socket.
+fn exporter_of(
+    fleet: &Arc<Fleet>,
+    runtime: &Runtime,
+    flags: &[&str],
+) -> (FleetServer, Exporter, Folder) {
+    let server = runtime.block_on(FleetServer::start(fleet.clone()));
+    let folder = Folder::new();
+    folder.write("config.yaml", ORGANIZATION);
+    let file = format!("{}/config.yaml", folder.path());
+    let mut command = command(&["--config.file", &file, "--web.listen-address", "127.0.0.1:0"]);
+    command.args(flags);
+    command.env("AWS_ENDPOINT_URL", format!("http://{}", server.address));
+    command.env("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE").env("AWS_SECRET_ACCESS_KEY", "secret");
+    (server, Exporter::spawn(command), folder)
+}
+
+#[test]
+fn of_a_thousand_accounts_a_hundred_broken_ones_keep_nobody_waiting() {
+    let fault = |index: usize| match index {
+        1..=50 => Fault::Denied,
+        51..=70 => Fault::Hangs,
+        71..=80 => Fault::Garbage,
+        81..=100 => Fault::Throttled,
+        _ => Fault::None,
+    };
+    let fleet = Arc::new(Fleet {
+        latency: Duration::from_millis(60),
+        generation: Duration::from_secs(2),
+        fault,
+        ..Fleet::new(1_000, 5)
+    });
+    let runtime = Runtime::new().expect("a runtime");
+    let (_server, exporter, _folder) = exporter_of(&fleet, &runtime, &["--refresh.timeout", "30s"]);
+    let ok = "iam_exporter_accounts{state=\"ok\"}";
+    let failing = "iam_exporter_accounts{state=\"failing\"}";
+    exporter.page_where(|page| value(page, ok) == Some(900.0));
+    let page = exporter.page_where(|page| value(page, failing) == Some(100.0));
+    assert_eq!(value(&page, ok), Some(900.0));
+    let count = |name: &str, end: &str| {
+        page.lines().filter(|line| line.starts_with(name) && line.ends_with(end)).count()
+    };
+    assert_eq!(count("iam_unrotated_keys_total{", " 1"), 900);
+    assert_eq!(count("iam_users{", " 5"), 900);
+    assert_eq!(count("iam_account_info{", " 1"), 1_000);
+    let of_reason = |reason: &str| {
+        let label = format!("reason=\"{reason}\"}} ");
+        let lines = page.lines().filter(|line| line.starts_with("iam_refresh_failures_total{"));
+        lines.filter(|line| line.contains(&label) && !line.ends_with(" 0")).count()
+    };
+    assert_eq!(of_reason("access_denied"), 50);
+    assert_eq!(of_reason("timeout"), 20);
+    assert_eq!(of_reason("malformed_report"), 10);
+    assert_eq!(of_reason("throttled"), 20);
+}

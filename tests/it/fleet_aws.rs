@@ -1,0 +1,262 @@
+//! An AWS organization of many accounts, with the time that AWS takes, and with whatever can be wrong
+//! with some of them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use tokio::io::BufReader;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use crate::fake_aws::{Answer, Request, error, generating, report_at};
+
+/// What is wrong with an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Nothing.
+    None,
+    /// Its role may not be assumed.
+    Denied,
+    /// It answers nothing about its report.
+    Hangs,
+    /// Its report is none.
+    Garbage,
+    /// It answers that there are too many calls.
+    Throttled,
+}
+
+/// The organization.
+pub struct Fleet {
+    pub accounts: usize,
+    /// In each account; each with one key.
+    pub users: usize,
+    /// So many of them have a key that is too old.
+    pub unrotated: usize,
+    /// Before each answer.
+    pub latency: Duration,
+    /// From `GenerateCredentialReport` until the report is there.
+    pub generation: Duration,
+    /// How long a role's credentials live.
+    pub lifetime: TimeDelta,
+    /// What is wrong with the account of each index.
+    pub fault: fn(usize) -> Fault,
+    pub state: Mutex<State>,
+}
+
+#[derive(Default)]
+pub struct State {
+    /// When the report of each account was asked for.
+    generated: HashMap<String, DateTime<Utc>>,
+    calls: BTreeMap<(String, String), usize>,
+}
+
+impl Fleet {
+    /// As fast as can be, and well.
+    pub fn new(accounts: usize, users: usize) -> Fleet {
+        Fleet {
+            accounts,
+            users,
+            unrotated: 1,
+            latency: Duration::ZERO,
+            generation: Duration::ZERO,
+            lifetime: TimeDelta::hours(1),
+            fault: |_| Fault::None,
+            state: Mutex::default(),
+        }
+    }
+
+    /// The id of the account of an index. The first one is that of the base credentials.
+    pub fn id(index: usize) -> String {
+        format!("{:012}", 200_000_000_000 + index as u64 * 104_729)
+    }
+
+    fn index(id: &str) -> Option<usize> {
+        let offset = id.parse::<u64>().ok()?.checked_sub(200_000_000_000)?;
+        (offset % 104_729 == 0).then_some((offset / 104_729) as usize)
+    }
+
+    /// How often each account was asked for each operation since the last call of this: by the id and
+    /// the operation.
+    pub fn calls(&self) -> BTreeMap<(String, String), usize> {
+        std::mem::take(&mut self.state.lock().expect("the state").calls)
+    }
+
+    /// What to answer, and after which time.
+    pub fn answer(&self, request: &Request, now: DateTime<Utc>) -> (Duration, Answer) {
+        let answer = match request.operation.as_str() {
+            "ListAccounts" => self.list(request),
+            "GetCallerIdentity" => identity(&Fleet::id(0)),
+            "AssumeRole" => self.assume(request, now),
+            _ => self.iam(request, now),
+        };
+        (self.latency, answer)
+    }
+
+    /// Twenty accounts a page, as AWS has it, after a first page without any.
+    fn list(&self, request: &Request) -> Answer {
+        let token = request.body.split_once("\"NextToken\":\"").map(|(_, rest)| rest);
+        let token = token.and_then(|rest| rest.split('"').next());
+        let Some(first) = token else {
+            return Answer::Reply(200, "{\"Accounts\":[],\"NextToken\":\"0\"}".to_owned());
+        };
+        let first: usize = first.parse().expect("a token of ours");
+        let last = (first + 20).min(self.accounts);
+        let accounts: Vec<String> = (first..last)
+            .map(|index| {
+                let id = Fleet::id(index);
+                format!(
+                    "{{\"Id\":\"{id}\",\"Name\":\"account {index}\",\"State\":\"ACTIVE\",\
+                     \"Arn\":\"arn:aws:organizations::{}:account/o-1/{id}\"}}",
+                    Fleet::id(0)
+                )
+            })
+            .collect();
+        let next = match last < self.accounts {
+            true => format!(",\"NextToken\":\"{last}\""),
+            false => String::new(),
+        };
+        Answer::Reply(200, format!("{{\"Accounts\":[{}]{next}}}", accounts.join(",")))
+    }
+
+    /// Credentials that tell the account and their end.
+    fn assume(&self, request: &Request, now: DateTime<Utc>) -> Answer {
+        let arn = request.field("RoleArn").unwrap_or_default();
+        let account = arn.split(':').nth(4).unwrap_or_default().to_owned();
+        self.count(&account, "AssumeRole");
+        match Fleet::index(&account).map(self.fault) {
+            Some(Fault::Denied) | None => error(403, "AccessDenied"),
+            // Only base credentials may assume roles.
+            Some(_) if request.access_key.starts_with("ASIA") => error(403, "AccessDenied"),
+            Some(_) => {
+                let end = now + self.lifetime;
+                credentials(&format!("ASIA-{account}-{}", end.timestamp()), end)
+            }
+        }
+    }
+
+    fn iam(&self, request: &Request, now: DateTime<Utc>) -> Answer {
+        let account = match request.access_key.split('-').collect::<Vec<_>>()[..] {
+            ["ASIA", account, end] if end.parse().is_ok_and(|end| now.timestamp() < end) => account,
+            ["ASIA", ..] => return error(403, "ExpiredToken"),
+            _ => &Fleet::id(0),
+        };
+        self.count(account, &request.operation);
+        let index = Fleet::index(account).expect("an account of the fleet");
+        match (request.operation.as_str(), (self.fault)(index)) {
+            ("GetCredentialReport", Fault::Hangs) => Answer::Hang,
+            ("GetCredentialReport", Fault::Garbage) => report_at("<html>", now),
+            ("GetCredentialReport", Fault::Throttled) => error(400, "Throttling"),
+            ("GetCredentialReport", _) => self.report(account, now),
+            ("GenerateCredentialReport", _) => {
+                let mut state = self.state.lock().expect("the state");
+                state.generated.insert(account.to_owned(), now);
+                generating("STARTED")
+            }
+            ("ListAccessKeys", _) => keys(),
+            _ => error(403, "AccessDenied"),
+        }
+    }
+
+    fn report(&self, account: &str, now: DateTime<Utc>) -> Answer {
+        let asked = self.state.lock().expect("the state").generated.get(account).copied();
+        match asked {
+            None => error(410, "ReportNotPresent"),
+            Some(asked) if now - asked >= TimeDelta::hours(4) => error(410, "ReportExpired"),
+            Some(asked) if (now - asked).to_std().unwrap_or_default() < self.generation => {
+                error(404, "ReportInProgress")
+            }
+            Some(asked) => report_at(&self.csv(account, now), asked),
+        }
+    }
+
+    fn csv(&self, account: &str, now: DateTime<Utc>) -> String {
+        let time = |time: DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::Secs, true);
+        let recent = time(now - TimeDelta::days(30));
+        let mut csv = format!(
+            "{HEADER}\n<root_account>,arn:aws:iam::{account}:root,{OLD},true,{recent},not_supported,\
+             not_supported,true,false,N/A,N/A,N/A,N/A,false,N/A,N/A,N/A,N/A,false,N/A,false,N/A"
+        );
+        for user in 0..self.users {
+            let rotated = if user < self.unrotated { OLD } else { &recent };
+            csv.push_str(&format!(
+                "\nuser-{user:04},arn:aws:iam::{account}:user/service/user-{user:04},{OLD},false,N/A,N/A,\
+                 N/A,false,true,{rotated},{recent},eu-west-1,s3,false,N/A,N/A,N/A,N/A,false,N/A,false,N/A"
+            ));
+        }
+        csv
+    }
+
+    fn count(&self, account: &str, operation: &str) {
+        let key = (account.to_owned(), operation.to_owned());
+        *self.state.lock().expect("the state").calls.entry(key).or_default() += 1;
+    }
+}
+
+const OLD: &str = "2020-01-01T00:00:00Z";
+
+const HEADER: &str = "user,arn,user_creation_time,password_enabled,password_last_used,password_last_changed,password_next_rotation,mfa_active,access_key_1_active,access_key_1_last_rotated,access_key_1_last_used_date,access_key_1_last_used_region,access_key_1_last_used_service,access_key_2_active,access_key_2_last_rotated,access_key_2_last_used_date,access_key_2_last_used_region,access_key_2_last_used_service,cert_1_active,cert_1_last_rotated,cert_2_active,cert_2_last_rotated";
+
+/// The key of every user who is asked about: as old as the report says.
+fn keys() -> Answer {
+    crate::fake_aws::keys(&[("AKIAEXAMPLE", "Active", OLD)])
+}
+
+fn identity(account: &str) -> Answer {
+    Answer::Reply(
+        200,
+        format!(
+            "<GetCallerIdentityResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\">\
+             <GetCallerIdentityResult><Arn>arn:aws:iam::{account}:user/hub</Arn><UserId>U</UserId>\
+             <Account>{account}</Account></GetCallerIdentityResult></GetCallerIdentityResponse>"
+        ),
+    )
+}
+
+fn credentials(access_key: &str, end: DateTime<Utc>) -> Answer {
+    let end = end.to_rfc3339_opts(SecondsFormat::Secs, true);
+    Answer::Reply(
+        200,
+        format!(
+            "<AssumeRoleResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\">\
+             <AssumeRoleResult><AssumedRoleUser><Arn>a</Arn><AssumedRoleId>A:b</AssumedRoleId>\
+             </AssumedRoleUser><Credentials><AccessKeyId>{access_key}</AccessKeyId>\
+             <SecretAccessKey>secret</SecretAccessKey><SessionToken>token</SessionToken>\
+             <Expiration>{end}</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>"
+        ),
+    )
+}
+
+/// The organization at a socket, for as long as it is not dropped.
+pub struct FleetServer {
+    pub address: SocketAddr,
+    _connections: JoinSet<()>,
+}
+
+impl FleetServer {
+    pub async fn start(fleet: Arc<Fleet>) -> FleetServer {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                let fleet = fleet.clone();
+                connections.spawn(async move {
+                    let mut stream = BufReader::new(stream);
+                    while let Some(request) = Request::read(&mut stream).await {
+                        let (delay, answer) = fleet.answer(&request, Utc::now());
+                        sleep(delay).await;
+                        if !answer.write(&mut stream).await {
+                            return;
+                        }
+                    }
+                });
+            }
+        });
+        FleetServer { address, _connections: tasks }
+    }
+}
