@@ -140,26 +140,32 @@ class Exporter(Process):
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.log}") from None
 
+    def reload(self):
+        """Asks it to read its configuration again; the status of the answer."""
+        return requests.post(f"{self.url}/-/reload", timeout=10).status_code
+
     def wait_until_ready(self):
         return self.wait_for_page("every account was read", Page.is_refreshed)
 
 
-class Prometheus(Process):
-    """A real Prometheus, which scrapes each of the jobs once a second."""
+def scrape_config(jobs):
+    """A configuration of Prometheus that scrapes each of the jobs, an address each, once a second."""
+    return "global: {scrape_interval: 1s, scrape_timeout: 1s}\nscrape_configs:\n" + "".join(
+        f"  - job_name: {job}\n    static_configs: [targets: ['{address}']]\n"
+        for job, address in jobs.items()
+    )
 
-    def __init__(self, folder, jobs):
-        config = folder / "prometheus.yml"
-        config.write_text(
-            "global: {scrape_interval: 1s, scrape_timeout: 1s}\nscrape_configs:\n"
-            + "".join(
-                f"  - job_name: {job}\n    static_configs: [targets: ['{address}']]\n"
-                for job, address in jobs.items()
-            )
-        )
+
+class Prometheus(Process):
+    """A real Prometheus. It scrapes each of the jobs, or what its own configuration says."""
+
+    def __init__(self, folder, jobs=None, config=None):
+        config_file = folder / "prometheus.yml"
+        config_file.write_text(config or scrape_config(jobs))
         super().__init__(
             [
                 tool("prometheus"),
-                f"--config.file={config}",
+                f"--config.file={config_file}",
                 f"--storage.tsdb.path={folder / 'tsdb'}",
                 "--web.listen-address=127.0.0.1:0",
             ],
@@ -230,7 +236,8 @@ class Page:
     def is_refreshed(self):
         """Whether the last refresh of every account worked."""
         states = self.family("iam_refresh_success")
-        return bool(states) and all(value == 1 for _, value in states)
+        pending = self.value("iam_exporter_accounts", state="pending")
+        return bool(states) and not pending and all(value == 1 for _, value in states)
 
 
 def parse_labels(text):
