@@ -196,7 +196,7 @@ impl Flags {
 
     /// Where the configuration comes from.
     pub fn origin(&self) -> Origin {
-        Origin { file: self.config.clone(), max_age: self.max_age }
+        Origin { file: self.config.clone(), max_age: self.max_age, ..Origin::default() }
     }
 
     /// Which metrics are exposed.

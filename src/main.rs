@@ -11,6 +11,7 @@ use iam_key_exporter::clock::Clock;
 use iam_key_exporter::config::Config;
 use iam_key_exporter::logging;
 use iam_key_exporter::metrics::{doc, own::Own};
+use iam_key_exporter::reload::Origin;
 use iam_key_exporter::serve::serve;
 use iam_key_exporter::source::{Source, aws::Aws, demo::Demo, files::Files};
 
@@ -32,10 +33,11 @@ fn main() -> ExitCode {
 }
 
 async fn run(Cli { command, flags }: Cli) -> anyhow::Result<ExitCode> {
-    let config = flags.origin().load()?;
+    let origin = flags.origin();
+    let config = origin.load()?;
     let own = Own::new(flags.filter());
     match command {
-        None => serve(source(&flags, &own)?, config, &flags, own).await?,
+        None => serve(source(&flags, &own)?, origin, config, &flags, own).await?,
         Some(Command::Check { format, show }) => {
             return check(source(&flags, &own)?, config, &flags, format, show).await;
         }
@@ -45,7 +47,9 @@ async fn run(Cli { command, flags }: Cli) -> anyhow::Result<ExitCode> {
                 bail!("--source.reports is of no use with demo: leave one of them out");
             }
             let demo = Demo::new(accounts as usize, users as usize, seed, Clock::system().now());
-            serve(Source::Demo(demo), config, &flags, own).await?;
+            let origin = Origin { otherwise: demo.config(), ..origin };
+            let config = origin.load()?;
+            serve(Source::Demo(demo), origin, config, &flags, own).await?;
         }
         Some(Command::MetricsDoc) => return Ok(print(&doc::markdown())),
     }

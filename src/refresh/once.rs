@@ -65,16 +65,16 @@ impl Refresher<'_> {
         let (mut tags, mut confirmation) = (None, None);
         // Where the report could not be had, AWS is not asked for more.
         let has_report = failed.is_none() || next.generated != account.generated;
-        if self.source.is_live() && has_report {
+        if self.source.knows_more() && has_report {
             // Tags that are slow leave time for confirmation.
             let half = Instant::now() + deadline.saturating_duration_since(Instant::now()) / 2;
-            tags = self.tags(&mut next, account.generated, half).await.err();
+            tags = self.tags(target, &mut next, account.generated, half).await.err();
             let so_far = |next: &Account| {
                 let mut so_far = next.clone();
                 so_far.note(failed, started.elapsed(), self.clock.now());
                 publish(&so_far);
             };
-            confirmation = self.confirm(&mut next, deadline, so_far).await.err();
+            confirmation = self.confirm(target, &mut next, deadline, so_far).await.err();
         }
         next.note(failed, started.elapsed(), self.clock.now());
         Outcome { account: next, failure, confirmation, tags }
@@ -114,6 +114,7 @@ impl Refresher<'_> {
     /// Reads the tags that the configuration needs, once for each new report.
     async fn tags(
         &self,
+        target: &Target,
         account: &mut Account,
         last: Option<DateTime<Utc>>,
         deadline: Instant,
@@ -128,7 +129,7 @@ impl Refresher<'_> {
         if known && account.generated == last && account.refresh.tags == Some(true) {
             return Ok(());
         }
-        let read = timeout_at(deadline, self.source.tags(&keys)).await;
+        let read = timeout_at(deadline, self.source.tags(target, &keys)).await;
         let read = read.unwrap_or_else(|_| Err(Failure::late()));
         account.refresh.tags = Some(read.is_ok());
         account.tags = Some(Arc::new(read?));
@@ -141,6 +142,7 @@ impl Refresher<'_> {
     /// in a row to end it for this time; where AWS asks for fewer calls, one.
     async fn confirm(
         &self,
+        target: &Target,
         account: &mut Account,
         deadline: Instant,
         so_far: impl Fn(&Account),
@@ -156,7 +158,7 @@ impl Refresher<'_> {
         let flagged = self.flagged(account);
         let is_tried = !flagged.is_empty();
         for index in flagged {
-            if timeout_at(deadline, turns.tick()).await.is_err() {
+            if self.source.is_live() && timeout_at(deadline, turns.tick()).await.is_err() {
                 break;
             }
             // A fresh borrow for each user: what was learned goes into the account at once.
@@ -167,7 +169,7 @@ impl Refresher<'_> {
             let at = self.clock.now();
             let confirmed = Arc::make_mut(&mut account.confirmed);
             confirmed.ask(&user.name, at);
-            let answer = timeout_at(deadline, self.source.keys(&user.name)).await;
+            let answer = timeout_at(deadline, self.source.keys(target, &user.name)).await;
             match answer.unwrap_or_else(|_| Err(Failure::late())) {
                 Ok(listed) => {
                     let keys = listed.map(|listed| merge(&user.keys, &listed));
