@@ -238,7 +238,7 @@ impl Outcome {
             Format::Table => write_table(&findings, to)?,
             Format::Json => write_json(&findings, to)?,
             Format::Csv => write_csv(&findings, to)?,
-            Format::Prometheus => write_page(&page::text(&self.state, config, filter, now).0, to)?,
+            Format::Prometheus => write_page(&page::text(&self.state, config, filter, now), to)?,
         }
         Ok(findings.iter().filter(|finding| finding.status == Status::Unrotated).count())
     }

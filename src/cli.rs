@@ -2,6 +2,7 @@
 
 use std::env;
 use std::ffi::OsStr;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -214,7 +215,7 @@ impl Flags {
 
     /// Where the configuration comes from.
     pub fn origin(&self) -> Origin {
-        Origin { file: self.config.clone(), max_age: self.max_age }
+        Origin { file: self.config.clone(), max_age: self.max_age, ..Origin::default() }
     }
 
     /// Which metrics are exposed.
@@ -233,6 +234,15 @@ pub fn one_line(error: &clap::Error) -> String {
         .filter(|line| !line.is_empty())
         .collect();
     said.join("; ")
+}
+
+/// Writes to stdout. One who has read enough of it, such as `head`, is no error.
+pub fn write(text: &[u8]) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        done => done,
+    }
 }
 
 fn pause(text: &str) -> Result<Duration, String> {

@@ -1,18 +1,22 @@
 //! Flags → logging → run → exit code.
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use iam_key_exporter::check::{self, Format, Show};
-use iam_key_exporter::cli::{Cli, Command, Flags, one_line};
+use iam_key_exporter::cli::{Cli, Command, Flags, one_line, write};
 use iam_key_exporter::clock::Clock;
 use iam_key_exporter::config::Config;
 use iam_key_exporter::logging;
 use iam_key_exporter::metrics::{doc, own::Own};
+use iam_key_exporter::reload::Origin;
 use iam_key_exporter::serve::serve;
 use iam_key_exporter::source::{Source, aws::Aws, demo::Demo, files::Files};
+
+// With glibc's, threads that parse and render by turns keep several times the memory that is in use.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let cli = match Cli::from_process() {
@@ -32,10 +36,11 @@ fn main() -> ExitCode {
 }
 
 async fn run(Cli { command, flags }: Cli) -> anyhow::Result<ExitCode> {
-    let config = flags.origin().load()?;
+    let origin = flags.origin();
+    let config = origin.load()?;
     let own = Own::new(flags.filter());
     match command {
-        None => serve(source(&flags, &own)?, config, &flags, own).await?,
+        None => serve(source(&flags, &own)?, origin, config, &flags, own).await?,
         Some(Command::Check { format, show }) => {
             return check(source(&flags, &own)?, config, &flags, format, show).await;
         }
@@ -45,7 +50,9 @@ async fn run(Cli { command, flags }: Cli) -> anyhow::Result<ExitCode> {
                 bail!("--source.reports is of no use with demo: leave one of them out");
             }
             let demo = Demo::new(accounts as usize, users as usize, seed, Clock::system().now());
-            serve(Source::Demo(demo), config, &flags, own).await?;
+            let origin = Origin { otherwise: demo.config(), ..origin };
+            let config = origin.load()?;
+            serve(Source::Demo(demo), origin, config, &flags, own).await?;
         }
         Some(Command::MetricsDoc) => return Ok(print(&doc::markdown())),
     }
@@ -93,14 +100,5 @@ fn print(text: &str) -> ExitCode {
     match write(text.as_bytes()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error.to_string()),
-    }
-}
-
-/// Writes to whoever reads it: one who has read enough, such as `head`, is no error.
-fn write(text: &[u8]) -> io::Result<()> {
-    let mut stdout = io::stdout().lock();
-    match stdout.write_all(text).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        done => done,
     }
 }

@@ -199,7 +199,8 @@ async fn keep_fresh(shared: Arc<Shared>, key: String) {
         let refresher = Refresher { source, timeout: schedule.timeout, clock, config: &config };
         let publish = |account: &Account| board.publish(&key, account.clone());
         let Outcome { account, failure, confirmation, tags } =
-            refresher.refresh(&target, &account, publish).await;
+            // On the heap, so that an account that waits for its next turn does not keep room for it.
+            Box::pin(refresher.refresh(&target, &account, publish)).await;
         drop(slot);
         let id = account.id.clone();
         board.publish(&key, account);

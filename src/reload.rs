@@ -16,6 +16,8 @@ use crate::metrics::own::Own;
 pub struct Origin {
     /// The file, if there is one.
     pub file: Option<PathBuf>,
+    /// What holds where there is none.
+    pub otherwise: Config,
     /// The flag that decides over the file, if it was given.
     pub max_age: Option<TimeDelta>,
 }
@@ -25,7 +27,7 @@ impl Origin {
     pub fn load(&self) -> Result<Config, Error> {
         let mut config = match &self.file {
             Some(file) => Config::load(file)?,
-            None => Config::default(),
+            None => self.otherwise.clone(),
         };
         if let Some(max_age) = self.max_age {
             config.policy.max_age = max_age;

@@ -216,6 +216,7 @@ impl Report {
                 problem,
             }));
         }
+        report.users.shrink_to_fit();
         match report.rejected.first() {
             Some(first) if report.users.is_empty() => {
                 Err(Error::NothingReadable { rows, first: first.clone() })

@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::metrics::own::Own;
 use crate::refresh;
-use crate::reload::Reloader;
+use crate::reload::{Origin, Reloader};
 use crate::render::Renderer;
 use crate::shard;
 use crate::source::Source;
@@ -44,13 +44,19 @@ pub enum Error {
 
 /// Refreshes, renders and serves until SIGTERM or SIGINT, and then lets running responses finish. A
 /// second signal ends that at once. SIGHUP reads the configuration again.
-pub async fn serve(source: Source, config: Config, flags: &Flags, own: Own) -> Result<(), Error> {
+pub async fn serve(
+    source: Source,
+    origin: Origin,
+    config: Config,
+    flags: &Flags,
+    own: Own,
+) -> Result<(), Error> {
     let schedule = flags.schedule()?;
     own.shard(schedule.shard);
     let mut signals = Signals::new().map_err(Error::Signals)?;
     let listeners = listen(&flags.listen).await?;
 
-    let (reloader, configs) = Reloader::new(flags.origin(), config, own.clone());
+    let (reloader, configs) = Reloader::new(origin, config, own.clone());
     let reloader = Arc::new(reloader);
     let board = Arc::new(Board::default());
     let renderer = Renderer {

@@ -63,7 +63,7 @@ impl Shard {
     /// release: of n shards exactly one owns it, and when there is one more, about one account in
     /// n + 1 moves, to the new shard.
     pub fn owns(&self, id: &str) -> bool {
-        jump(fnv(id), self.total) == self.index
+        jump(stable_hash(id.as_bytes()), self.total) == self.index
     }
 }
 
@@ -78,10 +78,10 @@ impl FromStr for Index {
     }
 }
 
-/// FNV-1a of 64 bits.
-fn fnv(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+/// A hash that no release changes, as the standard library's may: FNV-1a of 64 bits.
+pub fn stable_hash(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
     })
 }
 

@@ -6,7 +6,7 @@
 //! blocks of the same stream, and the checksum of both is combined from the checksums of each.
 
 use bytes::Bytes;
-use flate2::{Compress, Compression, Crc, FlushCompress, Status};
+use flate2::{Compress, Compression, Crc, Decompress, FlushCompress, FlushDecompress, Status};
 
 /// The gzip header: deflate, no flags, no time, unknown system.
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
@@ -16,48 +16,82 @@ const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
 pub struct Head {
     /// Header and blocks.
     pub bytes: Bytes,
+    /// How many bytes it unpacks to.
+    pub length: usize,
     crc: Crc,
 }
 
-impl Head {
-    /// Compresses the first part.
-    pub fn new(text: &[u8]) -> Head {
-        let mut bytes = Vec::with_capacity(text.len() / 16 + 64);
-        bytes.extend_from_slice(&HEADER);
-        deflate(text, FlushCompress::Sync, &mut bytes);
-        bytes.shrink_to_fit();
-        Head { bytes: bytes.into(), crc: crc(text) }
+/// Compresses the large part, which comes in pieces.
+pub struct Compressor {
+    compress: Compress,
+    bytes: Vec<u8>,
+    length: usize,
+    crc: Crc,
+}
+
+impl Default for Compressor {
+    fn default() -> Compressor {
+        let (compress, crc) = (compressor(), Crc::new());
+        Compressor { compress, bytes: HEADER.to_vec(), length: 0, crc }
+    }
+}
+
+impl Compressor {
+    /// Takes the next piece.
+    pub fn push(&mut self, text: &[u8]) {
+        deflate(&mut self.compress, text, FlushCompress::None, &mut self.bytes);
+        self.length += text.len();
+        self.crc.update(text);
     }
 
+    /// That was the last piece.
+    pub fn finish(mut self) -> Head {
+        deflate(&mut self.compress, &[], FlushCompress::Sync, &mut self.bytes);
+        self.bytes.shrink_to_fit();
+        Head { bytes: self.bytes.into(), length: self.length, crc: self.crc }
+    }
+}
+
+impl Head {
     /// What to send after [`Head::bytes`] so that the member holds the first part and then `text`.
     pub fn tail(&self, text: &[u8]) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(text.len() / 2 + 64);
-        deflate(text, FlushCompress::Finish, &mut bytes);
-        let mut whole = Crc::new();
+        deflate(&mut compressor(), text, FlushCompress::Finish, &mut bytes);
+        let (mut whole, mut crc) = (Crc::new(), Crc::new());
+        crc.update(text);
         whole.combine(&self.crc);
-        whole.combine(&crc(text));
+        whole.combine(&crc);
         bytes.extend_from_slice(&whole.sum().to_le_bytes());
         bytes.extend_from_slice(&whole.amount().to_le_bytes());
         bytes
     }
+
+    /// The first part as it was.
+    pub fn unpack(&self) -> Vec<u8> {
+        let mut text = Vec::with_capacity(self.length);
+        Decompress::new(false)
+            .decompress_vec(&self.bytes[HEADER.len()..], &mut text, FlushDecompress::None)
+            .expect("what was compressed here can be unpacked");
+        text
+    }
 }
 
-fn crc(text: &[u8]) -> Crc {
-    let mut crc = Crc::new();
-    crc.update(text);
-    crc
+fn compressor() -> Compress {
+    Compress::new(Compression::new(3), false)
 }
 
 /// Appends `text` to `bytes` as raw deflate blocks.
-fn deflate(text: &[u8], flush: FlushCompress, bytes: &mut Vec<u8>) {
-    let mut compress = Compress::new(Compression::new(3), false);
+fn deflate(compress: &mut Compress, text: &[u8], flush: FlushCompress, bytes: &mut Vec<u8>) {
+    let start = compress.total_in();
     loop {
         bytes.reserve(4096.max(text.len() / 32));
-        let rest = &text[compress.total_in() as usize..];
+        let rest = &text[(compress.total_in() - start) as usize..];
         let status = compress.compress_vec(rest, bytes, flush).expect("deflate takes any input");
+        let all = (compress.total_in() - start) as usize == text.len();
         // The output has room left over, so everything was flushed.
-        let flushed = compress.total_in() as usize == text.len() && bytes.len() < bytes.capacity();
-        if status == Status::StreamEnd || (flush == FlushCompress::Sync && flushed) {
+        if status == Status::StreamEnd
+            || (flush != FlushCompress::Finish && all && bytes.len() < bytes.capacity())
+        {
             return;
         }
     }
@@ -85,7 +119,10 @@ mod tests {
             head in proptest::collection::vec(any::<u8>(), 0..100_000),
             tail in proptest::collection::vec(any::<u8>(), 0..10_000),
         ) {
-            let compressed = Head::new(&head);
+            let mut compressor = Compressor::default();
+            head.chunks(10_000).for_each(|piece| compressor.push(piece));
+            let compressed = compressor.finish();
+            prop_assert_eq!(&compressed.unpack(), &head);
             let member = [&compressed.bytes[..], &compressed.tail(&tail)].concat();
             prop_assert_eq!(inflate(&member), [head, tail].concat());
         }
@@ -93,7 +130,9 @@ mod tests {
 
     #[test]
     fn one_head_serves_many_tails() {
-        let head = Head::new(b"head ");
+        let mut compressor = Compressor::default();
+        ["he", "ad "].iter().for_each(|piece| compressor.push(piece.as_bytes()));
+        let head = compressor.finish();
         for tail in ["one", "two", ""] {
             let member = [&head.bytes[..], &head.tail(tail.as_bytes())].concat();
             assert_eq!(inflate(&member), format!("head {tail}").as_bytes());

@@ -5,7 +5,7 @@
 //! documentation, version 0.0.4; a test holds it equal to the `prometheus` crate's encoder.
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -21,10 +21,13 @@ use crate::report::{Certificate, Key, User};
 use crate::state::{Account, Reason, State};
 
 /// A page: what every scrape gets until the next one is rendered.
+///
+/// It is kept compressed, as Prometheus asks for it: the text is some twenty times as large. Whoever
+/// asks for the text has it unpacked, once for all who do.
 #[derive(Debug)]
 pub struct Page {
-    text: Bytes,
     gzip: gzip::Head,
+    text: OnceLock<Bytes>,
     series: usize,
     ready: bool,
 }
@@ -32,23 +35,22 @@ pub struct Page {
 impl Page {
     /// Renders and compresses the state as of `now`.
     pub fn render(state: &State, config: &Config, filter: &Filter, now: DateTime<Utc>) -> Page {
-        let (text, series) = text(state, config, filter, now);
-        Page {
-            gzip: gzip::Head::new(text.as_bytes()),
-            text: text.into(),
-            series,
-            ready: state.ready,
-        }
+        let mut compressor = gzip::Compressor::default();
+        let mut compress = |part: &str| compressor.push(part.as_bytes());
+        let series = write(state, config, filter, now, &mut compress);
+        let gzip = compressor.finish();
+        Page { gzip, text: OnceLock::new(), series, ready: state.ready }
     }
 
-    /// The page's text, without the exporter's own metrics.
-    pub fn text(&self) -> Bytes {
-        self.text.clone()
-    }
-
-    /// The page and `own`, to be sent one after the other.
+    /// The page and `own`, to be sent one after the other. The first time takes some milliseconds for
+    /// each ten megabytes.
     pub fn plain(&self, own: Vec<u8>) -> [Bytes; 2] {
-        [self.text.clone(), own.into()]
+        [self.text.get_or_init(|| self.gzip.unpack().into()).clone(), own.into()]
+    }
+
+    /// Whether [`Page::plain`] has nothing to do any more.
+    pub fn is_unpacked(&self) -> bool {
+        self.text.get().is_some()
     }
 
     /// The same as one gzip member.
@@ -63,7 +65,7 @@ impl Page {
 
     /// Bytes of the text and of its compressed form.
     pub fn sizes(&self) -> [usize; 2] {
-        [self.text.len(), self.gzip.bytes.len()]
+        [self.gzip.length, self.gzip.bytes.len()]
     }
 
     /// Whether every account was tried before this page was made.
@@ -72,15 +74,23 @@ impl Page {
     }
 }
 
-/// The page as text, and the number of its series.
-pub fn text(
+/// The page as text.
+pub fn text(state: &State, config: &Config, filter: &Filter, now: DateTime<Utc>) -> String {
+    let mut text = String::new();
+    write(state, config, filter, now, &mut |part| text.push_str(part));
+    text
+}
+
+/// Hands on the page as text, part by part. The number of its series.
+fn write(
     state: &State,
     config: &Config,
     filter: &Filter,
     now: DateTime<Utc>,
-) -> (String, usize) {
+    to: &mut dyn FnMut(&str),
+) -> usize {
     let rows = Rows::new(state, config, now);
-    let mut page = Writer::new(filter);
+    let mut page = Writer::new(filter, to);
     rows.write_keys(&mut page);
     rows.write_users(&mut page, &config.user_tags);
     rows.write_accounts(&mut page);

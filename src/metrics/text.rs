@@ -67,25 +67,46 @@ impl fmt::Display for Value {
 /// Writes families one after the other, those that the filter allows and that have a sample.
 pub struct Writer<'a> {
     filter: &'a Filter,
-    text: String,
+    text: Text<'a>,
     series: usize,
 }
 
-pub struct Family<'a> {
+pub struct Family<'a, 'b> {
     name: &'static str,
-    text: &'a mut String,
+    text: &'a mut Text<'b>,
     series: usize,
+}
+
+/// Text that is handed on in parts, so that a large page is nowhere whole.
+struct Text<'a> {
+    part: String,
+    to: &'a mut dyn FnMut(&str),
+}
+
+/// A part is handed on when it is so long. One line more, and it still fits.
+const PART: usize = 64 << 10;
+const ROOM: usize = PART + (4 << 10);
+
+impl Text<'_> {
+    fn hand_on(&mut self, at_least: usize) {
+        if self.part.len() >= at_least {
+            (self.to)(&self.part);
+            self.part.clear();
+        }
+    }
 }
 
 impl<'a> Writer<'a> {
-    /// An empty page.
-    pub fn new(filter: &'a Filter) -> Writer<'a> {
-        Writer { filter, text: String::new(), series: 0 }
+    /// An empty page, whose text is handed on to `to`, part by part.
+    pub fn new(filter: &'a Filter, to: &'a mut dyn FnMut(&str)) -> Writer<'a> {
+        let text = Text { part: String::with_capacity(ROOM), to };
+        Writer { filter, text, series: 0 }
     }
 
-    /// The text, and the number of its series.
-    pub fn finish(self) -> (String, usize) {
-        (self.text, self.series)
+    /// Hands on what is left; the number of series.
+    pub fn finish(mut self) -> usize {
+        self.text.hand_on(1);
+        self.series
     }
 
     /// A family with the samples that `write` writes.
@@ -93,35 +114,39 @@ impl<'a> Writer<'a> {
         if !self.filter.allows(metric.name) {
             return;
         }
-        let start = self.text.len();
-        self.text.push_str("# HELP ");
-        self.text.push_str(metric.name);
-        self.text.push(' ');
-        push_escaped(&mut self.text, metric.help, false);
-        self.text.push_str("\n# TYPE ");
-        self.text.push_str(metric.name);
-        self.text.push(' ');
-        self.text.push_str(metric.kind.as_str());
-        self.text.push('\n');
+        self.text.hand_on(PART);
+        let text = &mut self.text.part;
+        let start = text.len();
+        text.push_str("# HELP ");
+        text.push_str(metric.name);
+        text.push(' ');
+        push_escaped(text, metric.help, false);
+        text.push_str("\n# TYPE ");
+        text.push_str(metric.name);
+        text.push(' ');
+        text.push_str(metric.kind.as_str());
+        text.push('\n');
         let mut family = Family { name: metric.name, text: &mut self.text, series: 0 };
         write(&mut family);
         match family.series {
-            0 => self.text.truncate(start),
+            0 => self.text.part.truncate(start),
             series => self.series += series,
         }
     }
 }
 
-impl Family<'_> {
+impl Family<'_, '_> {
     /// One line. `labels` are written as they are, one after the other.
     pub fn sample(&mut self, labels: &[&str], value: impl Into<Value>) {
-        self.text.push_str(self.name);
+        self.text.hand_on(PART);
+        let text = &mut self.text.part;
+        text.push_str(self.name);
         if !labels.is_empty() {
-            self.text.push('{');
-            labels.iter().for_each(|part| self.text.push_str(part));
-            self.text.push('}');
+            text.push('{');
+            labels.iter().for_each(|part| text.push_str(part));
+            text.push('}');
         }
-        writeln!(self.text, " {}", value.into()).expect("memory takes any text");
+        writeln!(text, " {}", value.into()).expect("memory takes any text");
         self.series += 1;
     }
 }

@@ -65,7 +65,7 @@ impl Refresher<'_> {
         let (mut tags, mut confirmation) = (None, None);
         // Where the report could not be had, AWS is not asked for more.
         let has_report = failed.is_none() || next.generated != account.generated;
-        if self.source.is_live() && has_report {
+        if self.source.knows_more() && has_report {
             // Tags that are slow leave time for confirmation.
             let half = Instant::now() + deadline.saturating_duration_since(Instant::now()) / 2;
             tags = self.tags(target, &mut next, account.generated, half).await.err();
@@ -181,7 +181,7 @@ impl Refresher<'_> {
         let flagged = self.flagged(account);
         let is_tried = !flagged.is_empty();
         for index in flagged {
-            if timeout_at(deadline, turns.tick()).await.is_err() {
+            if self.source.is_live() && timeout_at(deadline, turns.tick()).await.is_err() {
                 break;
             }
             // A fresh borrow for each user: what was learned goes into the account at once.

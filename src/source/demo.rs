@@ -1,16 +1,26 @@
 //! A made-up organization, to show what the exporter does without an AWS account.
 //!
 //! The same seed gives the same organization, with ages relative to the start. Its reports are
-//! written as the CSV that AWS would send and go through the same parser as everything else.
+//! written as the CSV that AWS would send and go through the same parser as everything else. It also
+//! has what else the exporter asks AWS for, at once and for nothing: tags, keys as they are now, and
+//! rules that fit it.
 
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+mod report;
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::task::spawn_blocking;
 
-use super::{Fetch, Fetched, Target};
+use super::{Failure, Fetch, Fetched, Target};
 use crate::aws::report::RENEWAL;
-use crate::config::Access;
+use crate::config::{Access, Config, TagLabel};
+use crate::confirm::ListedKey;
+use crate::policy::{Decision, Exemption, Match, Pattern, Policy, Rule};
+use crate::shard::stable_hash;
+use crate::state::Tags;
 
 /// The made-up organization.
 #[derive(Debug, Clone)]
@@ -20,33 +30,6 @@ pub struct Demo {
     seed: u64,
     start: DateTime<Utc>,
 }
-
-/// The columns of AWS's report, in AWS's order, with the one that it has where they do not suffice.
-const HEADER: [&str; 23] = [
-    "user",
-    "arn",
-    "user_creation_time",
-    "password_enabled",
-    "password_last_used",
-    "password_last_changed",
-    "password_next_rotation",
-    "mfa_active",
-    "access_key_1_active",
-    "access_key_1_last_rotated",
-    "access_key_1_last_used_date",
-    "access_key_1_last_used_region",
-    "access_key_1_last_used_service",
-    "access_key_2_active",
-    "access_key_2_last_rotated",
-    "access_key_2_last_used_date",
-    "access_key_2_last_used_region",
-    "access_key_2_last_used_service",
-    "cert_1_active",
-    "cert_1_last_rotated",
-    "cert_2_active",
-    "cert_2_last_rotated",
-    "additional_credentials_info",
-];
 
 const ACCOUNT_NAMES: [&str; 8] = [
     "production",
@@ -58,7 +41,6 @@ const ACCOUNT_NAMES: [&str; 8] = [
     "sandbox",
     "backup",
 ];
-const PATHS: [&str; 4] = ["/", "/service/", "/ci/", "/vendor/"];
 const TASKS: [&str; 10] = [
     "backup",
     "billing",
@@ -71,26 +53,65 @@ const TASKS: [&str; 10] = [
     "sync",
     "terraform",
 ];
-const SYSTEMS: [&str; 10] = [
-    "catalog",
-    "checkout",
-    "crm",
-    "docs",
-    "ledger",
-    "orders",
-    "payments",
-    "search",
-    "shipping",
-    "warehouse",
+/// Each with the team that owns it.
+const SYSTEMS: [(&str, &str); 10] = [
+    ("catalog", "shop"),
+    ("checkout", "payments"),
+    ("crm", "data"),
+    ("docs", "platform"),
+    ("ledger", "payments"),
+    ("orders", "shop"),
+    ("payments", "payments"),
+    ("search", "platform"),
+    ("shipping", "logistics"),
+    ("warehouse", "data"),
 ];
-const SERVICES: [&str; 8] = ["s3", "sts", "ec2", "iam", "dynamodb", "sqs", "ses", "ecr"];
-const REGIONS: [&str; 4] = ["us-east-1", "eu-central-1", "eu-west-1", "ap-southeast-2"];
 
 impl Demo {
     /// An organization of `accounts` accounts with `users` users each, whose keys have their ages
     /// at `start`.
     pub fn new(accounts: usize, users: usize, seed: u64, start: DateTime<Utc>) -> Demo {
         Demo { accounts, users, seed, start }
+    }
+
+    /// The configuration that the organization has where nobody gave another: two exemptions, one
+    /// of which ends soon, a longer max age, and the tags that name an owner.
+    pub fn config(&self) -> Config {
+        let pattern = |text| Some(Pattern::new(text));
+        let exempt = |days: i64, reason: &str| {
+            // To the end of a day, as a date in a file is meant.
+            let end =
+                (self.start + TimeDelta::days(days + 1)).date_naive().and_time(NaiveTime::MIN);
+            Decision::Exempt(Exemption { end: Some(end.and_utc()), reason: reason.to_owned() })
+        };
+        let tag = |key: &str| TagLabel { key: key.to_owned(), label: format!("tag_{key}") };
+        let rules = vec![
+            Rule {
+                matches: Match {
+                    path: pattern("/vendor/*"),
+                    tags: [("team".to_owned(), Pattern::new("logistics"))].into(),
+                    ..Match::default()
+                },
+                decision: exempt(9, "the carrier takes a second key from its next release on"),
+            },
+            Rule {
+                matches: Match {
+                    user: pattern("backup-*"),
+                    account: pattern(ACCOUNT_NAMES[0]),
+                    ..Match::default()
+                },
+                decision: exempt(60, "goes with the old backup system"),
+            },
+            Rule {
+                matches: Match { path: pattern("/ci/*"), ..Match::default() },
+                decision: Decision::MaxAge(TimeDelta::days(180)),
+            },
+        ];
+        Config {
+            policy: Policy { rules, ..Policy::default() },
+            user_tags: vec![tag("team"), tag("owner")],
+            ..Config::default()
+        }
     }
 
     pub(super) fn targets(&self) -> Vec<Target> {
@@ -117,9 +138,8 @@ impl Demo {
         if last.is_some_and(|generated| now - generated < RENEWAL) {
             return Fetch::default();
         }
-        let index = target.key.parse().expect("a target that targets() gave");
-        let demo = self.clone();
-        let csv = spawn_blocking(move || demo.report(index));
+        let (demo, account) = (self.clone(), account(target));
+        let csv = spawn_blocking(move || demo.report(account));
         Fetch {
             account_id: Some(target.id.clone()),
             report: Some(Fetched {
@@ -130,6 +150,50 @@ impl Demo {
         }
     }
 
+    /// The user's keys: those of the report, with the ids that it lacks.
+    pub(super) fn keys(
+        &self,
+        target: &Target,
+        user: &str,
+    ) -> Result<Option<Vec<ListedKey>>, Failure> {
+        let account = account(target);
+        let mut ids = self.random(account, user, "key ids");
+        let listed = self.reported_keys(account, user).map(|(active, created)| ListedKey {
+            id: key_id(&mut ids),
+            active,
+            created,
+        });
+        Ok(Some(listed.collect()))
+    }
+
+    /// The team that owns the user's system, and who answers for it. Some users have neither, as
+    /// everywhere.
+    pub(super) async fn tags(
+        &self,
+        target: &Target,
+        keys: &BTreeSet<String>,
+    ) -> Result<Tags, Failure> {
+        let (demo, account, keys) = (self.clone(), account(target), keys.clone());
+        let tags = spawn_blocking(move || {
+            let by_user = demo.user_names().enumerate().map(|(index, user)| {
+                let (_, team) = system(index);
+                let mut tags = match demo.random(account, &user, "tags").random_range(0..10) {
+                    0 => vec![],
+                    1 => vec![("team".to_owned(), team.to_owned())],
+                    _ => vec![
+                        ("team".to_owned(), team.to_owned()),
+                        ("owner".to_owned(), format!("{team}-oncall")),
+                    ],
+                };
+                tags.retain(|(key, _)| keys.contains(key));
+                (user, tags)
+            });
+            let by_user = by_user.filter(|(_, tags)| !tags.is_empty()).collect();
+            Tags { keys, by_user }
+        });
+        Ok(tags.await.expect("making tags does not panic"))
+    }
+
     /// Ids that differ by account and seed, and that look like those of AWS.
     fn account_id(&self, index: usize) -> String {
         // A prime step through the ids keeps any two accounts of one organization apart.
@@ -138,154 +202,53 @@ impl Demo {
         format!("{:012}", 100_000_000_000 + id)
     }
 
-    /// The credential report of one account.
-    fn report(&self, index: usize) -> Vec<u8> {
-        // Accounts do not share a stream, so that one more user changes nothing in the next account.
-        let mut rng = StdRng::seed_from_u64(self.seed ^ ((index as u64 + 1) << 32));
-        let account = self.account_id(index);
-        let mut csv = csv::Writer::from_writer(Vec::new());
-        let mut write = |row: [String; 23]| {
-            csv.write_record(row).expect("writing to memory cannot fail");
-        };
-        write(HEADER.map(str::to_owned));
-        // Every third account still has a key of its root user.
-        write(self.root(&mut rng, &account, index % 3 == 2));
-        let mut names: Vec<String> = (0..self.users).map(user_name).collect();
-        names.sort();
-        for name in names {
-            write(self.user(&mut rng, &account, &name));
-        }
-        csv.into_inner().expect("writing to memory cannot fail")
+    fn user_names(&self) -> impl Iterator<Item = String> {
+        (0..self.users).map(user_name)
     }
 
-    fn root(&self, rng: &mut StdRng, account: &str, with_key: bool) -> [String; 23] {
-        let created = self.days_ago(rng, 2_000..3_000);
-        let mut row = Row::new("<root_account>", format!("arn:aws:iam::{account}:root"));
-        row.set("user_creation_time", time(created));
-        row.set("password_enabled", "true");
-        let last_used = self.days_ago(rng, 100..400);
-        row.set("password_last_used", time(last_used));
-        row.set("password_last_changed", "not_supported");
-        row.set("password_next_rotation", "not_supported");
-        row.set("mfa_active", (!with_key).to_string());
-        if with_key {
-            self.key(rng, &mut row, 1, true, created + TimeDelta::days(30));
-        }
-        row.0
-    }
-
-    fn user(&self, rng: &mut StdRng, account: &str, name: &str) -> [String; 23] {
-        let path = PATHS[rng.random_range(0..PATHS.len())];
-        let created = self.days_ago(rng, 20..1_500);
-        let mut row = Row::new(name, format!("arn:aws:iam::{account}:user{path}{name}"));
-        row.set("user_creation_time", time(created));
-        if rng.random_bool(0.2) {
-            let changed = self.between(rng, created);
-            row.set("password_enabled", "true");
-            row.set("password_last_changed", time(changed));
-            row.set(
-                "password_last_used",
-                match rng.random_bool(0.8) {
-                    true => time(self.between(rng, changed)),
-                    false => "no_information".to_owned(),
-                },
-            );
-            if rng.random_bool(0.5) {
-                row.set("password_next_rotation", time(changed + TimeDelta::days(365)));
-            }
-            row.set("mfa_active", rng.random_bool(0.85).to_string());
-        }
-        if rng.random_bool(0.9) {
-            // Three of four teams rotate; the others have their first key still.
-            let rotated = match rng.random_bool(0.75) {
-                true => self.days_ago(rng, 0..88).max(created),
-                false => created,
-            };
-            let active = rng.random_bool(0.92);
-            self.key(rng, &mut row, 1, active, rotated);
-            if rng.random_bool(0.15) {
-                let active = rng.random_bool(0.6);
-                let rotated = self.between(rng, created);
-                self.key(rng, &mut row, 2, active, rotated);
-            }
-        }
-        if rng.random_bool(0.01) {
-            row.set("cert_1_active", "true");
-            row.set("cert_1_last_rotated", time(self.between(rng, created)));
-            row.set("additional_credentials_info", "1 more signing certificate");
-        }
-        row.0
-    }
-
-    fn key(&self, rng: &mut StdRng, row: &mut Row, slot: u8, active: bool, rotated: DateTime<Utc>) {
-        let column = |name: &str| format!("access_key_{slot}_{name}");
-        row.set(&column("active"), active.to_string());
-        row.set(&column("last_rotated"), time(rotated));
-        if rng.random_bool(0.85) {
-            // AWS gives the last use in steps of 15 minutes.
-            let used = self.between(rng, rotated).timestamp() / 900 * 900;
-            let used = DateTime::from_timestamp(used, 0).unwrap_or(rotated);
-            row.set(&column("last_used_date"), time(used));
-            let region = REGIONS[rng.random_range(0..REGIONS.len())];
-            row.set(&column("last_used_region"), region);
-            let service = SERVICES[rng.random_range(0..SERVICES.len())];
-            row.set(&column("last_used_service"), service);
-        }
-    }
-
-    /// A moment that lies so many days before the start.
-    fn days_ago(&self, rng: &mut StdRng, days: std::ops::Range<i64>) -> DateTime<Utc> {
-        let seconds = rng.random_range(days.start * 86_400..days.end * 86_400);
-        self.start - TimeDelta::seconds(seconds)
-    }
-
-    /// A moment between `from` and the start.
-    fn between(&self, rng: &mut StdRng, from: DateTime<Utc>) -> DateTime<Utc> {
-        let seconds = (self.start - from).num_seconds().max(1);
-        from + TimeDelta::seconds(rng.random_range(0..seconds))
+    /// What is random about one user in one respect. Each has a stream of its own, so that one more
+    /// user changes nothing about the others, and a user can be asked about alone.
+    fn random(&self, account: usize, user: &str, what: &str) -> StdRng {
+        let (seed, account) = (self.seed.to_le_bytes(), (account as u64).to_le_bytes());
+        let bytes = [&seed[..], &account, user.as_bytes(), b"\0", what.as_bytes()].concat();
+        StdRng::seed_from_u64(stable_hash(&bytes))
     }
 }
 
-/// A row of the report, filled with what AWS writes for "there is none".
-struct Row([String; 23]);
-
-impl Row {
-    fn new(user: &str, arn: String) -> Row {
-        let mut row = Row(HEADER.map(|column| match column.ends_with("_active") {
-            true => "false".to_owned(),
-            false => "N/A".to_owned(),
-        }));
-        row.set("user", user);
-        row.set("arn", arn);
-        row.set("password_enabled", "false");
-        row
-    }
-
-    fn set(&mut self, column: &str, value: impl Into<String>) {
-        let index = HEADER.iter().position(|name| *name == column);
-        self.0[index.expect("a column of the report")] = value.into();
-    }
+/// The account's place in the organization.
+fn account(target: &Target) -> usize {
+    target.key.parse().expect("a target that targets() gave")
 }
 
 /// Names tell what a key is for. The first hundred have no number.
 fn user_name(index: usize) -> String {
     let task = TASKS[index % TASKS.len()];
-    let system = SYSTEMS[index / TASKS.len() % SYSTEMS.len()];
+    let (system, _) = system(index);
     match index / (TASKS.len() * SYSTEMS.len()) {
         0 => format!("{task}-{system}"),
         number => format!("{task}-{system}-{}", number + 1),
     }
 }
 
-fn time(time: DateTime<Utc>) -> String {
-    time.to_rfc3339_opts(SecondsFormat::Secs, true)
+/// What the key of this user is for, and the team that owns that.
+fn system(user: usize) -> (&'static str, &'static str) {
+    SYSTEMS[user / TASKS.len() % SYSTEMS.len()]
+}
+
+/// An id as long as those of AWS, which nobody takes for one of them.
+fn key_id(rng: &mut StdRng) -> String {
+    const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+    let random = (0..12).map(|_| char::from(ALPHABET[rng.random_range(0..ALPHABET.len())]));
+    "AKIADEMO".chars().chain(random).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::confirm::merge;
     use crate::policy::Age;
     use crate::report::Report;
+    use crate::state::Account;
 
     fn start() -> DateTime<Utc> {
         "2026-11-01T12:00:00Z".parse().expect("a time")
@@ -322,6 +285,67 @@ mod tests {
             }
         }
         assert!(kinds.iter().all(|count| *count > 10), "{kinds:?}");
+    }
+
+    #[test]
+    fn keys_are_those_of_the_report_with_ids_of_their_own() {
+        let demo = Demo::new(2, 300, 1, start());
+        let mut ids = BTreeSet::new();
+        for (index, target) in demo.targets().iter().enumerate() {
+            let report = Report::parse(&demo.report(index)).expect("a report");
+            for user in report.users.iter().filter(|user| !user.is_root()) {
+                let listed = demo.keys(target, &user.name).expect("an answer").expect("a user");
+                let mut keys = merge(&user.keys, &listed);
+                for key in keys.iter_mut().flatten() {
+                    let id = key.id.take().expect("an id");
+                    assert!(id.starts_with("AKIADEMO") && id.len() == 20, "{id}");
+                    assert!(ids.insert(id), "an id twice");
+                }
+                assert_eq!(keys, user.keys);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn tags_are_those_that_are_asked_for_and_some_users_have_none() {
+        let demo = Demo::new(1, 200, 1, start());
+        let tags = async |keys: &[&str]| {
+            let keys = keys.iter().map(|key| (*key).to_owned()).collect();
+            demo.tags(&demo.targets()[0], &keys).await.expect("tags").by_user
+        };
+        let both = tags(&["owner", "team"]).await;
+        let with = |count| both.values().filter(|tags| tags.len() == count).count();
+        assert!(with(2) > 100 && with(1) > 5 && both.len() < 195, "{} users", both.len());
+        let teams = tags(&["team"]).await;
+        assert_eq!(teams.len(), both.len());
+        assert!(teams.values().flatten().all(|(key, _)| key == "team"));
+        assert_eq!(tags(&["cost-center"]).await.len(), 0);
+    }
+
+    #[tokio::test]
+    async fn its_rules_exempt_some_and_give_some_more_time() {
+        let demo = Demo::new(3, 200, 1, start());
+        let config = demo.config();
+        let (mut soon, mut later, mut longer) = (0, 0, 0);
+        for (index, target) in demo.targets().iter().enumerate() {
+            let report = Report::parse(&demo.report(index)).expect("a report");
+            let tags = demo.tags(target, &config.tag_keys()).await.expect("tags");
+            let account = Account {
+                report: Some(report.into()),
+                tags: Some(tags.into()),
+                ..Account::pending(&target.id, &target.name)
+            };
+            for (user, _) in account.users() {
+                let owner = account.owner(user, account.tags(&config.tag_keys()));
+                let ruling = config.policy.ruling(&owner, start());
+                let end = ruling.exemption.and_then(|exemption| exemption.end);
+                let left = end.map(|end| end - start());
+                soon += usize::from(left.is_some_and(|left| left < TimeDelta::days(14)));
+                later += usize::from(left.is_some_and(|left| left > TimeDelta::days(14)));
+                longer += usize::from(ruling.max_age > TimeDelta::days(90));
+            }
+        }
+        assert!(soon > 3 && later > 3 && longer > 50, "{soon}, {later}, {longer}");
     }
 
     #[test]

@@ -144,8 +144,8 @@ impl Source {
         }
     }
 
-    /// A user's keys as they are now; `None` where the user is gone. Files and the demo know no
-    /// more than their reports.
+    /// A user's keys as they are now; `None` where the user is gone. Files know no more than their
+    /// reports.
     pub async fn keys(
         &self,
         target: &Target,
@@ -153,7 +153,8 @@ impl Source {
     ) -> Result<Option<Vec<ListedKey>>, Failure> {
         match self {
             Source::Aws(aws) => aws.keys(target, user).await,
-            Source::Files(_) | Source::Demo(_) => Err(nothing_beyond_reports()),
+            Source::Files(_) => Err(nothing_beyond_reports()),
+            Source::Demo(demo) => demo.keys(target, user),
         }
     }
 
@@ -161,7 +162,8 @@ impl Source {
     pub async fn tags(&self, target: &Target, keys: &BTreeSet<String>) -> Result<Tags, Failure> {
         match self {
             Source::Aws(aws) => aws.tags(target, keys).await,
-            Source::Files(_) | Source::Demo(_) => Err(nothing_beyond_reports()),
+            Source::Files(_) => Err(nothing_beyond_reports()),
+            Source::Demo(demo) => demo.tags(target, keys).await,
         }
     }
 
@@ -174,6 +176,11 @@ impl Source {
     }
 
     /// Whether there is more to ask than the reports.
+    pub fn knows_more(&self) -> bool {
+        matches!(self, Source::Aws(_) | Source::Demo(_))
+    }
+
+    /// Whether every question is a call to AWS, which wants to be asked with measure.
     pub fn is_live(&self) -> bool {
         matches!(self, Source::Aws(_))
     }

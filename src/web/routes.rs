@@ -4,9 +4,7 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use bytes::buf::Chain;
-use bytes::{Buf, Bytes};
-use http_body_util::Full;
+use bytes::Bytes;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{
     ACCEPT_ENCODING, ALLOW, CONNECTION, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
@@ -17,6 +15,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 
+use super::body::Body;
 use crate::metrics::own::Own;
 use crate::metrics::page::Page;
 use crate::reload::Reloader;
@@ -33,9 +32,6 @@ pub struct Site {
     /// Reads the configuration again; `None` where clients may not ask for that.
     pub reloader: Option<Arc<Reloader>>,
 }
-
-/// A page and what follows it: sent one after the other, never copied together.
-pub type Body = Full<Chain<Bytes, Bytes>>;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -73,8 +69,13 @@ async fn route(site: &Site, request: &Request<Incoming>) -> Response<Body> {
             _ => not_allowed("POST, PUT"),
         };
     }
+    if path == site.telemetry_path {
+        return match *request.method() {
+            Method::GET | Method::HEAD => metrics(site, request.headers()).await,
+            _ => not_allowed("GET, HEAD"),
+        };
+    }
     let get: fn(&Site, &HeaderMap) -> Response<Body> = match path {
-        _ if path == site.telemetry_path => metrics,
         "/" => landing,
         "/-/healthy" => |_, _| text(StatusCode::OK, "healthy\n"),
         "/-/ready" => readiness,
@@ -100,21 +101,22 @@ async fn reload(site: &Site) -> Response<Body> {
         Ok(Ok(())) => text(StatusCode::OK, "reloaded\n"),
         Ok(Err(error)) => {
             let error = format!("not reloaded: {error}\n");
-            respond(StatusCode::INTERNAL_SERVER_ERROR, TEXT, error.into(), Bytes::new())
+            respond(StatusCode::INTERNAL_SERVER_ERROR, TEXT, [error.into()])
         }
         Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "not reloaded\n"),
     }
 }
 
-fn metrics(site: &Site, headers: &HeaderMap) -> Response<Body> {
+async fn metrics(site: &Site, headers: &HeaderMap) -> Response<Body> {
     let own = site.own.gather();
     let page = site.page.borrow().clone();
     let gzip = accepts_gzip(headers);
-    let [first, second] = match gzip {
+    let parts = match gzip {
         true => page.gzip(&own),
-        false => page.plain(own),
+        false if page.is_unpacked() => page.plain(own),
+        false => spawn_blocking(move || page.plain(own)).await.expect("it does not panic"),
     };
-    let mut response = respond(StatusCode::OK, METRICS, first, second);
+    let mut response = respond(StatusCode::OK, METRICS, parts);
     let headers = response.headers_mut();
     headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
     if gzip {
@@ -148,18 +150,22 @@ fn landing(site: &Site, _: &HeaderMap) -> Response<Body> {
          </body>\n\
          </html>\n"
     );
-    let mut response = respond(StatusCode::OK, HTML, page.into(), Bytes::new());
+    let mut response = respond(StatusCode::OK, HTML, [page.into()]);
     let policy = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
     response.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
     response
 }
 
 fn text(status: StatusCode, text: &'static str) -> Response<Body> {
-    respond(status, TEXT, Bytes::from_static(text.as_bytes()), Bytes::new())
+    respond(status, TEXT, [text.into()])
 }
 
-fn respond(status: StatusCode, kind: &'static str, first: Bytes, second: Bytes) -> Response<Body> {
-    let mut response = Response::new(Full::new(first.chain(second)));
+fn respond(
+    status: StatusCode,
+    kind: &'static str,
+    parts: impl IntoIterator<Item = Bytes>,
+) -> Response<Body> {
+    let mut response = Response::new(Body::new(parts));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));

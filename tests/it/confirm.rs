@@ -81,7 +81,7 @@ impl Subject {
 
     fn page(&self) -> String {
         let state = State::new([Arc::new(self.account.clone())], Some(true), true);
-        page::text(&state, &self.config, &Filter::default(), Utc::now()).0
+        page::text(&state, &self.config, &Filter::default(), Utc::now())
     }
 
     fn unrotated(&self) -> Option<f64> {

@@ -333,7 +333,9 @@ async fn a_key_is_flagged_within_a_minute_of_its_limit_without_a_refresh() {
     let start = Instant::now();
     let crossing = Duration::from_secs(3600 + 864);
     pages
-        .wait_for(|page| flagged(std::str::from_utf8(&page.text()).expect("UTF-8")))
+        .wait_for(|page| {
+            flagged(std::str::from_utf8(&page.plain(Vec::new()).concat()).expect("UTF-8"))
+        })
         .await
         .expect("a page");
     let elapsed = start.elapsed();
