@@ -1,12 +1,12 @@
 # make run    the exporter with a made-up organization
-# make test   everything; installs what it needs from Debian and PyPI
+# make test   everything; installs what it needs from Debian, PyPI and npm
+# make story  a key that becomes too old, from AWS to its owners and back; shows what they are told
 # make lint   formatting, clippy, documentation
 # make golden renews the expected output of tests after a change that was meant
 
 VENV := target/venv
-SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: run test test-cargo test-stack lint golden docs tools
+.PHONY: run test test-cargo test-stack story lint golden docs tools
 
 run:
 	cargo run --release -- demo
@@ -21,11 +21,14 @@ test-stack: tools test-cargo
 	$(VENV)/bin/pytest tests/stack
 
 tools: $(VENV)/done
-	@command -v promtool >/dev/null && command -v prometheus >/dev/null || \
-		{ $(SUDO) apt-get update -q && $(SUDO) apt-get install -y -q --no-install-recommends prometheus; }
 
-$(VENV)/done: tests/stack/requirements.txt
-	python3 -m venv $(VENV) || { $(SUDO) apt-get update -q && $(SUDO) apt-get install -y -q --no-install-recommends python3-venv && python3 -m venv $(VENV); }
+story: tools
+	cargo build --locked
+	$(VENV)/bin/pytest -q -s tests/stack/test_alert_story.py
+
+$(VENV)/done: tests/stack/requirements.txt tests/tools.sh
+	tests/tools.sh
+	python3 -m venv $(VENV)
 	$(VENV)/bin/pip install -q -r $<
 	touch $@
 

@@ -43,9 +43,10 @@ class MotoAccount:
         """Adds a user with one key for each age in days; returns the keys' ids."""
         tags = [{"Key": key, "Value": value} for key, value in (tags or {}).items()]
         self.iam.create_user(UserName=name, Tags=tags)
-        return [self._add_key(name, age) for age in ages]
+        return [self.add_key(name, age) for age in ages]
 
-    def _add_key(self, user, age):
+    def add_key(self, user, age):
+        """Adds a key of this age in days; returns its id."""
         created = self.iam.create_access_key(UserName=user)["AccessKey"]["AccessKeyId"]
         # AWS has no call that back-dates a key; moto runs in this process.
         keys = get_backend("iam")[self.id]["aws"].users[user].access_keys

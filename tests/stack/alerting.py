@@ -1,0 +1,141 @@
+"""The way of an alert from a rule to a person: Alertmanager, and where it delivers.
+
+What is shipped in deploy/ is run as it is, but for addresses and times.
+"""
+
+import json
+import socketserver
+from email import message_from_bytes, policy
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
+import requests
+import yaml
+from harness import ROOT, Process, tool
+
+PROMETHEUS = ROOT / "deploy/prometheus"
+ALERTMANAGER = ROOT / "deploy/alertmanager"
+
+
+def rule_files():
+    return sorted(PROMETHEUS.glob("rules/*.yml"))
+
+
+def alerts():
+    """Every alerting rule that is shipped."""
+    groups = [g for f in rule_files() for g in yaml.safe_load(f.read_text())["groups"]]
+    return [rule for group in groups for rule in group["rules"] if "alert" in rule]
+
+
+def alertmanager_config():
+    """The shipped configuration, but that nobody has to wait for messages."""
+    config = yaml.safe_load((ALERTMANAGER / "alertmanager.yml").read_text())
+    config["templates"] = [str(ALERTMANAGER / pattern) for pattern in config["templates"]]
+    config["route"].update(group_wait="1s", group_interval="1s")
+    return config
+
+
+class Alertmanager(Process):
+    """A real Alertmanager, alone."""
+
+    def __init__(self, folder, config):
+        config_file = folder / "alertmanager.yml"
+        # JSON is YAML.
+        config_file.write_text(json.dumps(config))
+        super().__init__(
+            [
+                tool("prometheus-alertmanager"),
+                f"--config.file={config_file}",
+                f"--storage.path={folder / 'alertmanager'}",
+                "--web.listen-address=127.0.0.1:0",
+                "--cluster.listen-address=",
+            ],
+            folder / "alertmanager.log",
+            r'"Listening on" address=127\.0\.0\.1:(\d+)',
+        )
+
+    def fire(self, *alerts):
+        """Takes alerts as Prometheus sends them: labels and annotations of each."""
+        response = requests.post(f"{self.url}/api/v2/alerts", json=alerts, timeout=10)
+        assert response.ok, response.text
+
+    def alerts(self):
+        """Every alert, the inhibited ones included."""
+        return self.get("/api/v2/alerts").json()
+
+
+class _Server:
+    """A server in a thread. To be used in a `with`."""
+
+    def __init__(self, server):
+        server.daemon_threads = True
+        server.block_on_close = False
+        self.server = server
+        self.address = f"127.0.0.1:{server.server_address[1]}"
+
+    def __enter__(self):
+        Thread(target=self.server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+class Webhooks(_Server):
+    """Takes JSON: by Alertmanager's webhooks, or as Slack does."""
+
+    def __init__(self):
+        # What came, in order: the path, and what was posted to it.
+        self.posts = posts = []
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                posts.append((self.path, json.loads(body)))
+                self.send_response(200)
+                self.send_header("Content-Length", "2")
+                self.end_headers()
+                self.wfile.write(b"ok")
+
+            def log_message(self, *_):
+                pass
+
+        super().__init__(ThreadingHTTPServer(("127.0.0.1", 0), Handler))
+
+    def at(self, path):
+        return [body for posted, body in self.posts if posted == path]
+
+
+class Mailbox(_Server):
+    """Takes mail by SMTP, as much of it as Alertmanager speaks."""
+
+    def __init__(self):
+        self.mails = mails = []
+
+        class Handler(socketserver.StreamRequestHandler):
+            timeout = 30
+
+            def handle(self):
+                self.say("220 ready")
+                while line := self.rfile.readline():
+                    command = line.split()[0].upper()
+                    if command == b"DATA":
+                        self.say("354 go on")
+                        mails.append(message_from_bytes(self.message(), policy=policy.default))
+                    elif command == b"QUIT":
+                        return self.say("221 bye")
+                    self.say("250 ok")
+
+            def say(self, line):
+                self.wfile.write(f"{line}\r\n".encode())
+
+            def message(self):
+                """What comes until a line with a dot alone; a dot in front of others is doubled."""
+                lines = iter(self.rfile.readline, b".\r\n")
+                return b"".join(line[1:] if line.startswith(b"..") else line for line in lines)
+
+        super().__init__(socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler))
+
+    def to(self, address):
+        return [mail for mail in self.mails if mail["To"] == address]

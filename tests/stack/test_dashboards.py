@@ -1,0 +1,667 @@
+"""The dashboards, asked of a real Prometheus as Grafana would ask it.
+
+Two replicas of the demo organization's exporter are scraped, so that a panel that counts a key once
+for each of them is found out. What Grafana does between the JSON file and Prometheus (variables, tables
+made of several queries, the names of their columns) is done here in the same way.
+"""
+
+import json
+import re
+import subprocess
+
+import pytest
+import yaml
+from harness import ROOT, Exporter, Prometheus, tool, wait_for
+
+FOLDER = ROOT / "dashboards"
+BOARDS = {path.stem: json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json"))}
+REPLICAS = 2
+# Not about keys: one line for each process, and requests that each replica really sends.
+OF_PROCESSES = {"Exporters", "Requests to AWS", "Requests to AWS that failed", "Failed refreshes"}
+# As Grafana sets them for a scrape interval of a second and a short range.
+BUILT_IN = {"__interval": "1s", "__rate_interval": "4s", "__range": "10s", "__range_s": "10"}
+VARIABLE = re.compile(r"\$(?P<bare>\w+)|\$\{(?P<name>\w+)(?:\.[^}:]+)?(?::\w+)?\}")
+
+
+# --- The JSON ---
+
+
+def panels(board):
+    """Every panel but the rows, which are headings."""
+    return [panel for panel in board["panels"] if panel["type"] != "row"]
+
+
+def panel_of(board, title):
+    [panel] = [panel for panel in panels(BOARDS[board]) if panel["title"] == title]
+    return panel
+
+
+def variables(board):
+    return {variable["name"]: variable for variable in board["templating"]["list"]}
+
+
+def strings(value):
+    """Every text in a piece of JSON."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list | dict):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from strings(inner)
+
+
+def each(of):
+    """What `of` gives for every dashboard, as parameters of a test."""
+    return [
+        pytest.param(name, *found, id="-".join([name, *map(identifier, found)]))
+        for name, board in BOARDS.items()
+        for found in of(board)
+    ]
+
+
+def identifier(value):
+    return str(value.get("title") or value.get("name") or value["refId"])
+
+
+def each_board(_):
+    return [()]
+
+
+def each_panel(board):
+    return [(panel,) for panel in panels(board)]
+
+
+def each_table(board):
+    return [(panel,) for panel in panels(board) if panel["type"] == "table"]
+
+
+def each_target(board):
+    return [(panel, target) for panel in panels(board) for target in panel["targets"]]
+
+
+def each_target_of_keys(board):
+    return [(p, target) for p, target in each_target(board) if p["title"] not in OF_PROCESSES]
+
+
+def each_target_without_details(board):
+    """Those that ask for nothing that a discreet exporter leaves out, but for owners."""
+    return [
+        (panel, target)
+        for panel, target in each_target_of_keys(board)
+        if panel["title"] != "Users"
+        and not re.search("iam_user_[^t]|iam_access_key_info", target["expr"])
+    ]
+
+
+def each_query_variable(board):
+    return [(v,) for v in variables(board).values() if v["type"] == "query"]
+
+
+# --- What Grafana does ---
+
+
+def escape(value):
+    """A value as the Prometheus data source writes it into a quoted regular expression."""
+    return re.sub(r"[\\$^*{}\[\]+?.()|]", lambda m: "\\\\" + m[0].replace("\\", "\\\\"), value)
+
+
+def as_text(variable, value):
+    """A variable's value in a query; a list where several are chosen, None where all are."""
+    if value is None:
+        return variable["allValue"]
+    if not variable.get("multi"):
+        return value.replace("\\", "\\\\")
+    escaped = [escape(one) for one in value]
+    return escaped[0] if len(escaped) == 1 else f"({'|'.join(escaped)})"
+
+
+def interpolate(text, board, chosen):
+    def value(match):
+        name = match["bare"] or match["name"]
+        if name in BUILT_IN:
+            return BUILT_IN[name]
+        return as_text(variables(board)[name], chosen[name])
+
+    return VARIABLE.sub(value, text)
+
+
+def options(prometheus, board, name, chosen):
+    """The (text, value) that a variable offers, once those before it are chosen."""
+    variable = variables(board)[name]
+    query = interpolate(variable["query"]["query"], board, chosen)
+    if values := re.fullmatch(r"label_values\((.+), *(\w+)\)", query):
+        found = prometheus.api(f"label/{values[2]}/values", **{"match[]": values[1]})
+    else:
+        expression = re.fullmatch(r"query_result\((.+)\)", query)[1]
+        found = [
+            "{" + ",".join(f'{k}="{v}"' for k, v in sorted(labels.items())) + f"}} {value} 0"
+            for labels, value in prometheus.query(expression)
+        ]
+    if not variable["regex"]:
+        return [(value, value) for value in found]
+    regex = re.compile(variable["regex"].strip("/").replace("(?<", "(?P<"))
+    return [(m["text"], m["value"]) for m in map(regex.search, found) if m]
+
+
+def defaults(prometheus, board):
+    """What is chosen when the dashboard opens."""
+    chosen = {}
+    for name, variable in variables(board).items():
+        if variable.get("includeAll"):
+            chosen[name] = None
+        elif variable["type"] == "custom":
+            chosen[name] = variable["current"]["value"]
+        elif variable["type"] == "query":
+            chosen[name] = sorted(options(prometheus, board, name, chosen))[0][1]
+    return chosen
+
+
+def ask(prometheus, board, target, chosen, at=None):
+    """The series of an instant query: (labels, value) of each."""
+    query = interpolate(target["expr"], board, chosen)
+    parameters = {"query": query} | ({"time": at} if at else {})
+    result = prometheus.api("query", **parameters)["result"]
+    return [(series["metric"], float(series["value"][1])) for series in result]
+
+
+def ask_over_time(prometheus, board, target, chosen):
+    now = prometheus.value("vector(time())")
+    query = interpolate(target["expr"], board, chosen)
+    result = prometheus.api("query_range", query=query, start=now - 5, end=now, step=1)["result"]
+    return [(series["metric"], series["values"]) for series in result]
+
+
+def value_field(panel, target):
+    """The name of the column that has a query's values."""
+    return "Value" if len(panel["targets"]) == 1 else f"Value #{target['refId']}"
+
+
+def organize(panel):
+    [step] = [step for step in panel["transformations"] if step["id"] == "organize"]
+    return step["options"]
+
+
+# --- What is scraped ---
+
+
+def scraped(folder, jobs):
+    """A Prometheus after several scrapes of the exporters."""
+    addresses = {name: exporter.url.removeprefix("http://") for name, exporter in jobs.items()}
+    prometheus = Prometheus(folder, addresses)
+    try:
+        wait_for(
+            "six scrapes of every exporter",
+            lambda: len(prometheus.query("count_over_time(up[1m]) >= 6")) == len(jobs),
+        )
+    except AssertionError:
+        prometheus.stop()
+        raise
+    return prometheus
+
+
+@pytest.fixture(scope="module")
+def prometheus(demo, tmp_path_factory):
+    """Two jobs scrape the demo organization: two replicas of one exporter."""
+    jobs = {f"replica-{number}": demo for number in range(REPLICAS)}
+    with scraped(tmp_path_factory.mktemp("replicas"), jobs) as prometheus:
+        yield prometheus
+
+
+@pytest.fixture(scope="module")
+def alone(demo, tmp_path_factory):
+    """The same without a second replica."""
+    with scraped(tmp_path_factory.mktemp("alone"), {"alone": demo}) as prometheus:
+        yield prometheus
+
+
+@pytest.fixture(scope="module")
+def discreet(tmp_path_factory):
+    """The demo organization without what the README says how to leave out: tags, ids, ARNs…"""
+    left_out = "iam_user_.*|iam_access_key_info"
+    folder = tmp_path_factory.mktemp("discreet")
+    with Exporter(folder, "demo", f"--metrics.denylist={left_out}") as exporter:
+        exporter.wait_until_ready()
+        with scraped(tmp_path_factory.mktemp("discreet"), {"discreet": exporter}) as prometheus:
+            yield prometheus
+
+
+@pytest.fixture(scope="module")
+def keys(demo):
+    """What the page says of every key, by account, user and slot."""
+    page = demo.page()
+    read = {
+        name: {
+            (labels["account_id"], labels["user"], labels["key"]): value
+            for labels, value in page.family(f"iam_access_key_{name}")
+        }
+        for name in ["age_days", "active", "unrotated", "last_used_timestamp_seconds"]
+        + ["rotation_due_timestamp_seconds", "exemption_end_timestamp_seconds"]
+    }
+    assert all(read.values())
+    return read
+
+
+@pytest.fixture(scope="module")
+def teams(demo):
+    """The team of every user; empty where there is none."""
+    found = {
+        (labels["account_id"], labels["user"]): labels["tag_team"]
+        for labels, _ in demo.page().family("iam_user_tags")
+    }
+    assert "" in found.values() and len(set(found.values())) > 2
+    return found
+
+
+def by_key(series):
+    return {(labels["account_id"], labels["user"], labels["key"]): v for labels, v in series}
+
+
+# --- Queries ---
+
+
+def test_there_are_two_dashboards():
+    assert set(BOARDS) == {"fleet", "account"}
+
+
+@pytest.mark.parametrize("name, panel, target", each(each_target))
+def test_every_query_has_an_answer(prometheus, name, panel, target):
+    board = BOARDS[name]
+    chosen = defaults(prometheus, board)
+    if target["range"]:
+        assert ask_over_time(prometheus, board, target, chosen)
+    else:
+        assert ask(prometheus, board, target, chosen)
+
+
+@pytest.mark.parametrize("name, variable", each(each_query_variable))
+def test_every_variable_offers_something(prometheus, name, variable):
+    board = BOARDS[name]
+    found = options(prometheus, board, variable["name"], defaults(prometheus, board))
+    assert found
+    assert len(set(found)) == len(found)
+    assert all(text and value for text, value in found)
+
+
+def test_accounts_are_offered_by_name(prometheus, demo):
+    accounts = {
+        (f"{labels['account_name']} {labels['account_id']}", labels["account_id"])
+        for labels, _ in demo.page().family("iam_account_info")
+    }
+    for board in BOARDS.values():
+        assert set(options(prometheus, board, "account", {})) == accounts
+
+
+@pytest.mark.parametrize("name, panel, target", each(each_target_of_keys))
+def test_a_second_replica_changes_nothing(prometheus, alone, name, panel, target):
+    board = BOARDS[name]
+    chosen = defaults(alone, board)
+    at = alone.value("vector(time())")
+
+    def answer(server):
+        series = ask(server, board, target, chosen, at)
+        return {frozenset(labels.items()): value for labels, value in series}
+
+    # The two scraped at different moments, between which ages can grow by a hundredth of a day.
+    assert answer(prometheus) == pytest.approx(answer(alone), rel=1e-9, abs=0.011)
+
+
+@pytest.mark.parametrize("name, panel, target", each(each_target))
+def test_every_query_takes_several_names_with_special_characters(prometheus, name, panel, target):
+    board = BOARDS[name]
+    odd = ["two+keys,o'neil@example.com", "back\\slash (and) [brackets]"]
+    chosen = {
+        variable: odd if variables(board)[variable].get("multi") else value
+        for variable, value in defaults(prometheus, board).items()
+    }
+    ask(prometheus, board, target, chosen)
+
+
+# --- Numbers ---
+
+
+def number(prometheus, board, title, **choice):
+    """What a panel with one number shows."""
+    [target] = panel_of(board, title)["targets"]
+    chosen = defaults(prometheus, BOARDS[board]) | choice
+    [(_, value)] = ask(prometheus, BOARDS[board], target, chosen)
+    return value
+
+
+def rows(prometheus, board, title, ref="A", **choice):
+    """What a query of a table answers."""
+    [target] = [t for t in panel_of(board, title)["targets"] if t["refId"] == ref]
+    chosen = defaults(prometheus, BOARDS[board]) | choice
+    return ask(prometheus, BOARDS[board], target, chosen)
+
+
+def test_the_unrotated_keys_are_those_of_the_exporter(prometheus, keys):
+    unrotated = {key for key, value in keys["unrotated"].items() if value == 1}
+    assert number(prometheus, "fleet", "Unrotated keys") == len(unrotated)
+    assert by_key(rows(prometheus, "fleet", "Oldest unrotated keys")).keys() == unrotated
+
+
+def test_an_account_has_its_unrotated_keys(prometheus, demo):
+    for labels, value in demo.page().family("iam_unrotated_keys_total"):
+        one = [labels["account_id"]]
+        assert number(prometheus, "fleet", "Unrotated keys", account=one) == value
+        assert number(prometheus, "account", "Unrotated keys", account=one[0]) == value
+        [(_, of_account)] = rows(prometheus, "fleet", "By account", account=one)
+        assert of_account == value
+
+
+def test_another_max_age_is_one_for_all_keys_that_are_not_exempt(prometheus, keys):
+    due = keys["rotation_due_timestamp_seconds"]
+    for days in (30, 365):
+        older = {key for key in due if keys["age_days"][key] > days}
+        assert number(prometheus, "fleet", "Unrotated keys", max_age=str(days)) == len(older)
+        listed = rows(prometheus, "fleet", "Oldest unrotated keys", max_age=str(days))
+        assert by_key(listed).keys() == older
+
+
+def test_a_team_has_its_own_keys_only(prometheus, keys, teams):
+    for team in set(teams.values()) - {""}:
+        own = {
+            key
+            for key, value in keys["unrotated"].items()
+            if value == 1 and teams.get(key[:2], "") == team
+        }
+        assert number(prometheus, "fleet", "Unrotated keys", team=[team]) == len(own)
+        listed = rows(prometheus, "fleet", "Oldest unrotated keys", team=[team])
+        assert by_key(listed).keys() == own
+        assert {labels["tag_team"] for labels, _ in listed} == ({team} if own else set())
+
+
+def test_keys_without_a_team_are_counted(prometheus, keys, teams):
+    unrotated = [key for key, value in keys["unrotated"].items() if value == 1]
+    expected = {}
+    for key in unrotated:
+        team = teams.get(key[:2]) or "no team"
+        expected[team] = expected.get(team, 0) + 1
+    shown = rows(prometheus, "fleet", "By team")
+    assert {labels["tag_team"]: value for labels, value in shown} == expected
+
+
+def test_every_active_key_is_in_one_bar_of_ages(prometheus, keys):
+    targets = panel_of("fleet", "Age of active keys")["targets"]
+    bars = [rows(prometheus, "fleet", "Age of active keys", t["refId"])[0][1] for t in targets]
+    assert sum(bars) == sum(keys["active"].values())
+    assert sum(bar > 0 for bar in bars) > 3
+
+
+def test_the_bars_of_due_keys_are_those_of_the_table(prometheus):
+    within = [
+        rows(prometheus, "fleet", "Due in the next weeks", ref)[0][1] for ref in "ABCD"
+    ]
+    listed = rows(prometheus, "fleet", "Due in the next 28 days")
+    assert sum(within) == len(listed) > 0
+    assert number(prometheus, "fleet", "Due within 14 days") == sum(within[:2])
+
+
+def test_every_exempt_key_is_listed_with_its_reason(prometheus, keys):
+    ends = keys["exemption_end_timestamp_seconds"]
+    listed = rows(prometheus, "fleet", "Exemptions")
+    assert by_key(listed).keys() == ends.keys()
+    assert all(labels["reason"] for labels, _ in listed)
+    finite = {key: end * 1000 for key, end in ends.items() if end != float("inf")}
+    assert by_key(rows(prometheus, "fleet", "Exemptions", "B")) == finite
+    assert number(prometheus, "fleet", "Exempt keys") == len(ends)
+
+
+def test_a_key_that_was_never_used_is_listed(prometheus, keys):
+    never = {
+        key
+        for key, days in keys["age_days"].items()
+        if keys["active"][key] == 1 and days > 45 and key not in keys["last_used_timestamp_seconds"]
+    }
+    assert number(prometheus, "fleet", "Keys never used") == len(never)
+    assert by_key(rows(prometheus, "fleet", "Never used")).keys() == never
+
+
+def test_every_account_has_its_root_user_listed(prometheus, keys):
+    active = {}
+    for (account, user, _), value in keys["active"].items():
+        active[account] = active.get(account, 0) + (value if user == "<root_account>" else 0)
+    shown = rows(prometheus, "fleet", "Root users")
+    assert {labels["account_id"]: value for labels, value in shown} == active
+    assert number(prometheus, "fleet", "Root keys") == sum(active.values()) > 0
+
+
+def test_the_account_lists_each_of_its_keys(prometheus, keys):
+    account = min(account for account, _, _ in keys["age_days"])
+    own = {key: days for key, days in keys["age_days"].items() if key[0] == account}
+    listed = by_key(rows(prometheus, "account", "Keys", account=account))
+    assert listed == pytest.approx(own, abs=0.011)
+
+
+def test_one_user_can_be_chosen(prometheus, keys):
+    account, user, _ = min(keys["age_days"])
+    own = {key for key in keys["age_days"] if key[:2] == (account, user)}
+    for ref in "AB":
+        listed = rows(prometheus, "account", "Keys", ref, account=account, user=[user])
+        assert by_key(listed).keys() == own
+
+
+@pytest.mark.parametrize("name, panel, target", each(each_target_without_details))
+def test_a_panel_does_without_tags(prometheus, discreet, name, panel, target):
+    board = BOARDS[name]
+
+    def answer(server):
+        series = ask(server, board, target, defaults(server, board))
+        return {
+            frozenset((k, v) for k, v in labels.items() if not k.startswith("tag_"))
+            for labels, _ in series
+        }
+
+    if "by (tag_team)" in target["expr"]:
+        series = ask(discreet, board, target, defaults(discreet, board))
+        assert [labels for labels, _ in series] == [{"tag_team": "no team"}]
+    else:
+        assert answer(discreet) == answer(prometheus)
+
+
+def test_without_tags_as_many_keys_are_unrotated(prometheus, discreet):
+    assert number(discreet, "fleet", "Unrotated keys") == number(
+        prometheus, "fleet", "Unrotated keys"
+    )
+
+
+# --- What is shown of the answers ---
+
+
+def fields(prometheus, board, panel):
+    """The columns of a table, made of the answers to its queries, before they are arranged."""
+    found = {"Time"}
+    for target in panel["targets"]:
+        series = ask(prometheus, board, target, defaults(prometheus, board))
+        found |= {label for labels, _ in series for label in labels} | {value_field(panel, target)}
+    return found
+
+
+@pytest.mark.parametrize("name, panel", each(each_table))
+def test_every_column_of_a_table_has_a_heading_or_is_hidden(prometheus, name, panel):
+    arranged = organize(panel)
+    shown, hidden = set(arranged["renameByName"]), set(arranged["excludeByName"])
+    assert not shown & hidden
+    assert shown | hidden == fields(prometheus, BOARDS[name], panel)
+    assert list(arranged["indexByName"]) == list(arranged["renameByName"])
+    assert len(set(arranged["renameByName"].values())) == len(shown)
+
+
+@pytest.mark.parametrize("name, panel", each(each_table))
+def test_the_queries_of_a_table_fill_the_same_rows(prometheus, name, panel):
+    """Grafana makes one row of what agrees in all the labels that the answers have in common."""
+    board = BOARDS[name]
+    answers = [ask(prometheus, board, t, defaults(prometheus, board)) for t in panel["targets"]]
+    common = set.intersection(*({key for labels, _ in a for key in labels} for a in answers))
+    first, *others = [
+        [tuple(labels.get(key, "") for key in sorted(common)) for labels, _ in answer]
+        for answer in answers
+    ]
+    assert len(set(first)) == len(first)
+    for other in others:
+        assert len(set(other)) == len(other)
+        assert set(other) <= set(first)
+
+
+@pytest.mark.parametrize("name, panel", each(each_panel))
+def test_settings_are_for_columns_and_series_that_exist(prometheus, name, panel):
+    if panel["type"] == "table":
+        named = set(organize(panel)["renameByName"].values())
+    else:
+        named = {target["legendFormat"] for target in panel["targets"]}
+    queries = {target["refId"] for target in panel["targets"]}
+    for override in panel["fieldConfig"]["overrides"]:
+        matcher = override["matcher"]
+        assert matcher["options"] in {"byName": named, "byFrameRefID": queries}[matcher["id"]]
+    assert {sort["displayName"] for sort in panel["options"].get("sortBy", [])} <= named
+
+
+@pytest.mark.parametrize("name, panel, target", each(each_target))
+def test_a_legend_names_labels_that_the_series_have(prometheus, name, panel, target):
+    labels = set(re.findall(r"\{\{(\w+)\}\}", target.get("legendFormat", "")))
+    board = BOARDS[name]
+    for series, _ in ask(prometheus, board, target, defaults(prometheus, board)):
+        assert labels <= series.keys()
+
+
+@pytest.mark.parametrize("name, panel", each(each_panel))
+def test_a_click_takes_its_values_from_what_is_shown(prometheus, name, panel):
+    links = " ".join(strings(panel["fieldConfig"]))
+    board = BOARDS[name]
+    assert set(re.findall(r"\$\{__data\.fields\.(\w+)", links)) <= fields(prometheus, board, panel)
+    of_series = set(re.findall(r"\$\{__field\.labels\.(\w+)", links))
+    for target in panel["targets"]:
+        for series, _ in ask(prometheus, board, target, defaults(prometheus, board)):
+            assert of_series <= series.keys()
+
+
+# --- The dashboards in themselves ---
+
+
+@pytest.mark.parametrize("name", each(each_board))
+def test_panels_have_ids_and_titles_of_their_own(name):
+    board = BOARDS[name]
+    assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
+    assert len({panel["title"] for panel in panels(board)}) == len(panels(board))
+
+
+@pytest.mark.parametrize("name", each(each_board))
+def test_panels_do_not_overlap(name):
+    taken = set()
+    for panel in BOARDS[name]["panels"]:
+        place = panel["gridPos"]
+        cells = {
+            (x, y)
+            for x in range(place["x"], place["x"] + place["w"])
+            for y in range(place["y"], place["y"] + place["h"])
+        }
+        assert max(x for x, _ in cells) < 24
+        assert not cells & taken, panel["title"]
+        taken |= cells
+
+
+@pytest.mark.parametrize("name, panel", each(each_panel))
+def test_a_panel_says_what_it_shows(name, panel):
+    assert re.search(r"\w.*\.$", panel["description"])
+
+
+@pytest.mark.parametrize("name", each(each_board))
+def test_the_variables_are_those_that_are_used(name):
+    board = BOARDS[name]
+    of_grafana = {"__data", "__field", "__url_time_range", *BUILT_IN}
+    used = {
+        match["bare"] or match["name"]
+        for part in (board["panels"], board["links"], board["templating"])
+        for text in strings(part)
+        for match in VARIABLE.finditer(text.replace("$__all", ""))
+    }
+    assert used - of_grafana == variables(board).keys()
+
+
+def test_other_max_ages_are_numbers_of_days():
+    for board in BOARDS.values():
+        variable = variables(board)["max_age"]
+        offered = [(option["text"], option["value"]) for option in variable["options"]]
+        assert variable["query"] == ",".join(f"{text} : {value}" for text, value in offered)
+        assert offered[0] == ("as configured", "0")
+        assert all(text == f"{value} days" for text, value in offered[1:])
+
+
+# --- Links ---
+
+
+def urls(board):
+    """Every address to which a dashboard leads."""
+    found = []
+
+    def look(value):
+        if isinstance(value, dict):
+            found.extend(inner for key, inner in value.items() if key == "url")
+            value = list(value.values())
+        if isinstance(value, list):
+            for inner in value:
+                look(inner)
+
+    look([board["links"], board["panels"]])
+    return sorted(set(found))
+
+
+def each_url(board):
+    return [({"title": url},) for url in urls(board)]
+
+
+def anchors(document):
+    """The fragments of a Markdown document's headings."""
+    headings = re.findall(r"^#+ (.+)$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", text).strip().lower().replace(" ", "-") for text in headings}
+
+
+@pytest.mark.parametrize("name, link", each(each_url))
+def test_a_link_leads_somewhere(name, link):
+    url = link["title"]
+    if runbook := re.fullmatch(r"\$\{runbooks:raw\}(?:#(.+))?", url):
+        assert runbook[1] is None or runbook[1] in anchors(ROOT / "docs/runbooks.md")
+        return
+    uid, parameters = re.fullmatch(r"/d/([\w-]+)\?(.+)", url).groups()
+    [target] = [board for board in BOARDS.values() if board["uid"] == uid]
+    for parameter in parameters.split("&"):
+        if parameter != "${__url_time_range}":
+            kept = re.fullmatch(r"\$\{(\w+):queryparam\}", parameter)
+            given = re.fullmatch(r"var-(\w+)=\$\{[\w.]+:percentencode\}", parameter)
+            assert (kept or given)[1] in variables(target)
+
+
+def test_each_dashboard_leads_to_the_other_and_to_the_runbooks():
+    for board in BOARDS.values():
+        found = " ".join(urls(board))
+        others = {other["uid"] for other in BOARDS.values()} - {board["uid"]}
+        assert all(f"/d/{uid}?" in found for uid in others)
+        assert "${runbooks:raw}#iamaccesskeyunrotated" in found
+
+
+# --- Around the dashboards ---
+
+
+def test_provisioning_reads_the_dashboards_where_the_readme_puts_them():
+    found = yaml.safe_load((FOLDER / "provisioning/dashboards/iam-key-exporter.yml").read_text())
+    [provider] = found["providers"]
+    assert (found["apiVersion"], provider["type"]) == (1, "file")
+    path = provider["options"]["path"]
+    assert f" {path} fleet.json account.json" in (FOLDER / "README.md").read_text()
+
+
+def test_provisioning_makes_a_data_source_that_the_dashboards_can_choose():
+    found = yaml.safe_load((FOLDER / "provisioning/datasources/prometheus.yml").read_text())
+    [source] = found["datasources"]
+    assert found["apiVersion"] == 1
+    for board in BOARDS.values():
+        assert variables(board)["datasource"]["query"] == source["type"]
+
+
+def test_the_dashboards_are_of_grafanas_own_types():
+    """`npm test` in tests/dashboards says what is wrong with which line."""
+    folder = ROOT / "tests/dashboards"
+    for command in ["ci", "test"]:
+        done = subprocess.run(
+            [tool("npm"), command], cwd=folder, capture_output=True, text=True, timeout=300
+        )
+        assert done.returncode == 0, done.stdout + done.stderr

@@ -1,0 +1,24 @@
+#!/bin/sh
+# Installs the programs that the tests run, those that are missing, from Debian.
+set -eu
+
+missing=
+need() {
+    command -v "$1" >/dev/null || missing="$missing $2"
+}
+need prometheus prometheus
+need promtool prometheus
+need prometheus-alertmanager prometheus-alertmanager
+need amtool prometheus-alertmanager
+need npm "nodejs npm"
+need chromium chromium
+need chromedriver chromium-driver
+python3 -c "import ensurepip, venv" 2>/dev/null || missing="$missing python3-venv"
+[ -n "$missing" ] || exit 0
+
+sudo=
+[ "$(id -u)" = 0 ] || sudo=sudo
+export DEBIAN_FRONTEND=noninteractive
+$sudo apt-get update -q
+# shellcheck disable=SC2086 # names of packages, one after the other
+$sudo apt-get install -y -q --no-install-recommends $missing
