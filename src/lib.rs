@@ -35,6 +35,7 @@ pub mod aws;
 pub mod clock;
 pub mod board;
 pub mod refresh;
+pub mod findings;
 pub mod metrics;
 pub mod render;
 pub mod web;
