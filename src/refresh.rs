@@ -164,11 +164,10 @@ async fn keep_fresh(shared: Arc<Shared>, target: Target) {
             true => None,
             false => shared.slots.acquire().await.ok(),
         };
-        let Outcome { account, failure, confirmation, tags } =
+        let Outcome { mut account, failure, confirmation, tags } =
             refresher.refresh(&target, &account, publish).await;
         drop(slot);
         let id = account.id.clone();
-        board.publish(&target, account);
         faults.refresh.note(&id, "refresh", failure.as_ref());
         faults.confirmation.note(&id, "confirmation", confirmation.as_ref());
         faults.tags.note(&id, "reading tags", tags.as_ref());
@@ -192,6 +191,8 @@ async fn keep_fresh(shared: Arc<Shared>, target: Target) {
                 schedule.next(&target, shared.start, now)
             }
         };
+        account.refresh.next = Some(clock.now() + (wake - now));
+        board.publish(&target, account);
         sleep_until(wake).await;
     }
 }

@@ -1,4 +1,6 @@
-//! HTTP: the [`listener`] with its limits, and the [`routes`] behind it. hyper is named here alone.
+//! HTTP: the [`listener`] with its limits, the [`routes`] behind it, and the [`status`] page. hyper is
+//! named here alone.
 
 pub mod listener;
 pub mod routes;
+pub mod status;
