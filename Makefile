@@ -1,12 +1,13 @@
 # make run    the exporter with a made-up organization
 # make test   everything; installs what it needs from Debian, PyPI and npm
 # make story  a key that becomes too old, from AWS to its owners and back; shows what they are told
+# make screenshots renews docs/images
 # make lint   formatting, clippy, documentation
 # make golden renews the expected output of tests after a change that was meant
 
 VENV := target/venv
 
-.PHONY: run test test-cargo test-stack story lint golden docs tools
+.PHONY: run test test-cargo test-stack story screenshots lint golden docs tools
 
 run:
 	cargo run --release -- demo
@@ -25,6 +26,10 @@ tools: $(VENV)/done
 story: tools
 	cargo build --locked
 	$(VENV)/bin/pytest -q -s tests/stack/test_alert_story.py
+
+screenshots: tools
+	cargo build --locked
+	$(VENV)/bin/python tests/stack/screenshots.py
 
 $(VENV)/done: tests/stack/requirements.txt tests/tools.sh
 	tests/tools.sh

@@ -1,21 +1,19 @@
 //! `check`: refresh once and print keys, oldest first.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
-use serde::Serialize;
 use tabwriter::TabWriter;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::findings::{COLUMNS, Finding, Status, findings};
 use crate::metrics::{Filter, page};
-use crate::policy::{Ruling, Verdict};
 use crate::refresh::Schedule;
 use crate::refresh::once::Refresher;
 use crate::source::{Failure, Listing, Source};
@@ -56,38 +54,6 @@ pub struct Outcome {
     /// What went wrong, with the account's id: failed refreshes, and what they could not find out.
     pub failures: Vec<(String, Failure)>,
 }
-
-/// A key that is printed.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Finding {
-    account_id: String,
-    account_name: String,
-    user: String,
-    key: u8,
-    access_key_id: Option<String>,
-    status: Status,
-    age_days: f64,
-    last_rotated: String,
-    due: Option<String>,
-    last_used: Option<String>,
-    tags: BTreeMap<String, String>,
-    rule: String,
-}
-
-/// What a printed key is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Status {
-    /// Older than it may be.
-    Unrotated,
-    /// To be rotated within 14 days.
-    DueSoon,
-    /// Of any age, for a time.
-    Exempt,
-}
-
-/// A key that is due within this time is due soon.
-const SOON: TimeDelta = TimeDelta::days(14);
 
 /// Refreshes each account of the source once, with a progress bar where stderr is a terminal. Fails
 /// only where not one account is known.
@@ -180,49 +146,6 @@ impl Outcome {
         )
     }
 
-    /// The keys as of `now`, oldest first.
-    pub fn findings(&self, show: Show, config: &Config, now: DateTime<Utc>) -> Vec<Finding> {
-        let mut findings = Vec::new();
-        let tag_keys = config.tag_keys();
-        for account in &self.state.accounts {
-            let tags = account.tags(&tag_keys);
-            for (user, keys) in account.users() {
-                let owner = account.owner(user, tags);
-                let ruling = config.policy.ruling(&owner, now);
-                for (slot, key) in keys.iter().enumerate() {
-                    let Some(key) = key.as_ref().filter(|key| key.active) else { continue };
-                    let verdict = ruling.judge(key, now);
-                    let (Some(age), Some(last_rotated), Some(status)) =
-                        (verdict.age, key.last_rotated, status(&verdict, &ruling, now))
-                    else {
-                        continue;
-                    };
-                    if show == Show::Unrotated && status != Status::Unrotated {
-                        continue;
-                    }
-                    let finding = Finding {
-                        account_id: account.id.clone(),
-                        account_name: account.name.clone(),
-                        user: user.name.clone(),
-                        key: slot as u8 + 1,
-                        access_key_id: key.id.clone(),
-                        status,
-                        age_days: age.days(),
-                        last_rotated: time(last_rotated),
-                        due: verdict.due.map(time),
-                        last_used: key.last_used.map(time),
-                        tags: owner.tags.iter().cloned().collect(),
-                        rule: rule(&ruling, config),
-                    };
-                    findings.push((last_rotated, finding));
-                }
-            }
-        }
-        // Stable: keys of one moment stay in the order of accounts and users.
-        findings.sort_by_key(|(last_rotated, _)| *last_rotated);
-        findings.into_iter().map(|(_, finding)| finding).collect()
-    }
-
     /// Writes the keys as of `now`, and returns how many of them are unrotated.
     pub fn write(
         &self,
@@ -233,7 +156,8 @@ impl Outcome {
         now: DateTime<Utc>,
         to: impl io::Write,
     ) -> io::Result<usize> {
-        let findings = self.findings(show, config, now);
+        let mut findings = findings(&self.state, config, now);
+        findings.retain(|finding| show == Show::All || finding.status == Status::Unrotated);
         match format {
             Format::Table => write_table(&findings, to)?,
             Format::Json => write_json(&findings, to)?,
@@ -242,62 +166,6 @@ impl Outcome {
         }
         Ok(findings.iter().filter(|finding| finding.status == Status::Unrotated).count())
     }
-}
-
-/// What an active key is; `None` where there is nothing to say of it.
-fn status(verdict: &Verdict, ruling: &Ruling, now: DateTime<Utc>) -> Option<Status> {
-    match verdict {
-        _ if ruling.exemption.is_some() => Some(Status::Exempt),
-        Verdict { unrotated: Some(true), .. } => Some(Status::Unrotated),
-        Verdict { due: Some(due), .. } if *due <= now + SOON => Some(Status::DueSoon),
-        _ => None,
-    }
-}
-
-/// What decided about a key, as in the configuration.
-fn rule(ruling: &Ruling, config: &Config) -> String {
-    match ruling.rule {
-        None => "default".to_owned(),
-        Some(index) => format!("rotation.rules[{index}]: {}", config.policy.rules[index].decision),
-    }
-}
-
-const COLUMNS: [&str; 12] = [
-    "account_id",
-    "account_name",
-    "user",
-    "key",
-    "access_key_id",
-    "status",
-    "age_days",
-    "last_rotated",
-    "due",
-    "last_used",
-    "tags",
-    "rule",
-];
-
-fn fields(finding: &Finding) -> [String; 12] {
-    let finding = finding.clone();
-    let tags = finding.tags.iter().map(|(key, value)| format!("{key}={value}"));
-    [
-        finding.account_id,
-        finding.account_name,
-        finding.user,
-        finding.key.to_string(),
-        finding.access_key_id.unwrap_or_default(),
-        match finding.status {
-            Status::Unrotated => "unrotated".to_owned(),
-            Status::DueSoon => "due_soon".to_owned(),
-            Status::Exempt => "exempt".to_owned(),
-        },
-        format!("{:.2}", finding.age_days),
-        finding.last_rotated,
-        finding.due.unwrap_or_default(),
-        finding.last_used.unwrap_or_default(),
-        tags.collect::<Vec<_>>().join(" "),
-        finding.rule,
-    ]
 }
 
 fn write_table(findings: &[Finding], to: impl io::Write) -> io::Result<()> {
@@ -310,7 +178,7 @@ fn write_table(findings: &[Finding], to: impl io::Write) -> io::Result<()> {
     writeln!(table, "{}", header.join("\t"))?;
     for finding in findings {
         // What a tag holds must not change what the terminal shows.
-        let fields = fields(finding).map(|field| match field.as_str() {
+        let fields = finding.fields().map(|field| match field.as_str() {
             "" => "-".to_owned(),
             _ => field.replace(|c: char| c.is_control(), "\u{fffd}"),
         });
@@ -328,15 +196,11 @@ fn write_csv(findings: &[Finding], to: impl io::Write) -> io::Result<()> {
     let mut csv = csv::Writer::from_writer(to);
     csv.write_record(COLUMNS)?;
     for finding in findings {
-        csv.write_record(fields(finding))?;
+        csv.write_record(finding.fields())?;
     }
     csv.flush()
 }
 
 fn write_page(page: &str, mut to: impl io::Write) -> io::Result<()> {
     to.write_all(page.as_bytes())
-}
-
-fn time(time: DateTime<Utc>) -> String {
-    time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }

@@ -19,6 +19,7 @@ use crate::metrics::{Filter, name_pattern};
 use crate::refresh::Schedule;
 use crate::reload::Origin;
 use crate::shard::{self, Shard};
+use crate::web::status::About;
 
 /// Prometheus exporter for AWS IAM access keys that have not been rotated.
 ///
@@ -149,6 +150,17 @@ pub struct Flags {
     #[arg(long = "web.telemetry-path", env = "IAM_KEY_EXPORTER_WEB_TELEMETRY_PATH", value_name = "PATH", default_value = "/metrics", value_parser = telemetry_path, global = true)]
     pub telemetry_path: String,
 
+    /// Where docs/runbooks.md is published: the status page links to its sections.
+    #[arg(
+        long = "web.runbook-url",
+        env = "IAM_KEY_EXPORTER_WEB_RUNBOOK_URL",
+        value_name = "URL",
+        default_value = RUNBOOK_URL,
+        value_parser = runbook_url,
+        global = true
+    )]
+    pub runbook_url: String,
+
     /// Read the configuration file again on POST /-/reload, as on SIGHUP.
     #[arg(
         long = "web.enable-lifecycle",
@@ -218,6 +230,15 @@ impl Flags {
         Origin { file: self.config.clone(), max_age: self.max_age, ..Origin::default() }
     }
 
+    /// What the status page says of how it was started.
+    pub fn about(&self, is_demo: bool) -> About {
+        About {
+            telemetry_path: self.telemetry_path.clone(),
+            runbook_url: self.runbook_url.clone(),
+            is_demo,
+        }
+    }
+
     /// Which metrics are exposed.
     pub fn filter(&self) -> Filter {
         Filter::new(self.allow.clone(), self.deny.clone())
@@ -257,11 +278,22 @@ fn listen_address(text: &str) -> Result<String, &'static str> {
 }
 
 fn telemetry_path(text: &str) -> Result<String, String> {
-    let reserved = ["/-/healthy", "/-/ready", "/-/reload"];
+    let reserved = ["/keys.csv", "/status.css", "/-/healthy", "/-/ready", "/-/reload"];
     let plain = |c: char| c.is_ascii_alphanumeric() || "/-_.~".contains(c);
     match text.starts_with('/') && text.chars().all(plain) && !reserved.contains(&text) {
         true => Ok(text.to_owned()),
         false => Err("must begin with / and be made of letters, digits and /-_.~, and not be one of the exporter's own paths".to_owned()),
+    }
+}
+
+/// As in the rules of deploy/prometheus.
+const RUNBOOK_URL: &str = "https://example.com/iam-key-exporter/runbooks.md";
+
+fn runbook_url(text: &str) -> Result<String, &'static str> {
+    let is_url = text.starts_with("https://") || text.starts_with("http://");
+    match is_url && !text.contains(|c: char| c.is_whitespace() || c == '#') {
+        true => Ok(text.to_owned()),
+        false => Err("must begin with https:// or http:// and have no part after #"),
     }
 }
 

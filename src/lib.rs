@@ -6,11 +6,14 @@
 //!  (aws,      (CSV to    (verdicts  (State to bytes,   (copies ready
 //!   files,     values)    as of      after a change     bytes to
 //!   demo)                 now)       and each minute)   a scrape)
+//!                              └───► findings ───────► web::status, check
+//!                                    (keys for people)
 //! ```
 //!
 //! [`refresh`] fetches each account's report on the account's own schedule and publishes what it
 //! learned on the [`board`]; [`render`] makes a [`metrics::page::Page`] of a snapshot of it, which is a
-//! [`state::State`]; [`web`] serves that.
+//! [`state::State`]; [`web`] serves that. For people, [`findings`] makes of the same snapshot the keys
+//! that somebody has to know about, and [`web::status`] the page that lists them.
 //!
 //! # What must stay true
 //!
@@ -36,6 +39,7 @@ pub mod aws;
 pub mod clock;
 pub mod board;
 pub mod refresh;
+pub mod findings;
 pub mod metrics;
 pub mod render;
 pub mod web;

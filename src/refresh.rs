@@ -198,12 +198,11 @@ async fn keep_fresh(shared: Arc<Shared>, key: String) {
         let config = config.borrow().clone();
         let refresher = Refresher { source, timeout: schedule.timeout, clock, config: &config };
         let publish = |account: &Account| board.publish(&key, account.clone());
-        let Outcome { account, failure, confirmation, tags } =
+        let Outcome { mut account, failure, confirmation, tags } =
             // On the heap, so that an account that waits for its next turn does not keep room for it.
             Box::pin(refresher.refresh(&target, &account, publish)).await;
         drop(slot);
         let id = account.id.clone();
-        board.publish(&key, account);
         faults.refresh.note(&id, "refresh", failure.as_ref());
         faults.confirmation.note(&id, "confirmation", confirmation.as_ref());
         faults.tags.note(&id, "reading tags", tags.as_ref());
@@ -227,6 +226,8 @@ async fn keep_fresh(shared: Arc<Shared>, key: String) {
                 schedule.next(&key, shared.start, now)
             }
         };
+        account.refresh.next = Some(clock.now() + (wake - now));
+        board.publish(&key, account);
         sleep_until(wake).await;
     }
 }

@@ -1,8 +1,8 @@
-//! Renders a page after every change of the state or the configuration, at most once a second, and
-//! once a minute and when an exemption ends, so that a key that becomes too old is seen without a
-//! refresh.
+//! Makes a [`Snapshot`] after every change of the state or the configuration, at most once a second,
+//! and once a minute and when an exemption ends, so that a key that becomes too old is seen without
+//! a refresh.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -14,6 +14,7 @@ use tracing::error;
 use crate::board::Board;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::findings::{Finding, findings};
 use crate::metrics::Filter;
 use crate::metrics::own::Own;
 use crate::metrics::page::Page;
@@ -27,7 +28,28 @@ const SETTLE: Duration = Duration::from_millis(30);
 /// A page is never older than this.
 const RENEW: Duration = Duration::from_secs(60);
 
-/// What a page is made with, besides the state.
+/// What is served until the next one is made.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// What the metrics say.
+    pub page: Page,
+    /// What it is made of.
+    pub state: State,
+    /// What judged it.
+    pub config: Arc<Config>,
+    /// As of when.
+    pub now: DateTime<Utc>,
+    findings: OnceLock<Vec<Finding>>,
+}
+
+impl Snapshot {
+    /// The findings, oldest first. Made for the first who asks, since hardly anybody does.
+    pub fn findings(&self) -> &[Finding] {
+        self.findings.get_or_init(|| findings(&self.state, &self.config, self.now))
+    }
+}
+
+/// What a snapshot is made with, besides the state.
 #[derive(Debug, Clone)]
 pub struct Renderer {
     /// Judges the keys, and names the tags that are shown.
@@ -41,19 +63,19 @@ pub struct Renderer {
 }
 
 impl Renderer {
-    /// Renders the state as of now.
-    pub fn page(&self, state: &State) -> Page {
+    /// The state as of now.
+    pub fn snapshot(&self, state: State) -> Snapshot {
         let started = Instant::now();
         let now = self.clock.now();
         let config = self.config.borrow().clone();
-        let page = Page::render(state, &config, &self.filter, now);
+        let page = Page::render(&state, &config, &self.filter, now);
         self.own.page(&page, now, started.elapsed());
-        self.own.state(state);
-        page
+        self.own.state(&state);
+        Snapshot { page, state, config, now, findings: OnceLock::new() }
     }
 
-    /// Keeps the page up to date with the board and the configuration.
-    pub async fn run(mut self, board: Arc<Board>, page: watch::Sender<Arc<Page>>) {
+    /// Keeps the snapshot up to date with the board and the configuration.
+    pub async fn run(mut self, board: Arc<Board>, snapshots: watch::Sender<Arc<Snapshot>>) {
         let mut changes = board.changes();
         // What was published before this was asked for counts, too.
         changes.mark_changed();
@@ -73,8 +95,8 @@ impl Renderer {
             let renderer = self.clone();
             let board = board.clone();
             changes.mark_unchanged();
-            match spawn_blocking(move || renderer.page(&board.snapshot())).await {
-                Ok(next) => drop(page.send_replace(Arc::new(next))),
+            match spawn_blocking(move || renderer.snapshot(board.snapshot())).await {
+                Ok(next) => drop(snapshots.send_replace(Arc::new(next))),
                 Err(error) => error!(%error, "page not rendered"),
             }
             // A page that takes long to render must not take more than half a core.

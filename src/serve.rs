@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::spawn_blocking;
 use tracing::{info, warn};
 
@@ -66,17 +66,18 @@ pub async fn serve(
         own: own.clone(),
     };
     // There is a page before the first request.
-    let (page, pages) = watch::channel(Arc::new(renderer.page(&State::default())));
+    let (snapshot, snapshots) = watch::channel(Arc::new(renderer.snapshot(State::default())));
     let site = Site {
-        page: pages,
+        snapshot: snapshots,
         own,
-        telemetry_path: flags.telemetry_path.clone(),
+        about: flags.about(matches!(source, Source::Demo(_))),
+        turns: Arc::new(Semaphore::new(1)),
         reloader: flags.enable_lifecycle.then(|| reloader.clone()),
     };
     let (stop, stopped) = watch::channel(false);
 
     let refreshing = refresh::run(source, schedule, Clock::system(), configs, board.clone());
-    let rendering = renderer.run(board, page);
+    let rendering = renderer.run(board, snapshot);
     let serving = listener::serve(listeners, site, stopped);
     let reloading = async {
         while signals.reload.recv().await.is_some() {

@@ -65,6 +65,8 @@ pub struct Refresh {
     pub last: Option<Attempt>,
     /// When one last succeeded.
     pub last_success: Option<DateTime<Utc>>,
+    /// When the next one begins; `None` before the first has ended.
+    pub next: Option<DateTime<Utc>>,
     /// How many failed since the start, by reason.
     pub failures: Failures,
     /// Whether the last try to confirm a user worked; `None` before it.

@@ -76,6 +76,12 @@ impl Head {
     }
 }
 
+/// A member that holds this text and nothing else.
+pub fn member(text: &[u8]) -> Vec<u8> {
+    let head = Compressor::default().finish();
+    [&head.bytes, &head.tail(text)[..]].concat()
+}
+
 fn compressor() -> Compress {
     Compress::new(Compression::new(3), false)
 }
@@ -136,6 +142,7 @@ mod tests {
         for tail in ["one", "two", ""] {
             let member = [&head.bytes[..], &head.tail(tail.as_bytes())].concat();
             assert_eq!(inflate(&member), format!("head {tail}").as_bytes());
+            assert_eq!(inflate(&super::member(tail.as_bytes())), tail.as_bytes());
         }
     }
 }

@@ -1,5 +1,7 @@
-//! HTTP: the [`listener`] with its limits, and the [`routes`] behind it. hyper is named here alone.
+//! HTTP: the [`listener`] with its limits, the [`routes`] behind it, and the [`status`] page. hyper is
+//! named here alone.
 
 mod body;
 pub mod listener;
 pub mod routes;
+pub mod status;

@@ -7,28 +7,33 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{
-    ACCEPT_ENCODING, ALLOW, CONNECTION, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
-    HeaderMap, HeaderValue, VARY, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_DISPOSITION, CONTENT_ENCODING,
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderValue, REFERRER_POLICY, VARY,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::service::Service;
 use hyper::{Method, Request, Response, StatusCode};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::spawn_blocking;
 
 use super::body::Body;
+use super::status::{self, About, Query};
+use crate::metrics::gzip;
 use crate::metrics::own::Own;
-use crate::metrics::page::Page;
 use crate::reload::Reloader;
+use crate::render::Snapshot;
 
 /// What is served.
 #[derive(Debug)]
 pub struct Site {
-    /// The newest page.
-    pub page: watch::Receiver<Arc<Page>>,
+    /// The newest snapshot.
+    pub snapshot: watch::Receiver<Arc<Snapshot>>,
     /// The exporter's own metrics.
     pub own: Own,
-    /// The path of the metrics.
-    pub telemetry_path: String,
+    /// What the status page says besides the snapshot; the path of the metrics is there, too.
+    pub about: About,
+    /// Whose turn it is to have a page rendered for them.
+    pub turns: Arc<Semaphore>,
     /// Reads the configuration again; `None` where clients may not ask for that.
     pub reloader: Option<Arc<Reloader>>,
 }
@@ -36,6 +41,8 @@ pub struct Site {
 const TEXT: &str = "text/plain; charset=utf-8";
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 const HTML: &str = "text/html; charset=utf-8";
+const CSV: &str = "text/csv; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
 
 /// The site as hyper serves it.
 #[derive(Debug, Clone)]
@@ -56,7 +63,7 @@ impl Service<Request<Incoming>> for Routes {
     }
 }
 
-async fn route(site: &Site, request: &Request<Incoming>) -> Response<Body> {
+async fn route(site: &Arc<Site>, request: &Request<Incoming>) -> Response<Body> {
     if !request.body().is_end_stream() {
         let mut response = text(StatusCode::PAYLOAD_TOO_LARGE, "no request here has a body\n");
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -69,22 +76,35 @@ async fn route(site: &Site, request: &Request<Incoming>) -> Response<Body> {
             _ => not_allowed("POST, PUT"),
         };
     }
-    if path == site.telemetry_path {
-        return match *request.method() {
-            Method::GET | Method::HEAD => metrics(site, request.headers()).await,
-            _ => not_allowed("GET, HEAD"),
-        };
-    }
-    let get: fn(&Site, &HeaderMap) -> Response<Body> = match path {
-        "/" => landing,
-        "/-/healthy" => |_, _| text(StatusCode::OK, "healthy\n"),
-        "/-/ready" => readiness,
+    let page = match path {
+        _ if path == site.about.telemetry_path => Page::Metrics,
+        "/" => Page::Status,
+        "/keys.csv" => Page::Csv,
+        "/status.css" => Page::Style,
+        "/-/healthy" => Page::Healthy,
+        "/-/ready" => Page::Ready,
         _ => return text(StatusCode::NOT_FOUND, "not found\n"),
     };
-    match *request.method() {
-        Method::GET | Method::HEAD => get(site, request.headers()),
-        _ => not_allowed("GET, HEAD"),
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return not_allowed("GET, HEAD");
     }
+    match page {
+        Page::Metrics => metrics(site, request.headers()).await,
+        Page::Status => for_people(site, request, status_page).await,
+        Page::Csv => for_people(site, request, csv).await,
+        Page::Style => style(),
+        Page::Healthy => text(StatusCode::OK, "healthy\n"),
+        Page::Ready => readiness(site),
+    }
+}
+
+enum Page {
+    Metrics,
+    Status,
+    Csv,
+    Style,
+    Healthy,
+    Ready,
 }
 
 fn not_allowed(allowed: &'static str) -> Response<Body> {
@@ -109,12 +129,12 @@ async fn reload(site: &Site) -> Response<Body> {
 
 async fn metrics(site: &Site, headers: &HeaderMap) -> Response<Body> {
     let own = site.own.gather();
-    let page = site.page.borrow().clone();
+    let snapshot = site.snapshot.borrow().clone();
     let gzip = accepts_gzip(headers);
     let parts = match gzip {
-        true => page.gzip(&own),
-        false if page.is_unpacked() => page.plain(own),
-        false => spawn_blocking(move || page.plain(own)).await.expect("it does not panic"),
+        true => snapshot.page.gzip(&own),
+        false if snapshot.page.is_unpacked() => snapshot.page.plain(own),
+        false => spawn_blocking(move || snapshot.page.plain(own)).await.expect("it does not panic"),
     };
     let mut response = respond(StatusCode::OK, METRICS, parts);
     let headers = response.headers_mut();
@@ -125,34 +145,83 @@ async fn metrics(site: &Site, headers: &HeaderMap) -> Response<Body> {
     response
 }
 
-fn readiness(site: &Site, _: &HeaderMap) -> Response<Body> {
-    match site.page.borrow().ready() {
+fn readiness(site: &Site) -> Response<Body> {
+    match site.snapshot.borrow().page.ready() {
         true => text(StatusCode::OK, "ready\n"),
         false => text(StatusCode::SERVICE_UNAVAILABLE, "not every account was tried yet\n"),
     }
 }
 
-fn landing(site: &Site, _: &HeaderMap) -> Response<Body> {
-    let version = env!("CARGO_PKG_VERSION");
-    let path = &site.telemetry_path;
-    let page = format!(
-        "<!doctype html>\n\
-         <html lang=\"en\">\n\
-         <head><meta charset=\"utf-8\"><title>iam-key-exporter</title></head>\n\
-         <body>\n\
-         <h1>iam-key-exporter {version}</h1>\n\
-         <p>AWS IAM access keys that have not been rotated, for Prometheus.</p>\n\
-         <ul>\n\
-         <li><a href=\"{path}\">Metrics</a></li>\n\
-         <li><a href=\"/-/healthy\">Healthy</a></li>\n\
-         <li><a href=\"/-/ready\">Ready</a></li>\n\
-         </ul>\n\
-         </body>\n\
-         </html>\n"
-    );
-    let mut response = respond(StatusCode::OK, HTML, [page.into()]);
-    let policy = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-    response.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
+/// What a person gets: its type, the name of the file that it is, and its bytes.
+struct Answer {
+    kind: &'static str,
+    file_name: Option<String>,
+    bytes: Vec<u8>,
+}
+
+fn status_page(about: &About, snapshot: &Snapshot, query: &Query) -> Answer {
+    let page = status::page(about, snapshot, query);
+    Answer { kind: HTML, file_name: None, bytes: page.into_bytes() }
+}
+
+fn csv(_: &About, snapshot: &Snapshot, query: &Query) -> Answer {
+    let rows = status::select(snapshot.findings(), query);
+    let file_name = Some(status::file_name(snapshot.now));
+    Answer { kind: CSV, file_name, bytes: status::csv(&rows) }
+}
+
+/// Renders for one person after the other, so that many who reload take no more than one thread from
+/// the rest.
+async fn for_people(
+    site: &Arc<Site>,
+    request: &Request<Incoming>,
+    make: fn(&About, &Snapshot, &Query) -> Answer,
+) -> Response<Body> {
+    let query = match Query::parse(request.uri().query().unwrap_or_default()) {
+        Ok(query) => query,
+        Err(error) => {
+            return respond(StatusCode::BAD_REQUEST, TEXT, [format!("{error}\n").into()]);
+        }
+    };
+    let gzip = accepts_gzip(request.headers());
+    let turn = site.turns.clone().acquire_owned().await;
+    let (site, snapshot) = (site.clone(), site.snapshot.borrow().clone());
+    let rendered = spawn_blocking(move || {
+        let Answer { kind, file_name, bytes } = make(&site.about, &snapshot, &query);
+        let body = match gzip {
+            true => gzip::member(&bytes),
+            false => bytes,
+        };
+        // Whoever has gone away in the meantime still had this turn.
+        drop(turn);
+        (kind, file_name, body)
+    });
+    let Ok((kind, file_name, body)) = rendered.await else {
+        return text(StatusCode::INTERNAL_SERVER_ERROR, "not rendered\n");
+    };
+    let mut response = respond(StatusCode::OK, kind, [body.into()]);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
+    if gzip {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    let disposition = file_name.map(|name| format!("attachment; filename=\"{name}\""));
+    if let Some(Ok(disposition)) = disposition.map(HeaderValue::try_from) {
+        headers.insert(CONTENT_DISPOSITION, disposition);
+    }
+    response
+}
+
+/// The page has a style sheet of its own, and neither scripts nor anything from elsewhere.
+const POLICY: &str = "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+fn style() -> Response<Body> {
+    let style = Bytes::from_static(status::STYLE.as_bytes());
+    let mut response = respond(StatusCode::OK, CSS, [style]);
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     response
 }
 

@@ -49,6 +49,14 @@ fn bad_input_is_refused_in_one_line_that_names_it() {
             "invalid value 'metrics' for '--web.telemetry-path <PATH>': must begin with / and be made of letters, digits and /-_.~, and not be one of the exporter's own paths",
         ),
         (
+            &["--web.telemetry-path", "/keys.csv"],
+            "invalid value '/keys.csv' for '--web.telemetry-path <PATH>': must begin with / and be made of letters, digits and /-_.~, and not be one of the exporter's own paths",
+        ),
+        (
+            &["--web.runbook-url", "javascript:alert(1)"],
+            "invalid value 'javascript:alert(1)' for '--web.runbook-url <URL>': must begin with https:// or http:// and have no part after #",
+        ),
+        (
             &["--log.level", "loud"],
             "invalid value 'loud' for '--log.level <LEVEL>': must be debug, info, warn or error",
         ),

@@ -191,6 +191,20 @@ fn count(get: usize, generate: usize) -> BTreeMap<String, usize> {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_next_refresh_is_known_and_keeps_its_time() {
+    let aws = Memory::new(real_life());
+    let board = run(aws.source());
+    let next = |state: &State| state.accounts.first().and_then(|account| account.refresh.next);
+    let first = next(&published(&board, |state| next(state).is_some()).await).expect("a time");
+    let clock = clock();
+    assert!(first > clock.now() && first <= clock.now() + TimeDelta::minutes(5), "{first}");
+    let then = published(&board, |state| next(state) > Some(first)).await;
+    let late = clock.now() - first;
+    assert!((TimeDelta::zero()..TimeDelta::seconds(5)).contains(&late), "{late}");
+    assert_eq!(next(&then), Some(first + TimeDelta::minutes(5)));
+}
+
+#[tokio::test(start_paused = true)]
 async fn four_hours_on_a_fresh_report_cost_one_get_and_their_end_one_generate() {
     let aws = Memory::new(real_life());
     let board = run(aws.source());
@@ -326,15 +340,15 @@ async fn a_key_is_flagged_within_a_minute_of_its_limit_without_a_refresh() {
     let own = Own::new(Filter::default());
     let (_config, configs) = watch::channel(Arc::new(Config::default()));
     let renderer = Renderer { config: configs, filter: Filter::default(), clock: clock(), own };
-    let (sender, mut pages) = watch::channel(Arc::new(renderer.page(&State::default())));
+    let (sender, mut snapshots) = watch::channel(Arc::new(renderer.snapshot(State::default())));
     tokio::spawn(renderer.run(board, sender));
 
     let flagged = |text: &str| value(text, "iam_unrotated_keys_total") == Some(1.0);
     let start = Instant::now();
     let crossing = Duration::from_secs(3600 + 864);
-    pages
-        .wait_for(|page| {
-            flagged(std::str::from_utf8(&page.plain(Vec::new()).concat()).expect("UTF-8"))
+    snapshots
+        .wait_for(|snapshot| {
+            flagged(std::str::from_utf8(&snapshot.page.plain(Vec::new()).concat()).expect("UTF-8"))
         })
         .await
         .expect("a page");

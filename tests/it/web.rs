@@ -68,9 +68,15 @@ fn other_paths_and_methods_are_told_so() {
         ("GET", "/-/healthy", 200),
         ("GET", "/-/ready", 200),
         ("GET", "/", 200),
+        ("GET", "/keys.csv", 200),
+        ("GET", "/status.css", 200),
         ("HEAD", "/metrics", 200),
+        ("HEAD", "/", 200),
+        ("HEAD", "/keys.csv", 200),
         ("POST", "/metrics", 405),
         ("DELETE", "/", 405),
+        ("POST", "/keys.csv", 405),
+        ("PUT", "/status.css", 405),
         ("GET", "/metric", 404),
         ("POST", "/nowhere", 404),
         ("POST", "/-/reload", 403),
@@ -86,15 +92,137 @@ fn other_paths_and_methods_are_told_so() {
         }
     }
     let page = exporter.get("/metrics");
-    assert_eq!(value(&page, "iam_exporter_http_requests_total{code=\"405\"}"), Some(2.0));
+    assert_eq!(value(&page, "iam_exporter_http_requests_total{code=\"405\"}"), Some(4.0));
 }
 
 #[test]
-fn the_landing_page_links_to_the_metrics_wherever_they_are() {
-    let exporter = Exporter::start(&["demo", "--web.telemetry-path", "/keys"]);
-    assert!(exporter.get("/").contains("<a href=\"/keys\">"));
+fn the_status_page_links_to_the_metrics_and_the_runbooks_wherever_they_are() {
+    let arguments = ["--web.telemetry-path", "/keys", "--web.runbook-url", "http://wiki/runbooks"];
+    let exporter = Exporter::start(&[&["demo"][..], &arguments].concat());
+    exporter.wait_until_ready();
+    let page = exporter.get("/");
+    assert!(page.contains("<a href=\"./keys\">"));
+    assert!(page.contains("<a href=\"http://wiki/runbooks#iamaccesskeyunrotated\">"));
     assert!(exporter.get("/keys").contains("iam_exporter_build_info"));
     assert_eq!(exporter.request("GET", "/metrics", &[]).status, 404);
+}
+
+#[test]
+fn the_status_page_takes_nothing_from_elsewhere_and_is_kept_nowhere() {
+    let exporter = demo();
+    for path in ["/", "/?q=backup&show=all", "/keys.csv"] {
+        let response = exporter.request("GET", path, &[]);
+        let policy = "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+        assert_eq!(response.header("content-security-policy"), Some(policy));
+        assert_eq!(response.header("x-content-type-options"), Some("nosniff"));
+        assert_eq!(response.header("referrer-policy"), Some("no-referrer"));
+        assert_eq!(response.header("cache-control"), Some("no-store"));
+        assert_eq!(response.header("vary"), Some("Accept-Encoding"));
+    }
+    let style = exporter.request("GET", "/status.css", &[]);
+    assert_eq!(style.header("content-type"), Some("text/css; charset=utf-8"));
+    let page = exporter.get("/");
+    assert!(page.contains("<link rel=\"stylesheet\" href=\"status.css\">"));
+    assert!(!page.contains("<script") && !page.contains("style=\""));
+    assert!(page.contains("This organization is made up."));
+}
+
+#[test]
+fn the_status_page_and_the_file_list_what_is_asked_for() {
+    let exporter = demo();
+    let page = exporter.request("GET", "/?q=&show=exempt&sort=user", &[]);
+    assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
+    let page = String::from_utf8(page.body).expect("UTF-8");
+    let file = exporter.request("GET", "/keys.csv?q=&show=exempt&sort=user", &[]);
+    assert_eq!(file.header("content-type"), Some("text/csv; charset=utf-8"));
+    let disposition = file.header("content-disposition").expect("a name");
+    assert!(disposition.starts_with("attachment; filename=\"iam-access-keys-2"), "{disposition}");
+    let file = String::from_utf8(file.body).expect("UTF-8");
+    let users: Vec<&str> =
+        file.lines().skip(1).map(|line| line.split(',').nth(2).expect("a user")).collect();
+    assert!(users.len() > 3 && users.is_sorted(), "{users:?}");
+    let mut rest = page.as_str();
+    for user in &users {
+        let row = format!("<th scope=\"row\"><bdi>{user}</bdi>");
+        rest = rest.split_once(&row).unwrap_or_else(|| panic!("no {user} next")).1;
+    }
+    assert!(page.contains(&format!("Exempt keys: {}", users.len())));
+    assert!(page.contains("href=\"keys.csv?show=exempt&amp;sort=user\""));
+}
+
+#[test]
+fn the_status_page_is_sent_with_gzip_to_those_who_take_it() {
+    let exporter = demo();
+    let file = exporter.get("/keys.csv");
+    let response = exporter.request("GET", "/keys.csv", &["Accept-Encoding: gzip"]);
+    assert_eq!(response.header("content-encoding"), Some("gzip"));
+    let mut unzipped = String::new();
+    GzDecoder::new(&response.body[..]).read_to_string(&mut unzipped).expect("gzip");
+    let users = |file: &str| {
+        let user = |line: &str| line.split(',').nth(2).map(str::to_owned);
+        file.lines().map(user).collect::<Vec<_>>()
+    };
+    assert_eq!(users(&unzipped), users(&file));
+}
+
+#[test]
+fn what_the_status_page_cannot_mean_is_told_in_one_line() {
+    let exporter = demo();
+    let long = format!("q={}", "x".repeat(201));
+    for (query, expected) in [
+        ("page=0", "page must be a whole number from 1 on\n"),
+        ("show=everything", "show must be unrotated, due_soon, exempt or all\n"),
+        (long.as_str(), "q must be at most 200 characters\n"),
+    ] {
+        for path in ["/", "/keys.csv"] {
+            let response = exporter.request("GET", &format!("{path}?{query}"), &[]);
+            assert_eq!(response.status, 400);
+            assert_eq!(String::from_utf8(response.body).expect("UTF-8"), expected);
+        }
+    }
+    assert_eq!(exporter.request("GET", "/?utm=%ff%00&page=77&q=%ff", &[]).status, 200);
+}
+
+#[test]
+fn of_many_keys_the_page_shows_200_and_the_file_all() {
+    let exporter = large_demo();
+    let rows = |page: &str| page.matches("<th scope=\"row\">").count();
+    let start = Instant::now();
+    let page = exporter.get("/");
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    // And those of the three accounts.
+    assert_eq!(rows(&page), 203);
+    let file = exporter.get("/keys.csv");
+    let keys = file.lines().count() - 1;
+    assert!(keys > 5_000, "{keys} keys");
+    let last = keys.div_ceil(200);
+    assert!(page.contains(&format!("<a href=\"?page={last}#keys\">Last</a>")));
+    assert_eq!(rows(&exporter.get(&format!("/?page={last}"))), 3 + keys - (last - 1) * 200);
+    let beyond = exporter.get("/?page=4000000000");
+    assert_eq!(rows(&beyond), 3 + keys - (last - 1) * 200);
+}
+
+#[test]
+fn many_who_look_at_the_page_do_not_slow_a_scrape() {
+    let exporter = large_demo();
+    let scrape = || {
+        let start = Instant::now();
+        assert_eq!(exporter.request("GET", "/metrics", &["Accept-Encoding: gzip"]).status, 200);
+        start.elapsed()
+    };
+    thread::scope(|scope| {
+        let looking: Vec<_> = (0..20)
+            .map(|_| {
+                scope.spawn(|| exporter.request("GET", "/?q=e&show=all&sort=user", &[]).status)
+            })
+            .collect();
+        let slowest = (0..10).map(|_| scrape()).max().expect("a scrape");
+        assert!(slowest < Duration::from_secs(2), "{slowest:?}");
+        for status in looking {
+            assert_eq!(status.join().expect("an answer"), 200);
+        }
+    });
 }
 
 #[test]

@@ -1,0 +1,187 @@
+//! State and configuration and `now` → the active keys that somebody has to know about: unrotated
+//! ones, those that soon will be, and those that are exempt.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use serde::{Serialize, Serializer};
+
+use crate::config::Config;
+use crate::policy::{Age, Ruling, Verdict};
+use crate::state::State;
+
+/// An active key that somebody has to know about.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Finding {
+    /// The account's id.
+    pub account_id: String,
+    /// The account's name; may be empty.
+    pub account_name: String,
+    /// The user's name.
+    pub user: String,
+    /// The user's path, such as `/` or `/service/`.
+    #[serde(skip)]
+    pub path: String,
+    /// The key's slot, 1 or 2.
+    pub key: u8,
+    /// The access key id, where it is known.
+    pub access_key_id: Option<String>,
+    /// Why it is a finding.
+    pub status: Status,
+    /// How old it is.
+    #[serde(rename = "age_days", serialize_with = "serialize_days")]
+    pub age: Age,
+    /// When it was created or last rotated.
+    #[serde(serialize_with = "serialize_time")]
+    pub last_rotated: DateTime<Utc>,
+    /// By when it must be rotated; `None` where it is exempt.
+    #[serde(serialize_with = "serialize_time_if_any")]
+    pub due: Option<DateTime<Utc>>,
+    /// When it was last used; `None`: never.
+    #[serde(serialize_with = "serialize_time_if_any")]
+    pub last_used: Option<DateTime<Utc>>,
+    /// The user's tags, as far as the configuration names them.
+    pub tags: BTreeMap<String, String>,
+    /// What decided, as in the configuration.
+    pub rule: String,
+}
+
+/// Why a key is a finding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Older than it may be.
+    Unrotated,
+    /// To be rotated within 14 days.
+    DueSoon,
+    /// Of any age, for a time.
+    Exempt,
+}
+
+impl Status {
+    /// The status as it is printed.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Status::Unrotated => "unrotated",
+            Status::DueSoon => "due_soon",
+            Status::Exempt => "exempt",
+        }
+    }
+}
+
+/// A key that is due within this time is due soon.
+const SOON: TimeDelta = TimeDelta::days(14);
+
+/// All findings as of `now`, oldest first.
+pub fn findings(state: &State, config: &Config, now: DateTime<Utc>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let tag_keys = config.tag_keys();
+    for account in &state.accounts {
+        let tags = account.tags(&tag_keys);
+        for (user, keys) in account.users() {
+            let owner = account.owner(user, tags);
+            let ruling = config.policy.ruling(&owner, now);
+            for (slot, key) in keys.iter().enumerate() {
+                let Some(key) = key.as_ref().filter(|key| key.active) else { continue };
+                let verdict = ruling.judge(key, now);
+                let (Some(age), Some(last_rotated), Some(status)) =
+                    (verdict.age, key.last_rotated, status(&verdict, &ruling, now))
+                else {
+                    continue;
+                };
+                findings.push(Finding {
+                    account_id: account.id.clone(),
+                    account_name: account.name.clone(),
+                    user: user.name.clone(),
+                    path: user.path().to_owned(),
+                    key: slot as u8 + 1,
+                    access_key_id: key.id.clone(),
+                    status,
+                    age,
+                    last_rotated,
+                    due: verdict.due,
+                    last_used: key.last_used,
+                    tags: owner.tags.iter().cloned().collect(),
+                    rule: rule(&ruling, config),
+                });
+            }
+        }
+    }
+    // Stable: keys of one moment stay in the order of accounts and users.
+    findings.sort_by_key(|finding| finding.last_rotated);
+    findings
+}
+
+/// What an active key is; `None` where there is nothing to say of it.
+fn status(verdict: &Verdict, ruling: &Ruling, now: DateTime<Utc>) -> Option<Status> {
+    match verdict {
+        _ if ruling.exemption.is_some() => Some(Status::Exempt),
+        Verdict { unrotated: Some(true), .. } => Some(Status::Unrotated),
+        Verdict { due: Some(due), .. } if *due <= now + SOON => Some(Status::DueSoon),
+        _ => None,
+    }
+}
+
+/// What decided about a key, as in the configuration.
+fn rule(ruling: &Ruling, config: &Config) -> String {
+    match ruling.rule {
+        None => "default".to_owned(),
+        Some(index) => format!("rotation.rules[{index}]: {}", config.policy.rules[index].decision),
+    }
+}
+
+/// The names of [`Finding::fields`].
+pub const COLUMNS: [&str; 12] = [
+    "account_id",
+    "account_name",
+    "user",
+    "key",
+    "access_key_id",
+    "status",
+    "age_days",
+    "last_rotated",
+    "due",
+    "last_used",
+    "tags",
+    "rule",
+];
+
+impl Finding {
+    /// The finding as text, for tables and CSV. What is not known is empty.
+    pub fn fields(&self) -> [String; COLUMNS.len()] {
+        let tags = self.tags.iter().map(|(key, value)| format!("{key}={value}"));
+        [
+            self.account_id.clone(),
+            self.account_name.clone(),
+            self.user.clone(),
+            self.key.to_string(),
+            self.access_key_id.clone().unwrap_or_default(),
+            self.status.as_str().to_owned(),
+            format!("{:.2}", self.age.days()),
+            time(self.last_rotated),
+            self.due.map(time).unwrap_or_default(),
+            self.last_used.map(time).unwrap_or_default(),
+            tags.collect::<Vec<_>>().join(" "),
+            self.rule.clone(),
+        ]
+    }
+}
+
+fn time(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+fn serialize_days<S: Serializer>(age: &Age, serializer: S) -> Result<S::Ok, S::Error> {
+    age.days().serialize(serializer)
+}
+
+fn serialize_time<S: Serializer>(at: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
+    time(*at).serialize(serializer)
+}
+
+fn serialize_time_if_any<S: Serializer>(
+    at: &Option<DateTime<Utc>>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    at.map(time).serialize(serializer)
+}

@@ -1,0 +1,179 @@
+//! The accounts: how their refreshes go, how old what is known of them is.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use maud::{Markup, html};
+
+use super::Part;
+use super::html::About;
+use super::parts::{account_cell, counted, grouped, pager, relative, rows_of, runbook, when};
+use super::query::Query;
+use crate::findings::Status;
+use crate::render::Snapshot;
+use crate::state::{Account, Reason};
+
+/// So many accounts are on one page.
+const PAGE: usize = 50;
+/// So many accounts are shown even where all is well with them.
+const FEW: usize = 5;
+
+/// An account as the page shows it.
+pub struct AccountRow<'a> {
+    account: &'a Account,
+    health: Health,
+    unrotated: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Health {
+    Failing(Reason),
+    Pending,
+    Ok,
+}
+
+/// The accounts, those first that need somebody.
+pub fn rows(snapshot: &Snapshot) -> Vec<AccountRow<'_>> {
+    let mut unrotated: HashMap<&str, usize> = HashMap::new();
+    for finding in snapshot.findings().iter().filter(|row| row.status == Status::Unrotated) {
+        *unrotated.entry(&finding.account_id).or_default() += 1;
+    }
+    let row = |account| AccountRow {
+        account,
+        health: match account.refresh.last.map(|attempt| attempt.failure) {
+            None => Health::Pending,
+            Some(None) => Health::Ok,
+            Some(Some(reason)) => Health::Failing(reason),
+        },
+        unrotated: unrotated.get(account.id.as_str()).copied().unwrap_or_default(),
+    };
+    let mut rows: Vec<_> = snapshot.state.accounts.iter().map(|account| row(account)).collect();
+    rows.sort_by_key(|row| (row.health, Reverse(row.unrotated)));
+    rows
+}
+
+impl AccountRow<'_> {
+    /// Whether its last refresh failed.
+    pub fn is_failing(&self) -> bool {
+        matches!(self.health, Health::Failing(_))
+    }
+
+    /// What a person should look into besides a refresh that fails, with the runbook's section.
+    fn troubles(&self) -> Vec<(String, &'static str)> {
+        let refresh = &self.account.refresh;
+        let rejected = self.account.report.as_ref().map_or(0, |report| report.rejected.len());
+        let rows = (rejected > 0).then(|| {
+            let rows = counted(rejected, "row");
+            (format!("{rows} of the report not readable"), "iamcredentialreportrejectedrows")
+        });
+        let confirmation = (refresh.confirmation == Some(false))
+            .then(|| ("keys not confirmed".to_owned(), "iamkeyexporterconfirmationunavailable"));
+        let tags = (refresh.tags == Some(false))
+            .then(|| ("tags not read".to_owned(), "iamkeyexportertagsunavailable"));
+        [rows, confirmation, tags].into_iter().flatten().collect()
+    }
+}
+
+/// How many accounts are in which state, in words.
+pub fn health(accounts: &[AccountRow]) -> String {
+    let count = |is: fn(&AccountRow) -> bool| accounts.iter().filter(|row| is(row)).count();
+    let states = [
+        (count(|row| row.health == Health::Ok), "ok"),
+        (count(|row| row.is_failing()), "failing"),
+        (count(|row| row.health == Health::Pending), "not tried yet"),
+    ];
+    let states: Vec<String> = states
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, state)| format!("{} {state}", grouped(count)))
+        .collect();
+    let what = if accounts.len() == 1 { "account" } else { "accounts" };
+    match states.is_empty() {
+        true => what.to_owned(),
+        false => format!("{what}: {}", states.join(", ")),
+    }
+}
+
+/// The section of the page.
+pub fn section(
+    about: &About,
+    now: DateTime<Utc>,
+    accounts: &[AccountRow],
+    query: &Query,
+) -> Markup {
+    let part = Part::new(query.accounts.unwrap_or(1), PAGE, accounts.len());
+    let is_well = |row: &AccountRow| row.health == Health::Ok && row.troubles().is_empty();
+    let is_open =
+        query.accounts.is_some() || accounts.len() <= FEW || !accounts.iter().all(is_well);
+    let link = |page| Query { accounts: Some(page), ..query.clone() }.link() + "#accounts";
+    html! {
+        section id="accounts" aria-labelledby="accounts-heading" {
+            h2 id="accounts-heading" { "Accounts" }
+            @if accounts.is_empty() {
+                p { "No account is known." }
+            } @else {
+                details open[is_open] {
+                    summary { (grouped(accounts.len())) " " (health(accounts)) }
+                    div.table role="region" aria-labelledby="accounts-caption" tabindex="0" {
+                        table {
+                            caption.hidden id="accounts-caption" {
+                                "Accounts, those that fail first: " (rows_of(&part, accounts.len()))
+                            }
+                            thead {
+                                tr {
+                                    th scope="col" { "Account" }
+                                    th scope="col" { "State" }
+                                    th.number scope="col" { "Unrotated keys" }
+                                    th scope="col" { "Report of" }
+                                    th scope="col" { "Next refresh" }
+                                }
+                            }
+                            tbody {
+                                @for row in &accounts[part.rows.clone()] { (account(about, now, row)) }
+                            }
+                        }
+                    }
+                    (pager(&part, "Pages of accounts", link))
+                }
+            }
+        }
+    }
+}
+
+fn account(about: &About, now: DateTime<Utc>, row: &AccountRow) -> Markup {
+    let Account { id, name, generated, refresh, .. } = row.account;
+    // A refresh that is under way has its time behind it.
+    let next = refresh.next.filter(|next| *next > now);
+    let of_account = Query { search: id.clone(), ..Query::default() }.link() + "#keys";
+    html! {
+        tr {
+            th scope="row" { (account_cell(id, name)) }
+            td {
+                @match row.health {
+                    Health::Ok => span.badge.ok { "ok" },
+                    Health::Pending => span.badge.exempt { "not tried yet" },
+                    Health::Failing(reason) => {
+                        span.badge.unrotated { "failing: " (reason.as_str()) } " "
+                        (runbook(about, "iamrefreshfailing"))
+                        @match refresh.last_success {
+                            Some(time) => small { "last worked " (relative(time, now)) },
+                            None => small { "never worked" },
+                        }
+                    }
+                }
+                @for (trouble, section) in row.troubles() {
+                    small { (trouble) ". " (runbook(about, section)) }
+                }
+            }
+            td.number {
+                @match row.account.report {
+                    Some(_) => a href=(of_account) { (grouped(row.unrotated)) },
+                    None => span.none { "not known" },
+                }
+            }
+            td { (when(*generated, now, "none yet")) }
+            td { (when(next, now, "now")) }
+        }
+    }
+}

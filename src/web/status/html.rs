@@ -1,0 +1,255 @@
+//! A snapshot and a query → HTML. Whatever comes from AWS or from a person is text: maud escapes it,
+//! and `bdi` keeps the direction of its letters to itself.
+
+use chrono::{DateTime, Utc};
+use maud::{DOCTYPE, Markup, html};
+
+use super::accounts::{self, AccountRow};
+use super::parts::{account_cell, counted, grouped, moment, pager, rows_of, runbook, when};
+use super::query::{MAX_SEARCH, Order, Query, Show, Sort};
+use super::{Part, account_name, select};
+use crate::findings::{Finding, Status};
+use crate::render::Snapshot;
+use crate::report::ROOT_USER;
+
+/// What the page says besides the snapshot.
+#[derive(Debug)]
+pub struct About {
+    /// The path of the metrics.
+    pub telemetry_path: String,
+    /// Where docs/runbooks.md is published.
+    pub runbook_url: String,
+    /// Whether the organization is made up.
+    pub is_demo: bool,
+}
+
+/// So many keys are on one page.
+const KEYS: usize = 200;
+
+/// The page.
+pub fn page(about: &About, snapshot: &Snapshot, query: &Query) -> String {
+    let findings = snapshot.findings();
+    let count = |status| findings.iter().filter(|finding| finding.status == status).count();
+    let unrotated = count(Status::Unrotated);
+    let accounts = accounts::rows(snapshot);
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                title { (counted(unrotated, "unrotated key")) " · iam-key-exporter" }
+                link rel="stylesheet" href="status.css";
+            }
+            body {
+                a.skip href="#keys" { "Skip to the keys" }
+                header {
+                    h1 { "IAM access keys" }
+                    p { "As of " (moment(snapshot.now)) }
+                }
+                main {
+                    (notices(about, snapshot))
+                    ul.tiles {
+                        li class=[(unrotated > 0).then_some("bad")] { (tile("?#keys", unrotated, unrotated_keys(unrotated))) }
+                        li { (tile("?show=due_soon#keys", count(Status::DueSoon), "due within 14 days")) }
+                        li { (tile("?show=exempt#keys", count(Status::Exempt), "exempt")) }
+                        li class=[accounts.iter().any(AccountRow::is_failing).then_some("bad")] {
+                            (tile("#accounts", accounts.len(), &accounts::health(&accounts)))
+                        }
+                    }
+                    (accounts::section(about, snapshot.now, &accounts, query))
+                    (keys_section(about, snapshot.now, findings, query))
+                }
+                footer {
+                    p {
+                        "iam-key-exporter " (env!("CARGO_PKG_VERSION")) " · "
+                        a href={ "." (about.telemetry_path) } { "Metrics" } " · "
+                        a href="./-/healthy" { "Healthy" } " · "
+                        a href="./-/ready" { "Ready" }
+                    }
+                    p { "Made anew after every change and each minute. Reload it to see the newest." }
+                }
+            }
+        }
+    };
+    page.into_string()
+}
+
+fn notices(about: &About, snapshot: &Snapshot) -> Markup {
+    let state = &snapshot.state;
+    html! {
+        @if about.is_demo {
+            p.notice { "This organization is made up. It shows what the exporter does without AWS." }
+        }
+        @if !state.ready {
+            p.notice.bad { "Not every account was tried yet: the numbers are not complete." }
+        }
+        @if state.discovery == Some(false) {
+            p.notice.bad {
+                "The accounts could not be listed: there may be others. "
+                (runbook(about, "iamaccountdiscoveryfailing"))
+            }
+        }
+        @if state.duplicates > 0 {
+            p.notice {
+                (counted(state.duplicates, "report")) " of an account that has a newer one "
+                "left out."
+            }
+        }
+    }
+}
+
+fn tile(link: &str, count: usize, label: &str) -> Markup {
+    html! { a href=(link) { strong { (grouped(count)) } " " span { (label) } } }
+}
+
+fn unrotated_keys(count: usize) -> &'static str {
+    match count {
+        1 => "unrotated key",
+        _ => "unrotated keys",
+    }
+}
+
+fn keys_section(about: &About, now: DateTime<Utc>, findings: &[Finding], query: &Query) -> Markup {
+    let rows = select(findings, query);
+    let part = Part::new(query.page, KEYS, rows.len());
+    let link = |page| Query { page, ..query.clone() }.link() + "#keys";
+    let download = Query { page: 1, accounts: None, ..query.clone() }.link();
+    html! {
+        section id="keys" aria-labelledby="keys-heading" {
+            h2 id="keys-heading" { "Keys" }
+            (search(query))
+            @if rows.is_empty() {
+                p.empty { (nothing(query)) }
+            } @else {
+                div.table role="region" aria-labelledby="keys-caption" tabindex="0" {
+                    table {
+                        caption id="keys-caption" {
+                            (title(query.show)) ": " (rows_of(&part, rows.len()))
+                        }
+                        thead {
+                            tr {
+                                (column(query, Sort::User, "User"))
+                                (column(query, Sort::Account, "Account"))
+                                th scope="col" { "Key" }
+                                th scope="col" { "Owner" }
+                                (column(query, Sort::Age, "Age in days"))
+                                (column(query, Sort::Due, "Due"))
+                                (column(query, Sort::LastUsed, "Last used"))
+                                th scope="col" { "Rule" }
+                                th scope="col" { "State" }
+                            }
+                        }
+                        tbody {
+                            @for row in &rows[part.rows.clone()] { (key(about, now, row)) }
+                        }
+                    }
+                }
+                (pager(&part, "Pages of keys", link))
+                p { a href={ "keys.csv" (download.trim_end_matches('?')) } download { "Download these keys as CSV" } }
+            }
+        }
+    }
+}
+
+fn search(query: &Query) -> Markup {
+    html! {
+        form role="search" method="get" {
+            div {
+                label for="q" { "Search" }
+                input type="search" id="q" name="q" value=(query.search) maxlength=(MAX_SEARCH)
+                    placeholder="user, path, account, key id, tag" autocomplete="off";
+            }
+            div {
+                label for="show" { "Show" }
+                select id="show" name="show" {
+                    @for show in Show::ALL {
+                        option value=(show.as_str()) selected[show == query.show] { (title(show)) }
+                    }
+                }
+            }
+            @if query.sort != Sort::Age {
+                input type="hidden" name="sort" value=(query.sort.as_str());
+            }
+            @if query.order != query.sort.order() {
+                input type="hidden" name="order" value=(query.order.as_str());
+            }
+            button type="submit" { "Search" }
+            @if *query != Query::default() {
+                a href="?" { "Reset" }
+            }
+        }
+    }
+}
+
+fn title(show: Show) -> &'static str {
+    match show {
+        Show::Unrotated => "Unrotated keys",
+        Show::DueSoon => "Keys due within 14 days",
+        Show::Exempt => "Exempt keys",
+        Show::All => "All of these",
+    }
+}
+
+fn nothing(query: &Query) -> &'static str {
+    match (query.search.is_empty(), query.show) {
+        (true, Show::Unrotated) => "No key is unrotated, as far as the accounts could be read.",
+        (true, Show::DueSoon) => "No key is due within 14 days.",
+        (true, Show::Exempt) => "No key is exempt.",
+        (true, Show::All) => "No key is unrotated, due within 14 days or exempt.",
+        (false, Show::All) => {
+            "None of these keys matches. Inactive keys, and keys with more than 14 days left, are not listed."
+        }
+        (false, _) => "None of these keys matches. \"All of these\" searches in more.",
+    }
+}
+
+fn column(query: &Query, sort: Sort, name: &str) -> Markup {
+    let sorted = (query.sort == sort).then_some(match query.order {
+        Order::Ascending => "ascending",
+        Order::Descending => "descending",
+    });
+    html! {
+        th class=[(sort == Sort::Age).then_some("number")] scope="col" aria-sort=[sorted] {
+            a href={ (query.sorted_by(sort).link()) "#keys" } { (name) }
+        }
+    }
+}
+
+fn key(about: &About, now: DateTime<Utc>, finding: &Finding) -> Markup {
+    let section = match finding.status {
+        Status::Unrotated if finding.user == ROOT_USER => "iamrootaccesskeyactive",
+        Status::Unrotated => "iamaccesskeyunrotated",
+        Status::DueSoon => "iamaccesskeyrotationdue",
+        Status::Exempt => "iamaccesskeyexemptionending",
+    };
+    let (class, state) = match finding.status {
+        Status::Unrotated => ("unrotated", "unrotated"),
+        Status::DueSoon => ("due", "due soon"),
+        Status::Exempt => ("exempt", "exempt"),
+    };
+    html! {
+        tr {
+            th scope="row" {
+                bdi { (finding.user) }
+                @if finding.path != "/" { small { bdi { (finding.path) } } }
+            }
+            td.account { (account_cell(&finding.account_id, account_name(finding))) }
+            td {
+                (finding.key)
+                @if let Some(id) = &finding.access_key_id { small { code { (id) } } }
+            }
+            td.owner {
+                @for (key, value) in &finding.tags {
+                    span.tag { span.name { (key) } " " bdi { (value) } } " "
+                }
+                @if finding.tags.is_empty() { span.none { "none known" } }
+            }
+            td.number { (format!("{:.2}", finding.age.days())) }
+            td { (when(finding.due, now, "exempt")) }
+            td { (when(finding.last_used, now, "never")) }
+            td.rule { (finding.rule) }
+            td { span class={ "badge " (class) } { (state) } " " (runbook(about, section)) }
+        }
+    }
+}

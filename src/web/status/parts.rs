@@ -1,0 +1,117 @@
+//! Pieces of HTML and words that several parts of the page have in common.
+
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use maud::{Markup, html};
+
+use super::Part;
+use super::html::About;
+
+/// An account by its name, where it has one, and its id.
+pub fn account_cell(id: &str, name: &str) -> Markup {
+    html! {
+        @if name.is_empty() || name == id {
+            bdi { (id) }
+        } @else {
+            bdi { (name) } small { (id) }
+        }
+    }
+}
+
+/// A link to a section of the runbooks.
+pub fn runbook(about: &About, section: &str) -> Markup {
+    html! { a href={ (about.runbook_url) "#" (section) } { "What to do" } }
+}
+
+/// Links to the other pages of a list, where there are any.
+pub fn pager(part: &Part, label: &str, link: impl Fn(usize) -> String) -> Markup {
+    html! {
+        @if part.of > 1 {
+            nav aria-label=(label) {
+                @if part.number > 1 {
+                    a href=(link(1)) { "First" } " "
+                    a href=(link(part.number - 1)) rel="prev" { "Previous" } " "
+                }
+                span { "Page " (grouped(part.number)) " of " (grouped(part.of)) }
+                @if part.number < part.of {
+                    " " a href=(link(part.number + 1)) rel="next" { "Next" }
+                    " " a href=(link(part.of)) { "Last" }
+                }
+            }
+        }
+    }
+}
+
+/// Which rows of how many a page has.
+pub fn rows_of(part: &Part, total: usize) -> String {
+    match part.of {
+        1 => grouped(total),
+        _ => format!(
+            "{} to {} of {}",
+            grouped(part.rows.start + 1),
+            grouped(part.rows.end),
+            grouped(total)
+        ),
+    }
+}
+
+/// A date, and how far it is from now; where there is none, why.
+pub fn when(time: Option<DateTime<Utc>>, now: DateTime<Utc>, none: &str) -> Markup {
+    html! {
+        @match time {
+            Some(time) => {
+                time datetime=(rfc3339(time)) title=(long(time)) { (time.format("%Y-%m-%d")) }
+                small { (relative(time, now)) }
+            }
+            None => span.none { (none) },
+        }
+    }
+}
+
+/// A time to the second.
+pub fn moment(time: DateTime<Utc>) -> Markup {
+    html! { time datetime=(rfc3339(time)) { (long(time)) } }
+}
+
+fn long(time: DateTime<Utc>) -> String {
+    time.format("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
+fn rfc3339(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+/// How far a time is from now, in the unit that fits.
+pub fn relative(time: DateTime<Utc>, now: DateTime<Utc>) -> String {
+    let distance: TimeDelta = (time - now).abs();
+    let span = match distance.num_minutes() {
+        0 => format!("{} s", distance.num_seconds()),
+        minutes @ 1..120 => format!("{minutes} min"),
+        minutes @ 120..2_880 => format!("{} h", minutes / 60),
+        minutes => format!("{} days", grouped((minutes / 1_440) as usize)),
+    };
+    match time > now {
+        true => format!("in {span}"),
+        false => format!("{span} ago"),
+    }
+}
+
+/// How many there are of what.
+pub fn counted(count: usize, what: &str) -> String {
+    match count {
+        1 => format!("1 {what}"),
+        count => format!("{} {what}s", grouped(count)),
+    }
+}
+
+/// Digits in groups of three: 20,000.
+pub fn grouped(number: usize) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}

@@ -1,0 +1,239 @@
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::parts::{grouped, relative};
+use super::query::Show;
+use super::*;
+use crate::clock::Clock;
+use crate::config::{Config, TagLabel};
+use crate::findings::Status;
+use crate::metrics::{Filter, own::Own};
+use crate::policy::Age;
+use crate::render::Renderer;
+use crate::report::Report;
+use crate::state::{Account, State, Tags};
+
+fn now() -> DateTime<Utc> {
+    "2026-11-01T12:00:00Z".parse().expect("a time")
+}
+
+fn day(day: u32) -> DateTime<Utc> {
+    format!("2026-06-{day:02}T00:00:00Z").parse().expect("a time")
+}
+
+/// An unrotated key of this user in account 123456789012, which is called production.
+fn finding(user: &str, rotated: DateTime<Utc>) -> Finding {
+    Finding {
+        account_id: "123456789012".to_owned(),
+        account_name: "production".to_owned(),
+        user: user.to_owned(),
+        path: "/service/".to_owned(),
+        key: 1,
+        access_key_id: Some(format!("AKIA{}", user.to_uppercase())),
+        status: Status::Unrotated,
+        age: Age::between(rotated, now()),
+        last_rotated: rotated,
+        due: Some(rotated + TimeDelta::days(90)),
+        last_used: None,
+        tags: [("team".to_owned(), "payments".to_owned())].into(),
+        rule: "default".to_owned(),
+    }
+}
+
+fn query(text: &str) -> Query {
+    Query::parse(text).expect("a query")
+}
+
+fn users<'a>(findings: &'a [Finding], asked: &str) -> Vec<&'a str> {
+    select(findings, &query(asked)).into_iter().map(|row| row.user.as_str()).collect()
+}
+
+#[test]
+fn a_search_finds_users_paths_accounts_ids_and_tags_in_any_case() {
+    let mut other = finding("other", day(2));
+    other.account_id = "210987654321".to_owned();
+    other.account_name = "Stüdio".to_owned();
+    other.path = "/ci/".to_owned();
+    other.tags = [("Owner".to_owned(), "data on call".to_owned())].into();
+    let findings = [finding("backup", day(1)), other];
+    for (search, expected) in [
+        ("", &["backup", "other"][..]),
+        ("BACK", &["backup"]),
+        ("/ci", &["other"]),
+        ("production", &["backup"]),
+        ("3456", &["backup"]),
+        ("sTÜdio", &["other"]),
+        ("akiaother", &["other"]),
+        ("team=pay", &["backup"]),
+        ("owner=data", &["other"]),
+        ("call on", &["other"]),
+        ("backup other", &[]),
+        ("back.p", &[]),
+        ("default", &[]),
+    ] {
+        let asked = Query { search: search.to_owned(), ..Query::default() };
+        assert_eq!(users(&findings, &asked.link()[1..]), expected, "{search}");
+    }
+}
+
+#[test]
+fn only_keys_of_the_chosen_status_are_listed() {
+    let with = |user, status| Finding { status, ..finding(user, day(1)) };
+    let findings = [
+        with("old", Status::Unrotated),
+        with("soon", Status::DueSoon),
+        with("exempt", Status::Exempt),
+    ];
+    assert_eq!(users(&findings, ""), ["old"]);
+    assert_eq!(users(&findings, "show=due_soon"), ["soon"]);
+    assert_eq!(users(&findings, "show=exempt"), ["exempt"]);
+    assert_eq!(users(&findings, "show=all"), ["old", "soon", "exempt"]);
+    assert_eq!(Show::ALL.map(|show| show.includes(Status::Exempt)), [false, false, true, true]);
+}
+
+#[test]
+fn rows_are_sorted_by_every_column_in_both_orders() {
+    let mut first = finding("beta", day(1));
+    first.due = None;
+    first.last_used = Some(day(20));
+    let mut second = finding("Alpha", day(2));
+    second.account_name = String::new();
+    let mut third = finding("gamma", day(3));
+    third.last_used = Some(day(10));
+    third.account_name = "Audit".to_owned();
+    let findings = [first, second, third];
+    for (column, ascending, descending) in [
+        ("age", ["gamma", "Alpha", "beta"], ["beta", "Alpha", "gamma"]),
+        // Who is exempt comes last in both.
+        ("due", ["Alpha", "gamma", "beta"], ["gamma", "Alpha", "beta"]),
+        ("user", ["Alpha", "beta", "gamma"], ["gamma", "beta", "Alpha"]),
+        // By the id where there is no name.
+        ("account", ["Alpha", "gamma", "beta"], ["beta", "gamma", "Alpha"]),
+        ("last_used", ["Alpha", "gamma", "beta"], ["beta", "gamma", "Alpha"]),
+    ] {
+        assert_eq!(users(&findings, &format!("sort={column}&order=asc")), ascending, "{column}");
+        assert_eq!(users(&findings, &format!("sort={column}&order=desc")), descending, "{column}");
+    }
+}
+
+#[test]
+fn of_equal_rows_the_oldest_comes_first() {
+    let findings: Vec<Finding> = (1..20).map(|age| finding("same", day(age))).collect();
+    for asked in ["sort=user", "sort=user&order=desc", "sort=account", "sort=last_used"] {
+        let rows = select(&findings, &query(asked));
+        assert!(rows.is_sorted_by_key(|row| row.last_rotated), "{asked}");
+    }
+}
+
+#[test]
+fn pages_are_cut_at_their_size_and_a_page_that_is_gone_is_the_last_one() {
+    let part = |wanted, total| {
+        let Part { number, of, rows } = Part::new(wanted, 200, total);
+        (number, of, rows)
+    };
+    assert_eq!(part(1, 0), (1, 1, 0..0));
+    assert_eq!(part(1, 200), (1, 1, 0..200));
+    assert_eq!(part(1, 201), (1, 2, 0..200));
+    assert_eq!(part(2, 201), (2, 2, 200..201));
+    assert_eq!(part(4_000_000_000, 20_000), (100, 100, 19_800..20_000));
+}
+
+#[test]
+fn cells_that_a_spreadsheet_would_calculate_begin_with_an_apostrophe() {
+    let lines = |user: &str| {
+        let mut row = finding(user, day(1));
+        row.tags = [("=1".to_owned(), "2".to_owned())].into();
+        row.account_name = "@a,\"b\"".to_owned();
+        String::from_utf8(csv(&[&row])).expect("UTF-8")
+    };
+    let text = lines("=HYPERLINK(1)");
+    assert_eq!(text.lines().count(), 2);
+    assert!(text.starts_with("account_id,account_name,user,key,access_key_id,status,"), "{text}");
+    assert!(text.contains("\n123456789012,\"'@a,\"\"b\"\"\",'=HYPERLINK(1),1,"), "{text}");
+    assert!(text.ends_with(",'=1=2,default\n"), "{text}");
+    for user in ["=x", "+x", "-x", "@x", "\tx", "\rx"] {
+        assert!(lines(user).contains(&format!("'{user}")), "{user:?}");
+    }
+    assert!(lines("a=b").contains(",a=b,"));
+}
+
+#[test]
+fn times_and_numbers_are_told_as_people_do() {
+    let seconds = |count| now() + TimeDelta::seconds(count);
+    for (count, expected) in [
+        (-5, "5 s ago"),
+        (0, "0 s ago"),
+        (59, "in 59 s"),
+        (-60, "1 min ago"),
+        (7_199, "in 119 min"),
+        (-7_200, "2 h ago"),
+        (172_799, "in 47 h"),
+        (172_800, "in 2 days"),
+        (-86_400 * 1_500, "1,500 days ago"),
+    ] {
+        assert_eq!(relative(seconds(count), now()), expected);
+    }
+    assert_eq!(
+        [0, 999, 1_000, 20_000, 1_234_567].map(grouped),
+        ["0", "999", "1,000", "20,000", "1,234,567"]
+    );
+}
+
+/// The page of a report file whose one user is `user` with this path, in an account of this name.
+fn page_of(account: &str, user: &str, path: &str, asked: &str) -> String {
+    let csv = format!(
+        "user,arn,access_key_1_active,access_key_1_last_rotated,access_key_2_active,access_key_2_last_rotated\n\
+         {user},arn:aws:iam::123456789012:user{path}{user},true,2020-01-01T00:00:00Z,false,N/A\n"
+    );
+    let tags = [(user.to_owned(), vec![("team".to_owned(), "<b>\"&'".repeat(50))])].into();
+    let account = Account {
+        report: Some(Report::parse(csv.as_bytes()).expect("a report").into()),
+        tags: Some(Tags { keys: ["team".to_owned()].into(), by_user: tags }.into()),
+        ..Account::pending("123456789012", account)
+    };
+    let team = TagLabel { key: "team".to_owned(), label: "tag_team".to_owned() };
+    let config = Config { user_tags: vec![team], ..Config::default() };
+    let (_sender, config) = tokio::sync::watch::channel(config.into());
+    let (filter, own) = (Filter::default(), Own::new(Filter::default()));
+    let renderer = Renderer { config, filter, clock: Clock::new(now), own };
+    let state = State::new([account.into()], Some(true), true);
+    let about = About {
+        telemetry_path: "/metrics".to_owned(),
+        runbook_url: "https://runbooks.example/a?b=\"<c>&d".to_owned(),
+        is_demo: false,
+    };
+    page(&about, &renderer.snapshot(state), &query(asked))
+}
+
+#[test]
+fn whatever_comes_from_elsewhere_is_text() {
+    let script = "<script>alert(1)</script>";
+    let path = format!("/{script}{}/", "x".repeat(200));
+    let of = |asked| page_of("<img src=x onerror=alert(1)>", "o'neil\"&", &path, asked);
+    let (page, rows) = (of("q=%22%3E%3Cscript%3E&show=all"), of(""));
+    for page in [&page, &rows] {
+        assert!(!page.contains("<script"), "{page}");
+        assert!(!page.contains("<img"), "{page}");
+        assert!(!page.contains("<b>"), "{page}");
+    }
+    assert!(page.contains("value=\"&quot;&gt;&lt;script&gt;\""));
+    assert!(rows.contains("/&lt;script&gt;alert(1)&lt;/script&gt;xxx"));
+    assert!(rows.contains("o'neil&quot;&amp;"));
+    assert!(rows.contains(&"&lt;b&gt;&quot;&amp;'".repeat(50)));
+    assert!(rows.contains(
+        "href=\"https://runbooks.example/a?b=&quot;&lt;c&gt;&amp;d#iamaccesskeyunrotated\""
+    ));
+}
+
+#[test]
+fn the_page_tells_what_it_does_not_know() {
+    let page = page_of("production", "backup", "/", "");
+    assert!(
+        page.contains("accounts: 1 not tried yet") || page.contains("account: 1 not tried yet")
+    );
+    assert!(page.contains("2026-11-01 12:00:00 UTC"));
+    assert!(page.contains("<title>1 unrotated key · iam-key-exporter</title>"));
+    assert!(!page.contains("made up"));
+    assert!(
+        page_of("production", "backup", "/", "q=nobody").contains("None of these keys matches.")
+    );
+}

@@ -1,0 +1,29 @@
+"""Renews docs/images: the demo organization's status page, light and dark."""
+
+import tempfile
+from base64 import b64decode
+from pathlib import Path
+
+from browser import Browser
+from harness import ROOT, Exporter
+
+FOLDER = ROOT / "docs/images"
+
+
+def main():
+    FOLDER.mkdir(exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
+        Exporter(Path(folder), "demo") as exporter,
+        Browser(f"{folder}/browser") as browser,
+    ):
+        exporter.wait_until_ready()
+        for scheme in ["light", "dark"]:
+            browser.look(1280, scheme)
+            browser.get(f"{exporter.url}/")
+            image = browser.devtools("Page.captureScreenshot", format="png")["data"]
+            (FOLDER / f"status-{scheme}.png").write_bytes(b64decode(image))
+
+
+if __name__ == "__main__":
+    main()
