@@ -116,6 +116,15 @@ impl Outcome {
             || self.rejected_rows() > 0
     }
 
+    /// 0: so many unrotated keys are none, 1: they are some, 2: could not tell.
+    pub fn exit_code(&self, unrotated: usize) -> u8 {
+        match (self.is_uncertain(), unrotated) {
+            (true, _) => 2,
+            (false, 0) => 0,
+            (false, _) => 1,
+        }
+    }
+
     fn rejected_rows(&self) -> usize {
         let reports = self.state.accounts.iter().flat_map(|account| &account.report);
         reports.map(|report| report.rejected.len()).sum()

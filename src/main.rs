@@ -44,7 +44,11 @@ async fn run(Cli { command, flags }: Cli) -> anyhow::Result<ExitCode> {
         Some(Command::Check { format, show }) => {
             return check(source(&flags, &own)?, config, &flags, format, show).await;
         }
-        Some(Command::CheckConfig) => return Ok(check_config(&config)),
+        Some(Command::CheckConfig) => {
+            let warnings = config.warnings(Clock::system().now());
+            warnings.iter().for_each(|warning| eprintln!("{warning}"));
+            return Ok(print(&config.to_string()));
+        }
         Some(Command::Demo { accounts, users, seed }) => {
             if flags.reports.is_some() {
                 bail!("--source.reports is of no use with demo: leave one of them out");
@@ -79,16 +83,7 @@ async fn check(
     let found = outcome.write(format, show, &config, &flags.filter(), clock.now(), &mut text)?;
     write(&text)?;
     eprintln!("{}", outcome.summary(found));
-    Ok(match (outcome.is_uncertain(), found) {
-        (true, _) => ExitCode::from(2),
-        (false, 0) => ExitCode::SUCCESS,
-        (false, _) => ExitCode::from(1),
-    })
-}
-
-fn check_config(config: &Config) -> ExitCode {
-    config.warnings(Clock::system().now()).iter().for_each(|warning| eprintln!("{warning}"));
-    print(&config.to_string())
+    Ok(ExitCode::from(outcome.exit_code(found)))
 }
 
 fn fail(error: &str) -> ExitCode {
