@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
-use crate::source::Target;
+use crate::source::{Known, Target};
 use crate::state::{Account, State};
 
 /// The newest account of each target.
@@ -24,7 +24,7 @@ struct Accounts {
     by_key: BTreeMap<String, Entry>,
     /// Whether the last look for accounts worked; `None` before it.
     discovery: Option<bool>,
-    /// Whether every account that was known at some moment had been tried by then.
+    /// Whether, at some moment after the first look for accounts, every account had been tried.
     ready: bool,
 }
 
@@ -46,8 +46,7 @@ impl Board {
             let mut accounts = self.lock();
             let tried = |entry: &Entry| entry.account.refresh.last.is_some();
             // Once, and for good: an account that comes later makes nobody wait for it.
-            accounts.ready |=
-                accounts.discovery == Some(true) && accounts.by_key.values().all(tried);
+            accounts.ready |= accounts.discovery.is_some() && accounts.by_key.values().all(tried);
             let all: Vec<Arc<Account>> =
                 accounts.by_key.values().map(|entry| entry.account.clone()).collect();
             (all, accounts.discovery, accounts.ready)
@@ -75,9 +74,9 @@ impl Board {
         self.changes.send_replace(());
     }
 
-    /// Publishes that these targets, and no others, are there. Those that were there before keep what
-    /// is known of them.
-    pub fn retain(&self, targets: Vec<Target>) {
+    /// Publishes that these targets are there, and no others if they are all. Those that were there
+    /// before keep what is known of them.
+    pub fn retain(&self, Known { targets, is_all }: Known) {
         let mut accounts = self.lock();
         let mut changed = false;
         let mut before = std::mem::take(&mut accounts.by_key);
@@ -100,7 +99,10 @@ impl Board {
             };
             accounts.by_key.insert(entry.target.key.clone(), entry);
         }
-        changed |= !before.is_empty();
+        match is_all {
+            true => changed |= !before.is_empty(),
+            false => accounts.by_key.append(&mut before),
+        }
         drop(accounts);
         if changed {
             self.changes.send_replace(());
@@ -128,9 +130,12 @@ mod tests {
     use crate::config::Access;
     use crate::state::Attempt;
 
-    fn target(key: &str, name: &str) -> Target {
-        let (key, name) = (key.to_owned(), name.to_owned());
-        Target { id: key.clone(), key, name, access: Access::default() }
+    fn all(accounts: &[(&str, &str)]) -> Known {
+        let target = |(key, name): &(&str, &str)| {
+            let (key, name) = ((*key).to_owned(), (*name).to_owned());
+            Target { id: key.clone(), key, name, access: Access::default() }
+        };
+        Known { targets: accounts.iter().map(target).collect(), is_all: true }
     }
 
     fn tried(key: &str) -> Account {
@@ -148,22 +153,40 @@ mod tests {
     fn it_is_ready_when_every_known_account_was_tried_and_stays_so() {
         let board = Board::default();
         assert!(!board.snapshot().ready);
-        board.discovered(false);
-        assert!(!board.snapshot().ready, "nobody knows which accounts there are");
-        board.retain(vec![target("a", "")]);
+        board.retain(all(&[("a", "")]));
+        board.publish("a", tried("a"));
+        assert!(!board.snapshot().ready, "nobody has looked for others");
+        board.retain(all(&[("a", ""), ("b", "")]));
         board.discovered(true);
         assert!(!board.snapshot().ready);
-        board.publish("a", tried("a"));
+        board.publish("b", tried("b"));
         assert!(board.snapshot().ready);
-        board.retain(vec![target("a", ""), target("b", "")]);
+        board.retain(all(&[("a", ""), ("c", "")]));
         assert!(board.snapshot().ready);
+    }
+
+    #[test]
+    fn a_look_for_accounts_that_fails_was_a_try() {
+        let board = Board::default();
+        board.discovered(false);
+        // Whoever sends no scrapes to what is not ready would never see the metric that says why.
+        assert!(board.snapshot().ready);
+    }
+
+    #[test]
+    fn until_all_are_known_whoever_was_there_stays() {
+        let board = Board::default();
+        board.retain(all(&[("a", ""), ("b", "")]));
+        board.retain(Known { is_all: false, ..all(&[("b", "new"), ("c", "")]) });
+        let expected = [("a", ""), ("b", "new"), ("c", "")];
+        assert_eq!(names(&board), expected.map(|(id, name)| (id.to_owned(), name.to_owned())));
     }
 
     #[test]
     fn what_is_gone_is_not_published_again() {
         let board = Board::default();
-        board.retain(vec![target("a", ""), target("b", "")]);
-        board.retain(vec![target("b", "")]);
+        board.retain(all(&[("a", ""), ("b", "")]));
+        board.retain(all(&[("b", "")]));
         board.publish("a", tried("a"));
         assert_eq!(names(&board), [("b".to_owned(), String::new())]);
     }
@@ -171,9 +194,9 @@ mod tests {
     #[test]
     fn a_new_name_is_there_at_once_and_stays_when_a_refresh_ends_that_knew_the_old_one() {
         let board = Board::default();
-        board.retain(vec![target("a", "old")]);
+        board.retain(all(&[("a", "old")]));
         board.publish("a", tried("a"));
-        board.retain(vec![target("a", "new")]);
+        board.retain(all(&[("a", "new")]));
         assert_eq!(names(&board), [("a".to_owned(), "new".to_owned())]);
         assert!(board.snapshot().accounts[0].refresh.last.is_some(), "what was known stays");
         board.publish("a", Account { name: "old".to_owned(), ..tried("a") });
@@ -183,9 +206,9 @@ mod tests {
     #[test]
     fn only_changes_are_told() {
         let board = Board::default();
-        board.retain(vec![target("a", "")]);
+        board.retain(all(&[("a", "")]));
         let mut changes = board.changes();
-        board.retain(vec![target("a", "")]);
+        board.retain(all(&[("a", "")]));
         assert!(!changes.has_changed().expect("the board stays"));
         board.publish("a", tried("a"));
         assert!(changes.has_changed().expect("the board stays"));

@@ -16,7 +16,7 @@ use crate::findings::{COLUMNS, Finding, Status, findings};
 use crate::metrics::{Filter, page};
 use crate::refresh::Schedule;
 use crate::refresh::once::Refresher;
-use crate::source::{Failure, Listing, Source};
+use crate::source::{Failure, Source};
 use crate::state::{Account, State};
 
 /// The output's format.
@@ -63,8 +63,8 @@ pub async fn run(
     clock: &Clock,
     config: &Arc<Config>,
 ) -> Result<Outcome, Failure> {
-    let Listing { targets, failure: listing } = source.targets(config).await;
-    let mut targets = targets.unwrap_or_default();
+    let listing = source.discover(config).await.err();
+    let mut targets = source.known(config).targets;
     if let (true, Some(failure)) = (targets.is_empty(), &listing) {
         return Err(failure.clone());
     }
@@ -85,7 +85,8 @@ pub async fn run(
                 false => slots.acquire_owned().await.ok(),
             };
             source.begin().await;
-            let refresher = Refresher { source: &source, timeout, clock: &clock, config: &config };
+            let refresher =
+                Refresher { source: &source, timeout, clock: &clock, config: &config, anew: true };
             let pending = Account::pending(&target.id, &target.name);
             refresher.refresh(&target, &pending, |_| {}).await
         });

@@ -22,7 +22,7 @@ use crate::board::Board;
 use crate::clock::Clock;
 use crate::config::{Access, Config};
 use crate::shard::Shard;
-use crate::source::{Failure, Listing, Source};
+use crate::source::{Failure, Source};
 use crate::state::{Account, Reason};
 
 use once::{Outcome, Refresher};
@@ -112,15 +112,17 @@ pub async fn run(
     });
     let Shared { source, schedule, board, .. } = &*shared;
     let mut running = Running::default();
-    let (mut listing, mut failures) = (Fault::default(), 0);
+    let (mut discovery, mut failures) = (Fault::default(), 0);
     loop {
         let current = config.borrow_and_update().clone();
-        let Listing { targets, failure } = source.targets(&current).await;
-        listing.note("", "listing accounts", failure.as_ref());
-        if let Some(mut targets) = targets {
-            targets.retain(|target| schedule.shard.owns(&target.id));
-            board.retain(targets);
-        }
+        // Accounts that are known already do not wait for those that have to be found.
+        running.update(&shared, &current);
+        let failure = tokio::select! {
+            found = source.discover(&current) => found.err(),
+            Ok(()) = config.changed() => continue,
+        };
+        discovery.note("", "listing accounts", failure.as_ref());
+        running.update(&shared, &current);
         board.discovered(failure.is_none());
         let pause = match failure {
             Some(failure) if source.is_live() => {
@@ -134,11 +136,11 @@ pub async fn run(
         };
         let again = Instant::now() + pause;
         while Instant::now() < again {
-            running.update(&shared);
             tokio::select! {
                 () = sleep_until(again.min(Instant::now() + schedule.interval)) => {}
                 Ok(()) = config.changed() => break,
             }
+            running.update(&shared, &current);
         }
     }
 }
@@ -152,11 +154,16 @@ struct Running {
 }
 
 impl Running {
-    /// Ends the tasks of targets that are gone, or that are reached in another way now, and gives each
-    /// target a task that has none. A task ends only when it panicked; its account gets another.
-    fn update(&mut self, shared: &Arc<Shared>) {
+    /// Publishes which accounts are known. Ends the tasks of those that are gone, or that are reached
+    /// in another way now, and gives each a task that has none. A task ends only when it panicked; its
+    /// account gets another.
+    fn update(&mut self, shared: &Arc<Shared>, config: &Config) {
+        let Shared { source, schedule, board, .. } = &**shared;
+        let mut known = source.known(config);
+        known.targets.retain(|target| schedule.shard.owns(&target.id));
+        board.retain(known);
         let targets: BTreeMap<String, Access> =
-            shared.board.targets().into_iter().map(|target| (target.key, target.access)).collect();
+            board.targets().into_iter().map(|target| (target.key, target.access)).collect();
         self.by_key.retain(|key, (access, task)| {
             let keep = targets.get(key) == Some(access) && !task.is_finished();
             if !keep {
@@ -164,6 +171,7 @@ impl Running {
             }
             keep
         });
+        source.retain(&targets.values().collect());
         for (key, access) in targets {
             self.by_key.entry(key).or_insert_with_key(|key| {
                 (access, self.tasks.spawn(keep_fresh(shared.clone(), key.clone())))
@@ -188,6 +196,8 @@ async fn keep_fresh(shared: Arc<Shared>, key: String) {
     let Shared { source, schedule, clock, config, board, .. } = &*shared;
     let mut failures = 0;
     let mut faults = Faults::default();
+    // Another task may have refreshed the account before, in a way that is no longer the one.
+    let mut anew = true;
     loop {
         let slot = match source.is_live() {
             true => None,
@@ -196,12 +206,14 @@ async fn keep_fresh(shared: Arc<Shared>, key: String) {
         source.begin().await;
         let Some((target, account)) = board.get(&key) else { return };
         let config = config.borrow().clone();
-        let refresher = Refresher { source, timeout: schedule.timeout, clock, config: &config };
+        let timeout = schedule.timeout;
+        let refresher = Refresher { source, timeout, clock, config: &config, anew };
         let publish = |account: &Account| board.publish(&key, account.clone());
         let Outcome { mut account, failure, confirmation, tags } =
             // On the heap, so that an account that waits for its next turn does not keep room for it.
             Box::pin(refresher.refresh(&target, &account, publish)).await;
         drop(slot);
+        anew &= failure.is_some();
         let id = account.id.clone();
         faults.refresh.note(&id, "refresh", failure.as_ref());
         faults.confirmation.note(&id, "confirmation", confirmation.as_ref());

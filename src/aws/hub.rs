@@ -12,10 +12,12 @@ use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
 use aws_sdk_iam::config::IdentityCache;
+use aws_sdk_sts::config::retry::{RetryPartition, TokenBucket};
 use tokio::sync::OnceCell;
+use tokio::time::Instant;
 
 use super::slots::Slots;
-use super::{CALL_TIMEOUT, Clients, CountRequests, base_config, errors};
+use super::{Clients, CountRequests, TIMEOUTS, Timeouts, base_config, errors, time_limits};
 use crate::config::{Access, Role};
 use crate::metrics::own::AwsRequests;
 use crate::source::Failure;
@@ -42,10 +44,19 @@ pub struct Base {
     sts: aws_sdk_sts::Client,
     slots: Arc<Slots>,
     account_id: Arc<OnceCell<String>>,
+    found: Instant,
 }
 
 /// Credentials are renewed when they end within this time.
 const RENEW_BEFORE_END: Duration = Duration::from_secs(60);
+
+/// Those of calls to STS. They end before the try of the call that waits for credentials, so that it is
+/// told what was waited for.
+const STS_TIMEOUTS: Timeouts =
+    Timeouts { attempt: Duration::from_secs(5), call: Duration::from_secs(15) };
+
+/// Base credentials that do not work are not looked for more often.
+const LEAST_AGE: Duration = Duration::from_secs(30);
 
 impl Hub {
     /// With at most `concurrency` calls at the same time, each counted in `requests`.
@@ -67,20 +78,26 @@ impl Hub {
     /// The base credentials of an account. Looks for them at the first call, since that can take
     /// seconds; that there are none shows when they are used.
     pub async fn base(&self, access: &Access) -> Base {
-        let partition = access.role.as_ref().map_or("aws", |role| role.arn.partition());
-        let key = (access.profile.clone(), default_region(partition));
+        let key = base_key(access);
         let base = lock(&self.bases).entry(key.clone()).or_default().clone();
         let new = || async {
             let config = match &self.given {
                 Some(given) => given.clone(),
                 None => base_config(key.0.as_deref(), key.1).await,
             };
-            let sts = aws_sdk_sts::config::Builder::from(&config).interceptor(self.count.clone());
+            let sts = aws_sdk_sts::config::Builder::from(&config)
+                .timeout_config(time_limits(STS_TIMEOUTS))
+                // Roles that may not be assumed take no retries from the others.
+                .retry_partition(
+                    RetryPartition::custom("sts").token_bucket(TokenBucket::unlimited()).build(),
+                )
+                .interceptor(self.count.clone());
             Base {
                 sts: aws_sdk_sts::Client::from_conf(sts.build()),
                 config,
                 slots: self.slots.clone(),
                 account_id: Arc::default(),
+                found: Instant::now(),
             }
         };
         base.get_or_init(new).await.clone()
@@ -114,6 +131,30 @@ impl Hub {
         self.slots.call(call).await
     }
 
+    /// Forgets the base credentials of an account, and all clients that have them, if they do not
+    /// work: what the SDK read of a profile it keeps for good, even if that was broken. Tells whether
+    /// there is something to be found anew.
+    pub async fn forget_broken(&self, access: &Access) -> bool {
+        let base = self.base(access).await;
+        if base.found.elapsed() < LEAST_AGE {
+            return false;
+        }
+        match base.ask_account_id().await {
+            Err(failure) if failure.reason == Reason::Credentials => {}
+            _ => return false,
+        }
+        let key = base_key(access);
+        let mut bases = lock(&self.bases);
+        let is_same =
+            |cell: &OnceCell<Base>| cell.get().is_some_and(|kept| kept.found == base.found);
+        // Another account may have done so meanwhile.
+        if bases.get(&key).is_some_and(|cell| is_same(cell)) {
+            bases.remove(&key);
+            lock(&self.clients).retain(|access, _| base_key(access) != key);
+        }
+        true
+    }
+
     /// Forgets the clients of accounts that are gone.
     pub fn retain(&self, accesses: &HashSet<&Access>) {
         lock(&self.clients).retain(|access, _| accesses.contains(access));
@@ -123,15 +164,16 @@ impl Hub {
 impl Base {
     /// The account of the credentials: 12 digits. Needs no permission.
     pub async fn account_id(&self) -> Result<&str, Failure> {
-        let ask = || async {
-            match self.slots.call(self.sts.get_caller_identity().send()).await {
-                Ok(identity) => identity.account.ok_or_else(|| {
-                    Failure::new(Reason::ServiceError, "GetCallerIdentity named no account")
-                }),
-                Err(error) => Err(errors::failure("GetCallerIdentity", &error)),
-            }
-        };
-        self.account_id.get_or_try_init(ask).await.map(String::as_str)
+        self.account_id.get_or_try_init(|| self.ask_account_id()).await.map(String::as_str)
+    }
+
+    async fn ask_account_id(&self) -> Result<String, Failure> {
+        match self.slots.call(self.sts.get_caller_identity().send()).await {
+            Ok(identity) => identity.account.ok_or_else(|| {
+                Failure::new(Reason::ServiceError, "GetCallerIdentity named no account")
+            }),
+            Err(error) => Err(errors::failure("GetCallerIdentity", &error)),
+        }
     }
 
     /// The same configuration with the credentials of a role, which it caches for itself.
@@ -140,7 +182,7 @@ impl Base {
         let cache = IdentityCache::lazy()
             .buffer_time(RENEW_BEFORE_END)
             // The call has time limits of its own, which say more.
-            .load_timeout(CALL_TIMEOUT);
+            .load_timeout(TIMEOUTS.call);
         let mut config = self.config.clone().into_builder();
         config.set_credentials_provider(Some(SharedCredentialsProvider::new(provider)));
         config.set_identity_cache(Some(cache.build()));
@@ -198,6 +240,11 @@ fn session_name() -> String {
         .take(64)
         .collect();
     name.trim_end_matches('@').to_owned()
+}
+
+fn base_key(access: &Access) -> BaseKey {
+    let partition = access.role.as_ref().map_or("aws", |role| role.arn.partition());
+    (access.profile.clone(), default_region(partition))
 }
 
 /// The region of a partition where none is configured.

@@ -22,6 +22,7 @@ use aws_config::provider_config::ProviderConfig;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{AppName, BehaviorVersion, Region};
+use aws_sdk_iam::config::retry::RetryPartition;
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::{ConnectorBuilder, tls};
 use aws_smithy_runtime_api::box_error::BoxError;
@@ -42,27 +43,30 @@ pub struct Clients {
     slots: Arc<Slots>,
 }
 
-/// One try of a call. Each call has three.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(20);
-/// A whole call, with its tries and the pauses between them.
-const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a call may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Timeouts {
+    /// One try; each call has three.
+    pub attempt: Duration,
+    /// All tries, and the pauses between them.
+    pub call: Duration,
+}
+
+/// Those of every call but those to STS.
+pub const TIMEOUTS: Timeouts =
+    Timeouts { attempt: Duration::from_secs(20), call: Duration::from_secs(60) };
 
 /// What the SDK's chains find: without a profile, credentials from the environment, a profile, SSO,
 /// web identity, ECS or EKS, or the instance; with one, those of the profile alone. The region
 /// likewise, else `default_region`. Takes seconds where an instance metadata service has to be waited
 /// for, and never fails: missing credentials show at the first call.
 async fn base_config(profile: Option<&str>, default_region: &'static str) -> SdkConfig {
-    let timeouts = TimeoutConfig::builder()
-        .connect_timeout(Duration::from_secs(5))
-        .read_timeout(ATTEMPT_TIMEOUT)
-        .operation_attempt_timeout(ATTEMPT_TIMEOUT)
-        .operation_timeout(CALL_TIMEOUT);
     let http = http_client();
     let loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
         .http_client(http.clone())
         .app_name(AppName::new("iam-key-exporter").expect("letters and dashes only"))
         .retry_config(RetryConfig::standard().with_max_attempts(3))
-        .timeout_config(timeouts.build());
+        .timeout_config(time_limits(TIMEOUTS));
     let Some(profile) = profile else {
         let region = RegionProviderChain::default_provider().or_else(default_region);
         return loader.region(region).load().await;
@@ -79,6 +83,16 @@ async fn base_config(profile: Option<&str>, default_region: &'static str) -> Sdk
     loader.profile_name(profile).region(region).credentials_provider(credentials).load().await
 }
 
+/// As the SDK wants them.
+pub fn time_limits(timeouts: Timeouts) -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(Duration::from_secs(5))
+        .read_timeout(timeouts.attempt)
+        .operation_attempt_timeout(timeouts.attempt)
+        .operation_timeout(timeouts.call)
+        .build()
+}
+
 /// The SDK's own default, one for all: each account's clients would else have connections, and a copy
 /// of the system's certificates, of their own.
 fn http_client() -> SharedHttpClient {
@@ -92,8 +106,8 @@ fn http_client() -> SharedHttpClient {
     })
 }
 
-/// The region in which a partition's IAM and Organizations are: one for all of it. Without a
-/// partition, that of the configured region.
+/// The region in which a partition's IAM is, and from which the SDK finds its Organizations: one for
+/// all of it. Without a partition, that of the configured region.
 fn signing_region(config: &SdkConfig, partition: Option<&str>) -> Option<Region> {
     let region = config.region().cloned();
     let of_region = region.as_ref().map(|region| match region.as_ref() {
@@ -115,6 +129,9 @@ impl Clients {
     fn new(config: &SdkConfig, count: CountRequests, slots: Arc<Slots>) -> Clients {
         let iam = aws_sdk_iam::config::Builder::from(config)
             .region(signing_region(config, None))
+            // How many retries the failures of late leave is counted for each account alone: the SDK
+            // counts for all clients of a process, and many broken accounts would leave none.
+            .retry_partition(RetryPartition::custom("account").build())
             .interceptor(count);
         Clients { iam: aws_sdk_iam::Client::from_conf(iam.build()), slots }
     }

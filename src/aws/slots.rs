@@ -11,6 +11,7 @@ use tokio::time::timeout;
 #[derive(Debug)]
 pub struct Slots {
     calls: Semaphore,
+    overdue: Semaphore,
     door: Semaphore,
 }
 
@@ -18,22 +19,36 @@ pub struct Slots {
 /// keep the others waiting.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// So many calls may go on without a slot. Each has a connection, and a process has 1024 file
+/// descriptors where nobody gave it more.
+const MOST_OVERDUE: usize = 512;
+
 impl Slots {
     /// So many.
     pub fn new(count: usize) -> Slots {
-        Slots { calls: Semaphore::new(count), door: Semaphore::new(1) }
+        Slots {
+            calls: Semaphore::new(count),
+            overdue: Semaphore::new(MOST_OVERDUE),
+            door: Semaphore::new(1),
+        }
     }
 
     /// Makes a call once there is a slot.
     pub async fn call<T>(&self, call: impl Future<Output = T>) -> T {
         let slot = self.calls.acquire().await.expect("the semaphore is never closed");
         let mut call = pin!(call);
-        match timeout(PATIENCE, &mut call).await {
-            Ok(done) => done,
-            Err(_) => {
-                drop(slot);
-                call.await
-            }
+        if let Ok(done) = timeout(PATIENCE, &mut call).await {
+            return done;
+        }
+        let overdue = async {
+            let overdue = self.overdue.acquire().await.expect("the semaphore is never closed");
+            drop(slot);
+            overdue
+        };
+        tokio::select! {
+            biased;
+            done = &mut call => done,
+            _overdue = overdue => call.await,
         }
     }
 
@@ -66,6 +81,23 @@ mod tests {
         assert_eq!(start.elapsed(), PATIENCE);
         assert!(!hanging.is_finished(), "it goes on");
         hanging.abort();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_so_many_calls_go_on_without_a_slot() {
+        let slots = Arc::new(Slots::new(8));
+        let start = Instant::now();
+        let mut hanging = tokio::task::JoinSet::new();
+        for _ in 0..MOST_OVERDUE + 8 {
+            let slots = slots.clone();
+            hanging.spawn(async move { slots.call(sleep(Duration::from_secs(3600))).await });
+        }
+        sleep(Duration::from_secs(1)).await;
+        let more = slots.call(async {});
+        assert!(timeout(Duration::from_secs(3000), more).await.is_err(), "no slot is left");
+        hanging.join_next().await.expect("one of them").expect("it ends");
+        slots.call(async {}).await;
+        assert_eq!(start.elapsed().as_secs(), 3600);
     }
 
     #[tokio::test(start_paused = true)]

@@ -215,6 +215,10 @@ impl TryFrom<String> for RoleName {
 
     fn try_from(text: String) -> Result<RoleName, Self::Error> {
         match is_role_name(&text) {
+            // A path may well look like this, but nobody's does.
+            true if text.starts_with("arn:") || text.starts_with("role/") => {
+                Err("must be the role's name, without what stands before it in its ARN")
+            }
             true => Ok(RoleName(text)),
             false => Err(
                 "must be a role's name, after its path if it has one, such as iam-key-exporter or audit/iam-key-exporter",

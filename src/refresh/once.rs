@@ -27,6 +27,9 @@ pub struct Refresher<'a> {
     pub clock: &'a Clock,
     /// Says whom to confirm and which tags to read.
     pub config: &'a Config,
+    /// Whether to ask for the report even where the last one is still good, since how the account is
+    /// reached has not been tried.
+    pub anew: bool,
 }
 
 /// What came of a refresh.
@@ -89,8 +92,9 @@ impl Refresher<'_> {
         deadline: Instant,
     ) -> Result<(), Failure> {
         let now = self.clock.now();
+        let last = account.generated.filter(|_| !self.anew);
         let Fetch { account_id, report, failure } =
-            self.source.fetch(target, account.generated, now, deadline).await;
+            self.source.fetch(target, last, now, deadline).await;
         if let Some(id) = &account_id {
             account.id.clone_from(id);
         }

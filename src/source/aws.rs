@@ -1,19 +1,19 @@
 //! Reports from AWS: of the accounts that the configuration lists, of an organization, or of the
 //! default credentials.
 
-use std::collections::{BTreeSet, HashSet};
-use std::sync::{Mutex, PoisonError};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::info;
 
-use super::{Failure, Fetch, Listing, Target};
+use super::{Failure, Fetch, Known, Target};
 use crate::aws::hub::Hub;
 use crate::aws::organization::{self, Member};
 use crate::aws::{self, SdkConfig};
-use crate::config::{Access, Config, ListedAccount};
+use crate::config::{Access, Config, ListedAccount, Organization};
 use crate::confirm::ListedKey;
 use crate::metrics::own::AwsRequests;
 use crate::state::{Reason, Tags, UNKNOWN_ACCOUNT};
@@ -22,8 +22,8 @@ use crate::state::{Reason, Tags, UNKNOWN_ACCOUNT};
 #[derive(Debug)]
 pub struct Aws {
     hub: Hub,
-    /// The organization's accounts as they were last found.
-    members: Mutex<Vec<Member>>,
+    /// The organization's accounts as they were last found, by their ids.
+    members: Mutex<Option<BTreeMap<String, Member>>>,
 }
 
 /// An organization's accounts change now and then.
@@ -43,39 +43,61 @@ impl Aws {
         Aws { hub: Hub::new(given, requests, concurrency), members: Mutex::default() }
     }
 
-    /// Those that are listed, and those of the organization that are not. Where the organization
-    /// cannot be asked its accounts are those that were last found.
-    pub(super) async fn targets(&self, config: &Config) -> Listing {
+    /// Asks for the accounts of the organization, where the configuration has one.
+    pub(super) async fn discover(&self, config: &Config) -> Result<(), Failure> {
+        if config.organization.is_none() {
+            return Ok(());
+        }
+        let members = || async {
+            let found = timeout(LISTING_TIMEOUT, organization::members(&self.hub)).await;
+            found.unwrap_or_else(|_| Err(Failure::late()))
+        };
+        let mut found = members().await;
+        if is_about_credentials(found.as_ref().err())
+            && self.hub.forget_broken(&Access::default()).await
+        {
+            found = members().await;
+        }
+        let found = found?;
+        info!(active = found.len(), "accounts of the organization found");
+        let by_id = found.into_iter().map(|member| (member.id.clone(), member)).collect();
+        *self.members() = Some(by_id);
+        Ok(())
+    }
+
+    /// Those that are listed, and those of the organization that are not.
+    pub(super) fn known(&self, config: &Config) -> Known {
         let Config { accounts, organization, .. } = config;
+        let members = self.members();
         let mut targets: Vec<Target> = accounts.iter().map(listed).collect();
-        let mut failure = None;
+        let mut is_all = true;
         match organization {
             Some(organization) => {
-                let found = timeout(LISTING_TIMEOUT, organization::members(&self.hub)).await;
-                let mut members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
-                match found.unwrap_or_else(|_| Err(Failure::late())) {
-                    Ok(found) => {
-                        info!(active = found.len(), "accounts of the organization found");
-                        *members = found;
+                for target in targets.iter_mut().filter(|target| target.name.is_empty()) {
+                    if let Some(member) = members.as_ref().and_then(|all| all.get(&target.id)) {
+                        target.name.clone_from(&member.name);
                     }
-                    Err(error) => failure = Some(error),
                 }
                 let ids: BTreeSet<&String> = accounts.iter().map(|account| &account.id).collect();
-                let others = members.iter().filter(|member| {
+                let others = members.iter().flatten().map(|(_, member)| member).filter(|member| {
                     !ids.contains(&member.id) && !organization.exclude.contains(&member.id)
                 });
-                targets.extend(others.map(|member| Target {
-                    key: member.id.clone(),
-                    id: member.id.clone(),
-                    name: member.name.clone(),
-                    access: member.access(organization),
-                }));
+                targets.extend(others.map(|member| found(member, organization)));
+                is_all = members.is_some();
             }
             None if targets.is_empty() => targets.push(own()),
             None => {}
         }
-        self.hub.retain(&HashSet::from_iter(targets.iter().map(|target| &target.access)));
-        Listing { targets: Some(targets), failure }
+        Known { targets, is_all }
+    }
+
+    fn members(&self) -> MutexGuard<'_, Option<BTreeMap<String, Member>>> {
+        // Nothing that can panic runs while it is held.
+        self.members.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn retain(&self, accesses: &HashSet<&Access>) {
+        self.hub.retain(accesses);
     }
 
     pub(super) async fn begin(&self) {
@@ -93,6 +115,20 @@ impl Aws {
         if last.is_some_and(|generated| now - generated < aws::report::RENEWAL) {
             return Fetch::default();
         }
+        let mut fetch = self.report(target, now, deadline).await;
+        if is_about_credentials(fetch.failure.as_ref()) {
+            let forgotten = timeout_at(deadline, self.hub.forget_broken(&target.access)).await;
+            if forgotten == Ok(true) {
+                fetch = self.report(target, now, deadline).await;
+            }
+        }
+        if let (Some(failure), Some(profile)) = (&mut fetch.failure, &target.access.profile) {
+            failure.message.insert_str(0, &format!("profile {profile}: "));
+        }
+        fetch
+    }
+
+    async fn report(&self, target: &Target, now: DateTime<Utc>, deadline: Instant) -> Fetch {
         let account_id = match timeout_at(deadline, self.account_id(target)).await {
             Ok(Ok(id)) => Some(id),
             Ok(Err(failure)) => return failure.into(),
@@ -140,9 +176,18 @@ impl Aws {
     }
 }
 
+fn is_about_credentials(failure: Option<&Failure>) -> bool {
+    failure.is_some_and(|failure| failure.reason == Reason::Credentials)
+}
+
 fn listed(account: &ListedAccount) -> Target {
     let ListedAccount { id, name, access } = account.clone();
     Target { key: id.clone(), id, name, access }
+}
+
+fn found(member: &Member, organization: &Organization) -> Target {
+    let Member { id, name, .. } = member.clone();
+    Target { key: id.clone(), id, name, access: member.access(organization) }
 }
 
 /// The account of the default credentials.

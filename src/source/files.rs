@@ -6,13 +6,14 @@
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
 use chrono::DateTime;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout_at};
 
-use super::{Failure, Fetch, Fetched, Target};
+use super::{Failure, Fetch, Fetched, Known, Target};
 use crate::config::Access;
 use crate::report::MAX_BYTES;
 use crate::state::Reason;
@@ -21,6 +22,8 @@ use crate::state::Reason;
 #[derive(Debug)]
 pub struct Files {
     path: PathBuf,
+    /// Those that were last found.
+    found: Mutex<Option<Vec<Target>>>,
 }
 
 impl Files {
@@ -31,14 +34,24 @@ impl Files {
         if path.is_file() {
             fs::File::open(&path).map_err(|error| unreadable(&path, &error))?;
         }
-        Ok(Files { path })
+        Ok(Files { path, found: Mutex::default() })
+    }
+
+    /// Looks for files.
+    pub(super) async fn discover(&self) -> Result<(), Failure> {
+        let path = self.path.clone();
+        let files = blocking(Instant::now() + LIST_TIMEOUT, move || list(&path)).await?;
+        let targets = files.into_iter().map(target).collect();
+        *self.found.lock().unwrap_or_else(PoisonError::into_inner) = Some(targets);
+        Ok(())
     }
 
     /// One for each file. A file's account is named for the file.
-    pub(super) async fn targets(&self) -> Result<Vec<Target>, Failure> {
-        let path = self.path.clone();
-        let files = blocking(Instant::now() + LIST_TIMEOUT, move || list(&path)).await?;
-        Ok(files.into_iter().map(target).collect())
+    pub(super) fn known(&self) -> Known {
+        match &*self.found.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(targets) => Known { targets: targets.clone(), is_all: true },
+            None => Known::default(),
+        }
     }
 
     /// The file's bytes. It is for the caller to tell whether they are new: a file can be replaced

@@ -4,7 +4,7 @@ pub mod aws;
 pub mod demo;
 pub mod files;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -40,13 +40,13 @@ pub struct Target {
     pub access: Access,
 }
 
-/// Which accounts there are.
-#[derive(Debug)]
-pub struct Listing {
-    /// The accounts; `None`: nobody knows, so those that were known before.
-    pub targets: Option<Vec<Target>>,
-    /// Why they are not, or not all, the accounts that there are now.
-    pub failure: Option<Failure>,
+/// The accounts that a source knows of.
+#[derive(Debug, Default)]
+pub struct Known {
+    /// The accounts.
+    pub targets: Vec<Target>,
+    /// Whether there are no others: until then, whoever was there before may still be.
+    pub is_all: bool,
 }
 
 /// A report as it came.
@@ -100,15 +100,28 @@ impl From<Failure> for Fetch {
 }
 
 impl Source {
-    /// The accounts that there are now, as far as the configuration wants them.
-    pub async fn targets(&self, config: &Config) -> Listing {
+    /// Finds out which accounts there are now. Where that fails, those are known that were before.
+    pub async fn discover(&self, config: &Config) -> Result<(), Failure> {
         match self {
-            Source::Aws(aws) => aws.targets(config).await,
-            Source::Files(files) => match files.targets().await {
-                Ok(targets) => Listing { targets: Some(targets), failure: None },
-                Err(failure) => Listing { targets: None, failure: Some(failure) },
-            },
-            Source::Demo(demo) => Listing { targets: Some(demo.targets()), failure: None },
+            Source::Aws(aws) => aws.discover(config).await,
+            Source::Files(files) => files.discover().await,
+            Source::Demo(_) => Ok(()),
+        }
+    }
+
+    /// The accounts that are known, as far as the configuration wants them.
+    pub fn known(&self, config: &Config) -> Known {
+        match self {
+            Source::Aws(aws) => aws.known(config),
+            Source::Files(files) => files.known(),
+            Source::Demo(demo) => Known { targets: demo.targets(), is_all: true },
+        }
+    }
+
+    /// Forgets what it keeps for accounts that are reached in other ways than these.
+    pub fn retain(&self, accesses: &HashSet<&Access>) {
+        if let Source::Aws(aws) = self {
+            aws.retain(accesses);
         }
     }
 

@@ -70,8 +70,13 @@ impl Subject {
     async fn outcome(&mut self) -> (Vec<String>, Option<Failure>, Option<Failure>) {
         let clock = Clock::system();
         let timeout = Duration::from_secs(20);
-        let refresher =
-            Refresher { source: &self.source, timeout, clock: &clock, config: &self.config };
+        let refresher = Refresher {
+            source: &self.source,
+            timeout,
+            clock: &clock,
+            config: &self.config,
+            anew: false,
+        };
         let Outcome { account, failure, confirmation, tags } =
             refresher.refresh(&self.target, &self.account, |_| {}).await;
         assert_eq!(failure, None);
@@ -373,6 +378,7 @@ async fn an_old_report_that_is_better_than_none_gets_its_tags() {
         timeout: Duration::from_secs(20),
         clock: &clock,
         config: &subject.config,
+        anew: false,
     };
     let outcome = refresher.refresh(&subject.target, &subject.account, |_| {}).await;
     assert_eq!(outcome.failure.map(|failure| failure.reason), Some(Reason::AccessDenied));

@@ -87,7 +87,12 @@ impl Exporter {
 
     /// Waits until the page shows what is wanted, and returns it.
     pub fn page_where(&self, wanted: impl Fn(&str) -> bool) -> String {
-        let end = Instant::now() + PATIENCE;
+        self.page_within(PATIENCE, wanted)
+    }
+
+    /// The same for what takes its time.
+    pub fn page_within(&self, patience: Duration, wanted: impl Fn(&str) -> bool) -> String {
+        let end = Instant::now() + patience;
         loop {
             let page = self.get("/metrics");
             if wanted(&page) {

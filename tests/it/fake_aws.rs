@@ -203,7 +203,7 @@ impl FakeAws {
 
 /// The account of the default credentials.
 pub async fn only_target(source: &Source) -> Target {
-    let targets = source.targets(&Config::default()).await.targets.expect("targets");
+    let targets = source.known(&Config::default()).targets;
     let [target] = targets.try_into().expect("one target");
     target
 }

@@ -63,7 +63,7 @@ async fn refresh(
 ) -> Outcome {
     let config = Config { confirm: None, ..Config::default() };
     let clock = Clock::system();
-    let refresher = Refresher { source, timeout, clock: &clock, config: &config };
+    let refresher = Refresher { source, timeout, clock: &clock, config: &config, anew: false };
     refresher.refresh(target, account, |_| {}).await
 }
 

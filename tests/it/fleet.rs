@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use iam_key_exporter::board::Board;
 use iam_key_exporter::config::Config;
+use iam_key_exporter::refresh::once::Refresher;
 use iam_key_exporter::refresh::{self, Schedule};
 use iam_key_exporter::shard::Shard;
-use iam_key_exporter::state::{Reason, State};
+use iam_key_exporter::state::{Account, Reason, State};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
@@ -97,10 +98,12 @@ async fn every_active_account_is_found_named_and_reached_by_its_role() {
 
 #[tokio::test(start_paused = true)]
 async fn listed_accounts_are_as_they_are_written_and_excluded_ones_are_not_there() {
-    let [listed, excluded] = [7, 9].map(Fleet::id);
+    let [listed, nameless, excluded] = [7, 8, 9].map(Fleet::id);
     let config = format!(
         "organization: {{ role_name: iam-key-exporter, exclude: ['{excluded}'] }}\n\
-         accounts: [{{ id: '{listed}', name: given, role_arn: 'arn:aws:iam::{listed}:role/r' }}]\n"
+         accounts:\n\
+         - {{ id: '{listed}', name: given, role_arn: 'arn:aws:iam::{listed}:role/r' }}\n\
+         - {{ id: '{nameless}', role_arn: 'arn:aws:iam::{nameless}:role/r' }}\n"
     );
     let subject = Subject::start(Fleet::new(20, 1), &config);
     let state = subject.ready().await;
@@ -109,6 +112,7 @@ async fn listed_accounts_are_as_they_are_written_and_excluded_ones_are_not_there
     assert_eq!(ids(&state), expected);
     let name = |id: &str| state.accounts.iter().find(|account| account.id == id).map(|a| &a.name);
     assert_eq!(name(&listed).map(String::as_str), Some("given"));
+    assert_eq!(name(&nameless).map(String::as_str), Some("account 8"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -181,6 +185,7 @@ async fn calls_to_broken_accounts_fall_off_and_the_others_stay_as_they_are() {
             Fault::Hangs => Some(Reason::Timeout),
             Fault::Garbage => Some(Reason::MalformedReport),
             Fault::Throttled => Some(Reason::Throttled),
+            Fault::Fails | Fault::FailsOnce => Some(Reason::ServiceError),
         };
         assert_eq!(last.failure, expected, "account {index}");
         if expected.is_none() {
@@ -255,6 +260,162 @@ async fn an_account_that_is_reached_in_another_way_is_tried_at_once_and_keeps_wh
     let state = published(&subject.board, |state| state.accounts[0].report.is_some()).await;
     assert!(changed.elapsed() < Duration::from_secs(5));
     assert_eq!(state.accounts[0].refresh.failures.get(Reason::AccessDenied), 1, "counters stay");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_way_to_an_account_is_tried_even_if_its_report_is_still_good() {
+    let id = Fleet::id(1);
+    let config = |role: &str| {
+        format!("accounts: [{{ id: '{id}', role_arn: 'arn:aws:iam::{id}:role/{role}' }}]\n")
+    };
+    let fleet = Arc::new(Fleet { unrotated: 0, ..Fleet::new(2, 3) });
+    let (of_script, start) = (fleet.clone(), Instant::now());
+    let memory = Memory::answering(move |request| {
+        let role = request.field("RoleArn").unwrap_or_default();
+        match role.ends_with("/wrong") {
+            true => (Duration::ZERO, error(403, "AccessDenied")),
+            false => of_script.answer(request, beginning() + start.elapsed()),
+        }
+    });
+    let subject = Subject::start_with(fleet, memory.source(), &config("right"), Shard::default());
+    let report = subject.ready().await.accounts[0].report.clone();
+    let failure = |state: &State| state.accounts[0].refresh.last.and_then(|last| last.failure);
+
+    let changed = Instant::now();
+    subject.config.send_replace(parse(&config("wrong")));
+    let denied = Some(Reason::AccessDenied);
+    let state = published(&subject.board, |state| failure(state) == denied).await;
+    assert!(changed.elapsed() < Duration::from_secs(5));
+    assert_eq!(state.accounts[0].report, report, "what was known stays");
+    // For as long as it is wrong, not until the next refresh.
+    sleep(Duration::from_secs(1800)).await;
+    assert_eq!(failure(&subject.board.snapshot()), denied);
+
+    let changed = Instant::now();
+    subject.config.send_replace(parse(&config("other")));
+    published(&subject.board, |state| failure(state).is_none()).await;
+    assert!(changed.elapsed() < Duration::from_secs(5));
+    assert_eq!(subject.calls()["GetCredentialReport"], 2 + 1, "twice at first");
+}
+
+#[tokio::test(start_paused = true)]
+async fn known_accounts_do_not_wait_for_those_that_have_to_be_found() {
+    let hangs = Duration::from_secs(600)..Duration::from_secs(2 * 3600);
+    let fleet = Arc::new(Fleet { unrotated: 0, ..Fleet::new(5, 1) });
+    let (of_script, start) = (fleet.clone(), Instant::now());
+    let memory = Memory::answering(move |request| {
+        match request.operation == "ListAccounts" && !hangs.contains(&start.elapsed()) {
+            true => (Duration::ZERO, Answer::Hang),
+            false => of_script.answer(request, beginning() + start.elapsed()),
+        }
+    });
+    let at_most = |since: Instant| assert!(since.elapsed() < Duration::from_secs(5));
+    let listed = |index: usize| {
+        let id = Fleet::id(index);
+        format!("  - {{ id: '{id}', role_arn: 'arn:aws:iam::{id}:role/r' }}\n")
+    };
+    let config = format!("{ORGANIZATION}accounts:\n{}", listed(1));
+    let subject = Subject::start_with(fleet, memory.source(), &config, Shard::default());
+    // At the start, and at a reload meanwhile.
+    let read = |state: &State, count: usize| {
+        state.accounts.iter().filter(|account| account.report.is_some()).count() == count
+    };
+    published(&subject.board, |state| read(state, 1)).await;
+    at_most(start);
+    let reload = Instant::now();
+    subject.config.send_replace(parse(&format!("{config}{}", listed(2))));
+    let state = published(&subject.board, |state| read(state, 2)).await;
+    at_most(reload);
+    assert!(!state.ready, "the others are not known");
+    // With all of them found, a reload that changes one of them does not wait either.
+    published(&subject.board, |state| read(state, 5)).await;
+    sleep(Duration::from_secs(2 * 3600)).await;
+    let reload = Instant::now();
+    subject.config.send_replace(parse(&format!(
+        "organization: {{ role_name: iam-key-exporter, exclude: ['{}'] }}\n",
+        Fleet::id(4)
+    )));
+    let state = published(&subject.board, |state| state.accounts.len() == 4).await;
+    at_most(reload);
+    assert!(read(&state, 4));
+}
+
+#[tokio::test(start_paused = true)]
+async fn accounts_that_always_fail_leave_the_others_their_retries() {
+    let fault = |index: usize| match index {
+        1..=150 => Fault::Fails,
+        151..=190 => Fault::FailsOnce,
+        _ => Fault::None,
+    };
+    let fleet = Fleet { fault, unrotated: 0, ..Fleet::new(200, 1) };
+    let subject = Subject::start(fleet, ORGANIZATION);
+    let state = subject.ready().await;
+    for (index, account) in state.accounts.iter().enumerate() {
+        let failures = account.refresh.failures.get(Reason::ServiceError);
+        assert_eq!(failures, u64::from(fault(index) == Fault::Fails), "account {index}");
+    }
+    // Neither do roles that cannot be assumed.
+    let fleet = Arc::new(Fleet { unrotated: 0, ..Fleet::new(200, 1) });
+    let (of_script, start) = (fleet.clone(), Instant::now());
+    let mut tried = BTreeSet::new();
+    let memory = Memory::answering(move |request| {
+        let arn = request.field("RoleArn").unwrap_or_default();
+        let index = (1..=190).find(|index| arn.contains(&Fleet::id(*index)));
+        let fails = index.is_some_and(|index| index <= 150 || tried.insert(index));
+        match fails {
+            true => (Duration::ZERO, error(500, "InternalFailure")),
+            false => of_script.answer(request, beginning() + start.elapsed()),
+        }
+    });
+    let subject = Subject::start_with(fleet, memory.source(), ORGANIZATION, Shard::default());
+    let state = subject.ready().await;
+    let failed = state.accounts.iter().filter(|account| account.report.is_none());
+    assert_eq!(failed.count(), 150);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_sts_does_not_answer_is_told_as_such() {
+    let id = Fleet::id(1);
+    let role = format!("role_arn: 'arn:aws:iam::{id}:role/r', profile: audit");
+    let config = parse(&format!("accounts: [{{ id: '{id}', {role} }}]\n"));
+    let source = Memory::answering(|_| (Duration::ZERO, Answer::Hang)).source();
+    let [target] = source.known(&config).targets.try_into().expect("one account");
+    let (clock, timeout) = (clock(), Duration::from_secs(120));
+    let refresher =
+        Refresher { source: &source, timeout, clock: &clock, config: &config, anew: true };
+    let start = Instant::now();
+    let outcome = refresher.refresh(&target, &Account::pending(&id, ""), |_| {}).await;
+    let failure = outcome.failure.expect("a failure");
+    assert_eq!(failure.reason, Reason::Timeout);
+    assert!(failure.message.starts_with("profile audit: AssumeRole: "), "{failure}");
+    assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
+}
+
+#[test]
+fn a_profile_that_is_mended_is_read_again() {
+    let aws = Arc::new(Fleet { unrotated: 0, ..Fleet::new(1, 2) });
+    let runtime = Runtime::new().expect("a runtime");
+    let server = runtime.block_on(FleetServer::start(aws));
+    let folder = Folder::new();
+    let path = |name: &str| format!("{}/{name}", folder.path());
+    let id = Fleet::id(0);
+    folder.write("config.yaml", &format!("accounts: [{{ id: '{id}', profile: audit }}]\n"));
+    folder.write("aws", "[profile audit]\nsource_profile = missing\nrole_arn = x\n");
+    let mut command = command(&["--config.file", &path("config.yaml"), "--refresh.interval=10s"]);
+    command.args(["--web.listen-address", "127.0.0.1:0"]);
+    command.env("AWS_ENDPOINT_URL", format!("http://{}", server.address));
+    command.env("AWS_CONFIG_FILE", path("aws"));
+    command.env("AWS_SHARED_CREDENTIALS_FILE", path("none"));
+    let exporter = Exporter::spawn(command);
+    let label = format!("account_id=\"{id}\"");
+    let failed = format!("iam_refresh_failures_total{{{label},reason=\"credentials\"}}");
+    exporter.page_where(|page| value(page, &failed) == Some(1.0));
+    folder.write("aws", "[profile audit]\naws_access_key_id = AKIA\naws_secret_access_key = s\n");
+    // The first pause after a failure has a minute.
+    let success = format!("iam_refresh_success{{{label}}}");
+    let page =
+        exporter.page_within(Duration::from_secs(90), |page| value(page, &success) == Some(1.0));
+    assert_eq!(value(&page, &failed), Some(1.0), "the second refresh was a good one");
 }
 
 #[tokio::test(start_paused = true)]

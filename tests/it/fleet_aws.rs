@@ -27,6 +27,10 @@ pub enum Fault {
     Garbage,
     /// It answers that there are too many calls.
     Throttled,
+    /// It answers every call with an error of its own.
+    Fails,
+    /// The same, but only at the first.
+    FailsOnce,
 }
 
 /// The organization.
@@ -144,12 +148,16 @@ impl Fleet {
             ["ASIA", ..] => return error(403, "ExpiredToken"),
             _ => &Fleet::id(0),
         };
-        self.count(account, &request.operation);
+        let earlier = self.count(account, &request.operation);
         let index = Fleet::index(account).expect("an account of the fleet");
         match (request.operation.as_str(), (self.fault)(index)) {
             ("GetCredentialReport", Fault::Hangs) => Answer::Hang,
             ("GetCredentialReport", Fault::Garbage) => report_at("<html>", now),
             ("GetCredentialReport", Fault::Throttled) => error(400, "Throttling"),
+            ("GetCredentialReport", Fault::Fails) => error(500, "ServiceFailure"),
+            ("GetCredentialReport", Fault::FailsOnce) if earlier == 0 => {
+                error(500, "ServiceFailure")
+            }
             ("GetCredentialReport", _) => self.report(account, now),
             ("GenerateCredentialReport", _) => {
                 let mut state = self.state.lock().expect("the state");
@@ -190,9 +198,13 @@ impl Fleet {
         csv
     }
 
-    fn count(&self, account: &str, operation: &str) {
+    /// Returns how often it was asked for before.
+    fn count(&self, account: &str, operation: &str) -> usize {
         let key = (account.to_owned(), operation.to_owned());
-        *self.state.lock().expect("the state").calls.entry(key).or_default() += 1;
+        let mut state = self.state.lock().expect("the state");
+        let count = state.calls.entry(key).or_default();
+        *count += 1;
+        *count - 1
     }
 }
 

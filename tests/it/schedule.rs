@@ -13,6 +13,7 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use chrono::{DateTime, TimeDelta, Utc};
+use iam_key_exporter::aws::{TIMEOUTS, time_limits};
 use iam_key_exporter::board::Board;
 use iam_key_exporter::clock::Clock;
 use iam_key_exporter::config::Config;
@@ -81,6 +82,7 @@ impl Memory {
         let config = fake_aws::config("http://in-memory")
             .into_builder()
             .http_client(self.clone())
+            .timeout_config(time_limits(TIMEOUTS))
             .time_source(PausedTime(clock()))
             .build();
         Source::Aws(Aws::with_config(&config, Own::new(Filter::default()).aws_requests, 32))
