@@ -118,7 +118,8 @@ pub async fn run(
         // Accounts that are known already do not wait for those that have to be found.
         running.update(&shared, &current);
         let failure = tokio::select! {
-            found = source.discover(&current) => found.err(),
+            // On the heap: the compiler refuses futures that are nested too deeply.
+            found = Box::pin(source.discover(&current)) => found.err(),
             Ok(()) = config.changed() => continue,
         };
         discovery.note("", "listing accounts", failure.as_ref());
