@@ -64,19 +64,22 @@ impl Board {
         self.lock().by_key.get(key).map(|entry| (entry.target.clone(), entry.account.clone()))
     }
 
-    /// Publishes the account of a target, unless that is gone.
-    pub fn publish(&self, key: &str, mut account: Account) {
-        if let Some(entry) = self.lock().by_key.get_mut(key) {
+    /// Publishes the account of a target, unless that is gone, or is reached in another way by now.
+    pub fn publish(&self, target: &Target, mut account: Account) {
+        let mut accounts = self.lock();
+        let entry = accounts.by_key.get_mut(&target.key);
+        if let Some(entry) = entry.filter(|entry| entry.target.access == target.access) {
             // It may have been renamed meanwhile.
             account.rename(&entry.target.name);
             entry.account = Arc::new(account);
         }
+        drop(accounts);
         self.changes.send_replace(());
     }
 
     /// Publishes that these targets are there, and no others if they are all. Those that were there
     /// before keep what is known of them.
-    pub fn retain(&self, Known { targets, is_all }: Known) {
+    pub fn retain(&self, Known { targets, is_all, excluded }: Known) {
         let mut accounts = self.lock();
         let mut changed = false;
         let mut before = std::mem::take(&mut accounts.by_key);
@@ -99,10 +102,10 @@ impl Board {
             };
             accounts.by_key.insert(entry.target.key.clone(), entry);
         }
-        match is_all {
-            true => changed |= !before.is_empty(),
-            false => accounts.by_key.append(&mut before),
-        }
+        let was = before.len();
+        before.retain(|_, entry| !is_all && !excluded.contains(&entry.account.id));
+        changed |= before.len() != was;
+        accounts.by_key.append(&mut before);
         drop(accounts);
         if changed {
             self.changes.send_replace(());
@@ -135,7 +138,12 @@ mod tests {
             let (key, name) = ((*key).to_owned(), (*name).to_owned());
             Target { id: key.clone(), key, name, access: Access::default() }
         };
-        Known { targets: accounts.iter().map(target).collect(), is_all: true }
+        let targets = accounts.iter().map(target).collect();
+        Known { targets, is_all: true, ..Known::default() }
+    }
+
+    fn target(key: &str) -> Target {
+        all(&[(key, "")]).targets.remove(0)
     }
 
     fn tried(key: &str) -> Account {
@@ -154,12 +162,12 @@ mod tests {
         let board = Board::default();
         assert!(!board.snapshot().ready);
         board.retain(all(&[("a", "")]));
-        board.publish("a", tried("a"));
+        board.publish(&target("a"), tried("a"));
         assert!(!board.snapshot().ready, "nobody has looked for others");
         board.retain(all(&[("a", ""), ("b", "")]));
         board.discovered(true);
         assert!(!board.snapshot().ready);
-        board.publish("b", tried("b"));
+        board.publish(&target("b"), tried("b"));
         assert!(board.snapshot().ready);
         board.retain(all(&[("a", ""), ("c", "")]));
         assert!(board.snapshot().ready);
@@ -180,6 +188,10 @@ mod tests {
         board.retain(Known { is_all: false, ..all(&[("b", "new"), ("c", "")]) });
         let expected = [("a", ""), ("b", "new"), ("c", "")];
         assert_eq!(names(&board), expected.map(|(id, name)| (id.to_owned(), name.to_owned())));
+        let excluded = ["a".to_owned()].into();
+        board.retain(Known { is_all: false, excluded, ..Known::default() });
+        let expected = [("b", "new"), ("c", "")];
+        assert_eq!(names(&board), expected.map(|(id, name)| (id.to_owned(), name.to_owned())));
     }
 
     #[test]
@@ -187,19 +199,32 @@ mod tests {
         let board = Board::default();
         board.retain(all(&[("a", ""), ("b", "")]));
         board.retain(all(&[("b", "")]));
-        board.publish("a", tried("a"));
+        board.publish(&target("a"), tried("a"));
         assert_eq!(names(&board), [("b".to_owned(), String::new())]);
+    }
+
+    #[test]
+    fn what_came_in_a_way_that_was_given_up_is_not_published() {
+        let board = Board::default();
+        let old = target("a");
+        let access = Access { profile: Some("other".to_owned()), role: None };
+        let new = Target { access, ..old.clone() };
+        board.retain(Known { targets: vec![new.clone()], is_all: true, ..Known::default() });
+        board.publish(&old, tried("a"));
+        assert!(board.snapshot().accounts[0].refresh.last.is_none());
+        board.publish(&new, tried("a"));
+        assert!(board.snapshot().accounts[0].refresh.last.is_some());
     }
 
     #[test]
     fn a_new_name_is_there_at_once_and_stays_when_a_refresh_ends_that_knew_the_old_one() {
         let board = Board::default();
         board.retain(all(&[("a", "old")]));
-        board.publish("a", tried("a"));
+        board.publish(&target("a"), tried("a"));
         board.retain(all(&[("a", "new")]));
         assert_eq!(names(&board), [("a".to_owned(), "new".to_owned())]);
         assert!(board.snapshot().accounts[0].refresh.last.is_some(), "what was known stays");
-        board.publish("a", Account { name: "old".to_owned(), ..tried("a") });
+        board.publish(&target("a"), Account { name: "old".to_owned(), ..tried("a") });
         assert_eq!(names(&board), [("a".to_owned(), "new".to_owned())]);
     }
 
@@ -210,7 +235,7 @@ mod tests {
         let mut changes = board.changes();
         board.retain(all(&[("a", "")]));
         assert!(!changes.has_changed().expect("the board stays"));
-        board.publish("a", tried("a"));
+        board.publish(&target("a"), tried("a"));
         assert!(changes.has_changed().expect("the board stays"));
         changes.mark_unchanged();
         board.discovered(false);

@@ -115,14 +115,14 @@ pub async fn run(
     let (mut discovery, mut failures) = (Fault::default(), 0);
     loop {
         let current = config.borrow_and_update().clone();
+        source.look_again();
         // Accounts that are known already do not wait for those that have to be found.
         running.update(&shared, &current);
         let failure = tokio::select! {
-            // On the heap: the compiler refuses futures that are nested too deeply.
-            found = Box::pin(source.discover(&current)) => found.err(),
+            found = source.discover(&current) => found.err(),
             Ok(()) = config.changed() => continue,
         };
-        discovery.note("", "listing accounts", failure.as_ref());
+        discovery.note(None, "listing accounts", failure.as_ref());
         running.update(&shared, &current);
         board.discovered(failure.is_none());
         let pause = match failure {
@@ -209,16 +209,16 @@ async fn keep_fresh(shared: Arc<Shared>, key: String) {
         let config = config.borrow().clone();
         let timeout = schedule.timeout;
         let refresher = Refresher { source, timeout, clock, config: &config, anew };
-        let publish = |account: &Account| board.publish(&key, account.clone());
+        let publish = |account: &Account| board.publish(&target, account.clone());
         let Outcome { mut account, failure, confirmation, tags } =
             // On the heap, so that an account that waits for its next turn does not keep room for it.
             Box::pin(refresher.refresh(&target, &account, publish)).await;
         drop(slot);
         anew &= failure.is_some();
-        let id = account.id.clone();
-        faults.refresh.note(&id, "refresh", failure.as_ref());
-        faults.confirmation.note(&id, "confirmation", confirmation.as_ref());
-        faults.tags.note(&id, "reading tags", tags.as_ref());
+        let id = Some(account.id.as_str());
+        faults.refresh.note(id, "refresh", failure.as_ref());
+        faults.confirmation.note(id, "confirmation", confirmation.as_ref());
+        faults.tags.note(id, "reading tags", tags.as_ref());
         let now = Instant::now();
         let is_overload = |failure: &Failure| failure.reason.is_overload();
         let overload = [confirmation, tags].into_iter().flatten().find(is_overload);
@@ -240,7 +240,7 @@ async fn keep_fresh(shared: Arc<Shared>, key: String) {
             }
         };
         account.refresh.next = Some(clock.now() + (wake - now));
-        board.publish(&key, account);
+        board.publish(&target, account);
         sleep_until(wake).await;
     }
 }
@@ -257,7 +257,7 @@ struct Faults {
 struct Fault(Option<Reason>);
 
 impl Fault {
-    fn note(&mut self, account: &str, what: &str, failure: Option<&Failure>) {
+    fn note(&mut self, account: Option<&str>, what: &str, failure: Option<&Failure>) {
         let before = std::mem::replace(&mut self.0, failure.map(|failure| failure.reason));
         match failure {
             Some(Failure { reason, message }) if before == Some(*reason) => {

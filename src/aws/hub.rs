@@ -1,10 +1,9 @@
-//! Credentials: where the base ones come from, and the roles that are assumed with them.
+//! Clients: those of each account, with its role's credentials.
 //!
-//! A role is always assumed with base credentials, never with those of another role, by one STS client
-//! for all: so the base credentials are looked for once and not once for each account.
+//! A role is always assumed with base credentials, never with those of another role.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use aws_config::SdkConfig;
@@ -12,12 +11,11 @@ use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
 use aws_sdk_iam::config::IdentityCache;
-use aws_sdk_sts::config::retry::{RetryPartition, TokenBucket};
-use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
+use super::base::{Base, Bases, Key, LEAST_AGE};
 use super::slots::Slots;
-use super::{Clients, CountRequests, TIMEOUTS, Timeouts, base_config, errors, time_limits};
+use super::{CALL_TIMEOUT, Clients, CountRequests, errors, lock};
 use crate::config::{Access, Role};
 use crate::metrics::own::AwsRequests;
 use crate::source::Failure;
@@ -28,46 +26,22 @@ use crate::state::Reason;
 pub struct Hub {
     count: CountRequests,
     slots: Arc<Slots>,
-    /// Instead of what the default chains find.
-    given: Option<SdkConfig>,
-    bases: Mutex<HashMap<BaseKey, Arc<OnceCell<Base>>>>,
-    clients: Mutex<HashMap<Access, Clients>>,
-}
-
-/// A profile, or the default chain; and the region where that has none.
-type BaseKey = (Option<String>, &'static str);
-
-/// Base credentials, and who they are.
-#[derive(Debug, Clone)]
-pub struct Base {
-    pub(super) config: SdkConfig,
-    sts: aws_sdk_sts::Client,
-    slots: Arc<Slots>,
-    account_id: Arc<OnceCell<String>>,
-    found: Instant,
+    bases: Arc<Bases>,
+    /// With the moment since which they are there.
+    clients: Mutex<HashMap<Access, (Clients, Instant)>>,
 }
 
 /// Credentials are renewed when they end within this time.
 const RENEW_BEFORE_END: Duration = Duration::from_secs(60);
 
-/// Those of calls to STS. They end before the try of the call that waits for credentials, so that it is
-/// told what was waited for.
-const STS_TIMEOUTS: Timeouts =
-    Timeouts { attempt: Duration::from_secs(5), call: Duration::from_secs(15) };
-
-/// Base credentials that do not work are not looked for more often.
-const LEAST_AGE: Duration = Duration::from_secs(30);
-
 impl Hub {
-    /// With at most `concurrency` calls at the same time, each counted in `requests`.
+    /// With at most `concurrency` calls at the same time, each counted in `requests`; and with `given`
+    /// instead of what the SDK's chains find.
     pub fn new(given: Option<SdkConfig>, requests: AwsRequests, concurrency: usize) -> Hub {
-        Hub {
-            count: CountRequests(requests),
-            slots: Arc::new(Slots::new(concurrency)),
-            given,
-            bases: Mutex::default(),
-            clients: Mutex::default(),
-        }
+        let count = CountRequests(requests);
+        let slots = Arc::new(Slots::new(concurrency));
+        let bases = Arc::new(Bases::new(given, count.clone(), slots.clone()));
+        Hub { count, slots, bases, clients: Mutex::default() }
     }
 
     /// Waits until a refresh may begin.
@@ -75,46 +49,38 @@ impl Hub {
         self.slots.begin().await;
     }
 
-    /// The base credentials of an account. Looks for them at the first call, since that can take
-    /// seconds; that there are none shows when they are used.
+    /// The base credentials of an account.
     pub async fn base(&self, access: &Access) -> Base {
-        let key = base_key(access);
-        let base = lock(&self.bases).entry(key.clone()).or_default().clone();
-        let new = || async {
-            let config = match &self.given {
-                Some(given) => given.clone(),
-                None => base_config(key.0.as_deref(), key.1).await,
-            };
-            let sts = aws_sdk_sts::config::Builder::from(&config)
-                .timeout_config(time_limits(STS_TIMEOUTS))
-                // Roles that may not be assumed take no retries from the others.
-                .retry_partition(
-                    RetryPartition::custom("sts").token_bucket(TokenBucket::unlimited()).build(),
-                )
-                .interceptor(self.count.clone());
-            Base {
-                sts: aws_sdk_sts::Client::from_conf(sts.build()),
-                config,
-                slots: self.slots.clone(),
-                account_id: Arc::default(),
-                found: Instant::now(),
-            }
-        };
-        base.get_or_init(new).await.clone()
+        self.bases.get(&Key::of(access)).await
     }
 
     /// The clients of an account; the same each time, with the credentials that they have.
     pub async fn clients(&self, access: &Access) -> Clients {
-        if let Some(clients) = lock(&self.clients).get(access) {
+        if let Some((clients, _)) = lock(&self.clients).get(access) {
             return clients.clone();
         }
         let base = self.base(access).await;
         let config = match &access.role {
-            Some(role) => base.assuming(role),
+            Some(role) => self.assuming(role, base, Key::of(access)),
             None => base.config,
         };
         let clients = Clients::new(&config, self.count.clone(), self.slots.clone());
-        lock(&self.clients).entry(access.clone()).or_insert(clients).clone()
+        let mut all = lock(&self.clients);
+        all.entry(access.clone()).or_insert((clients, Instant::now())).0.clone()
+    }
+
+    /// The same configuration with the credentials of a role, which it caches for itself.
+    fn assuming(&self, role: &Role, base: Base, key: Key) -> SdkConfig {
+        let provider = AssumedRole { bases: self.bases.clone(), base: key, role: role.clone() };
+        let cache = IdentityCache::lazy()
+            .buffer_time(RENEW_BEFORE_END)
+            // The call has time limits of its own, which say more.
+            .load_timeout(CALL_TIMEOUT);
+        let region = super::signing_region(&base.config, Some(role.arn.partition()));
+        let mut config = base.config.into_builder();
+        config.set_credentials_provider(Some(SharedCredentialsProvider::new(provider)));
+        config.set_identity_cache(Some(cache.build()));
+        config.region(region).build()
     }
 
     /// A client of Organizations, with the default credentials.
@@ -131,75 +97,41 @@ impl Hub {
         self.slots.call(call).await
     }
 
-    /// Forgets the base credentials of an account, and all clients that have them, if they do not
-    /// work: what the SDK read of a profile it keeps for good, even if that was broken. Tells whether
-    /// there is something to be found anew.
-    pub async fn forget_broken(&self, access: &Access) -> bool {
-        let base = self.base(access).await;
-        if base.found.elapsed() < LEAST_AGE {
-            return false;
-        }
-        match base.ask_account_id().await {
-            Err(failure) if failure.reason == Reason::Credentials => {}
-            _ => return false,
-        }
-        let key = base_key(access);
-        let mut bases = lock(&self.bases);
-        let is_same =
-            |cell: &OnceCell<Base>| cell.get().is_some_and(|kept| kept.found == base.found);
-        // Another account may have done so meanwhile.
-        if bases.get(&key).is_some_and(|cell| is_same(cell)) {
-            bases.remove(&key);
-            lock(&self.clients).retain(|access, _| base_key(access) != key);
-        }
-        true
-    }
-
     /// Forgets the clients of accounts that are gone.
     pub fn retain(&self, accesses: &HashSet<&Access>) {
         lock(&self.clients).retain(|access, _| accesses.contains(access));
     }
-}
 
-impl Base {
-    /// The account of the credentials: 12 digits. Needs no permission.
-    pub async fn account_id(&self) -> Result<&str, Failure> {
-        self.account_id.get_or_try_init(|| self.ask_account_id()).await.map(String::as_str)
+    /// Looks for base credentials again, when they are next needed. Those of roles stay until they
+    /// end.
+    pub fn look_again(&self) {
+        self.bases.forget();
+        lock(&self.clients).retain(|access, _| access.role.is_some());
     }
 
-    async fn ask_account_id(&self) -> Result<String, Failure> {
-        match self.slots.call(self.sts.get_caller_identity().send()).await {
-            Ok(identity) => identity.account.ok_or_else(|| {
-                Failure::new(Reason::ServiceError, "GetCallerIdentity named no account")
-            }),
-            Err(error) => Err(errors::failure("GetCallerIdentity", &error)),
-        }
-    }
-
-    /// The same configuration with the credentials of a role, which it caches for itself.
-    fn assuming(&self, role: &Role) -> SdkConfig {
-        let provider = AssumedRole { sts: self.sts.clone(), role: role.clone() };
-        let cache = IdentityCache::lazy()
-            .buffer_time(RENEW_BEFORE_END)
-            // The call has time limits of its own, which say more.
-            .load_timeout(TIMEOUTS.call);
-        let mut config = self.config.clone().into_builder();
-        config.set_credentials_provider(Some(SharedCredentialsProvider::new(provider)));
-        config.set_identity_cache(Some(cache.build()));
-        config.region(super::signing_region(&self.config, Some(role.arn.partition()))).build()
+    /// After credentials of an account did not work: forgets them, and those of the base if it is to
+    /// blame. `account` is whose they should be, where there is no role. Whether it is worth to try
+    /// once more.
+    pub async fn renew(&self, access: &Access, account: Option<&str>) -> bool {
+        let forgotten = lock(&self.clients).remove(access);
+        let had_old = forgotten.is_some_and(|(_, since)| since.elapsed() >= LEAST_AGE);
+        let account = account.filter(|_| access.role.is_none());
+        self.bases.forget_broken(&Key::of(access), account).await || had_old
     }
 }
 
 /// Gives the credentials of a role.
 #[derive(Debug)]
 struct AssumedRole {
-    sts: aws_sdk_sts::Client,
+    bases: Arc<Bases>,
+    base: Key,
     role: Role,
 }
 
 impl AssumedRole {
     async fn assume(&self) -> Result<Credentials, Failure> {
-        let call = self
+        let base = self.bases.get(&self.base).await;
+        let call = base
             .sts
             .assume_role()
             .role_arn(self.role.arn.as_str())
@@ -240,23 +172,4 @@ fn session_name() -> String {
         .take(64)
         .collect();
     name.trim_end_matches('@').to_owned()
-}
-
-fn base_key(access: &Access) -> BaseKey {
-    let partition = access.role.as_ref().map_or("aws", |role| role.arn.partition());
-    (access.profile.clone(), default_region(partition))
-}
-
-/// The region of a partition where none is configured.
-fn default_region(partition: &str) -> &'static str {
-    match partition {
-        "aws-cn" => "cn-north-1",
-        "aws-us-gov" => "us-gov-west-1",
-        _ => "us-east-1",
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing that can panic runs while it is held.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -12,7 +12,7 @@ use tracing::info;
 use super::{Failure, Fetch, Known, Target};
 use crate::aws::hub::Hub;
 use crate::aws::organization::{self, Member};
-use crate::aws::{self, SdkConfig};
+use crate::aws::{self, Clients, SdkConfig};
 use crate::config::{Access, Config, ListedAccount, Organization};
 use crate::confirm::ListedKey;
 use crate::metrics::own::AwsRequests;
@@ -48,17 +48,11 @@ impl Aws {
         if config.organization.is_none() {
             return Ok(());
         }
-        let members = || async {
-            let found = timeout(LISTING_TIMEOUT, organization::members(&self.hub)).await;
-            found.unwrap_or_else(|_| Err(Failure::late()))
-        };
-        let mut found = members().await;
-        if is_about_credentials(found.as_ref().err())
-            && self.hub.forget_broken(&Access::default()).await
-        {
-            found = members().await;
-        }
-        let found = found?;
+        let base = Access::default();
+        let members = |_| organization::members(&self.hub);
+        let found = self.ask(&base, members);
+        let found =
+            timeout(LISTING_TIMEOUT, found).await.unwrap_or_else(|_| Err(Failure::late()))?;
         info!(active = found.len(), "accounts of the organization found");
         let by_id = found.into_iter().map(|member| (member.id.clone(), member)).collect();
         *self.members() = Some(by_id);
@@ -70,7 +64,7 @@ impl Aws {
         let Config { accounts, organization, .. } = config;
         let members = self.members();
         let mut targets: Vec<Target> = accounts.iter().map(listed).collect();
-        let mut is_all = true;
+        let mut known = Known { is_all: true, ..Known::default() };
         match organization {
             Some(organization) => {
                 for target in targets.iter_mut().filter(|target| target.name.is_empty()) {
@@ -83,17 +77,22 @@ impl Aws {
                     !ids.contains(&member.id) && !organization.exclude.contains(&member.id)
                 });
                 targets.extend(others.map(|member| found(member, organization)));
-                is_all = members.is_some();
+                known.is_all = members.is_some();
+                known.excluded.clone_from(&organization.exclude);
             }
             None if targets.is_empty() => targets.push(own()),
             None => {}
         }
-        Known { targets, is_all }
+        Known { targets, ..known }
     }
 
     fn members(&self) -> MutexGuard<'_, Option<BTreeMap<String, Member>>> {
         // Nothing that can panic runs while it is held.
         self.members.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn look_again(&self) {
+        self.hub.look_again();
     }
 
     pub(super) fn retain(&self, accesses: &HashSet<&Access>) {
@@ -115,29 +114,32 @@ impl Aws {
         if last.is_some_and(|generated| now - generated < aws::report::RENEWAL) {
             return Fetch::default();
         }
-        let mut fetch = self.report(target, now, deadline).await;
+        let mut fetch = Box::pin(self.report(target, now, deadline)).await;
         if is_about_credentials(fetch.failure.as_ref()) {
-            let forgotten = timeout_at(deadline, self.hub.forget_broken(&target.access)).await;
-            if forgotten == Ok(true) {
-                fetch = self.report(target, now, deadline).await;
+            let id = Some(target.id.as_str()).filter(|id| *id != UNKNOWN_ACCOUNT);
+            let renewed = timeout_at(deadline, self.hub.renew(&target.access, id)).await;
+            if renewed.unwrap_or_default() {
+                fetch = Box::pin(self.report(target, now, deadline)).await;
             }
         }
-        if let (Some(failure), Some(profile)) = (&mut fetch.failure, &target.access.profile) {
-            failure.message.insert_str(0, &format!("profile {profile}: "));
-        }
+        fetch.failure = fetch.failure.map(|failure| told(failure, &target.access));
         fetch
     }
 
     async fn report(&self, target: &Target, now: DateTime<Utc>, deadline: Instant) -> Fetch {
-        let account_id = match timeout_at(deadline, self.account_id(target)).await {
-            Ok(Ok(id)) => Some(id),
-            Ok(Err(failure)) => return failure.into(),
-            Err(_) => return Failure::late().into(),
+        let clients = async {
+            let account_id = self.account_id(target).await?;
+            Ok((account_id, self.hub.clients(&target.access).await))
         };
-        let clients = self.hub.clients(&target.access).await;
-        let aws::report::Answer { report, failure } =
-            aws::report::fetch(&clients, now, deadline).await;
-        Fetch { account_id, report, failure }
+        let clients = timeout_at(deadline, clients).await;
+        match clients.unwrap_or_else(|_| Err(Failure::late())) {
+            Ok((account_id, clients)) => {
+                let aws::report::Answer { report, failure } =
+                    aws::report::fetch(&clients, now, deadline).await;
+                Fetch { account_id: Some(account_id), report, failure }
+            }
+            Err(failure) => failure.into(),
+        }
     }
 
     pub(super) async fn keys(
@@ -145,7 +147,8 @@ impl Aws {
         target: &Target,
         user: &str,
     ) -> Result<Option<Vec<ListedKey>>, Failure> {
-        aws::confirm::keys(&self.hub.clients(&target.access).await, user).await
+        let keys = |clients| async move { aws::confirm::keys(&clients, user).await };
+        self.ask(&target.access, keys).await
     }
 
     pub(super) async fn tags(
@@ -153,11 +156,28 @@ impl Aws {
         target: &Target,
         keys: &BTreeSet<String>,
     ) -> Result<Tags, Failure> {
-        aws::details::tags(&self.hub.clients(&target.access).await, keys).await
+        let tags = |clients| async move { aws::details::tags(&clients, keys).await };
+        self.ask(&target.access, tags).await
     }
 
     pub(super) async fn alias(&self, target: &Target) -> Result<Option<String>, Failure> {
-        aws::details::alias(&self.hub.clients(&target.access).await).await
+        let alias = |clients| async move { aws::details::alias(&clients).await };
+        self.ask(&target.access, alias).await
+    }
+
+    /// Asks with the clients of an account; where its credentials do not work and there may be others
+    /// by now, once more.
+    async fn ask<T, F: Future<Output = Result<T, Failure>>>(
+        &self,
+        access: &Access,
+        question: impl Fn(Clients) -> F,
+    ) -> Result<T, Failure> {
+        // On the heap: the compiler refuses futures that are nested too deeply.
+        let mut answer = Box::pin(question(self.hub.clients(access).await)).await;
+        if is_about_credentials(answer.as_ref().err()) && self.hub.renew(access, None).await {
+            answer = Box::pin(question(self.hub.clients(access).await)).await;
+        }
+        answer.map_err(|failure| told(failure, access))
     }
 
     /// The account that the credentials lead to. That of a role stands in its ARN.
@@ -178,6 +198,14 @@ impl Aws {
 
 fn is_about_credentials(failure: Option<&Failure>) -> bool {
     failure.is_some_and(|failure| failure.reason == Reason::Credentials)
+}
+
+/// With the profile that it is about.
+fn told(mut failure: Failure, access: &Access) -> Failure {
+    if let Some(profile) = &access.profile {
+        failure.message.insert_str(0, &format!("profile {profile}: "));
+    }
+    failure
 }
 
 fn listed(account: &ListedAccount) -> Target {

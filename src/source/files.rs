@@ -49,7 +49,7 @@ impl Files {
     /// One for each file. A file's account is named for the file.
     pub(super) fn known(&self) -> Known {
         match &*self.found.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(targets) => Known { targets: targets.clone(), is_all: true },
+            Some(targets) => Known { targets: targets.clone(), is_all: true, ..Known::default() },
             None => Known::default(),
         }
     }

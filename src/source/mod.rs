@@ -47,6 +47,8 @@ pub struct Known {
     pub targets: Vec<Target>,
     /// Whether there are no others: until then, whoever was there before may still be.
     pub is_all: bool,
+    /// The ids of accounts that are not wanted.
+    pub excluded: BTreeSet<String>,
 }
 
 /// A report as it came.
@@ -114,7 +116,16 @@ impl Source {
         match self {
             Source::Aws(aws) => aws.known(config),
             Source::Files(files) => files.known(),
-            Source::Demo(demo) => Known { targets: demo.targets(), is_all: true },
+            Source::Demo(demo) => {
+                Known { targets: demo.targets(), is_all: true, ..Known::default() }
+            }
+        }
+    }
+
+    /// Looks for credentials again, when they are next needed.
+    pub fn look_again(&self) {
+        if let Source::Aws(aws) = self {
+            aws.look_again();
         }
     }
 

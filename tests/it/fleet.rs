@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
 use iam_key_exporter::board::Board;
 use iam_key_exporter::config::Config;
 use iam_key_exporter::refresh::once::Refresher;
@@ -391,6 +393,104 @@ async fn what_sts_does_not_answer_is_told_as_such() {
     assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
 }
 
+/// Credentials that are new from a moment on, and never end by themselves.
+#[derive(Debug)]
+struct Rotated(Instant);
+
+impl ProvideCredentials for Rotated {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        let id = if Instant::now() < self.0 { "OLD" } else { "NEW" };
+        future::ProvideCredentials::ready(Ok(Credentials::new(id, "secret", None, None, "test")))
+    }
+}
+
+/// The SDK keeps credentials without an end for 15 minutes: this is a refresh before it asks again.
+const END: Duration = Duration::from_secs(24 * 60);
+
+/// With base credentials that are new after this time: long before they are looked for anyway.
+fn rotated(memory: &Memory) -> iam_key_exporter::source::Source {
+    let end = Instant::now() + END;
+    let provider = SharedCredentialsProvider::new(Rotated(end));
+    let config = crate::fake_aws::config("http://in-memory").into_builder();
+    memory.source_with(config.credentials_provider(provider).build())
+}
+
+#[tokio::test(start_paused = true)]
+async fn credentials_that_ended_are_looked_for_again_at_the_next_call_of_any_kind() {
+    let fleet = Arc::new(Fleet::new(1, 2));
+    let (of_script, start) = (fleet.clone(), Instant::now());
+    let memory = Memory::answering(move |request| {
+        let has_ended = start.elapsed() >= END;
+        match request.access_key.as_str() {
+            "OLD" if has_ended => (Duration::ZERO, error(403, "ExpiredToken")),
+            _ => of_script.answer(request, beginning() + start.elapsed()),
+        }
+    });
+    let config = format!("accounts: [{{ id: '{}' }}]\n", Fleet::id(0));
+    let source = rotated(&memory);
+    let subject = Subject::start_with(fleet, source, &config, Shard::default());
+    subject.ready().await;
+    // Until long before there is another report.
+    for _ in 0..2 * 60 {
+        sleep(Duration::from_secs(60)).await;
+        let refresh = &subject.board.snapshot().accounts[0].refresh;
+        assert_eq!(refresh.confirmation, Some(true), "{:?}", start.elapsed());
+    }
+    assert_eq!(subject.calls()["GetCredentialReport"], 2, "twice at first");
+}
+
+#[tokio::test(start_paused = true)]
+async fn credentials_of_another_account_are_looked_for_again() {
+    let fleet = Arc::new(Fleet { unrotated: 0, ..Fleet::new(1, 2) });
+    let (of_script, start) = (fleet.clone(), Instant::now());
+    let memory = Memory::answering(move |request| {
+        let (delay, answer) = of_script.answer(request, beginning() + start.elapsed());
+        match (request.access_key.as_str(), answer) {
+            ("OLD", Answer::Reply(status, body)) => {
+                (delay, Answer::Reply(status, body.replace(&Fleet::id(0), &Fleet::id(1))))
+            }
+            (_, answer) => (delay, answer),
+        }
+    });
+    let config = format!("accounts: [{{ id: '{}' }}]\n", Fleet::id(0));
+    let source = rotated(&memory);
+    let subject = Subject::start_with(fleet, source, &config, Shard::default());
+    let state = subject.ready().await;
+    assert_eq!(state.accounts[0].refresh.failures.get(Reason::Credentials), 1);
+    published(&subject.board, |state| state.accounts[0].report.is_some()).await;
+    assert!(start.elapsed() < END + Duration::from_secs(6 * 60), "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_account_whose_credentials_fail_leaves_the_others_theirs() {
+    let fleet = Arc::new(Fleet { lifetime: chrono::TimeDelta::hours(12), ..Fleet::new(3, 2) });
+    let (of_script, start) = (fleet.clone(), Instant::now());
+    let memory = Memory::answering(move |request| {
+        // The base credentials fail, for as long as it takes; the role of account 1 ends meanwhile.
+        let fails =
+            !request.access_key.starts_with("ASIA") || request.access_key.contains(&Fleet::id(1));
+        match fails && start.elapsed() > Duration::from_secs(600) {
+            true => (Duration::ZERO, error(403, "ExpiredToken")),
+            false => of_script.answer(request, beginning() + start.elapsed()),
+        }
+    });
+    let account = |index: usize| {
+        let id = Fleet::id(index);
+        format!("  - {{ id: '{id}', role_arn: 'arn:aws:iam::{id}:role/r' }}\n")
+    };
+    let config = format!("accounts:\n{}{}", account(1), account(2));
+    let subject = Subject::start_with(fleet, memory.source(), &config, Shard::default());
+    subject.ready().await;
+    sleep(Duration::from_secs(2 * 3600)).await;
+    let state = subject.board.snapshot();
+    let confirmed: Vec<_> =
+        state.accounts.iter().map(|account| account.refresh.confirmation).collect();
+    assert_eq!(confirmed, [Some(false), Some(true)]);
+}
+
 #[test]
 fn a_profile_that_is_mended_is_read_again() {
     let aws = Arc::new(Fleet { unrotated: 0, ..Fleet::new(1, 2) });
@@ -410,7 +510,12 @@ fn a_profile_that_is_mended_is_read_again() {
     let label = format!("account_id=\"{id}\"");
     let failed = format!("iam_refresh_failures_total{{{label},reason=\"credentials\"}}");
     exporter.page_where(|page| value(page, &failed) == Some(1.0));
-    folder.write("aws", "[profile audit]\naws_access_key_id = AKIA\naws_secret_access_key = s\n");
+    // A program that gives credentials, and takes its time.
+    let program =
+        "sleep 7; echo '{\"Version\":1,\"AccessKeyId\":\"AKIA\",\"SecretAccessKey\":\"s\"}'";
+    folder.write("credentials.sh", program);
+    let line = format!("credential_process = sh {}", path("credentials.sh"));
+    folder.write("aws", &format!("[profile audit]\n{line}\n"));
     // The first pause after a failure has a minute.
     let success = format!("iam_refresh_success{{{label}}}");
     let page =

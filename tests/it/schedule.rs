@@ -13,7 +13,7 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use chrono::{DateTime, TimeDelta, Utc};
-use iam_key_exporter::aws::{TIMEOUTS, time_limits};
+use iam_key_exporter::aws::{SdkConfig, time_limits};
 use iam_key_exporter::board::Board;
 use iam_key_exporter::clock::Clock;
 use iam_key_exporter::config::Config;
@@ -78,11 +78,16 @@ impl Memory {
     }
 
     pub fn source(&self) -> Source {
+        self.source_with(fake_aws::config("http://in-memory"))
+    }
+
+    /// With the credentials of this configuration.
+    pub fn source_with(&self, config: SdkConfig) -> Source {
         // Credentials end by the clock that the SDK is given.
-        let config = fake_aws::config("http://in-memory")
+        let config = config
             .into_builder()
             .http_client(self.clone())
-            .timeout_config(time_limits(TIMEOUTS))
+            .timeout_config(time_limits())
             .time_source(PausedTime(clock()))
             .build();
         Source::Aws(Aws::with_config(&config, Own::new(Filter::default()).aws_requests, 32))
@@ -217,7 +222,9 @@ async fn four_hours_on_a_fresh_report_cost_one_get_and_their_end_one_generate() 
     assert_eq!(aws.counts(), BTreeMap::new());
 
     sleep(Duration::from_secs(301)).await;
-    assert_eq!(aws.counts(), count(2, 1));
+    // The credentials have been looked for again since, and it is asked whose they are.
+    let identity = ("GetCallerIdentity".to_owned(), 1);
+    assert_eq!(aws.counts(), count(2, 1).into_iter().chain([identity]).collect());
 
     sleep(Duration::from_secs(3 * 3600)).await;
     assert_eq!(aws.counts(), BTreeMap::new());
