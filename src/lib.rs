@@ -44,6 +44,7 @@ pub mod metrics;
 pub mod render;
 pub mod web;
 pub mod reload;
+pub mod background;
 pub mod serve;
 pub mod check;
 pub mod cli;

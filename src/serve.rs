@@ -9,6 +9,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::spawn_blocking;
 use tracing::{info, warn};
 
+use crate::background::Background;
 use crate::board::Board;
 use crate::cli::Flags;
 use crate::clock::Clock;
@@ -37,6 +38,9 @@ pub enum Error {
     /// There is no such shard.
     #[error(transparent)]
     Shard(#[from] shard::Error),
+    /// There are no threads left.
+    #[error("threads cannot be started: {0}")]
+    Threads(io::Error),
     /// Signals cannot be received.
     #[error("signals cannot be received: {0}")]
     Signals(io::Error),
@@ -76,8 +80,10 @@ pub async fn serve(
     };
     let (stop, stopped) = watch::channel(false);
 
+    let background = Background::new().map_err(Error::Threads)?;
     let refreshing = refresh::run(source, schedule, Clock::system(), configs, board.clone());
-    let rendering = renderer.run(board, snapshot);
+    let refreshing = background.spawn(refreshing);
+    let rendering = background.spawn(renderer.run(board, snapshot));
     let serving = listener::serve(listeners, site, stopped);
     let reloading = async {
         while signals.reload.recv().await.is_some() {
@@ -96,7 +102,7 @@ pub async fn serve(
     tokio::select! {
         () = serving => {}
         () = stopping => {}
-        ((), (), ()) = async { tokio::join!(refreshing, rendering, reloading) } => {}
+        _ = async { tokio::join!(refreshing, rendering, reloading) } => {}
     }
     Ok(())
 }
