@@ -1,8 +1,10 @@
-//! The exporter's own metrics: registered, gathered and encoded by the `prometheus` crate, afresh
-//! for each scrape.
+//! The exporter's own metrics: registered, gathered and encoded by the `prometheus` crate when a scrape
+//! asks for them.
 
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use prometheus::core::Collector;
 use prometheus::{
@@ -38,7 +40,12 @@ pub struct Own {
     page_bytes: IntGaugeVec,
     page_rendered: Gauge,
     page_render_duration: Gauge,
+    recent: Arc<Mutex<Option<(Instant, Bytes)>>>,
 }
+
+/// For how long what was gathered is good for further scrapes. No Prometheus scrapes as often; a load
+/// of them does not gather for each one.
+const RECENT: Duration = Duration::from_millis(50);
 
 /// Counts requests to AWS. Clones share the counters.
 #[derive(Debug, Clone)]
@@ -78,6 +85,7 @@ impl Own {
             ),
             registry,
             filter,
+            recent: Arc::default(),
         };
         for operation in [
             "GenerateCredentialReport",
@@ -106,6 +114,20 @@ impl Own {
             .encode(&families, &mut text)
             .expect("a registry gathers families that can be encoded, and memory takes them");
         text
+    }
+
+    /// The same, as they were at most 50 ms ago.
+    pub fn gather_recent(&self) -> Bytes {
+        // Only scrapes hold it, and whoever waits would have to gather the same.
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*recent {
+            Some((at, text)) if at.elapsed() < RECENT => text.clone(),
+            _ => {
+                let text = Bytes::from(self.gather());
+                *recent = Some((Instant::now(), text.clone()));
+                text
+            }
+        }
     }
 
     /// Takes over the state that was published.

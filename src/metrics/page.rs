@@ -44,8 +44,8 @@ impl Page {
 
     /// The page and `own`, to be sent one after the other. The first time takes some milliseconds for
     /// each ten megabytes.
-    pub fn plain(&self, own: Vec<u8>) -> [Bytes; 2] {
-        [self.text.get_or_init(|| self.gzip.unpack().into()).clone(), own.into()]
+    pub fn plain(&self, own: Bytes) -> [Bytes; 2] {
+        [self.text.get_or_init(|| self.gzip.unpack().into()).clone(), own]
     }
 
     /// Whether [`Page::plain`] has nothing to do any more.

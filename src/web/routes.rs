@@ -128,7 +128,7 @@ async fn reload(site: &Site) -> Response<Body> {
 }
 
 async fn metrics(site: &Site, headers: &HeaderMap) -> Response<Body> {
-    let own = site.own.gather();
+    let own = site.own.gather_recent();
     let snapshot = site.snapshot.borrow().clone();
     let gzip = accepts_gzip(headers);
     let parts = match gzip {
