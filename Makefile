@@ -3,11 +3,12 @@
 # make story  a key that becomes too old, from AWS to its owners and back; shows what they are told
 # make screenshots renews docs/images
 # make lint   formatting, clippy, documentation
+# make bench  measures everything anew into docs/benchmarks.md; takes half an hour
 # make golden renews the expected output of tests after a change that was meant
 
 VENV := target/venv
 
-.PHONY: run test test-cargo test-stack story screenshots lint golden docs tools
+.PHONY: run test test-cargo test-stack story screenshots lint bench golden docs tools
 
 run:
 	cargo run --release -- demo
@@ -43,6 +44,17 @@ lint:
 	@! grep -E -A1 'name = "(hyper|rustls|openssl-sys)"' Cargo.lock | grep -E 'openssl-sys|version = "0\.(14|20|21)\.' || \
 		{ echo "Cargo.lock has a second, outdated HTTP or TLS stack"; exit 1; }
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+
+# Not at the same time as anything else that has work for the cores.
+bench: tools
+	benches/tools.sh
+	cargo build --locked --release
+	$(VENV)/bin/python benches/scrape.py
+	$(VENV)/bin/python benches/cost.py
+	$(VENV)/bin/python benches/storage.py
+	$(VENV)/bin/python benches/start.py
+	cargo bench --locked --bench pipeline
+	$(VENV)/bin/python benches/report.py
 
 golden:
 	UPDATE_EXPECT=1 cargo test --locked

@@ -16,10 +16,13 @@
 
 mod row;
 
-use std::collections::HashSet;
 use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 
 use chrono::{DateTime, Utc};
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
+use memchr::{memchr, memchr_iter};
 
 use row::{Columns, Rejection, Row};
 
@@ -181,35 +184,40 @@ impl Report {
             return Err(Error::TooLarge(csv.len()));
         }
         let csv = csv.strip_prefix(b"\xef\xbb\xbf").unwrap_or(csv);
-        let mut lines = csv.split(|byte| *byte == b'\n').zip(1..).filter_map(|(line, number)| {
-            let line = line.strip_suffix(b"\r").unwrap_or(line);
-            (!line.is_empty()).then_some((line, number))
-        });
+        // Growing costs more than counting. Lines that are too short to be rows do not count.
+        let capacity = memchr_iter(b'\n', csv).count().min(csv.len() / 100);
+        let mut lines = lines(csv).zip(1..).filter(|(line, _)| !line.is_empty());
         let (header, _) = lines.next().ok_or(Error::NoHeader)?;
-        let mut record = csv::ByteRecord::new();
-        split(header, Quotes::Csv, &mut record);
-        let columns = Columns::find(&record)?;
+        let columns = Columns::find(&unquote(header))?;
 
-        let mut report =
-            Report { account_id: None, partition: None, users: Vec::new(), rejected: Vec::new() };
-        let mut names = HashSet::new();
+        let mut report = Report {
+            account_id: None,
+            partition: None,
+            users: Vec::with_capacity(capacity),
+            rejected: Vec::new(),
+        };
+        // Places in `users` by the names there: a set of names would leave the processor's caches.
+        let mut names = HashTable::with_capacity(capacity);
+        let hasher = RandomState::new();
+        let hash = |user: &User| hasher.hash_one(&user.name);
+        let mut fields = Vec::new();
         let mut rows = 0;
         for (line, number) in lines {
             rows += 1;
-            let outcome = read(line, &columns, &mut record).and_then(|(user, warning)| {
+            let outcome = read(line, &columns, &mut fields).and_then(|(user, warning)| {
                 report.claim(&user)?;
-                match names.insert(user.name.clone()) {
-                    true => Ok((user, warning)),
-                    false => Err((columns.user.name, Problem::Duplicate)),
+                let is_known = |place: &u32| report.users[*place as usize].name == user.name;
+                let rehash = |place: &u32| hash(&report.users[*place as usize]);
+                match names.entry(hash(&user), is_known, rehash) {
+                    Entry::Occupied(_) => Err((columns.user.name, Problem::Duplicate)),
+                    Entry::Vacant(entry) => {
+                        entry.insert(report.users.len() as u32);
+                        report.users.push(user);
+                        Ok(warning)
+                    }
                 }
             });
-            let rejected = match outcome {
-                Ok((user, warning)) => {
-                    report.users.push(user);
-                    warning
-                }
-                Err(rejected) => Some(rejected),
-            };
+            let rejected = outcome.unwrap_or_else(Some);
             report.rejected.extend(rejected.map(|(column, problem)| RejectedRow {
                 line: number,
                 column,
@@ -253,58 +261,54 @@ impl User {
     }
 }
 
-/// What quotes in a line are.
-#[derive(Clone, Copy)]
-enum Quotes {
-    /// RFC 4180's, around fields.
-    Csv,
-    /// Characters like any other.
-    Text,
+/// The lines, without what ends them.
+fn lines(csv: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut start = 0;
+    memchr_iter(b'\n', csv).chain([csv.len()]).map(move |end| {
+        let line = &csv[start..end];
+        start = end + 1;
+        line.strip_suffix(b"\r").unwrap_or(line)
+    })
 }
 
 /// Reads a line as the user that it is. Where it has quotes, they may be those of a path or those of
 /// CSV: the more likely reading comes first, and the other where that makes no sense.
-fn read(
-    line: &[u8],
+fn read<'a>(
+    line: &'a [u8],
     columns: &Columns,
-    record: &mut csv::ByteRecord,
+    fields: &mut Vec<&'a [u8]>,
 ) -> Result<(User, Option<Rejection>), Rejection> {
-    let mut attempt = |quotes| {
-        split(line, quotes, record);
-        Row::new(columns, record).user()
-    };
-    if !line.contains(&b'"') {
-        return attempt(Quotes::Text);
+    fields.clear();
+    fields.extend(line.split(|byte| *byte == b','));
+    let plain = || Row::new(columns, fields).user();
+    if memchr(b'"', line).is_none() {
+        return plain();
     }
+    let quoted = || {
+        let record = unquote(line);
+        Row::new(columns, &record.iter().collect::<Vec<_>>()).user()
+    };
     // A name has no quotes, and an ARN begins with none, so here they are CSV's.
     let is_csv = line.starts_with(b"\"") || line.windows(6).any(|six| six == b",\"arn:");
-    let (first, second) = match is_csv {
-        true => (Quotes::Csv, Quotes::Text),
-        false => (Quotes::Text, Quotes::Csv),
-    };
-    attempt(first).or_else(|rejection| attempt(second).map_err(|_| rejection))
+    match is_csv {
+        true => quoted().or_else(|rejection| plain().map_err(|_| rejection)),
+        false => plain().or_else(|rejection| quoted().map_err(|_| rejection)),
+    }
 }
 
-fn split(line: &[u8], quotes: Quotes, record: &mut csv::ByteRecord) {
-    record.clear();
-    match quotes {
-        Quotes::Text => line.split(|byte| *byte == b',').for_each(|field| record.push_field(field)),
-        Quotes::Csv => {
-            let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(line);
-            // Reading one record from memory cannot fail.
-            let _ = reader.read_byte_record(record);
-        }
-    }
+/// The line's fields, where quotes are those of RFC 4180.
+fn unquote(line: &[u8]) -> csv::ByteRecord {
+    let mut record = csv::ByteRecord::new();
+    let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(line);
+    // Reading one record from memory cannot fail.
+    let _ = reader.read_byte_record(&mut record);
+    record
 }
 
 /// `arn:aws:iam::123456789012:user/path/name` → (`aws`, `123456789012`).
 fn account_of(arn: &str) -> Option<(&str, &str)> {
-    let mut parts = arn.splitn(6, ':');
-    let ("arn", partition, "iam", "", account, resource) =
-        (parts.next()?, parts.next()?, parts.next()?, parts.next()?, parts.next()?, parts.next()?)
-    else {
-        return None;
-    };
+    let (partition, rest) = arn.strip_prefix("arn:")?.split_once(':')?;
+    let (account, resource) = rest.strip_prefix("iam::")?.split_once(':')?;
     let is_id = account.len() == 12 && account.bytes().all(|b| b.is_ascii_digit());
     (is_id && !partition.is_empty() && !resource.is_empty()).then_some((partition, account))
 }

@@ -86,40 +86,36 @@ impl Columns {
     }
 }
 
-/// One record, read by column.
+/// One row, read by column.
 pub struct Row<'a> {
     columns: &'a Columns,
-    record: &'a csv::ByteRecord,
-    /// How many fields the record has beyond the header's: commas in the name or the path.
+    fields: &'a [&'a [u8]],
+    /// How many fields the row has beyond the header's: commas in the name or the path.
     extra: usize,
     /// What could not be read, but costs only a part of the user.
     warning: Option<Rejection>,
 }
 
 impl<'a> Row<'a> {
-    pub fn new(columns: &'a Columns, record: &'a csv::ByteRecord) -> Row<'a> {
-        let extra = record.len().saturating_sub(columns.count);
-        Row { columns, record, extra, warning: None }
+    pub fn new(columns: &'a Columns, fields: &'a [&'a [u8]]) -> Row<'a> {
+        let extra = fields.len().saturating_sub(columns.count);
+        Row { columns, fields, extra, warning: None }
     }
 
     /// The user, and a rejection that costs only a part of it: nothing that stands beside the keys
     /// hides an old key.
     pub fn user(mut self) -> Result<(User, Option<Rejection>), Rejection> {
         let c = self.columns;
-        if self.record.len() < c.count {
+        if self.fields.len() < c.count {
             return Err((c.user.name, Problem::FieldCount));
         }
         let (name, arn) = self.name_and_arn()?;
-        let keys = match [self.key(&c.keys[0]), self.key(&c.keys[1])] {
-            [Err(first), Err(_)] => return Err(first),
-            // A key that cannot be read does not hide the other one.
-            keys => keys.map(|key| {
-                key.unwrap_or_else(|rejection| {
-                    self.warn(rejection);
-                    None
-                })
-            }),
-        };
+        let (first, second) = (self.key(&c.keys[0]), self.key(&c.keys[1]));
+        if let (Err(rejection), Err(_)) = (&first, &second) {
+            return Err(*rejection);
+        }
+        // A key that cannot be read does not hide the other one.
+        let keys = [self.or_warn(first), self.or_warn(second)];
         let user = User {
             name,
             arn,
@@ -145,7 +141,7 @@ impl<'a> Row<'a> {
         let Columns { user, arn, .. } = self.columns;
         if self.extra == 0 {
             // Not `text`: "no_information" is a legal user name.
-            let required = |column| match self.field(column)? {
+            let required = |column: Column| match utf8(column, self.field(column))? {
                 "" => Err((column.name, Problem::Empty)),
                 field => Ok(field.to_owned()),
             };
@@ -154,10 +150,8 @@ impl<'a> Row<'a> {
         if (user.index, arn.index) != (Some(0), Some(1)) {
             return Err((user.name, Problem::FieldCount));
         }
-        let fields: Vec<&[u8]> = self.record.iter().take(self.extra + 2).collect();
-        let joined =
-            String::from_utf8(fields.join(&b',')).map_err(|_| (user.name, Problem::NotUtf8))?;
-        match joined.split_once(",arn:") {
+        let joined = self.fields[..self.extra + 2].join(&b',');
+        match utf8(*user, &joined)?.split_once(",arn:") {
             Some(("", _)) => Err((user.name, Problem::Empty)),
             // Else the commas are elsewhere, and the columns with them.
             Some((name, rest)) if rest.ends_with(name) => {
@@ -220,7 +214,12 @@ impl<'a> Row<'a> {
         read: impl FnOnce(&Self, Column) -> Result<Option<T>, Rejection>,
         column: Column,
     ) -> Option<T> {
-        read(self, column).unwrap_or_else(|rejection| {
+        let value = read(self, column);
+        self.or_warn(value)
+    }
+
+    fn or_warn<T>(&mut self, value: Result<Option<T>, Rejection>) -> Option<T> {
+        value.unwrap_or_else(|rejection| {
             self.warn(rejection);
             None
         })
@@ -232,10 +231,10 @@ impl<'a> Row<'a> {
     }
 
     fn boolean(&self, column: Column) -> Result<Option<bool>, Rejection> {
-        match self.text(column)? {
+        match self.value(column) {
             None => Ok(None),
-            Some(text) if text.eq_ignore_ascii_case("true") => Ok(Some(true)),
-            Some(text) if text.eq_ignore_ascii_case("false") => Ok(Some(false)),
+            Some(value) if value.eq_ignore_ascii_case(b"true") => Ok(Some(true)),
+            Some(value) if value.eq_ignore_ascii_case(b"false") => Ok(Some(false)),
             Some(_) => Err((column.name, Problem::NotABoolean)),
         }
     }
@@ -250,23 +249,25 @@ impl<'a> Row<'a> {
         }
     }
 
-    /// The field's value; `None` where the report has none for it.
     fn text(&self, column: Column) -> Result<Option<&'a str>, Rejection> {
-        match self.field(column)? {
-            "" | "N/A" | "no_information" | "not_supported" => Ok(None),
-            text => Ok(Some(text)),
+        self.value(column).map(|value| utf8(column, value)).transpose()
+    }
+
+    /// The field's value; `None` where the report has none for it.
+    fn value(&self, column: Column) -> Option<&'a [u8]> {
+        match self.field(column) {
+            b"" | b"N/A" | b"no_information" | b"not_supported" => None,
+            value => Some(value),
         }
     }
 
     /// The field without the spaces around it; empty where the report has no such column.
-    fn field(&self, column: Column) -> Result<&'a str, Rejection> {
-        let Some(index) = column.index else {
-            return Ok("");
-        };
-        let field = self.record.get(index + self.extra).unwrap_or_default();
-        match std::str::from_utf8(field) {
-            Ok(text) => Ok(text.trim_ascii()),
-            Err(_) => Err((column.name, Problem::NotUtf8)),
-        }
+    fn field(&self, column: Column) -> &'a [u8] {
+        let field = column.index.and_then(|index| self.fields.get(index + self.extra));
+        field.copied().unwrap_or_default().trim_ascii()
     }
+}
+
+fn utf8(column: Column, bytes: &[u8]) -> Result<&str, Rejection> {
+    str::from_utf8(bytes).map_err(|_| (column.name, Problem::NotUtf8))
 }

@@ -1,0 +1,92 @@
+"""What the measurements share: the exporter's release build, what the kernel tells of processes, and
+where figures are kept.
+
+Each measurement is a module that runs alone and writes target/bench/NAME.json; report.py makes
+docs/benchmarks.md of these files. Everything listens on 127.0.0.1, and every wait has an end.
+"""
+
+import json
+import os
+import platform
+import re
+import socket
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "target/bench"
+
+# The tests' harness knows how to run the exporter and to read its pages; who imports it imports this
+# module first. The tests run a debug build.
+sys.path.insert(0, str(ROOT / "tests/stack"))
+os.environ.setdefault("IAM_KEY_EXPORTER_BIN", str(ROOT / "target/release/iam-key-exporter"))
+# nginx is not on the PATH of everybody.
+os.environ["PATH"] += os.pathsep + "/usr/sbin"
+
+# Of the made-up organization, by the dice that it throws for each user.
+KEYS_PER_USER = 0.9 * 1.15
+MIB = 1 << 20
+
+
+def save(name, figures):
+    """Keeps a measurement's figures with what they were measured on, and prints them."""
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({"machine": machine(), **figures}, indent=1)
+    (RESULTS / f"{name}.json").write_text(text + "\n")
+    print(text)
+
+
+def machine():
+    """The machine, and the versions of what runs on it."""
+    return {
+        "CPU": re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())[1],
+        "cores": os.cpu_count(),
+        "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / MIB / 1024:.0f} GiB",
+        "kernel": platform.release(),
+        "rustc": said("rustc", "--version"),
+        "exporter": said(os.environ["IAM_KEY_EXPORTER_BIN"], "--version"),
+        "nginx": said("nginx", "-v"),
+        "wrk": said("wrk", "--version"),
+        "prometheus": said("promtool", "--version"),
+        "boto3": version("boto3"),
+        "python": platform.python_version(),
+    }
+
+
+def said(*command):
+    """The number in what a program says of its version."""
+    run = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return re.search(r"\d+(\.\d+)+", run.stdout + run.stderr)[0]
+
+
+def memory(pid, field):
+    """A process's memory in bytes: VmRSS is what is resident now, VmHWM the most that ever was."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(re.search(rf"{field}:\s*(\d+) kB", status)[1]) * 1024
+
+
+def cpu_seconds(pid):
+    """The CPU time of a process and all its threads so far, to a hundredth of a second."""
+    # The name, in brackets, may hold spaces; utime and stime are the 14th and 15th field.
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def value(page, series):
+    """The value of a series, or of a metric's first, on a page too long for the harness to read whole."""
+    return float(re.search(rf"^{re.escape(series)}(?:{{.*}})? (\S+)$", page, re.MULTILINE)[1])
+
+
+def free_port():
+    """A port on which nobody listens, for programs that cannot tell which one they were given."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def medians(rounds):
+    """The medians of a list of equal dicts of numbers."""
+    return {name: median(each[name] for each in rounds) for name in rounds[0]}

@@ -1,0 +1,121 @@
+"""What one account of 5,000 users costs: the exporter, which reads the credential report, beside a script
+that asks about each user and each key. Both at the same time, each with an AWS of its own, where a call
+takes 60 ms, an API answers 20 requests a second and a report takes 2 s. They have to find the same keys.
+
+The exporter is looked at twice: when the account is on its page, and when it has also asked AWS about
+every user whom the report says to have an unrotated key, which is where it has the ids of these keys.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import cpu_seconds, memory, save
+import population
+from fake_iam import FakeIam
+from harness import Exporter, Page, exporter_environment, wait_for
+
+USERS = 5_000
+# Else a refresh ends after asking about 600 users, and others have their turn in the next.
+TIMEOUT = "--refresh.timeout=5m"
+LATENCY, RATE, GENERATION = 0.06, 20, 2
+MOST_SECONDS = 900
+
+
+@dataclass(frozen=True)
+class Key:
+    """An unrotated key; its id is empty where that is not known yet."""
+
+    user: str
+    created: int
+    id: str
+
+
+def main():
+    users = population.users(USERS)
+    with ThreadPoolExecutor() as both:
+        runs = [both.submit(run, users) for run in (run_exporter, run_script)]
+        (found, stages), (expected, script) = (run.result() for run in runs)
+    assert expected and found == expected, "the exporter and the script found different keys"
+    save(
+        "cost",
+        {
+            "users": USERS,
+            "keys": sum(len(user.keys) for user in users),
+            "unrotated": len(expected),
+            "unrotated_users": len({key.user for key in expected}),
+            "latency": LATENCY,
+            "rate": RATE,
+            "generation": GENERATION,
+            "readers": {**stages, "script": script},
+        },
+    )
+
+
+def run_exporter(users):
+    """What it found, and its figures at both times."""
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder, FakeIam(users, LATENCY, RATE, GENERATION) as aws:
+        with Exporter(Path(folder), TIMEOUT, endpoint=aws.endpoint) as exporter:
+
+            def figures():
+                pid = exporter.child.pid
+                return costs(aws, started, cpu_seconds(pid), memory(pid, "VmHWM"))
+
+            def confirmed():
+                found = unrotated(exporter)
+                return all(key.id for key in found) and found
+
+            wait_for("the account was read", lambda: exporter.get("/-/ready").ok, MOST_SECONDS)
+            page = figures()
+            first = {(key.user, key.created) for key in unrotated(exporter)}
+            found = wait_for("all are confirmed", confirmed, MOST_SECONDS, every=5)
+            assert first == {(key.user, key.created) for key in found}, "the first page was wrong"
+            return found, {"page": page, "confirmed": figures()}
+
+
+def unrotated(exporter):
+    page = Page(exporter.page_bytes("gzip").decode())
+    created = page.by_key("iam_access_key_last_rotated_timestamp_seconds")
+    ids = {
+        (labels["user"], labels["key"]): labels["access_key_id"]
+        for labels, _ in page.family("iam_access_key_info")
+    }
+    flags = page.by_key("iam_access_key_unrotated")
+    return {Key(key[0], int(created[key]), ids[key]) for key, flag in flags.items() if flag}
+
+
+def run_script(users):
+    """What the script found, and its figures."""
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder, FakeIam(users, LATENCY, RATE, GENERATION) as aws:
+        run = subprocess.run(
+            [sys.executable, Path(__file__).with_name("n_plus_one.py"), str(RATE)],
+            env=exporter_environment(folder, aws.endpoint),
+            check=True,
+            stdout=subprocess.PIPE,
+            text=True,
+            timeout=MOST_SECONDS,
+        )
+        said = json.loads(run.stdout)
+        found = {Key(**key) for key in said["unrotated"]}
+        return found, costs(aws, started, said["cpu_seconds"], said["peak_memory"])
+
+
+def costs(aws, started, cpu, peak):
+    return {
+        "seconds": time.monotonic() - started,
+        "calls": dict(aws.calls),
+        "throttled": sum(aws.throttled.values()),
+        "cpu_seconds": cpu,
+        "peak_memory": peak,
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+"""wrk, the load generator, and nginx as the measure of what a web server can do with the same bytes."""
+
+import gzip
+import json
+import os
+import subprocess
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import requests
+from bench import free_port, memory
+from harness import tool
+
+
+# wrk prints its figures rounded, and in several units: this has them as they are.
+SCRIPT = """
+done = function(summary, latency)
+  local errors = summary.errors
+  io.write(string.format('{"scrapes": %d, "seconds": %f, "p50": %f, "p99": %f, "errors": %d}',
+    summary.requests, summary.duration / 1e6,
+    latency:percentile(50) / 1e6, latency:percentile(99) / 1e6,
+    errors.connect + errors.read + errors.write + errors.status + errors.timeout))
+end
+"""
+
+
+def load(url, encoding, connections, seconds):
+    """Scrapes on so many connections, each one after the other: scrapes a second, and the median and
+    99th percentile of how long they took, in seconds."""
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
+        script.write(SCRIPT)
+        script.flush()
+        command = [
+            *(tool("wrk"), f"--duration={seconds}s", f"--connections={connections}"),
+            *(f"--threads={min(connections, os.cpu_count())}", f"--script={script.name}"),
+            *("--timeout=30s", "--header", f"Accept-Encoding: {encoding}", url),
+        ]
+        run = subprocess.run(
+            command, check=True, capture_output=True, text=True, timeout=seconds + 60
+        )
+    said = json.loads(run.stdout[run.stdout.index("{") :])
+    assert not said["errors"] and said["scrapes"], f"{url}: {run.stdout}"
+    return {
+        "scrapes_per_second": said["scrapes"] / said["seconds"],
+        "p50": said["p50"],
+        "p99": said["p99"],
+    }
+
+
+class Nginx:
+    """nginx, which serves one page from files, plain and compressed. Tuned for that: as many workers as
+    cores, files kept open, no log; the kernel sends them by itself, or nginx does in large pieces."""
+
+    CONFIG = """
+    daemon off;
+    worker_processes auto;
+    pid {folder}/nginx.pid;
+    error_log {folder}/error.log;
+    events {{ worker_connections 1024; }}
+    http {{
+        access_log off;
+        sendfile {sendfile};
+        tcp_nopush on;
+        output_buffers 2 512k;
+        open_file_cache max=10;
+        open_file_cache_valid 1h;
+        keepalive_requests 1000000000;
+        gzip_static on;
+        gzip_vary on;
+        default_type "text/plain; version=0.0.4; charset=utf-8";
+        client_body_temp_path {folder}/body;
+        proxy_temp_path {folder}/proxy;
+        fastcgi_temp_path {folder}/fastcgi;
+        scgi_temp_path {folder}/scgi;
+        uwsgi_temp_path {folder}/uwsgi;
+        server {{
+            listen 127.0.0.1:{port};
+            root {folder};
+        }}
+    }}
+    """
+
+    def __init__(self, folder, plain, packed, sendfile):
+        assert gzip.decompress(packed), "not a page"
+        # Started by root, its workers are somebody else.
+        folder.chmod(0o755)
+        (folder / "metrics").write_bytes(plain)
+        (folder / "metrics.gz").write_bytes(packed)
+        port = free_port()
+        config = folder / "nginx.conf"
+        config.write_text(self.CONFIG.format(folder=folder, port=port, sendfile=sendfile))
+        command = [tool("nginx"), "-e", folder / "error.log", "-c", config]
+        self.child = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+        self.url = f"http://127.0.0.1:{port}"
+
+    def __enter__(self):
+        deadline = time.monotonic() + 10
+        while True:
+            try:
+                requests.get(self.url + "/metrics", timeout=10).raise_for_status()
+                return self
+            except requests.ConnectionError:
+                assert time.monotonic() < deadline, "nginx does not answer"
+                time.sleep(0.05)
+
+    def __exit__(self, *_):
+        self.child.terminate()
+        self.child.wait(timeout=20)
+
+    def processes(self):
+        """The ids of the master and its workers."""
+        pid = self.child.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return [pid, *map(int, children)]
+
+    def memory(self, field):
+        return sum(memory(pid, field) for pid in self.processes())
+
+
+@contextmanager
+def nginx_beside(exporter, sendfile="on"):
+    """nginx with a snapshot of the exporter's page."""
+    with tempfile.TemporaryDirectory() as folder:
+        plain, packed = (body(exporter.url, encoding) for encoding in ("identity", "gzip"))
+        with Nginx(Path(folder), plain, packed, sendfile) as nginx:
+            yield nginx
+
+
+def body(url, encoding):
+    """The page as it is sent in this encoding."""
+    headers = {"Accept-Encoding": encoding}
+    response = requests.get(url + "/metrics", headers=headers, timeout=60, stream=True)
+    response.raise_for_status()
+    assert response.headers.get("Content-Encoding", "identity") == encoding
+    return response.raw.read(decode_content=False)
