@@ -213,12 +213,13 @@ def scrapes_meanwhile(figures):
     return f"""
 ## Scrapes during refreshes
 
-By the same command. The page of an account of {figures["users"]:,} users, with gzip, on
-{figures["connections"]} connections. Its report ({megabytes(figures["report_bytes"])}) is read from
-a file: once, or every {figures["interval"]} and each time another one. While it is scraped that makes
-{number(refreshes["a_minute"])} refreshes a minute, each of {report} for the report and {page} for
-the page; they take {refreshes["cores"]:.2f} of a core. wrk takes all cores. So does wrk with nginx,
-which serves that page beside the exporter: what nginx loses is the cores' doing, not the exporter's.
+By the same command. The page of {figures["users"]:,} users, with gzip, on {figures["connections"]}
+connections; all of one account, though AWS allows no more than 5,000 in any. Its report, of
+{megabytes(figures["report_bytes"])}, is read from a file: once, or every {figures["interval"]} and
+each time another one. While it is scraped that makes {number(refreshes["a_minute"])} refreshes a
+minute, each of {report} for the report and {page} for the page; they take
+{refreshes["cores"]:.2f} of a core. wrk takes all cores. So does wrk with nginx, which serves that page
+beside the exporter: what nginx loses is the cores' doing, not the exporter's.
 
 {table(["", "of", "without refreshes", "with", "ratio"], rows)}
 

@@ -20,7 +20,7 @@ from harness import Exporter, exporter_binary, exporter_environment, wait_for
 ACCOUNTS = 3
 STARTS, START_SECONDS = 20, 30
 IDLE_SECONDS = 10
-# Of accounts with 5,000 users, the most that AWS allows by default.
+# Of accounts with as many users as AWS allows.
 USERS = 5_000
 KEYS = (10_000, 125_000, 250_000, 500_000, 1_000_000)
 # Each account is refreshed at least twice, and after each the page is made anew.

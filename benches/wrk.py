@@ -5,14 +5,12 @@ import json
 import os
 import subprocess
 import tempfile
-import time
 from contextlib import contextmanager
 from pathlib import Path
 
 import requests
 from bench import free_port, memory
-from harness import tool
-
+from harness import tool, wait_for
 
 # wrk prints its figures rounded, and in several units: this has them as they are.
 SCRIPT = """
@@ -88,7 +86,7 @@ class Nginx:
         folder.chmod(0o755)
         (folder / "metrics").write_bytes(plain)
         (folder / "metrics.gz").write_bytes(packed)
-        port = free_port()
+        self.folder, port = folder, free_port()
         config = folder / "nginx.conf"
         config.write_text(self.CONFIG.format(folder=folder, port=port, sendfile=sendfile))
         command = [tool("nginx"), "-e", folder / "error.log", "-c", config]
@@ -96,14 +94,19 @@ class Nginx:
         self.url = f"http://127.0.0.1:{port}"
 
     def __enter__(self):
-        deadline = time.monotonic() + 10
-        while True:
-            try:
-                requests.get(self.url + "/metrics", timeout=10).raise_for_status()
-                return self
-            except requests.ConnectionError:
-                assert time.monotonic() < deadline, "nginx does not answer"
-                time.sleep(0.05)
+        try:
+            wait_for("nginx answers", self.answers)
+        except AssertionError as error:
+            self.__exit__()
+            raise AssertionError(f"{error}\n{(self.folder / 'error.log').read_text()}") from None
+        return self
+
+    def answers(self):
+        assert self.child.poll() is None, f"nginx ended with code {self.child.returncode}"
+        try:
+            return requests.get(f"{self.url}/metrics", timeout=10).ok
+        except requests.ConnectionError:
+            return False
 
     def __exit__(self, *_):
         self.child.terminate()

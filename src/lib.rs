@@ -18,7 +18,8 @@
 //! # What must stay true
 //!
 //! 1. A scrape never calls AWS, never renders, and never waits for a lock that a refresh holds. It
-//!    writes the bytes of the last page, and the exporter's own small metrics, gathered within the last 50 ms.
+//!    writes the bytes of the last page, and the exporter's own small metrics, which it or another
+//!    scrape has gathered within the last 50 ms.
 //! 2. What is published is whole: one page comes from one `State`, and nothing is changed in place
 //!    after it was published. No series of a deleted user or key outlives the refresh that saw it go.
 //! 3. [`report`], [`policy`] and [`metrics::page`] are pure: bytes and a `now` in, values out. Only

@@ -419,6 +419,15 @@ proptest! {
     }
 
     #[test]
+    fn times_are_those_that_chrono_reads(
+        time in "[0-9]{4}-[01][0-9]-[0-3][0-9][Tt][0-2][0-9]:[0-6][0-9]:[0-6][0-9](\\.[0-9])?(Z|z|\\+00:00|-07:30)"
+    ) {
+        let row = row("a", NO_KEYS).replace("2021-05-06T07:08:09Z", &time);
+        let expected = DateTime::parse_from_rfc3339(&time).ok().map(|time| time.to_utc());
+        prop_assert_eq!(parse(&[HEADER, &row]).users[0].created, expected);
+    }
+
+    #[test]
     fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..2_000)) {
         let _ = Report::parse(&bytes);
         let _ = Report::parse(&[HEADER.as_bytes(), b"\n", &bytes].concat());
