@@ -17,7 +17,7 @@ def main():
     medians, allocations = criterion()
     sections = [
         introduction(machines[0]),
-        targets(scrape, start),
+        targets(scrape, start, medians),
         sizing(storage, start),
         scrapes(scrape["beside_nginx"]),
         scrapes_meanwhile(scrape["while_refreshing"]),
@@ -71,7 +71,7 @@ measured in one run; speeds by turns, in several rounds, of which these are the 
 """
 
 
-def targets(scrape, start):
+def targets(scrape, start, medians):
     loads = scrape["beside_nginx"]["loads"]
     gzip = [load["ratio"]["nginx"] for load in loads if load["encoding"] == "gzip"]
     ratio = scrape["while_refreshing"]["ratio"]
@@ -81,7 +81,21 @@ def targets(scrape, start):
     def peak_a_key(size):
         return size["peak_with_plain"] / size["keys"]
 
+    def at_worst(which, one, other):
+        return which(medians[f"{one}/{size}"] / medians[f"{other}/{size}"] for size in (5000, 100000))
+
     rows = [
+        target(
+            "Reading a report ÷ a bare pass of the `csv` crate",
+            at_worst(max, "parse/report", "parse/csv_byte_record"),
+            at_most=2.5,
+        ),
+        target(
+            "The `prometheus` crate's gathering and encoding ÷ rendering a page",
+            at_worst(min, "render/text_encoder", "render/page"),
+            at_least=6,
+        ),
+        target("A refresh of 5,000 users, ms", medians["refresh/5000"] * 1e3, at_most=100),
         target(
             "Throughput with gzip ÷ nginx's",
             min(load["scrapes_per_second"] for load in gzip),
@@ -111,7 +125,7 @@ def targets(scrape, start):
     return f"""
 ## Targets
 
-Details are below. Of 1, 16 and 64 connections these are the worst.
+Details are below. Of 1, 16 and 64 connections, and of 5,000 and 100,000 users, these are the worst.
 
 {table(["", "target", "measured", ""], rows)}
 """
@@ -185,7 +199,7 @@ The page of {figures["keys"]:,} keys, {figures["series"]:,} series, {plain} or {
 open, compressed beforehand, no log; once with `sendfile`, as usual, and once without, which can be
 faster where client and server are one machine. wrk asks on each connection for one page after the
 other, for {figures["seconds"]} s at a time, in {figures["rounds"]} rounds, on the same cores. Unlike
-the files, the end of the exporter's page is new in each scrape: its own metrics.
+the files, the end of the exporter's page, its own metrics, changes 20 times a second.
 
 Ratios are the exporter's figure divided by nginx's in the same round.
 
@@ -228,6 +242,12 @@ report every four hours.
 """
 
 
+def sums(reader):
+    """What the table of readers has of one, as numbers."""
+    calls = sum(reader["calls"].values())
+    return calls, reader["seconds"], reader["cpu_seconds"], reader["peak_memory"]
+
+
 def account(figures):
     readers = figures["readers"]
     names = {
@@ -245,6 +265,13 @@ def account(figures):
         ]
         for reader, name in names.items()
     ]
+    for reader in ("page", "confirmed"):
+        ratios = [
+            one / other
+            for one, other in zip(sums(readers["script"]), sums(readers[reader]), strict=True)
+        ]
+        cells = [f"**{ratio:.2g}**" if ratio < 10 else f"**{ratio:.0f}**" for ratio in ratios]
+        rows.append([f"script ÷ {names[reader]}", *cells])
     actions = sorted({action for reader in readers.values() for action in reader["calls"]})
     calls = [
         [f"`{action}`", *(f"{readers[reader]['calls'].get(action, 0):,}" for reader in names)]
