@@ -91,6 +91,7 @@ pub async fn serve(
             // Logged and counted there.
             let _ = spawn_blocking(move || reloader.reload()).await;
         }
+        Ok(())
     };
     let stopping = async {
         signals.stop.next().await;
@@ -102,7 +103,10 @@ pub async fn serve(
     tokio::select! {
         () = serving => {}
         () = stopping => {}
-        _ = async { tokio::join!(refreshing, rendering, reloading) } => {}
+        ended = async { tokio::try_join!(refreshing, rendering, reloading) } => {
+            // Old pages must not be served for good: a panic there ends the process, as one here does.
+            if let Err(error) = ended { std::panic::resume_unwind(error.into_panic()) }
+        }
     }
     Ok(())
 }

@@ -238,38 +238,14 @@ async fn a_reload_adds_removes_and_renames_and_fetches_nothing_else() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn an_account_that_is_reached_in_another_way_is_tried_at_once_and_keeps_what_is_known() {
+/// One account, by this role.
+fn by_role(role: &str) -> String {
     let id = Fleet::id(1);
-    let config = |role: &str| {
-        format!("accounts: [{{ id: '{id}', role_arn: 'arn:aws:iam::{id}:role/{role}' }}]\n")
-    };
-    let fault = |_| Fault::None;
-    let fleet = Arc::new(Fleet { fault, ..Fleet::new(2, 3) });
-    let (of_script, start) = (fleet.clone(), Instant::now());
-    let memory = Memory::answering(move |request| {
-        let role = request.field("RoleArn").unwrap_or_default();
-        match role.ends_with("/wrong") {
-            true => (Duration::ZERO, error(403, "AccessDenied")),
-            false => of_script.answer(request, beginning() + start.elapsed()),
-        }
-    });
-    let subject = Subject::start_with(fleet, memory.source(), &config("wrong"), Shard::default());
-    let state = subject.ready().await;
-    assert_eq!(state.accounts[0].refresh.failures.get(Reason::AccessDenied), 1);
-    let changed = Instant::now();
-    subject.config.send_replace(parse(&config("right")));
-    let state = published(&subject.board, |state| state.accounts[0].report.is_some()).await;
-    assert!(changed.elapsed() < Duration::from_secs(5));
-    assert_eq!(state.accounts[0].refresh.failures.get(Reason::AccessDenied), 1, "counters stay");
+    format!("accounts: [{{ id: '{id}', role_arn: 'arn:aws:iam::{id}:role/{role}' }}]\n")
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_new_way_to_an_account_is_tried_even_if_its_report_is_still_good() {
-    let id = Fleet::id(1);
-    let config = |role: &str| {
-        format!("accounts: [{{ id: '{id}', role_arn: 'arn:aws:iam::{id}:role/{role}' }}]\n")
-    };
+/// An exporter of one account, in which every role may be assumed but that named `wrong`.
+fn start_by_role(role: &str) -> Subject {
     let fleet = Arc::new(Fleet { unrotated: 0, ..Fleet::new(2, 3) });
     let (of_script, start) = (fleet.clone(), Instant::now());
     let memory = Memory::answering(move |request| {
@@ -279,12 +255,29 @@ async fn a_new_way_to_an_account_is_tried_even_if_its_report_is_still_good() {
             false => of_script.answer(request, beginning() + start.elapsed()),
         }
     });
-    let subject = Subject::start_with(fleet, memory.source(), &config("right"), Shard::default());
+    Subject::start_with(fleet, memory.source(), &by_role(role), Shard::default())
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_account_that_is_reached_in_another_way_is_tried_at_once_and_keeps_what_is_known() {
+    let subject = start_by_role("wrong");
+    let state = subject.ready().await;
+    assert_eq!(state.accounts[0].refresh.failures.get(Reason::AccessDenied), 1);
+    let changed = Instant::now();
+    subject.config.send_replace(parse(&by_role("right")));
+    let state = published(&subject.board, |state| state.accounts[0].report.is_some()).await;
+    assert!(changed.elapsed() < Duration::from_secs(5));
+    assert_eq!(state.accounts[0].refresh.failures.get(Reason::AccessDenied), 1, "counters stay");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_way_to_an_account_is_tried_even_if_its_report_is_still_good() {
+    let subject = start_by_role("right");
     let report = subject.ready().await.accounts[0].report.clone();
     let failure = |state: &State| state.accounts[0].refresh.last.and_then(|last| last.failure);
 
     let changed = Instant::now();
-    subject.config.send_replace(parse(&config("wrong")));
+    subject.config.send_replace(parse(&by_role("wrong")));
     let denied = Some(Reason::AccessDenied);
     let state = published(&subject.board, |state| failure(state) == denied).await;
     assert!(changed.elapsed() < Duration::from_secs(5));
@@ -294,7 +287,7 @@ async fn a_new_way_to_an_account_is_tried_even_if_its_report_is_still_good() {
     assert_eq!(failure(&subject.board.snapshot()), denied);
 
     let changed = Instant::now();
-    subject.config.send_replace(parse(&config("other")));
+    subject.config.send_replace(parse(&by_role("other")));
     published(&subject.board, |state| failure(state).is_none()).await;
     assert!(changed.elapsed() < Duration::from_secs(5));
     assert_eq!(subject.calls()["GetCredentialReport"], 2 + 1, "twice at first");
