@@ -19,7 +19,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use criterion::measurement::WallTime;
 use criterion::{BatchSize, BenchmarkGroup, Criterion, SamplingMode, Throughput};
@@ -155,7 +154,7 @@ fn refresh(criterion: &mut Criterion, case: &Case) {
             };
             black_box(flagged(&account, &case.config, now()).count());
             let snapshot = renderer.snapshot(state(account));
-            black_box(snapshot.page.plain(Bytes::new()));
+            black_box(snapshot.page.unpacked());
             snapshots.send_replace(Arc::new(snapshot))
         });
     });

@@ -1,5 +1,5 @@
-//! One gzip member (RFC 1952) from two parts: a large one that is compressed once and a small one
-//! that is compressed for each scrape.
+//! One gzip member (RFC 1952) from two parts, which are compressed apart: a large one that holds for up
+//! to a minute, and a small one that is new with almost every scrape.
 //!
 //! Two members would be as valid, but some clients stop after the first. So the first part's deflate
 //! stream is flushed to a byte boundary without being ended, the second part follows as further
@@ -18,6 +18,16 @@ pub struct Head {
     pub bytes: Bytes,
     /// How many bytes it unpacks to.
     pub length: usize,
+    crc: Crc,
+}
+
+/// The small part, as text and compressed. It fits every head.
+#[derive(Debug)]
+pub struct Tail {
+    /// The text.
+    pub text: Bytes,
+    /// The last blocks of the stream.
+    pub blocks: Bytes,
     crc: Crc,
 }
 
@@ -53,17 +63,15 @@ impl Compressor {
 }
 
 impl Head {
-    /// What to send after [`Head::bytes`] so that the member holds the first part and then `text`.
-    pub fn tail(&self, text: &[u8]) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(text.len() / 2 + 64);
-        deflate(&mut compressor(), text, FlushCompress::Finish, &mut bytes);
-        let (mut whole, mut crc) = (Crc::new(), Crc::new());
-        crc.update(text);
-        whole.combine(&self.crc);
-        whole.combine(&crc);
-        bytes.extend_from_slice(&whole.sum().to_le_bytes());
-        bytes.extend_from_slice(&whole.amount().to_le_bytes());
-        bytes
+    /// What ends the member after [`Head::bytes`] and [`Tail::blocks`]: checksum and length of both
+    /// texts.
+    pub fn trailer(&self, tail: &Tail) -> [u8; 8] {
+        let mut both = Crc::new();
+        both.combine(&self.crc);
+        both.combine(&tail.crc);
+        let [a, b, c, d] = both.sum().to_le_bytes();
+        let [e, f, g, h] = both.amount().to_le_bytes();
+        [a, b, c, d, e, f, g, h]
     }
 
     /// The first part as it was.
@@ -76,10 +84,24 @@ impl Head {
     }
 }
 
+impl Tail {
+    /// Compresses the small part.
+    pub fn new(text: Bytes) -> Tail {
+        let mut blocks = Vec::with_capacity(text.len() / 2 + 64);
+        deflate(&mut compressor(), &text, FlushCompress::Finish, &mut blocks);
+        let mut crc = Crc::new();
+        crc.update(&text);
+        Tail { text, blocks: blocks.into(), crc }
+    }
+}
+
 /// A member that holds this text and nothing else.
-pub fn member(text: &[u8]) -> Vec<u8> {
-    let head = Compressor::default().finish();
-    [&head.bytes, &head.tail(text)[..]].concat()
+pub fn member(text: Bytes) -> Vec<u8> {
+    whole(&Compressor::default().finish(), &Tail::new(text))
+}
+
+fn whole(head: &Head, tail: &Tail) -> Vec<u8> {
+    [&head.bytes, &tail.blocks, &head.trailer(tail)[..]].concat()
 }
 
 fn compressor() -> Compress {
@@ -129,20 +151,26 @@ mod tests {
             head.chunks(10_000).for_each(|piece| compressor.push(piece));
             let compressed = compressor.finish();
             prop_assert_eq!(&compressed.unpack(), &head);
-            let member = [&compressed.bytes[..], &compressed.tail(&tail)].concat();
+            let member = whole(&compressed, &Tail::new(tail.clone().into()));
             prop_assert_eq!(inflate(&member), [head, tail].concat());
         }
     }
 
     #[test]
-    fn one_head_serves_many_tails() {
-        let mut compressor = Compressor::default();
-        ["he", "ad "].iter().for_each(|piece| compressor.push(piece.as_bytes()));
-        let head = compressor.finish();
-        for tail in ["one", "two", ""] {
-            let member = [&head.bytes[..], &head.tail(tail.as_bytes())].concat();
-            assert_eq!(inflate(&member), format!("head {tail}").as_bytes());
-            assert_eq!(inflate(&super::member(tail.as_bytes())), tail.as_bytes());
+    fn every_tail_fits_every_head() {
+        let head = |parts: &[&str]| {
+            let mut compressor = Compressor::default();
+            parts.iter().for_each(|piece| compressor.push(piece.as_bytes()));
+            compressor.finish()
+        };
+        let heads = [head(&["he", "ad "]), head(&["another "]), head(&[])];
+        let tails = ["one", "two", ""].map(|text| Tail::new(text.into()));
+        for (head, start) in heads.iter().zip(["head ", "another ", ""]) {
+            for tail in &tails {
+                let expected = [start.as_bytes(), &tail.text].concat();
+                assert_eq!(inflate(&whole(head, tail)), expected);
+            }
         }
+        assert_eq!(inflate(&member("text".into())), b"text");
     }
 }

@@ -4,7 +4,6 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use prometheus::core::Collector;
 use prometheus::{
@@ -14,6 +13,7 @@ use prometheus::{
 
 use super::Filter;
 use super::catalogue::{self, Metric};
+use super::gzip::Tail;
 use super::page::Page;
 use crate::shard::Shard;
 use crate::state::State;
@@ -40,11 +40,14 @@ pub struct Own {
     page_bytes: IntGaugeVec,
     page_rendered: Gauge,
     page_render_duration: Gauge,
-    recent: Arc<Mutex<Option<(Instant, Bytes)>>>,
+    recent: Arc<Mutex<Recent>>,
 }
 
+/// What was last gathered, and when.
+type Recent = Option<(Instant, Arc<Tail>)>;
+
 /// For how long what was gathered is good for further scrapes. No Prometheus scrapes as often; a load
-/// of them does not gather for each one.
+/// of them does not gather and compress for each one.
 const RECENT: Duration = Duration::from_millis(50);
 
 /// Counts requests to AWS. Clones share the counters.
@@ -116,16 +119,16 @@ impl Own {
         text
     }
 
-    /// The same, as they were at most 50 ms ago.
-    pub fn gather_recent(&self) -> Bytes {
+    /// The same, as they were at most 50 ms ago, ready to be sent after any page.
+    pub fn gather_recent(&self) -> Arc<Tail> {
         // Only scrapes hold it, and whoever waits would have to gather the same.
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         match &*recent {
-            Some((at, text)) if at.elapsed() < RECENT => text.clone(),
+            Some((at, tail)) if at.elapsed() < RECENT => tail.clone(),
             _ => {
-                let text = Bytes::from(self.gather());
-                *recent = Some((Instant::now(), text.clone()));
-                text
+                let tail = Arc::new(Tail::new(self.gather().into()));
+                *recent = Some((Instant::now(), tail.clone()));
+                tail
             }
         }
     }

@@ -42,20 +42,20 @@ impl Page {
         Page { gzip, text: OnceLock::new(), series, ready: state.ready }
     }
 
-    /// The page and `own`, to be sent one after the other. The first time takes some milliseconds for
-    /// each ten megabytes.
-    pub fn plain(&self, own: Bytes) -> [Bytes; 2] {
-        [self.text.get_or_init(|| self.gzip.unpack().into()).clone(), own]
+    /// The page as text. The first time takes some milliseconds for each ten megabytes.
+    pub fn unpacked(&self) -> Bytes {
+        self.text.get_or_init(|| self.gzip.unpack().into()).clone()
     }
 
-    /// Whether [`Page::plain`] has nothing to do any more.
+    /// Whether [`Page::unpacked`] has nothing to do any more.
     pub fn is_unpacked(&self) -> bool {
         self.text.get().is_some()
     }
 
-    /// The same as one gzip member.
-    pub fn gzip(&self, own: &[u8]) -> [Bytes; 2] {
-        [self.gzip.bytes.clone(), self.gzip.tail(own).into()]
+    /// The page and the exporter's own metrics as one gzip member, to be sent one after the other.
+    pub fn gzip(&self, own: &gzip::Tail) -> [Bytes; 3] {
+        let trailer = Bytes::copy_from_slice(&self.gzip.trailer(own));
+        [self.gzip.bytes.clone(), own.blocks.clone(), trailer]
     }
 
     /// Number of series.

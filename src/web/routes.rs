@@ -18,7 +18,7 @@ use tokio::task::spawn_blocking;
 
 use super::body::Body;
 use super::status::{self, About, Query};
-use crate::metrics::gzip;
+use crate::metrics::gzip::{self, Tail};
 use crate::metrics::own::Own;
 use crate::reload::Reloader;
 use crate::render::Snapshot;
@@ -131,18 +131,24 @@ async fn metrics(site: &Site, headers: &HeaderMap) -> Response<Body> {
     let own = site.own.gather_recent();
     let snapshot = site.snapshot.borrow().clone();
     let gzip = accepts_gzip(headers);
-    let parts = match gzip {
-        true => snapshot.page.gzip(&own),
-        false if snapshot.page.is_unpacked() => snapshot.page.plain(own),
-        false => spawn_blocking(move || snapshot.page.plain(own)).await.expect("it does not panic"),
+    let mut response = match gzip {
+        true => respond(StatusCode::OK, METRICS, snapshot.page.gzip(&own)),
+        false => respond(StatusCode::OK, METRICS, plain(snapshot, own).await),
     };
-    let mut response = respond(StatusCode::OK, METRICS, parts);
     let headers = response.headers_mut();
     headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
     if gzip {
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     }
     response
+}
+
+async fn plain(snapshot: Arc<Snapshot>, own: Arc<Tail>) -> [Bytes; 2] {
+    let page = match snapshot.page.is_unpacked() {
+        true => snapshot.page.unpacked(),
+        false => spawn_blocking(move || snapshot.page.unpacked()).await.expect("it does not panic"),
+    };
+    [page, own.text.clone()]
 }
 
 fn readiness(site: &Site) -> Response<Body> {
@@ -189,7 +195,7 @@ async fn for_people(
     let rendered = spawn_blocking(move || {
         let Answer { kind, file_name, bytes } = make(&site.about, &snapshot, &query);
         let body = match gzip {
-            true => gzip::member(&bytes),
+            true => gzip::member(bytes.into()),
             false => bytes,
         };
         // Whoever has gone away in the meantime still had this turn.
