@@ -13,7 +13,7 @@ use std::cell::LazyCell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::hint::black_box;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
@@ -105,12 +105,12 @@ fn render(criterion: &mut Criterion, cases: &[Case]) {
         let users = case.users;
         let series = case.page().series();
         group.sample_size(case.samples).throughput(Throughput::Elements(series as u64));
-        group.bench_function(format!("page/{users}"), |bencher| bencher.iter(|| case.text()));
+        group.bench_function(format!("page/{users}"), |bencher| bencher.iter(|| case.write()));
         group.bench_function(format!("page_gzip/{users}"), |bencher| bencher.iter(|| case.page()));
         let registry = LazyCell::new(|| registry(case));
         group.bench_function(format!("text_encoder/{users}"), |bencher| {
             let registry = &*registry;
-            bencher.iter(|| encode(registry));
+            bencher.iter(|| encode(registry, io::sink()));
         });
     }
 }
@@ -200,6 +200,12 @@ impl Case {
         })
     }
 
+    /// Writes the page as the exporter does: the text is handed on in parts and nowhere whole.
+    fn write(&self) -> usize {
+        let mut hand_on = |part: &str| _ = black_box(part);
+        page::write(&self.state, &self.config, &Filter::default(), now(), &mut hand_on)
+    }
+
     fn text(&self) -> String {
         page::text(&self.state, &self.config, &Filter::default(), now())
     }
@@ -271,10 +277,8 @@ fn compress(text: &str) -> Head {
     compressor.finish()
 }
 
-fn encode(registry: &Registry) -> Vec<u8> {
-    let mut text = Vec::new();
-    TextEncoder::new().encode(&registry.gather(), &mut text).expect("families");
-    text
+fn encode(registry: &Registry, mut to: impl Write) {
+    TextEncoder::new().encode(&registry.gather(), &mut to).expect("families");
 }
 
 /// A registry of the `prometheus` crate with the series of the page.
@@ -301,7 +305,9 @@ fn registry(case: &Case) -> Registry {
             registry.register(Box::new(vec)).expect("one family of that name");
         }
     }
-    let encoded = String::from_utf8(encode(&registry)).expect("UTF-8");
+    let mut encoded = Vec::new();
+    encode(&registry, &mut encoded);
+    let encoded = String::from_utf8(encoded).expect("UTF-8");
     assert!(series(&encoded) == series(&text), "the registry has other series than the page");
     registry
 }
@@ -417,8 +423,8 @@ fn allocations(case: &Case) {
     let counted = BTreeMap::from([
         count(case, "parse/report", || Report::parse(&case.csv)),
         count(case, "parse/csv_byte_record", || count_fields(&case.csv)),
-        count(case, "render/page", || case.text()),
-        count(case, "render/text_encoder", || encode(&registry)),
+        count(case, "render/page", || case.write()),
+        count(case, "render/text_encoder", || encode(&registry, io::sink())),
     ]);
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("criterion");
     fs::create_dir_all(&folder).expect("a folder");

@@ -7,7 +7,7 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde::{Serialize, Serializer};
 
 use crate::config::Config;
-use crate::policy::{Age, Ruling, Verdict};
+use crate::policy::{Age, Ruling, Tag, Verdict};
 use crate::state::State;
 
 /// An active key that somebody has to know about.
@@ -76,6 +76,7 @@ const SOON: TimeDelta = TimeDelta::days(14);
 pub fn findings(state: &State, config: &Config, now: DateTime<Utc>) -> Vec<Finding> {
     let mut findings = Vec::new();
     let tag_keys = config.tag_keys();
+    let owned = |(key, value): &Tag| (key.to_string(), value.to_string());
     for account in &state.accounts {
         let tags = account.tags(&tag_keys);
         for (user, keys) in account.users() {
@@ -101,7 +102,7 @@ pub fn findings(state: &State, config: &Config, now: DateTime<Utc>) -> Vec<Findi
                     last_rotated,
                     due: verdict.due,
                     last_used: key.last_used,
-                    tags: owner.tags.iter().cloned().collect(),
+                    tags: owner.tags.iter().map(owned).collect(),
                     rule: rule(&ruling, config),
                 });
             }

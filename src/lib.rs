@@ -29,6 +29,7 @@
 //! 5. The exporter only ever reads from AWS. It has no code path that changes anything there.
 //! 6. One account's failure never delays, hides or changes another's.
 
+pub mod texts;
 pub mod report;
 pub mod policy;
 pub mod confirm;

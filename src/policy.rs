@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use wildmatch::WildMatch;
@@ -69,6 +70,9 @@ pub struct Exemption {
     pub reason: String,
 }
 
+/// A tag's key and its value. Most are those of many users, who share them.
+pub type Tag = (Arc<str>, Arc<str>);
+
 /// Whose keys are judged.
 #[derive(Debug, Clone, Copy)]
 pub struct Owner<'a> {
@@ -79,7 +83,7 @@ pub struct Owner<'a> {
     /// The user.
     pub user: &'a User,
     /// The user's tags, as far as they are known.
-    pub tags: &'a [(String, String)],
+    pub tags: &'a [Tag],
 }
 
 /// What the policy says of all keys of one user at one moment.
@@ -167,7 +171,8 @@ impl Match {
             false => holds(&self.user, &user.name),
         };
         user_holds
-            && holds(&self.path, user.path())
+            // It has to be looked for in the ARN.
+            && self.path.as_ref().is_none_or(|pattern| pattern.matches(user.path()))
             && (holds(&self.account, account_id) || holds(&self.account, account_name))
             && self.tags.iter().all(|(key, pattern)| {
                 tags.iter()

@@ -18,12 +18,14 @@ mod row;
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 use memchr::{memchr, memchr_iter};
 
+use crate::texts::Texts;
 use row::{Columns, Rejection, Row};
 
 /// The largest report that is read, in bytes. An account of 5,000 users has about 2 MB.
@@ -87,9 +89,9 @@ pub struct Key {
     /// Absent when never.
     pub last_used: Option<DateTime<Utc>>,
     /// The region of the last use.
-    pub last_used_region: Option<String>,
+    pub last_used_region: Option<Arc<str>>,
     /// The service of the last use, by its short name, such as `s3`.
-    pub last_used_service: Option<String>,
+    pub last_used_service: Option<Arc<str>>,
 }
 
 /// An X.509 signing certificate.
@@ -200,11 +202,12 @@ impl Report {
         let mut names = HashTable::with_capacity(capacity);
         let hasher = RandomState::new();
         let hash = |user: &User| hasher.hash_one(&user.name);
-        let mut fields = Vec::new();
+        let (mut fields, mut texts) = (Vec::new(), Texts::default());
         let mut rows = 0;
         for (line, number) in lines {
             rows += 1;
-            let outcome = read(line, &columns, &mut fields).and_then(|(user, warning)| {
+            let user = read(line, &columns, &mut fields, &mut texts);
+            let outcome = user.and_then(|(user, warning)| {
                 report.claim(&user)?;
                 let is_known = |place: &u32| report.users[*place as usize].name == user.name;
                 let rehash = |place: &u32| hash(&report.users[*place as usize]);
@@ -277,22 +280,23 @@ fn read<'a>(
     line: &'a [u8],
     columns: &Columns,
     fields: &mut Vec<&'a [u8]>,
+    texts: &mut Texts,
 ) -> Result<(User, Option<Rejection>), Rejection> {
     fields.clear();
     fields.extend(line.split(|byte| *byte == b','));
-    let plain = || Row::new(columns, fields).user();
+    let plain = |texts: &mut Texts| Row::new(columns, fields).user(texts);
     if memchr(b'"', line).is_none() {
-        return plain();
+        return plain(texts);
     }
-    let quoted = || {
+    let quoted = |texts: &mut Texts| {
         let record = unquote(line);
-        Row::new(columns, &record.iter().collect::<Vec<_>>()).user()
+        Row::new(columns, &record.iter().collect::<Vec<_>>()).user(texts)
     };
     // A name has no quotes, and an ARN begins with none, so here they are CSV's.
     let is_csv = line.starts_with(b"\"") || line.windows(6).any(|six| six == b",\"arn:");
     match is_csv {
-        true => quoted().or_else(|rejection| plain().map_err(|_| rejection)),
-        false => plain().or_else(|rejection| quoted().map_err(|_| rejection)),
+        true => quoted(texts).or_else(|rejection| plain(texts).map_err(|_| rejection)),
+        false => plain(texts).or_else(|rejection| quoted(texts).map_err(|_| rejection)),
     }
 }
 

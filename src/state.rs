@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use crate::confirm::{Confirmations, Keys};
-use crate::policy::Owner;
+use crate::policy::{Owner, Tag};
 use crate::report::{Report, User};
 
 /// Everything that one page is made from.
@@ -51,8 +51,8 @@ pub struct Account {
 pub struct Tags {
     /// The keys that were asked for, in lower case. Others are not kept.
     pub keys: BTreeSet<String>,
-    /// Keys and values by user. Users without any of these tags are left out.
-    pub by_user: BTreeMap<String, Vec<(String, String)>>,
+    /// The tags by user. Users without any that was asked for are left out.
+    pub by_user: BTreeMap<String, Vec<Tag>>,
 }
 
 /// The id of the account of the default credentials until AWS has said which one that is.

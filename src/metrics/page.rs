@@ -15,8 +15,7 @@ use super::catalogue as names;
 use super::gzip;
 use super::text::{Value, Writer, push_label};
 use crate::config::{Config, TagLabel};
-use crate::confirm::Keys;
-use crate::policy::{Ruling, Verdict};
+use crate::policy::{Exemption, Tag, Verdict};
 use crate::report::{Certificate, Key, User};
 use crate::state::{Account, Reason, State};
 
@@ -82,7 +81,7 @@ pub fn text(state: &State, config: &Config, filter: &Filter, now: DateTime<Utc>)
 }
 
 /// Hands on the page as text, part by part. The number of its series.
-fn write(
+pub fn write(
     state: &State,
     config: &Config,
     filter: &Filter,
@@ -100,23 +99,35 @@ fn write(
     page.finish()
 }
 
-/// The state, laid out for writing: the labels of each user escaped once, each key judged once.
+/// The state, laid out for writing: the labels of each user escaped once, each key judged once, and
+/// all that a family needs close together, since every family goes through all of it.
 struct Rows<'a> {
     /// All `account_id="…",user="…"`, one after the other.
     labels: String,
     users: Vec<UserRow<'a>>,
+    keys: Vec<KeyRow<'a>>,
     accounts: Vec<AccountRow<'a>>,
 }
 
 struct UserRow<'a> {
     user: &'a User,
-    keys: &'a Keys,
     /// Absent where the account's tags were not read.
-    tags: Option<&'a [(String, String)]>,
+    tags: Option<&'a [Tag]>,
     /// The user's labels.
     labels: Range<usize>,
-    ruling: Ruling<'a>,
-    verdicts: [Option<Verdict>; 2],
+}
+
+struct KeyRow<'a> {
+    /// Its user's labels.
+    labels: Range<usize>,
+    slot: &'static str,
+    key: &'a Key,
+    // Of the key, since the key is not close by.
+    active: bool,
+    last_rotated: Option<DateTime<Utc>>,
+    last_used: Option<DateTime<Utc>>,
+    verdict: Verdict,
+    exemption: Option<&'a Exemption>,
 }
 
 struct AccountRow<'a> {
@@ -124,38 +135,52 @@ struct AccountRow<'a> {
     /// The account's label.
     labels: String,
     users: Range<usize>,
+    keys: Range<usize>,
 }
 
 const SLOTS: [&str; 2] = ["1", "2"];
 
 impl<'a> Rows<'a> {
     fn new(state: &'a State, config: &'a Config, now: DateTime<Utc>) -> Rows<'a> {
-        let mut rows = Rows { labels: String::new(), users: Vec::new(), accounts: Vec::new() };
+        let reports = state.accounts.iter().filter_map(|account| account.report.as_ref());
+        let capacity = reports.map(|report| report.users.len()).sum();
+        let mut rows = Rows {
+            labels: String::new(),
+            users: Vec::with_capacity(capacity),
+            keys: Vec::with_capacity(capacity),
+            accounts: Vec::with_capacity(state.accounts.len()),
+        };
         let tag_keys = config.tag_keys();
         for account in &state.accounts {
             let tags = account.tags(&tag_keys);
             let mut labels = String::new();
             push_label(&mut labels, "account_id", &account.id);
-            let first = rows.users.len();
+            let (first_user, first_key) = (rows.users.len(), rows.keys.len());
             for (user, keys) in account.users() {
                 let owner = account.owner(user, tags);
                 let ruling = config.policy.ruling(&owner, now);
                 let start = rows.labels.len();
                 rows.labels.push_str(&labels);
                 push_label(&mut rows.labels, "user", &user.name);
-                rows.users.push(UserRow {
-                    user,
-                    keys,
-                    tags: tags.map(|_| owner.tags),
-                    labels: start..rows.labels.len(),
-                    ruling,
-                    verdicts: keys
-                        .each_ref()
-                        .map(|key| key.as_ref().map(|key| ruling.judge(key, now))),
-                });
+                let labels = start..rows.labels.len();
+                for (key, slot) in keys.iter().zip(SLOTS) {
+                    let Some(key) = key else { continue };
+                    rows.keys.push(KeyRow {
+                        labels: labels.clone(),
+                        slot,
+                        key,
+                        active: key.active,
+                        last_rotated: key.last_rotated,
+                        last_used: key.last_used,
+                        verdict: ruling.judge(key, now),
+                        exemption: ruling.exemption.filter(|_| key.active),
+                    });
+                }
+                rows.users.push(UserRow { user, tags: tags.map(|_| owner.tags), labels });
             }
-            let users = first..rows.users.len();
-            rows.accounts.push(AccountRow { account, labels, users });
+            let users = first_user..rows.users.len();
+            let keys = first_key..rows.keys.len();
+            rows.accounts.push(AccountRow { account, labels, users, keys });
         }
         rows
     }
@@ -164,15 +189,8 @@ impl<'a> Rows<'a> {
         &self.labels[row.labels.clone()]
     }
 
-    fn each_key(&self, mut visit: impl FnMut(&[&str], &Key, &Verdict, &Ruling)) {
-        for row in &self.users {
-            for (slot, (key, verdict)) in row.keys.iter().zip(&row.verdicts).enumerate() {
-                if let (Some(key), Some(verdict)) = (key, verdict) {
-                    let labels = [self.labels(row), ",key=\"", SLOTS[slot], "\""];
-                    visit(&labels, key, verdict, &row.ruling);
-                }
-            }
-        }
+    fn key_labels(&self, row: &KeyRow) -> [&str; 4] {
+        [&self.labels[row.labels.clone()], ",key=\"", row.slot, "\""]
     }
 
     fn each_certificate(&self, mut visit: impl FnMut(&[&str], &Certificate)) {
@@ -187,48 +205,45 @@ impl<'a> Rows<'a> {
     }
 
     fn write_keys(&self, page: &mut Writer) {
-        let mut per_key = |metric, value: fn(&Key, &Verdict) -> Option<Value>| {
+        let mut per_key = |metric, value: fn(&KeyRow) -> Option<Value>| {
             page.family(metric, |family| {
-                self.each_key(|labels, key, verdict, _| {
-                    if let Some(value) = value(key, verdict) {
-                        family.sample(labels, value);
+                for row in &self.keys {
+                    if let Some(value) = value(row) {
+                        family.sample(&self.key_labels(row), value);
                     }
-                });
+                }
             });
         };
-        per_key(&names::KEY_AGE, |_, verdict| verdict.age.map(Value::from));
-        per_key(&names::KEY_LAST_ROTATED, |key, _| key.last_rotated.map(Value::from));
-        per_key(&names::KEY_LAST_USED, |key, _| key.last_used.map(Value::from));
-        per_key(&names::KEY_ACTIVE, |key, _| Some(key.active.into()));
-        per_key(&names::KEY_UNROTATED, |_, verdict| verdict.unrotated.map(Value::from));
-        per_key(&names::KEY_DUE, |_, verdict| verdict.due.map(Value::from));
+        per_key(&names::KEY_AGE, |row| row.verdict.age.map(Value::from));
+        per_key(&names::KEY_LAST_ROTATED, |row| row.last_rotated.map(Value::from));
+        per_key(&names::KEY_LAST_USED, |row| row.last_used.map(Value::from));
+        per_key(&names::KEY_ACTIVE, |row| Some(row.active.into()));
+        per_key(&names::KEY_UNROTATED, |row| row.verdict.unrotated.map(Value::from));
+        per_key(&names::KEY_DUE, |row| row.verdict.due.map(Value::from));
         let mut labels = String::new();
         page.family(&names::KEY_EXEMPTION_END, |family| {
-            self.each_key(|key_labels, key, _, ruling| {
-                if let Some(exemption) = ruling.exemption.filter(|_| key.active) {
-                    labels.clear();
-                    labels.extend(key_labels.iter().copied());
-                    push_label(&mut labels, "reason", &exemption.reason);
-                    family.sample(
-                        &[&labels],
-                        exemption.end.map_or(Value::Float(f64::INFINITY), Value::from),
-                    );
-                }
-            });
+            for row in &self.keys {
+                let Some(exemption) = row.exemption else { continue };
+                labels.clear();
+                labels.extend(self.key_labels(row));
+                push_label(&mut labels, "reason", &exemption.reason);
+                let end = exemption.end.map_or(Value::Float(f64::INFINITY), Value::from);
+                family.sample(&[&labels], end);
+            }
         });
         page.family(&names::KEY_INFO, |family| {
-            self.each_key(|key_labels, key, _, _| {
+            for row in &self.keys {
                 labels.clear();
-                labels.extend(key_labels.iter().copied());
+                labels.extend(self.key_labels(row));
                 for (name, value) in [
-                    ("access_key_id", &key.id),
-                    ("last_used_region", &key.last_used_region),
-                    ("last_used_service", &key.last_used_service),
+                    ("access_key_id", row.key.id.as_deref()),
+                    ("last_used_region", row.key.last_used_region.as_deref()),
+                    ("last_used_service", row.key.last_used_service.as_deref()),
                 ] {
-                    push_label(&mut labels, name, value.as_deref().unwrap_or_default());
+                    push_label(&mut labels, name, value.unwrap_or_default());
                 }
                 family.sample(&[&labels], 1_i64);
-            });
+            }
         });
         page.family(&names::CERTIFICATE_ACTIVE, |family| {
             self.each_certificate(|labels, certificate| family.sample(labels, certificate.active));
@@ -290,21 +305,17 @@ impl<'a> Rows<'a> {
 
     fn write_accounts(&self, page: &mut Writer) {
         let with_report = || self.accounts.iter().filter(|row| row.account.report.is_some());
-        let keys = |row: &AccountRow| {
-            self.users[row.users.clone()].iter().flat_map(|row| row.keys).flatten()
-        };
+        let keys = |row: &AccountRow| &self.keys[row.keys.clone()];
         page.family(&names::UNROTATED_KEYS, |family| {
             for row in with_report() {
-                let verdicts = self.users[row.users.clone()].iter().flat_map(|row| &row.verdicts);
-                let unrotated =
-                    verdicts.flatten().filter(|verdict| verdict.unrotated == Some(true));
-                family.sample(&[&row.labels], unrotated.count());
+                let unrotated = |row: &&KeyRow| row.verdict.unrotated == Some(true);
+                family.sample(&[&row.labels], keys(row).iter().filter(unrotated).count());
             }
         });
         page.family(&names::ACCESS_KEYS, |family| {
             for row in with_report() {
-                let active = keys(row).filter(|key| key.active).count();
-                let inactive = keys(row).count() - active;
+                let active = keys(row).iter().filter(|row| row.active).count();
+                let inactive = keys(row).len() - active;
                 family.sample(&[&row.labels, ",status=\"active\""], active);
                 family.sample(&[&row.labels, ",status=\"inactive\""], inactive);
             }

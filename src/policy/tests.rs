@@ -123,8 +123,7 @@ fn decided(
          {name},arn:aws:iam::123456789012:{resource},false,N/A,false,N/A\n"
     );
     let report = Report::parse(csv.as_bytes()).expect("a report");
-    let tags: Vec<_> =
-        tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    let tags: Vec<Tag> = tags.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
     let owner = Owner {
         account_id: account.0,
         account_name: account.1,

@@ -65,8 +65,8 @@ fn every_column_is_read() {
                     id: None,
                     last_rotated: at("2022-03-01T00:00:00Z"),
                     last_used: at("2022-04-01T00:15:00Z"),
-                    last_used_region: Some("eu-west-1".to_owned()),
-                    last_used_service: Some("s3".to_owned()),
+                    last_used_region: Some("eu-west-1".into()),
+                    last_used_service: Some("s3".into()),
                 }),
                 Some(Key {
                     active: false,
@@ -343,8 +343,8 @@ fn key() -> impl Strategy<Value = Option<Key>> {
             id: None,
             last_rotated: DateTime::from_timestamp(rotated, 0),
             last_used,
-            last_used_region,
-            last_used_service,
+            last_used_region: last_used_region.map(Arc::from),
+            last_used_service: last_used_service.map(Arc::from),
         },
     );
     proptest::option::of(key)
@@ -389,8 +389,9 @@ fn record(user: &User) -> Vec<String> {
         row.push(boolean(Some(key.is_some_and(|key| key.active))));
         row.push(time(key.and_then(|key| key.last_rotated)));
         row.push(time(key.and_then(|key| key.last_used)));
-        row.push(key.and_then(|key| key.last_used_region.clone()).unwrap_or_else(absent));
-        row.push(key.and_then(|key| key.last_used_service.clone()).unwrap_or_else(absent));
+        let text = |text: &Option<Arc<str>>| text.as_ref().map(|text| text.to_string());
+        row.push(key.and_then(|key| text(&key.last_used_region)).unwrap_or_else(absent));
+        row.push(key.and_then(|key| text(&key.last_used_service)).unwrap_or_else(absent));
     }
     row.extend(["false", "N/A", "false", "N/A"].map(str::to_owned));
     row

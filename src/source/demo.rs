@@ -18,9 +18,10 @@ use super::{Failure, Fetch, Fetched, Target};
 use crate::aws::report::RENEWAL;
 use crate::config::{Access, Config, TagLabel};
 use crate::confirm::ListedKey;
-use crate::policy::{Decision, Exemption, Match, Pattern, Policy, Rule};
+use crate::policy::{Decision, Exemption, Match, Pattern, Policy, Rule, Tag};
 use crate::shard::stable_hash;
 use crate::state::Tags;
+use crate::texts::Texts;
 
 /// The made-up organization.
 #[derive(Debug, Clone)]
@@ -175,17 +176,19 @@ impl Demo {
     ) -> Result<Tags, Failure> {
         let (demo, account, keys) = (self.clone(), account(target), keys.clone());
         let tags = spawn_blocking(move || {
+            let mut texts = Texts::default();
             let by_user = demo.user_names().enumerate().map(|(index, user)| {
                 let (_, team) = system(index);
-                let mut tags = match demo.random(account, &user, "tags").random_range(0..10) {
-                    0 => vec![],
-                    1 => vec![("team".to_owned(), team.to_owned())],
-                    _ => vec![
-                        ("team".to_owned(), team.to_owned()),
-                        ("owner".to_owned(), format!("{team}-oncall")),
-                    ],
+                let owner = format!("{team}-oncall");
+                let all = [("team", team), ("owner", &owner)];
+                let tags = match demo.random(account, &user, "tags").random_range(0..10) {
+                    0 => &all[..0],
+                    1 => &all[..1],
+                    _ => &all,
                 };
-                tags.retain(|(key, _)| keys.contains(key));
+                let tags = tags.iter().filter(|(key, _)| keys.contains(*key));
+                let tags: Vec<Tag> =
+                    tags.map(|(key, value)| (texts.share(key), texts.share(value))).collect();
                 (user, tags)
             });
             let by_user = by_user.filter(|(_, tags)| !tags.is_empty()).collect();
@@ -318,7 +321,7 @@ mod tests {
         assert!(with(2) > 100 && with(1) > 5 && both.len() < 195, "{} users", both.len());
         let teams = tags(&["team"]).await;
         assert_eq!(teams.len(), both.len());
-        assert!(teams.values().flatten().all(|(key, _)| key == "team"));
+        assert!(teams.values().flatten().all(|(key, _)| &**key == "team"));
         assert_eq!(tags(&["cost-center"]).await.len(), 0);
     }
 

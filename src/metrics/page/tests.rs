@@ -48,7 +48,7 @@ fn state() -> State {
     every_kind.refresh.confirmation = Some(true);
     every_kind.refresh.tags = Some(true);
     let tags = |tags: &[(&str, &str)]| {
-        tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+        tags.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect()
     };
     every_kind.tags = Some(Arc::new(Tags {
         keys: config().tag_keys(),

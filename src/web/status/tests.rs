@@ -184,7 +184,7 @@ fn page_of(account: &str, user: &str, path: &str, asked: &str) -> String {
         "user,arn,access_key_1_active,access_key_1_last_rotated,access_key_2_active,access_key_2_last_rotated\n\
          {user},arn:aws:iam::123456789012:user{path}{user},true,2020-01-01T00:00:00Z,false,N/A\n"
     );
-    let tags = [(user.to_owned(), vec![("team".to_owned(), "<b>\"&'".repeat(50))])].into();
+    let tags = [(user.to_owned(), vec![("team".into(), "<b>\"&'".repeat(50).into())])].into();
     let account = Account {
         report: Some(Report::parse(csv.as_bytes()).expect("a report").into()),
         tags: Some(Tags { keys: ["team".to_owned()].into(), by_user: tags }.into()),

@@ -1,0 +1,34 @@
+//! Texts that recur: regions, services, the keys and values of tags.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+/// Keeps each text once, for all who have it. That saves memory, and what goes through many users
+/// finds the few texts that there are in the processor's caches.
+#[derive(Debug, Default)]
+pub struct Texts(HashSet<Arc<str>>);
+
+impl Texts {
+    /// The text, shared with all who asked for the same.
+    pub fn share(&mut self, text: &str) -> Arc<str> {
+        if let Some(known) = self.0.get(text) {
+            return known.clone();
+        }
+        let text: Arc<str> = text.into();
+        self.0.insert(text.clone());
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_texts_are_one() {
+        let mut texts = Texts::default();
+        let [a, b, other] = ["s3", "s3", "sts"].map(|text| texts.share(text));
+        assert!(Arc::ptr_eq(&a, &b));
+        assert_eq!((&*a, &*other), ("s3", "sts"));
+    }
+}
