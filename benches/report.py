@@ -84,6 +84,11 @@ def targets(scrape, start, medians):
     def at_worst(which, one, other):
         return which(medians[f"{one}/{size}"] / medians[f"{other}/{size}"] for size in (5000, 100000))
 
+    def each_user(name):
+        """How much longer it takes for each user where there are many."""
+        few, many = (medians[f"{name}/{size}"] / size for size in (5000, 100000))
+        return many / few
+
     rows = [
         target(
             "Reading a report ÷ a bare pass of the `csv` crate",
@@ -94,6 +99,16 @@ def targets(scrape, start, medians):
             "The `prometheus` crate's gathering and encoding ÷ rendering a page",
             at_worst(min, "render/text_encoder", "render/page"),
             at_least=6,
+        ),
+        target(
+            "Reading, for each of 100,000 users ÷ of 5,000",
+            each_user("parse/report"),
+            at_most=1.25,
+        ),
+        target(
+            "Rendering, for each of 100,000 users ÷ of 5,000",
+            each_user("render/page"),
+            at_most=1.25,
         ),
         target("A refresh of 5,000 users, ms", medians["refresh/5000"] * 1e3, at_most=100),
         target(
@@ -407,8 +422,9 @@ One account of the demo organization on its way from the report's bytes to a scr
 read it, users, keys, times and all, takes
 {times_as_long("parse/report", "parse/csv_byte_record")} times as long. `render/text_encoder` gathers
 and encodes the same series with the `prometheus` crate:
-{times_as_long("render/text_encoder", "render/page")} times as long as `render/page`. `page_gzip`
-compresses, too; `scrape` is over a connection that is kept.
+{times_as_long("render/text_encoder", "render/page")} times as long as `render/page`. Both hand on
+what they write, and keep none of it. `page_gzip` compresses, too; `scrape` is over a connection that
+is kept.
 """
 
 
