@@ -17,12 +17,12 @@
 mod row;
 
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
+use hashbrown::{DefaultHashBuilder, HashTable};
 use memchr::{memchr, memchr_iter};
 
 use crate::texts::Texts;
@@ -200,7 +200,7 @@ impl Report {
         };
         // Places in `users` by the names there: a set of names would leave the processor's caches.
         let mut names = HashTable::with_capacity(capacity);
-        let hasher = RandomState::new();
+        let hasher = DefaultHashBuilder::default();
         let hash = |user: &User| hasher.hash_one(&user.name);
         let (mut fields, mut texts) = (Vec::new(), Texts::default());
         let mut rows = 0;
@@ -312,8 +312,9 @@ fn unquote(line: &[u8]) -> csv::ByteRecord {
 /// `arn:aws:iam::123456789012:user/path/name` → (`aws`, `123456789012`).
 fn account_of(arn: &str) -> Option<(&str, &str)> {
     let (partition, rest) = arn.strip_prefix("arn:")?.split_once(':')?;
-    let (account, resource) = rest.strip_prefix("iam::")?.split_once(':')?;
-    let is_id = account.len() == 12 && account.bytes().all(|b| b.is_ascii_digit());
+    let (account, rest) = rest.strip_prefix("iam::")?.split_at_checked(12)?;
+    let is_id = account.bytes().all(|byte| byte.is_ascii_digit());
+    let resource = rest.strip_prefix(':')?;
     (is_id && !partition.is_empty() && !resource.is_empty()).then_some((partition, account))
 }
 

@@ -1,7 +1,8 @@
 //! Texts that recur: regions, services, the keys and values of tags.
 
-use std::collections::HashSet;
 use std::sync::Arc;
+
+use hashbrown::HashSet;
 
 /// Keeps each text once, for all who have it. That saves memory, and what goes through many users
 /// finds the few texts that there are in the processor's caches.

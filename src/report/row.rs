@@ -253,6 +253,8 @@ impl<'a> Row<'a> {
 
 fn boolean(field: &[u8]) -> Result<bool, Problem> {
     match field {
+        b"true" => Ok(true),
+        b"false" => Ok(false),
         _ if field.eq_ignore_ascii_case(b"true") => Ok(true),
         _ if field.eq_ignore_ascii_case(b"false") => Ok(false),
         _ => Err(Problem::NotABoolean),
@@ -271,19 +273,20 @@ fn time(field: &[u8]) -> Result<DateTime<Utc>, Problem> {
 /// Reads `2026-11-01T12:00:00Z` and `2026-11-01T12:00:00+00:00`.
 fn utc(field: &[u8]) -> Option<DateTime<Utc>> {
     let time = field.strip_suffix(b"Z").or_else(|| field.strip_suffix(b"+00:00"))?;
-    let fits = |(byte, pattern): (&u8, &u8)| match pattern {
-        b'0' => byte.is_ascii_digit(),
-        _ => byte == pattern,
+    #[rustfmt::skip]
+    let [y1, y2, y3, y4, b'-', mo1, mo2, b'-', d1, d2, b'T', h1, h2, b':', mi1, mi2, b':', s1, s2] =
+        *time
+    else {
+        return None;
     };
-    let pattern = b"0000-00-00T00:00:00";
-    if time.len() != pattern.len() || !time.iter().zip(pattern).all(fits) {
+    let digits = [y1, y2, y3, y4, mo1, mo2, d1, d2, h1, h2, mi1, mi2, s1, s2];
+    if !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    let digit = |place: usize| u32::from(time[place] - b'0');
-    let number = |place: usize| digit(place) * 10 + digit(place + 1);
-    let year = number(0) * 100 + number(2);
-    let date = NaiveDate::from_ymd_opt(year as i32, number(5), number(8))?;
-    Some(date.and_hms_opt(number(11), number(14), number(17))?.and_utc())
+    let number = |tens: u8, ones: u8| u32::from(tens - b'0') * 10 + u32::from(ones - b'0');
+    let year = number(y1, y2) * 100 + number(y3, y4);
+    let date = NaiveDate::from_ymd_opt(year as i32, number(mo1, mo2), number(d1, d2))?;
+    Some(date.and_hms_opt(number(h1, h2), number(mi1, mi2), number(s1, s2))?.and_utc())
 }
 
 fn text(field: &[u8]) -> Result<&str, Problem> {
