@@ -79,8 +79,8 @@ pub fn findings(state: &State, config: &Config, now: DateTime<Utc>) -> Vec<Findi
     let owned = |(key, value): &Tag| (key.to_string(), value.to_string());
     for account in &state.accounts {
         let tags = account.tags(&tag_keys);
-        for (user, keys) in account.users() {
-            let owner = account.owner(user, tags);
+        for (owner, keys) in account.users(tags) {
+            let user = owner.user;
             let ruling = config.policy.ruling(&owner, now);
             for (slot, key) in keys.iter().enumerate() {
                 let Some(key) = key.as_ref().filter(|key| key.active) else { continue };

@@ -30,6 +30,7 @@
 //! 6. One account's failure never delays, hides or changes another's.
 
 pub mod texts;
+mod ascending;
 pub mod report;
 pub mod policy;
 pub mod confirm;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+use crate::ascending::Ascending;
 use crate::confirm::{Confirmations, Keys};
 use crate::policy::{Owner, Tag};
 use crate::report::{Report, User};
@@ -186,10 +187,18 @@ impl Account {
         };
     }
 
-    /// The users that there are, as they are known best: each with its keys.
-    pub fn users(&self) -> impl Iterator<Item = (&User, &Keys)> {
+    /// The users that there are, as they are known best: each with its keys, and with `tags` for rules
+    /// to decide about.
+    pub fn users<'a>(
+        &'a self,
+        tags: Option<&'a Tags>,
+    ) -> impl Iterator<Item = (Owner<'a>, &'a Keys)> {
+        let mut tags = tags.map(|tags| Ascending::new(&tags.by_user));
         let users = self.report.iter().flat_map(|report| &report.users);
-        users.filter_map(|user| self.confirmed.keys(user).map(|keys| (user, keys)))
+        self.confirmed.users(users).map(move |(user, keys)| {
+            let tags = tags.as_mut().and_then(|tags| tags.get(&user.name));
+            (self.with_tags(user, tags), keys)
+        })
     }
 
     /// The users' tags, where all of these keys were asked for: else who has none and who was not
@@ -198,13 +207,17 @@ impl Account {
         self.tags.as_deref().filter(|tags| keys.is_subset(&tags.keys))
     }
 
-    /// The user with these tags, for rules to decide about.
+    /// One user with these tags. For all of them, see [`Account::users`].
     pub fn owner<'a>(&'a self, user: &'a User, tags: Option<&'a Tags>) -> Owner<'a> {
+        self.with_tags(user, tags.and_then(|tags| tags.by_user.get(&user.name)))
+    }
+
+    fn with_tags<'a>(&'a self, user: &'a User, tags: Option<&'a Vec<Tag>>) -> Owner<'a> {
         Owner {
             account_id: &self.id,
             account_name: &self.name,
             user,
-            tags: tags.and_then(|tags| tags.by_user.get(&user.name)).map_or(&[], Vec::as_slice),
+            tags: tags.map_or(&[], Vec::as_slice),
         }
     }
 }

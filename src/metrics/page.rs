@@ -156,8 +156,8 @@ impl<'a> Rows<'a> {
             let mut labels = String::new();
             push_label(&mut labels, "account_id", &account.id);
             let (first_user, first_key) = (rows.users.len(), rows.keys.len());
-            for (user, keys) in account.users() {
-                let owner = account.owner(user, tags);
+            for (owner, keys) in account.users(tags) {
+                let user = owner.user;
                 let ruling = config.policy.ruling(&owner, now);
                 let start = rows.labels.len();
                 rows.labels.push_str(&labels);

@@ -338,8 +338,7 @@ mod tests {
                 tags: Some(tags.into()),
                 ..Account::pending(&target.id, &target.name)
             };
-            for (user, _) in account.users() {
-                let owner = account.owner(user, account.tags(&config.tag_keys()));
+            for (owner, _) in account.users(account.tags(&config.tag_keys())) {
                 let ruling = config.policy.ruling(&owner, start());
                 let end = ruling.exemption.and_then(|exemption| exemption.end);
                 let left = end.map(|end| end - start());
