@@ -24,18 +24,18 @@ use criterion::measurement::WallTime;
 use criterion::{BatchSize, BenchmarkGroup, Criterion, SamplingMode, Throughput};
 use iam_key_exporter::clock::Clock;
 use iam_key_exporter::config::{Access, Config};
-use iam_key_exporter::confirm::{Confirmation, merge};
-use iam_key_exporter::metrics::Filter;
+use iam_key_exporter::confirmation::{Confirmation, merge};
+use iam_key_exporter::metrics::exporter::ExporterMetrics;
+use iam_key_exporter::metrics::filter::Filter;
 use iam_key_exporter::metrics::gzip::{Compressor, Head};
-use iam_key_exporter::metrics::own::Own;
 use iam_key_exporter::metrics::page::{self, Page};
 use iam_key_exporter::render::{Renderer, Snapshot};
 use iam_key_exporter::report::{Report, User};
-use iam_key_exporter::source::{Source, Target, demo::Demo};
-use iam_key_exporter::state::{Account, Attempt, Refresh, State};
+use iam_key_exporter::source::{Source, demo::Demo, target::Target};
+use iam_key_exporter::state::{Account, Attempt, Refresh, State, Tried};
 use iam_key_exporter::web::listener;
 use iam_key_exporter::web::routes::Site;
-use iam_key_exporter::web::status::About;
+use iam_key_exporter::web::status::StatusSettings;
 use mimalloc::MiMalloc;
 use mockalloc::{Mockalloc, record_allocs};
 use prometheus::{CounterVec, Encoder, GaugeVec, Opts, Registry, TextEncoder};
@@ -241,7 +241,7 @@ fn read(csv: &[u8]) -> Account {
 }
 
 fn state(account: Account) -> State {
-    State::new([Arc::new(account)], Some(true), true)
+    State::new([Arc::new(account)], Tried::Ok, true)
 }
 
 /// The users who have an unrotated key. Every key of every user is judged for it.
@@ -349,7 +349,8 @@ impl<'a> Sample<'a> {
 fn renderer(case: &Case) -> Renderer {
     let (_, config) = watch::channel(case.config.clone());
     let (filter, clock) = (Filter::default(), Clock::new(now));
-    Renderer { config, filter: filter.clone(), clock, own: Own::new(filter) }
+    let metrics = ExporterMetrics::new(filter.clone(), []);
+    Renderer { config, filter, clock, metrics }
 }
 
 /// The exporter's own server with the account's page.
@@ -367,13 +368,14 @@ impl Server {
         let (_snapshots, snapshot) =
             watch::channel(Arc::new(renderer.snapshot(case.state.clone())));
         let (_stop, stopped) = watch::channel(false);
-        let about = About {
+        let status = StatusSettings {
             telemetry_path: "/metrics".to_owned(),
             runbook_url: String::new(),
             is_demo: true,
         };
-        let turns = Arc::new(Semaphore::new(1));
-        let site = Site { snapshot, own: renderer.own, about, turns, reloader: None };
+        let render_permit = Arc::new(Semaphore::new(1));
+        let metrics = renderer.metrics;
+        let site = Site { snapshot, metrics, status, render_permit, reloader: None };
         let _runtime = runtime();
         let listener = _runtime.block_on(listener::bind("127.0.0.1:0")).expect("a free port");
         let address = listener.local_addr().expect("an address");

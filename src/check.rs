@@ -12,16 +12,18 @@ use tokio::task::JoinSet;
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::failure::Failure;
 use crate::findings::{COLUMNS, Finding, Status, findings};
-use crate::metrics::{Filter, page};
+use crate::metrics::filter::Filter;
+use crate::metrics::page;
 use crate::refresh::Schedule;
-use crate::refresh::once::Refresher;
-use crate::source::{Failure, Source};
-use crate::state::{Account, State};
+use crate::refresh::account::{RefreshContext, refresh_account};
+use crate::source::Source;
+use crate::state::{Account, State, Tried};
 
 /// The output's format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Format {
+pub enum OutputFormat {
     /// Columns for a person.
     Table,
     /// An array of objects.
@@ -41,9 +43,9 @@ pub enum Show {
     All,
 }
 
-/// What a check found out.
+/// The result of a check.
 #[derive(Debug)]
-pub struct Outcome {
+pub struct CheckOutcome {
     /// Every account, as after its refresh.
     pub state: State,
     /// Why these are not all the accounts.
@@ -62,7 +64,7 @@ pub async fn run(
     schedule: &Schedule,
     clock: &Clock,
     config: &Arc<Config>,
-) -> Result<Outcome, Failure> {
+) -> Result<CheckOutcome, Failure> {
     let listing = source.discover(config).await.err();
     let mut targets = source.known(config).targets;
     if let (true, Some(failure)) = (targets.is_empty(), &listing) {
@@ -74,21 +76,24 @@ pub async fn run(
             .expect("the template is valid"),
     );
     let source = Arc::new(source);
-    let slots = Arc::new(Semaphore::new(schedule.concurrency));
+    let permits = Arc::new(Semaphore::new(schedule.concurrency));
     let mut tasks = JoinSet::new();
     for target in targets {
-        let (source, slots) = (source.clone(), slots.clone());
+        let (source, permits) = (source.clone(), permits.clone());
         let (clock, config, timeout) = (clock.clone(), config.clone(), schedule.timeout);
         tasks.spawn(async move {
-            let _slot = match source.is_live() {
-                true => None,
-                false => slots.acquire_owned().await.ok(),
+            let _permit =
+                if source.calls_aws() { None } else { permits.acquire_owned().await.ok() };
+            source.admit().await;
+            let context = RefreshContext {
+                source: &source,
+                timeout,
+                clock: &clock,
+                config: &config,
+                force: true,
             };
-            source.begin().await;
-            let refresher =
-                Refresher { source: &source, timeout, clock: &clock, config: &config, anew: true };
             let pending = Account::pending(&target.id, &target.name);
-            refresher.refresh(&target, &pending, |_| {}).await
+            refresh_account(&context, &target, &pending, |_| {}).await
         });
     }
     let mut accounts = Vec::new();
@@ -104,11 +109,12 @@ pub async fn run(
     }
     bar.finish_and_clear();
     failures.sort_by(|(a, _), (b, _)| a.cmp(b));
-    let state = State::new(accounts, Some(listing.is_none()), true);
-    Ok(Outcome { state, listing, failed, failures })
+    let discovery = if listing.is_none() { Tried::Ok } else { Tried::Failed };
+    let state = State::new(accounts, discovery, true);
+    Ok(CheckOutcome { state, listing, failed, failures })
 }
 
-impl Outcome {
+impl CheckOutcome {
     /// Whether some key or account could not be judged, or there is none at all.
     pub fn is_uncertain(&self) -> bool {
         self.listing.is_some()
@@ -117,7 +123,7 @@ impl Outcome {
             || self.rejected_rows() > 0
     }
 
-    /// 0: so many unrotated keys are none, 1: they are some, 2: could not tell.
+    /// 0: no unrotated keys, 1: some, 2: could not tell.
     pub fn exit_code(&self, unrotated: usize) -> u8 {
         match (self.is_uncertain(), unrotated) {
             (true, _) => 2,
@@ -147,10 +153,7 @@ impl Outcome {
             0 => String::new(),
             rows => format!("; rows that could not be read: {rows}"),
         };
-        let verdict = match self.is_uncertain() {
-            true => "could not tell for all keys: ",
-            false => "",
-        };
+        let verdict = if self.is_uncertain() { "could not tell for all keys: " } else { "" };
         format!(
             "{failures}{verdict}unrotated keys: {unrotated}; accounts read: {read} of {accounts}{rejected}"
         )
@@ -159,7 +162,7 @@ impl Outcome {
     /// Writes the keys as of `now`, and returns how many of them are unrotated.
     pub fn write(
         &self,
-        format: Format,
+        format: OutputFormat,
         show: Show,
         config: &Config,
         filter: &Filter,
@@ -169,10 +172,12 @@ impl Outcome {
         let mut findings = findings(&self.state, config, now);
         findings.retain(|finding| show == Show::All || finding.status == Status::Unrotated);
         match format {
-            Format::Table => write_table(&findings, to)?,
-            Format::Json => write_json(&findings, to)?,
-            Format::Csv => write_csv(&findings, to)?,
-            Format::Prometheus => write_page(&page::text(&self.state, config, filter, now), to)?,
+            OutputFormat::Table => write_table(&findings, to)?,
+            OutputFormat::Json => write_json(&findings, to)?,
+            OutputFormat::Csv => write_csv(&findings, to)?,
+            OutputFormat::Prometheus => {
+                write_page(&page::text(&self.state, config, filter, now), to)?
+            }
         }
         Ok(findings.iter().filter(|finding| finding.status == Status::Unrotated).count())
     }

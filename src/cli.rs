@@ -1,13 +1,11 @@
 //! The command line: flags, subcommands, and their help.
 
 use std::env;
-use std::ffi::OsStr;
-use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use clap::builder::{BoolishValueParser, Resettable};
+use clap::builder::BoolishValueParser;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use regex::Regex;
 use tracing::Level;
@@ -15,11 +13,11 @@ use tracing::Level;
 use crate::check;
 use crate::config;
 use crate::logging;
-use crate::metrics::{Filter, name_pattern};
+use crate::metrics::filter::{Filter, name_pattern};
 use crate::refresh::Schedule;
 use crate::reload::Origin;
 use crate::shard::{self, Shard};
-use crate::web::status::About;
+use crate::web::status::StatusSettings;
 
 /// Prometheus exporter for AWS IAM access keys that have not been rotated.
 ///
@@ -44,7 +42,7 @@ pub enum Command {
     Check {
         /// The output's format.
         #[arg(long, value_enum, default_value = "table")]
-        format: check::Format,
+        format: check::OutputFormat,
         /// Which keys to print.
         #[arg(long, value_enum, default_value = "unrotated")]
         show: check::Show,
@@ -71,28 +69,17 @@ pub enum Command {
 #[derive(Debug, Clone, Args)]
 pub struct Flags {
     /// Read accounts, rotation rules, confirmation and labels from this YAML file.
-    #[arg(
-        long = "config.file",
-        env = "IAM_KEY_EXPORTER_CONFIG_FILE",
-        value_name = "PATH",
-        global = true
-    )]
+    #[arg(long = "config.file", value_name = "PATH", global = true)]
     pub config: Option<PathBuf>,
 
     /// Read this credential report CSV, or every *.csv in this folder, instead of asking AWS.
-    #[arg(
-        long = "source.reports",
-        env = "IAM_KEY_EXPORTER_SOURCE_REPORTS",
-        value_name = "PATH",
-        global = true
-    )]
+    #[arg(long = "source.reports", value_name = "PATH", global = true)]
     pub reports: Option<PathBuf>,
 
     /// How old an active key may become, such as 90d or 12h. Decides over the configuration file.
     /// [default: the file's, else 90d]
     #[arg(
         long = "rotation.max-age",
-        env = "IAM_KEY_EXPORTER_ROTATION_MAX_AGE",
         value_name = "DURATION",
         value_parser = config::max_age,
         global = true
@@ -100,44 +87,37 @@ pub struct Flags {
     pub max_age: Option<TimeDelta>,
 
     /// Refresh each account once in this time. AWS is asked for a report only every four hours.
-    #[arg(long = "refresh.interval", env = "IAM_KEY_EXPORTER_REFRESH_INTERVAL", value_name = "DURATION", default_value = "5m", value_parser = pause, global = true)]
+    #[arg(long = "refresh.interval", value_name = "DURATION", default_value = "5m", value_parser = pause, global = true)]
     pub interval: Duration,
 
     /// Make at most this many calls to AWS at the same time.
-    #[arg(long = "refresh.concurrency", env = "IAM_KEY_EXPORTER_REFRESH_CONCURRENCY", value_name = "NUMBER", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1024), global = true)]
+    #[arg(long = "refresh.concurrency", value_name = "NUMBER", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1024), global = true)]
     pub concurrency: u16,
 
     /// Give up the refresh of an account after this time.
-    #[arg(long = "refresh.timeout", env = "IAM_KEY_EXPORTER_REFRESH_TIMEOUT", value_name = "DURATION", default_value = "2m", value_parser = pause, global = true)]
+    #[arg(long = "refresh.timeout", value_name = "DURATION", default_value = "2m", value_parser = pause, global = true)]
     pub timeout: Duration,
 
     /// Which of several processes this one is, from 0, or auto: by the number at the end of the host's
     /// name. It takes the accounts whose ids hash to it.
-    #[arg(
-        long = "shard",
-        env = "IAM_KEY_EXPORTER_SHARD",
-        value_name = "NUMBER|auto",
-        default_value = "0",
-        global = true
-    )]
-    pub shard: shard::Index,
+    #[arg(long = "shard", value_name = "NUMBER|auto", default_value = "0", global = true)]
+    pub shard: shard::ShardIndex,
 
     /// How many processes share the accounts.
-    #[arg(long = "total-shards", env = "IAM_KEY_EXPORTER_TOTAL_SHARDS", value_name = "NUMBER", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000), global = true)]
+    #[arg(long = "total-shards", value_name = "NUMBER", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000), global = true)]
     pub shards: u32,
 
     /// Expose only metrics whose whole name matches this regular expression.
-    #[arg(long = "metrics.allowlist", env = "IAM_KEY_EXPORTER_METRICS_ALLOWLIST", value_name = "REGEX", value_parser = name_pattern, global = true)]
+    #[arg(long = "metrics.allowlist", value_name = "REGEX", value_parser = name_pattern, global = true)]
     pub allow: Option<Regex>,
 
     /// Do not expose metrics whose whole name matches this regular expression.
-    #[arg(long = "metrics.denylist", env = "IAM_KEY_EXPORTER_METRICS_DENYLIST", value_name = "REGEX", value_parser = name_pattern, global = true)]
+    #[arg(long = "metrics.denylist", value_name = "REGEX", value_parser = name_pattern, global = true)]
     pub deny: Option<Regex>,
 
     /// Listen here: host:port, or :port for every address. Can be given more than once.
     #[arg(
         long = "web.listen-address",
-        env = "IAM_KEY_EXPORTER_WEB_LISTEN_ADDRESS",
         value_name = "ADDRESS",
         default_value = ":9718",
         value_delimiter = ',',
@@ -147,13 +127,12 @@ pub struct Flags {
     pub listen: Vec<String>,
 
     /// The path of the metrics.
-    #[arg(long = "web.telemetry-path", env = "IAM_KEY_EXPORTER_WEB_TELEMETRY_PATH", value_name = "PATH", default_value = "/metrics", value_parser = telemetry_path, global = true)]
+    #[arg(long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics", value_parser = telemetry_path, global = true)]
     pub telemetry_path: String,
 
     /// Where docs/runbooks.md is published: the status page links to its sections.
     #[arg(
         long = "web.runbook-url",
-        env = "IAM_KEY_EXPORTER_WEB_RUNBOOK_URL",
         value_name = "URL",
         default_value = RUNBOOK_URL,
         value_parser = runbook_url,
@@ -164,7 +143,6 @@ pub struct Flags {
     /// Read the configuration file again on POST /-/reload, as on SIGHUP.
     #[arg(
         long = "web.enable-lifecycle",
-        env = "IAM_KEY_EXPORTER_WEB_ENABLE_LIFECYCLE",
         value_parser = BoolishValueParser::new(),
         global = true
     )]
@@ -174,7 +152,6 @@ pub struct Flags {
     /// [default: info where it serves, else warn]
     #[arg(
         long = "log.level",
-        env = "IAM_KEY_EXPORTER_LOG_LEVEL",
         value_name = "LEVEL",
         value_parser = log_level,
         global = true
@@ -184,23 +161,24 @@ pub struct Flags {
     /// The form of the log's lines.
     #[arg(
         long = "log.format",
-        env = "IAM_KEY_EXPORTER_LOG_FORMAT",
         value_name = "FORMAT",
         default_value = "logfmt",
         value_enum,
         global = true
     )]
-    pub log_format: logging::Format,
+    pub log_format: logging::LogFormat,
 }
 
 impl Cli {
-    /// What the command line and the environment say. An empty variable is as none, since templates
-    /// of containers often set them.
+    /// The command line and the environment. An empty variable counts as unset, since templates of
+    /// containers often set empty ones.
     pub fn from_process() -> Result<Cli, clap::Error> {
-        let is_empty = |name: &OsStr| env::var_os(name).is_some_and(|value| value.is_empty());
-        let command = Cli::command().mut_args(|arg| match arg.get_env().is_some_and(is_empty) {
-            true => arg.env(Resettable::Reset),
-            false => arg,
+        let command = Cli::command().mut_args(|arg| {
+            let Some(name) = arg.get_long().map(environment_variable) else { return arg };
+            match env::var_os(&name) {
+                Some(value) if value.is_empty() => arg,
+                _ => arg.env(name),
+            }
         });
         Cli::from_arg_matches(&command.try_get_matches()?)
     }
@@ -230,9 +208,9 @@ impl Flags {
         Origin { file: self.config.clone(), max_age: self.max_age, ..Origin::default() }
     }
 
-    /// What the status page says of how it was started.
-    pub fn about(&self, is_demo: bool) -> About {
-        About {
+    /// What the status page says besides the snapshot.
+    pub fn status_settings(&self, is_demo: bool) -> StatusSettings {
+        StatusSettings {
             telemetry_path: self.telemetry_path.clone(),
             runbook_url: self.runbook_url.clone(),
             is_demo,
@@ -245,25 +223,9 @@ impl Flags {
     }
 }
 
-/// An error of the command line as one line: what clap says before its usage.
-pub fn one_line(error: &clap::Error) -> String {
-    let text = error.to_string();
-    let said: Vec<&str> = text
-        .lines()
-        .map(str::trim)
-        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"))
-        .filter(|line| !line.is_empty())
-        .collect();
-    said.join("; ")
-}
-
-/// Writes to stdout. One who has read enough of it, such as `head`, is no error.
-pub fn write(text: &[u8]) -> io::Result<()> {
-    let mut stdout = io::stdout().lock();
-    match stdout.write_all(text).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        done => done,
-    }
+/// The environment variable of a flag: `--web.listen-address` is `IAM_KEY_EXPORTER_WEB_LISTEN_ADDRESS`.
+fn environment_variable(flag: &str) -> String {
+    format!("IAM_KEY_EXPORTER_{}", flag.replace(['.', '-'], "_").to_uppercase())
 }
 
 fn pause(text: &str) -> Result<Duration, String> {
@@ -280,9 +242,10 @@ fn listen_address(text: &str) -> Result<String, &'static str> {
 fn telemetry_path(text: &str) -> Result<String, String> {
     let reserved = ["/keys.csv", "/status.css", "/-/healthy", "/-/ready", "/-/reload"];
     let plain = |c: char| c.is_ascii_alphanumeric() || "/-_.~".contains(c);
-    match text.starts_with('/') && text.chars().all(plain) && !reserved.contains(&text) {
-        true => Ok(text.to_owned()),
-        false => Err("must begin with / and be made of letters, digits and /-_.~, and not be one of the exporter's own paths".to_owned()),
+    if text.starts_with('/') && text.chars().all(plain) && !reserved.contains(&text) {
+        Ok(text.to_owned())
+    } else {
+        Err("must begin with / and be made of letters, digits and /-_.~, and not be one of the exporter's own paths".to_owned())
     }
 }
 
@@ -291,9 +254,10 @@ const RUNBOOK_URL: &str = "https://example.com/iam-key-exporter/runbooks.md";
 
 fn runbook_url(text: &str) -> Result<String, &'static str> {
     let is_url = text.starts_with("https://") || text.starts_with("http://");
-    match is_url && !text.contains(|c: char| c.is_whitespace() || c == '#') {
-        true => Ok(text.to_owned()),
-        false => Err("must begin with https:// or http:// and have no part after #"),
+    if is_url && !text.contains(|c: char| c.is_whitespace() || c == '#') {
+        Ok(text.to_owned())
+    } else {
+        Err("must begin with https:// or http:// and have no part after #")
     }
 }
 

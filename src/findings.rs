@@ -79,9 +79,9 @@ pub fn findings(state: &State, config: &Config, now: DateTime<Utc>) -> Vec<Findi
     let owned = |(key, value): &Tag| (key.to_string(), value.to_string());
     for account in &state.accounts {
         let tags = account.tags(&tag_keys);
-        for (owner, keys) in account.users(tags) {
-            let user = owner.user;
-            let ruling = config.policy.ruling(&owner, now);
+        for (subject, keys) in account.users(tags) {
+            let user = subject.user;
+            let ruling = config.policy.ruling(&subject, now);
             for (slot, key) in keys.iter().enumerate() {
                 let Some(key) = key.as_ref().filter(|key| key.active) else { continue };
                 let verdict = ruling.judge(key, now);
@@ -102,7 +102,7 @@ pub fn findings(state: &State, config: &Config, now: DateTime<Utc>) -> Vec<Findi
                     last_rotated,
                     due: verdict.due,
                     last_used: key.last_used,
-                    tags: owner.tags.iter().map(owned).collect(),
+                    tags: subject.tags.iter().map(owned).collect(),
                     rule: rule(&ruling, config),
                 });
             }

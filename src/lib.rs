@@ -11,7 +11,7 @@
 //! ```
 //!
 //! [`refresh`] fetches each account's report on the account's own schedule and publishes what it
-//! learned on the [`board`]; [`render`] makes a [`metrics::page::Page`] of a snapshot of it, which is a
+//! learned on the [`store`]; [`render`] makes a [`metrics::page::Page`] of a snapshot of it, which is a
 //! [`state::State`]; [`web`] serves that. For people, [`findings`] makes of the same snapshot the keys
 //! that somebody has to know about, and [`web::status`] the page that lists them.
 //!
@@ -24,23 +24,22 @@
 //!    after it was published. No series of a deleted user or key outlives the refresh that saw it go.
 //! 3. [`report`], [`policy`] and [`metrics::page`] are pure: bytes and a `now` in, values out. Only
 //!    the edge reads a clock.
-//! 4. The AWS SDK is named in [`aws`] alone, the `prometheus` crate in [`metrics`] alone, `hyper` in
+//! 4. The AWS SDK is named in [`source::aws`] alone, the `prometheus` crate in [`metrics`] alone, `hyper` in
 //!    [`web`] alone.
 //! 5. The exporter only ever reads from AWS. It has no code path that changes anything there.
 //! 6. One account's failure never delays, hides or changes another's.
 
-pub mod texts;
-mod ascending;
+pub mod failure;
 pub mod report;
 pub mod policy;
-pub mod confirm;
+pub mod confirmation;
+mod ascending;
 pub mod config;
 pub mod state;
 pub mod shard;
 pub mod source;
-pub mod aws;
 pub mod clock;
-pub mod board;
+pub mod store;
 pub mod refresh;
 pub mod findings;
 pub mod metrics;

@@ -12,24 +12,24 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 /// The form of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Format {
+pub enum LogFormat {
     /// `key=value`, as Prometheus writes it.
     Logfmt,
     /// One JSON object.
     Json,
 }
 
-/// Sets logging up for the whole process. To be called once.
-pub fn init(level: Level, format: Format) {
-    // Libraries speak through this crate's own words: each failure is logged once, where it is
-    // handled, and what an SDK writes at its lower levels may hold what belongs into no log.
+/// Sets up logging for the whole process. Call it once.
+pub fn init(level: Level, format: LogFormat) {
+    // Libraries do not log: each failure is logged once, by the code that handles it, and an SDK's
+    // debug output may hold secrets.
     let ours =
         Targets::new().with_target(env!("CARGO_CRATE_NAME"), level).with_default(LevelFilter::OFF);
     let layer = match format {
-        Format::Logfmt => {
+        LogFormat::Logfmt => {
             tracing_logfmt::builder().with_target(false).layer().with_writer(io::stderr).boxed()
         }
-        Format::Json => tracing_subscriber::fmt::layer()
+        LogFormat::Json => tracing_subscriber::fmt::layer()
             .json()
             .flatten_event(true)
             .with_target(false)

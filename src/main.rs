@@ -1,18 +1,20 @@
-//! Flags → logging → run → exit code.
+//! Flags → logging → one command → exit code.
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use iam_key_exporter::check::{self, Format, Show};
-use iam_key_exporter::cli::{Cli, Command, Flags, one_line, write};
+use iam_key_exporter::check::{self, OutputFormat, Show};
+use iam_key_exporter::cli::{Cli, Command, Flags};
 use iam_key_exporter::clock::Clock;
 use iam_key_exporter::config::Config;
 use iam_key_exporter::logging;
-use iam_key_exporter::metrics::{doc, own::Own};
+use iam_key_exporter::metrics::{doc, exporter::ExporterMetrics};
 use iam_key_exporter::reload::Origin;
-use iam_key_exporter::serve::serve;
-use iam_key_exporter::source::{Source, aws::Aws, demo::Demo, files::Files};
+use iam_key_exporter::serve::{ServeOptions, serve};
+use iam_key_exporter::source::aws::{Aws, sdk::Operation};
+use iam_key_exporter::source::{Source, demo::Demo, files::Files};
 
 // With glibc's, threads that parse and render by turns keep several times the memory that is in use.
 #[global_allocator]
@@ -30,7 +32,7 @@ fn main() -> ExitCode {
         Err(error) => return fail(&format!("threads cannot be started: {error}")),
     };
     let done = runtime.block_on(run(cli));
-    // Does not wait for a page that is being rendered for nobody.
+    // Does not wait for a page that is being rendered.
     runtime.shutdown_background();
     done.unwrap_or_else(|error| fail(&format!("{error:#}")))
 }
@@ -38,11 +40,14 @@ fn main() -> ExitCode {
 async fn run(Cli { command, flags }: Cli) -> anyhow::Result<ExitCode> {
     let origin = flags.origin();
     let config = origin.load()?;
-    let own = Own::new(flags.filter());
+    let metrics = ExporterMetrics::new(flags.filter(), Operation::ALL.map(Operation::names));
     match command {
-        None => serve(source(&flags, &own)?, origin, config, &flags, own).await?,
+        None => {
+            serve(source(&flags, &metrics)?, origin, config, options(&flags, false)?, metrics)
+                .await?;
+        }
         Some(Command::Check { format, show }) => {
-            return check(source(&flags, &own)?, config, &flags, format, show).await;
+            return check(source(&flags, &metrics)?, config, &flags, format, show).await;
         }
         Some(Command::CheckConfig) => {
             let warnings = config.warnings(Clock::system().now());
@@ -56,17 +61,27 @@ async fn run(Cli { command, flags }: Cli) -> anyhow::Result<ExitCode> {
             let demo = Demo::new(accounts as usize, users as usize, seed, Clock::system().now());
             let origin = Origin { otherwise: demo.config(), ..origin };
             let config = origin.load()?;
-            serve(Source::Demo(demo), origin, config, &flags, own).await?;
+            serve(Source::Demo(demo), origin, config, options(&flags, true)?, metrics).await?;
         }
         Some(Command::MetricsDoc) => return Ok(print(&doc::markdown())),
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn source(flags: &Flags, own: &Own) -> anyhow::Result<Source> {
+fn source(flags: &Flags, metrics: &ExporterMetrics) -> anyhow::Result<Source> {
     Ok(match &flags.reports {
         Some(path) => Source::Files(Files::open(path.clone()).context("--source.reports")?),
-        None => Source::Aws(Aws::new(own.aws_requests.clone(), flags.concurrency.into())),
+        None => Source::Aws(Aws::new(metrics.aws_requests.clone(), flags.concurrency.into())),
+    })
+}
+
+fn options(flags: &Flags, is_demo: bool) -> anyhow::Result<ServeOptions> {
+    Ok(ServeOptions {
+        addresses: flags.listen.clone(),
+        schedule: flags.schedule()?,
+        filter: flags.filter(),
+        status: flags.status_settings(is_demo),
+        enable_lifecycle: flags.enable_lifecycle,
     })
 }
 
@@ -74,7 +89,7 @@ async fn check(
     source: Source,
     config: Config,
     flags: &Flags,
-    format: Format,
+    format: OutputFormat,
     show: Show,
 ) -> anyhow::Result<ExitCode> {
     let (clock, config) = (Clock::system(), Arc::new(config));
@@ -96,4 +111,25 @@ fn print(text: &str) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error.to_string()),
     }
+}
+
+/// Writes to stdout. A reader that has seen enough, such as `head`, is no error.
+fn write(text: &[u8]) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        done => done,
+    }
+}
+
+/// An error of the command line as one line: the part before clap's usage.
+fn one_line(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let lines: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"))
+        .filter(|line| !line.is_empty())
+        .collect();
+    lines.join("; ")
 }

@@ -9,7 +9,7 @@ use tracing::{error, info};
 
 use crate::clock::Clock;
 use crate::config::{Config, Error};
-use crate::metrics::own::Own;
+use crate::metrics::exporter::ExporterMetrics;
 
 /// Where the configuration comes from.
 #[derive(Debug, Clone, Default)]
@@ -42,7 +42,8 @@ pub struct Reloader {
     origin: Origin,
     // Held while a file is read, so that of two reloads the later one counts.
     config: Mutex<watch::Sender<Arc<Config>>>,
-    own: Own,
+    metrics: ExporterMetrics,
+    clock: Clock,
 }
 
 impl Reloader {
@@ -50,18 +51,20 @@ impl Reloader {
     pub fn new(
         origin: Origin,
         config: Config,
-        own: Own,
+        metrics: ExporterMetrics,
+        clock: Clock,
     ) -> (Reloader, watch::Receiver<Arc<Config>>) {
-        own.reload(true, Clock::system().now());
+        metrics.record_reload(true, clock.now());
         let (sender, receiver) = watch::channel(Arc::new(config));
-        (Reloader { origin, config: Mutex::new(sender), own }, receiver)
+        (Reloader { origin, config: Mutex::new(sender), metrics, clock }, receiver)
     }
 
     /// Reads the configuration and publishes it. On an error the one before stays.
     pub fn reload(&self) -> Result<(), Error> {
+        // A file on which the parser panics does not stop later reloads.
         let config = self.config.lock().unwrap_or_else(PoisonError::into_inner);
         let loaded = self.origin.load();
-        self.own.reload(loaded.is_ok(), Clock::system().now());
+        self.metrics.record_reload(loaded.is_ok(), self.clock.now());
         match loaded {
             Ok(loaded) => {
                 config.send_replace(Arc::new(loaded));

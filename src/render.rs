@@ -11,14 +11,14 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::error;
 
-use crate::board::Board;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::findings::{Finding, findings};
-use crate::metrics::Filter;
-use crate::metrics::own::Own;
+use crate::metrics::exporter::ExporterMetrics;
+use crate::metrics::filter::Filter;
 use crate::metrics::page::Page;
 use crate::state::State;
+use crate::store::Store;
 
 /// Changes that come closer together than this share a page.
 const COALESCE: Duration = Duration::from_secs(1);
@@ -58,8 +58,8 @@ pub struct Renderer {
     pub filter: Filter,
     /// Gives the `now`.
     pub clock: Clock,
-    /// Takes down size and duration.
-    pub own: Own,
+    /// Records the page's size and render time.
+    pub metrics: ExporterMetrics,
 }
 
 impl Renderer {
@@ -69,14 +69,14 @@ impl Renderer {
         let now = self.clock.now();
         let config = self.config.borrow().clone();
         let page = Page::render(&state, &config, &self.filter, now);
-        self.own.page(&page, now, started.elapsed());
-        self.own.state(&state);
+        self.metrics.record_page(&page, now, started.elapsed());
+        self.metrics.record_state(&state);
         Snapshot { page, state, config, now, findings: OnceLock::new() }
     }
 
-    /// Keeps the snapshot up to date with the board and the configuration.
-    pub async fn run(mut self, board: Arc<Board>, snapshots: watch::Sender<Arc<Snapshot>>) {
-        let mut changes = board.changes();
+    /// Keeps the snapshot up to date with the store and the configuration.
+    pub async fn run(mut self, store: Arc<Store>, snapshots: watch::Sender<Arc<Snapshot>>) {
+        let mut changes = store.changes();
         // What was published before this was asked for counts, too.
         changes.mark_changed();
         let mut rendered = self.clock.now();
@@ -93,9 +93,9 @@ impl Renderer {
             let started = Instant::now();
             rendered = self.clock.now();
             let renderer = self.clone();
-            let board = board.clone();
+            let store = store.clone();
             changes.mark_unchanged();
-            match spawn_blocking(move || renderer.snapshot(board.snapshot())).await {
+            match spawn_blocking(move || renderer.snapshot(store.snapshot())).await {
                 Ok(next) => drop(snapshots.send_replace(Arc::new(next))),
                 Err(error) => error!(%error, "page not rendered"),
             }

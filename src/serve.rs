@@ -10,19 +10,19 @@ use tokio::task::spawn_blocking;
 use tracing::{info, warn};
 
 use crate::background::Background;
-use crate::board::Board;
-use crate::cli::Flags;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::metrics::own::Own;
-use crate::refresh;
+use crate::metrics::exporter::ExporterMetrics;
+use crate::metrics::filter::Filter;
+use crate::refresh::{self, Schedule};
 use crate::reload::{Origin, Reloader};
 use crate::render::Renderer;
-use crate::shard;
 use crate::source::Source;
 use crate::state::State;
+use crate::store::Store;
 use crate::web::listener;
 use crate::web::routes::Site;
+use crate::web::status::StatusSettings;
 
 /// Why nothing is served.
 #[derive(Debug, thiserror::Error)]
@@ -35,9 +35,6 @@ pub enum Error {
         /// What the system said.
         error: io::Error,
     },
-    /// There is no such shard.
-    #[error(transparent)]
-    Shard(#[from] shard::Error),
     /// There are no threads left.
     #[error("threads cannot be started: {0}")]
     Threads(io::Error),
@@ -46,44 +43,60 @@ pub enum Error {
     Signals(io::Error),
 }
 
+/// How to serve.
+#[derive(Debug)]
+pub struct ServeOptions {
+    /// The addresses to listen on: host:port, or :port.
+    pub addresses: Vec<String>,
+    /// When accounts are refreshed, and which.
+    pub schedule: Schedule,
+    /// Which metrics are exposed.
+    pub filter: Filter,
+    /// What the status page says besides the snapshot.
+    pub status: StatusSettings,
+    /// Whether clients may ask for a reload.
+    pub enable_lifecycle: bool,
+}
+
 /// Refreshes, renders and serves until SIGTERM or SIGINT, and then lets running responses finish. A
 /// second signal ends that at once. SIGHUP reads the configuration again.
 pub async fn serve(
     source: Source,
     origin: Origin,
     config: Config,
-    flags: &Flags,
-    own: Own,
+    options: ServeOptions,
+    metrics: ExporterMetrics,
 ) -> Result<(), Error> {
-    let schedule = flags.schedule()?;
-    own.shard(schedule.shard);
+    let ServeOptions { addresses, schedule, filter, status, enable_lifecycle } = options;
+    metrics.record_shard(schedule.shard);
     let mut signals = Signals::new().map_err(Error::Signals)?;
-    let listeners = listen(&flags.listen).await?;
+    let listeners = listen(&addresses).await?;
 
-    let (reloader, configs) = Reloader::new(origin, config, own.clone());
+    let clock = Clock::system();
+    let (reloader, configs) = Reloader::new(origin, config, metrics.clone(), clock.clone());
     let reloader = Arc::new(reloader);
-    let board = Arc::new(Board::default());
+    let store = Arc::new(Store::default());
     let renderer = Renderer {
         config: configs.clone(),
-        filter: flags.filter(),
-        clock: Clock::system(),
-        own: own.clone(),
+        filter,
+        clock: clock.clone(),
+        metrics: metrics.clone(),
     };
     // There is a page before the first request.
     let (snapshot, snapshots) = watch::channel(Arc::new(renderer.snapshot(State::default())));
     let site = Site {
         snapshot: snapshots,
-        own,
-        about: flags.about(matches!(source, Source::Demo(_))),
-        turns: Arc::new(Semaphore::new(1)),
-        reloader: flags.enable_lifecycle.then(|| reloader.clone()),
+        metrics,
+        status,
+        render_permit: Arc::new(Semaphore::new(1)),
+        reloader: enable_lifecycle.then(|| reloader.clone()),
     };
     let (stop, stopped) = watch::channel(false);
 
     let background = Background::new().map_err(Error::Threads)?;
-    let refreshing = refresh::run(source, schedule, Clock::system(), configs, board.clone());
+    let refreshing = refresh::run(source, schedule, clock, configs, store.clone());
     let refreshing = background.spawn(refreshing);
-    let rendering = background.spawn(renderer.run(board, snapshot));
+    let rendering = background.spawn(renderer.run(store, snapshot));
     let serving = listener::serve(listeners, site, stopped);
     let reloading = async {
         while signals.reload.recv().await.is_some() {

@@ -13,8 +13,8 @@ pub struct Shard {
 
 /// How a process knows which one it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Index {
-    /// It was told.
+pub enum ShardIndex {
+    /// A given number.
     Given(u32),
     /// By the number at the end of its host's name, as that of a pod of a Kubernetes StatefulSet.
     Auto,
@@ -45,18 +45,15 @@ impl Default for Shard {
 
 impl Shard {
     /// The shard that this process is, on a host of this name.
-    pub fn new(index: Index, total: u32, host: &str) -> Result<Shard, Error> {
+    pub fn new(index: ShardIndex, total: u32, host: &str) -> Result<Shard, Error> {
         let index = match index {
-            Index::Given(index) => index,
-            Index::Auto => host
+            ShardIndex::Given(index) => index,
+            ShardIndex::Auto => host
                 .rsplit_once('-')
                 .and_then(|(_, ordinal)| ordinal.parse().ok())
                 .ok_or_else(|| Error::NoOrdinal(host.to_owned()))?,
         };
-        match index < total {
-            true => Ok(Shard { index, total }),
-            false => Err(Error::Beyond { index, total }),
-        }
+        if index < total { Ok(Shard { index, total }) } else { Err(Error::Beyond { index, total }) }
     }
 
     /// Whether the account of this id is one of this shard. The same for every process, platform and
@@ -67,13 +64,13 @@ impl Shard {
     }
 }
 
-impl FromStr for Index {
+impl FromStr for ShardIndex {
     type Err = &'static str;
 
-    fn from_str(text: &str) -> Result<Index, Self::Err> {
+    fn from_str(text: &str) -> Result<ShardIndex, Self::Err> {
         match text {
-            "auto" => Ok(Index::Auto),
-            number => number.parse().map(Index::Given).map_err(|_| "must be a number or auto"),
+            "auto" => Ok(ShardIndex::Auto),
+            number => number.parse().map(ShardIndex::Given).map_err(|_| "must be a number or auto"),
         }
     }
 }
@@ -149,7 +146,7 @@ mod tests {
 
     #[test]
     fn a_pod_of_a_stateful_set_knows_its_shard() {
-        let auto = |host, total| Shard::new(Index::Auto, total, host);
+        let auto = |host, total| Shard::new(ShardIndex::Auto, total, host);
         assert_eq!(auto("iam-key-exporter-2", 3), Ok(Shard { index: 2, total: 3 }));
         assert_eq!(auto("iam-key-exporter-2", 2), Err(Error::Beyond { index: 2, total: 2 }));
         for host in ["laptop", "web-", "web-a", "web2", ""] {
@@ -159,6 +156,6 @@ mod tests {
             Shard::new("1".parse().expect("a number"), 2, ""),
             Ok(Shard { index: 1, total: 2 })
         );
-        assert!("one".parse::<Index>().is_err());
+        assert!("one".parse::<ShardIndex>().is_err());
     }
 }

@@ -7,8 +7,9 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use crate::ascending::Ascending;
-use crate::confirm::{Confirmations, Keys};
-use crate::policy::{Owner, Tag};
+use crate::confirmation::{Confirmations, Keys};
+use crate::failure::{FailureCounts, Reason};
+use crate::policy::{Subject, Tag};
 use crate::report::{Report, User};
 
 /// Everything that one page is made from.
@@ -18,8 +19,8 @@ pub struct State {
     pub accounts: Vec<Arc<Account>>,
     /// How many further sources gave a report of an account that is in `accounts` already.
     pub duplicates: usize,
-    /// Whether the last look for accounts worked; `None` before it.
-    pub discovery: Option<bool>,
+    /// The last look for accounts.
+    pub discovery: Tried,
     /// Whether there was a moment at which every account that was known had been tried.
     pub ready: bool,
 }
@@ -69,11 +70,39 @@ pub struct Refresh {
     /// When the next one begins; `None` before the first has ended.
     pub next: Option<DateTime<Utc>>,
     /// How many failed since the start, by reason.
-    pub failures: Failures,
-    /// Whether the last try to confirm a user worked; `None` before it.
-    pub confirmation: Option<bool>,
-    /// Whether the last try to read tags worked; `None` before it.
-    pub tags: Option<bool>,
+    pub failures: FailureCounts,
+    /// The last try to confirm flagged users.
+    pub confirmation: Tried,
+    /// The last try to read tags.
+    pub tags: Tried,
+}
+
+/// Whether something that can fail worked, the last time that it was tried.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Tried {
+    /// It was not tried yet, or is not wanted.
+    #[default]
+    NotYet,
+    /// It worked.
+    Ok,
+    /// It failed.
+    Failed,
+}
+
+impl Tried {
+    /// The outcome of a try.
+    pub fn from_result<T, E>(result: &Result<T, E>) -> Tried {
+        if result.is_ok() { Tried::Ok } else { Tried::Failed }
+    }
+
+    /// Whether it worked; `None` if it was not tried.
+    pub fn worked(self) -> Option<bool> {
+        match self {
+            Tried::NotYet => None,
+            Tried::Ok => Some(true),
+            Tried::Failed => Some(false),
+        }
+    }
 }
 
 /// One refresh.
@@ -83,84 +112,6 @@ pub struct Attempt {
     pub failure: Option<Reason>,
     /// How long it took.
     pub duration: Duration,
-}
-
-/// Failed refreshes by reason.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Failures([u64; Reason::ALL.len()]);
-
-/// Why a refresh failed: the closed set that is the label `reason` of `iam_refresh_failures_total`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Reason {
-    /// AWS answered that a permission is missing.
-    AccessDenied,
-    /// There are no credentials, or AWS does not accept them.
-    Credentials,
-    /// AWS answered that there were too many requests.
-    Throttled,
-    /// AWS has no capacity to generate another report.
-    LimitExceeded,
-    /// AWS did not finish generating the report in time.
-    ReportNotReady,
-    /// A call or the whole refresh took too long.
-    Timeout,
-    /// AWS could not be reached, or the connection broke.
-    Network,
-    /// AWS answered with an error of its own, or with something that cannot be read.
-    ServiceError,
-    /// What came is not a credential report.
-    MalformedReport,
-    /// The report file cannot be read.
-    UnreadableFile,
-}
-
-impl Reason {
-    /// Every reason, in the order of the page.
-    pub const ALL: [Reason; 10] = [
-        Reason::AccessDenied,
-        Reason::Credentials,
-        Reason::Throttled,
-        Reason::LimitExceeded,
-        Reason::ReportNotReady,
-        Reason::Timeout,
-        Reason::Network,
-        Reason::ServiceError,
-        Reason::MalformedReport,
-        Reason::UnreadableFile,
-    ];
-
-    /// The label's value.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Reason::AccessDenied => "access_denied",
-            Reason::Credentials => "credentials",
-            Reason::Throttled => "throttled",
-            Reason::LimitExceeded => "limit_exceeded",
-            Reason::ReportNotReady => "report_not_ready",
-            Reason::Timeout => "timeout",
-            Reason::Network => "network",
-            Reason::ServiceError => "service_error",
-            Reason::MalformedReport => "malformed_report",
-            Reason::UnreadableFile => "unreadable_file",
-        }
-    }
-
-    /// Whether AWS asks for fewer calls.
-    pub fn is_overload(self) -> bool {
-        matches!(self, Reason::Throttled | Reason::LimitExceeded)
-    }
-}
-
-impl Failures {
-    /// How many there were for this reason.
-    pub fn get(&self, reason: Reason) -> u64 {
-        self.0[reason as usize]
-    }
-
-    /// Counts one.
-    pub fn count(&mut self, reason: Reason) {
-        self.0[reason as usize] += 1;
-    }
 }
 
 impl Account {
@@ -179,7 +130,7 @@ impl Account {
         }
     }
 
-    /// Names it as people do; where they do not, by its alias.
+    /// Sets the configured name, or if that is empty the account's alias.
     pub fn rename(&mut self, given: &str) {
         self.name = match given {
             "" => self.alias.clone().unwrap_or_default(),
@@ -192,7 +143,7 @@ impl Account {
     pub fn users<'a>(
         &'a self,
         tags: Option<&'a Tags>,
-    ) -> impl Iterator<Item = (Owner<'a>, &'a Keys)> {
+    ) -> impl Iterator<Item = (Subject<'a>, &'a Keys)> {
         let mut tags = tags.map(|tags| Ascending::new(&tags.by_user));
         let users = self.report.iter().flat_map(|report| &report.users);
         self.confirmed.users(users).map(move |(user, keys)| {
@@ -208,12 +159,12 @@ impl Account {
     }
 
     /// One user with these tags. For all of them, see [`Account::users`].
-    pub fn owner<'a>(&'a self, user: &'a User, tags: Option<&'a Tags>) -> Owner<'a> {
+    pub fn subject<'a>(&'a self, user: &'a User, tags: Option<&'a Tags>) -> Subject<'a> {
         self.with_tags(user, tags.and_then(|tags| tags.by_user.get(&user.name)))
     }
 
-    fn with_tags<'a>(&'a self, user: &'a User, tags: Option<&'a Vec<Tag>>) -> Owner<'a> {
-        Owner {
+    fn with_tags<'a>(&'a self, user: &'a User, tags: Option<&'a Vec<Tag>>) -> Subject<'a> {
+        Subject {
             account_id: &self.id,
             account_name: &self.name,
             user,
@@ -227,7 +178,7 @@ impl State {
     /// published and the others are counted.
     pub fn new(
         accounts: impl IntoIterator<Item = Arc<Account>>,
-        discovery: Option<bool>,
+        discovery: Tried,
         ready: bool,
     ) -> State {
         let mut accounts: Vec<Arc<Account>> = accounts.into_iter().collect();
@@ -244,13 +195,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reasons_stand_in_the_order_of_their_counters() {
-        for (place, reason) in Reason::ALL.into_iter().enumerate() {
-            assert_eq!(reason as usize, place);
-        }
-    }
-
-    #[test]
     fn of_two_reports_of_one_account_the_newer_is_published() {
         let at = |text: &str, name| {
             let generated = Some(text.parse().expect("a time"));
@@ -262,7 +206,7 @@ mod tests {
                 at("2026-01-03T00:00:00Z", "new"),
                 at("2026-01-02T00:00:00Z", "middle"),
             ],
-            Some(true),
+            Tried::Ok,
             true,
         );
         assert_eq!(state.accounts.len(), 1);

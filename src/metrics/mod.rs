@@ -1,61 +1,11 @@
-//! What `/metrics` says: every metric once ([`catalogue`]), the page that is made from the state
-//! ([`page`]) and compressed ([`gzip`]), and the exporter's own metrics ([`own`]).
+//! The metrics on `/metrics`. The [`catalogue`] has each one once; [`page`] is rendered from the state
+//! ([`text`]) and compressed ([`gzip`]); [`exporter`] has the exporter's own; [`filter`] selects; [`doc`]
+//! is docs/metrics.md. The `prometheus` crate is named in this folder alone.
 
 pub mod catalogue;
 pub mod doc;
+pub mod exporter;
+pub mod filter;
 pub mod gzip;
-pub mod own;
 pub mod page;
 mod text;
-
-use regex::Regex;
-
-/// Which metrics are exposed.
-#[derive(Debug, Clone, Default)]
-pub struct Filter {
-    allow: Option<Regex>,
-    deny: Option<Regex>,
-}
-
-/// A filter that cannot be meant.
-#[derive(Debug, thiserror::Error)]
-pub enum FilterError {
-    /// Not a regular expression.
-    #[error("{}", one_line(.0))]
-    Syntax(#[from] regex::Error),
-    /// The allow-list leaves nothing.
-    #[error("matches none of the metrics that `iam-key-exporter metrics-doc` lists")]
-    MatchesNothing,
-}
-
-impl Filter {
-    /// Metrics whose whole name matches `allow`, or all of them, without those whose whole name
-    /// matches `deny`.
-    pub fn new(allow: Option<Regex>, deny: Option<Regex>) -> Filter {
-        Filter { allow, deny }
-    }
-
-    /// Whether this metric is exposed.
-    pub fn allows(&self, name: &str) -> bool {
-        self.allow.as_ref().is_none_or(|allow| allow.is_match(name))
-            && !self.deny.as_ref().is_some_and(|deny| deny.is_match(name))
-    }
-}
-
-/// A regular expression over whole metric names that matches at least one of them.
-pub fn name_pattern(pattern: &str) -> Result<Regex, FilterError> {
-    // On its own first, so that no bracket of it closes one of ours.
-    Regex::new(pattern)?;
-    let regex = Regex::new(&format!("^(?:{pattern})$"))?;
-    match catalogue::ALL.iter().any(|metric| regex.is_match(metric.name)) {
-        true => Ok(regex),
-        false => Err(FilterError::MatchesNothing),
-    }
-}
-
-/// The last line of a regex error says what is wrong; those before it draw the pattern.
-fn one_line(error: &regex::Error) -> String {
-    let text = error.to_string();
-    let last = text.lines().last().unwrap_or_default();
-    last.trim_start_matches("error: ").to_owned()
-}

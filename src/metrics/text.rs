@@ -5,8 +5,8 @@ use std::fmt::{self, Write};
 use chrono::{DateTime, Utc};
 use memchr::{memchr2, memchr3};
 
-use super::Filter;
 use super::catalogue::Metric;
+use super::filter::Filter;
 use crate::policy::Age;
 
 /// A sample's value.

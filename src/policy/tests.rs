@@ -124,13 +124,13 @@ fn decided(
     );
     let report = Report::parse(csv.as_bytes()).expect("a report");
     let tags: Vec<Tag> = tags.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
-    let owner = Owner {
+    let subject = Subject {
         account_id: account.0,
         account_name: account.1,
         user: &report.users[0],
         tags: &tags,
     };
-    let ruling = policy.ruling(&owner, at(now));
+    let ruling = policy.ruling(&subject, at(now));
     let what = match (ruling.exemption, ruling.max_age.num_days()) {
         (Some(_), _) => "exempt",
         (None, 30) => "30d",
@@ -190,9 +190,9 @@ fn no_glob_exempts_root() {
     let csv = "user,arn,access_key_1_active,access_key_1_last_rotated,access_key_2_active,access_key_2_last_rotated\n\
                <root_account>,arn:aws:iam::123456789012:root,true,2020-01-01T00:00:00Z,false,N/A\n";
     let report = Report::parse(csv.as_bytes()).expect("a report");
-    let owner =
-        Owner { account_id: "123456789012", account_name: "", user: &report.users[0], tags: &[] };
-    assert_eq!(policy.ruling(&owner, at(NOW)).exemption, None);
+    let subject =
+        Subject { account_id: "123456789012", account_name: "", user: &report.users[0], tags: &[] };
+    assert_eq!(policy.ruling(&subject, at(NOW)).exemption, None);
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, NaiveDate, Utc};
 
+use super::intern::Interner;
 use super::{Certificate, Error, Key, Problem, User};
-use crate::texts::Texts;
 
 /// A column's name, and what is wrong with its field.
 pub type Rejection = (&'static str, Problem);
@@ -105,13 +105,13 @@ impl<'a> Row<'a> {
 
     /// The user, and a rejection that costs only a part of it: nothing that stands beside the keys
     /// hides an old key.
-    pub fn user(mut self, texts: &mut Texts) -> Result<(User, Option<Rejection>), Rejection> {
+    pub fn user(mut self, interner: &mut Interner) -> Result<(User, Option<Rejection>), Rejection> {
         let c = self.columns;
         if self.fields.len() < c.count {
             return Err((c.user.name, Problem::FieldCount));
         }
         let (name, arn) = self.name_and_arn()?;
-        let keys = match [self.key(&c.keys[0], texts), self.key(&c.keys[1], texts)] {
+        let keys = match [self.key(&c.keys[0], interner), self.key(&c.keys[1], interner)] {
             [Err(first), Err(_)] => return Err(first),
             // A key that cannot be read does not hide the other one.
             keys => keys.map(|key| {
@@ -168,7 +168,11 @@ impl<'a> Row<'a> {
         }
     }
 
-    fn key(&mut self, columns: &KeyColumns, texts: &mut Texts) -> Result<Option<Key>, Rejection> {
+    fn key(
+        &mut self,
+        columns: &KeyColumns,
+        interner: &mut Interner,
+    ) -> Result<Option<Key>, Rejection> {
         let active = self.value(columns.active).map(boolean).transpose();
         let active = active.map_err(|problem| (columns.active.name, problem))?;
         let last_rotated = self.lenient(time, columns.last_rotated);
@@ -185,7 +189,7 @@ impl<'a> Row<'a> {
             (Some(active), Some(_)) => active,
         };
         let last_used = self.lenient(time, columns.last_used);
-        let mut last_use = |column| self.lenient(text, column).map(|text| texts.share(text));
+        let mut last_use = |column| self.lenient(text, column).map(|text| interner.share(text));
         Ok(Some(Key {
             active,
             id: None,

@@ -6,17 +6,17 @@
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, UNIX_EPOCH};
 
 use chrono::DateTime;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout_at};
 
-use super::{Failure, Fetch, Fetched, Known, Target};
+use super::target::{Discovered, FetchResult, RawReport, Target};
 use crate::config::Access;
+use crate::failure::{Failure, Reason};
 use crate::report::MAX_BYTES;
-use crate::state::Reason;
 
 /// Report files.
 #[derive(Debug)]
@@ -42,28 +42,33 @@ impl Files {
         let path = self.path.clone();
         let files = blocking(Instant::now() + LIST_TIMEOUT, move || list(&path)).await?;
         let targets = files.into_iter().map(target).collect();
-        *self.found.lock().unwrap_or_else(PoisonError::into_inner) = Some(targets);
+        *self.found.lock().expect(NO_PANIC) = Some(targets);
         Ok(())
     }
 
     /// One for each file. A file's account is named for the file.
-    pub(super) fn known(&self) -> Known {
-        match &*self.found.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(targets) => Known { targets: targets.clone(), is_all: true, ..Known::default() },
-            None => Known::default(),
+    pub(super) fn known(&self) -> Discovered {
+        match &*self.found.lock().expect(NO_PANIC) {
+            Some(targets) => {
+                Discovered { targets: targets.clone(), is_all: true, ..Discovered::default() }
+            }
+            None => Discovered::default(),
         }
     }
 
     /// The file's bytes. It is for the caller to tell whether they are new: a file can be replaced
     /// by another of the same time.
-    pub(super) async fn fetch(&self, target: &Target, deadline: Instant) -> Fetch {
+    pub(super) async fn fetch(&self, target: &Target, deadline: Instant) -> FetchResult {
         let path = PathBuf::from(&target.key);
         match blocking(deadline, move || read(&path)).await {
-            Ok(report) => Fetch { report: Some(report), ..Fetch::default() },
+            Ok(report) => report.into(),
             Err(failure) => failure.into(),
         }
     }
 }
+
+/// Nothing that can panic runs while the list is locked.
+const NO_PANIC: &str = "nothing panics while it is locked";
 
 /// A file system that hangs must not stop the look for accounts for good.
 const LIST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -74,7 +79,7 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, Failure> {
     match timeout_at(deadline, spawn_blocking(work)).await {
         Ok(done) => done.expect("reading a file does not panic"),
-        Err(_) => Err(Failure::late()),
+        Err(_) => Err(Failure::deadline()),
     }
 }
 
@@ -107,7 +112,7 @@ fn target(file: PathBuf) -> Target {
     Target { key, id: name.clone(), name, access: Access::default() }
 }
 
-fn read(path: &Path) -> Result<Fetched, Failure> {
+fn read(path: &Path) -> Result<RawReport, Failure> {
     let failed = |error: io::Error| unreadable(path, &error);
     let file = fs::File::open(path).map_err(failed)?;
     let modified = file.metadata().and_then(|metadata| metadata.modified()).map_err(failed)?;
@@ -119,7 +124,7 @@ fn read(path: &Path) -> Result<Fetched, Failure> {
     // One byte more than a report may have, so that the parser sees that it is too large.
     let mut csv = Vec::new();
     file.take(MAX_BYTES as u64 + 1).read_to_end(&mut csv).map_err(failed)?;
-    Ok(Fetched { csv, generated })
+    Ok(RawReport { csv, generated })
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Failure {

@@ -21,16 +21,17 @@ use super::routes::{Routes, Site};
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// A request's head may have this many bytes.
 pub const MAX_HEADER_BYTES: usize = 16 << 10;
-/// So many connections are served at the same time; further ones wait.
+/// The number of connections that are served at the same time. Further ones wait.
 pub const MAX_CONNECTIONS: usize = 256;
 /// A client that reads nothing of a response for this long is dropped.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
-/// A connection that is older is closed after its response, which then has as long again, so that a
-/// client who reads a little now and then does not keep its place for good.
-pub const MAX_AGE: Duration = Duration::from_secs(60);
-/// At the end, responses that run have this long to finish.
+/// An older connection is closed after its response, which may take the same time again. So a client
+/// that reads a little now and then does not hold a connection for good.
+pub const MAX_CONNECTION_AGE: Duration = Duration::from_secs(60);
+/// At the end, running responses have this time to finish.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
-/// After a connection could not be accepted. What the process lacks then comes back with time.
+/// The pause after a connection could not be accepted: the process may have run out of file
+/// descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 
 /// Listens on `host:port`, or on `:port` of every address.
@@ -56,11 +57,11 @@ pub async fn bind(address: &str) -> io::Result<TcpListener> {
 /// Serves the site on all listeners until `stop` is true; then stops listening and lets running
 /// responses finish.
 pub async fn serve(listeners: Vec<TcpListener>, site: Site, stop: watch::Receiver<bool>) {
-    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let site = Arc::new(site);
     let mut tasks = JoinSet::new();
     for listener in listeners {
-        tasks.spawn(accept(listener, site.clone(), slots.clone(), stop.clone()));
+        tasks.spawn(accept(listener, site.clone(), permits.clone(), stop.clone()));
     }
     while tasks.join_next().await.is_some() {}
 }
@@ -68,7 +69,7 @@ pub async fn serve(listeners: Vec<TcpListener>, site: Site, stop: watch::Receive
 async fn accept(
     listener: TcpListener,
     site: Arc<Site>,
-    slots: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     mut stop: watch::Receiver<bool>,
 ) {
     let stopped = stop.clone();
@@ -76,10 +77,10 @@ async fn accept(
     loop {
         while connections.try_join_next().is_some() {}
         let next = async {
-            let slot = slots.clone().acquire_owned().await;
-            (slot, listener.accept().await)
+            let permit = permits.clone().acquire_owned().await;
+            (permit, listener.accept().await)
         };
-        let (slot, accepted) = tokio::select! {
+        let (permit, accepted) = tokio::select! {
             next = next => next,
             _ = stop.wait_for(|stop| *stop) => break,
         };
@@ -87,15 +88,15 @@ async fn accept(
             Ok((stream, _)) => {
                 let (site, stopped) = (site.clone(), stopped.clone());
                 connections.spawn(async move {
-                    let open = site.own.http_connections.clone();
+                    let open = site.metrics.http_connections.clone();
                     open.inc();
                     converse(connection(stream, site), stopped).await;
                     open.dec();
-                    drop(slot);
+                    drop(permit);
                 });
             }
             Err(error) => {
-                site.own.http_accept_failures.inc();
+                site.metrics.http_accept_failures.inc();
                 warn!(%error, "connection not accepted");
                 sleep(ACCEPT_PAUSE).await;
             }
@@ -117,7 +118,7 @@ async fn converse(connection: Connection, mut stop: watch::Receiver<bool>) {
             return;
         }
         _ = stop.wait_for(|stop| *stop) => {}
-        () = sleep(MAX_AGE) => {}
+        () = sleep(MAX_CONNECTION_AGE) => {}
     }
     connection.as_mut().graceful_shutdown();
     let drained = async {
@@ -127,7 +128,7 @@ async fn converse(connection: Connection, mut stop: watch::Receiver<bool>) {
     tokio::select! {
         _ = connection => {}
         () = drained => debug!("connection cut off at the end"),
-        () = sleep(MAX_AGE) => debug!("old connection cut off"),
+        () = sleep(MAX_CONNECTION_AGE) => debug!("old connection cut off"),
     }
 }
 

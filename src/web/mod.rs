@@ -1,5 +1,5 @@
 //! HTTP: the [`listener`] with its limits, the [`routes`] behind it, and the [`status`] page. hyper is
-//! named here alone.
+//! named in this folder alone.
 
 mod body;
 pub mod listener;

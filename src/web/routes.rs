@@ -17,9 +17,10 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::spawn_blocking;
 
 use super::body::Body;
-use super::status::{self, About, Query};
+use super::status::query::Query;
+use super::status::{self, StatusSettings};
+use crate::metrics::exporter::ExporterMetrics;
 use crate::metrics::gzip::{self, Tail};
-use crate::metrics::own::Own;
 use crate::reload::Reloader;
 use crate::render::Snapshot;
 
@@ -29,12 +30,12 @@ pub struct Site {
     /// The newest snapshot.
     pub snapshot: watch::Receiver<Arc<Snapshot>>,
     /// The exporter's own metrics.
-    pub own: Own,
-    /// What the status page says besides the snapshot; the path of the metrics is there, too.
-    pub about: About,
-    /// Whose turn it is to have a page rendered for them.
-    pub turns: Arc<Semaphore>,
-    /// Reads the configuration again; `None` where clients may not ask for that.
+    pub metrics: ExporterMetrics,
+    /// What the status page says besides the snapshot. Also has the path of the metrics.
+    pub status: StatusSettings,
+    /// Held while a status page is rendered.
+    pub render_permit: Arc<Semaphore>,
+    /// Reads the configuration again; `None` if clients may not ask for that.
     pub reloader: Option<Arc<Reloader>>,
 }
 
@@ -57,7 +58,7 @@ impl Service<Request<Incoming>> for Routes {
         let site = self.0.clone();
         Box::pin(async move {
             let response = route(&site, &request).await;
-            site.own.http_request(response.status().as_str());
+            site.metrics.count_http_request(response.status().as_str());
             Ok(response)
         })
     }
@@ -76,29 +77,29 @@ async fn route(site: &Arc<Site>, request: &Request<Incoming>) -> Response<Body> 
             _ => not_allowed("POST, PUT"),
         };
     }
-    let page = match path {
-        _ if path == site.about.telemetry_path => Page::Metrics,
-        "/" => Page::Status,
-        "/keys.csv" => Page::Csv,
-        "/status.css" => Page::Style,
-        "/-/healthy" => Page::Healthy,
-        "/-/ready" => Page::Ready,
+    let route = match path {
+        _ if path == site.status.telemetry_path => Route::Metrics,
+        "/" => Route::Status,
+        "/keys.csv" => Route::Csv,
+        "/status.css" => Route::Style,
+        "/-/healthy" => Route::Healthy,
+        "/-/ready" => Route::Ready,
         _ => return text(StatusCode::NOT_FOUND, "not found\n"),
     };
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return not_allowed("GET, HEAD");
     }
-    match page {
-        Page::Metrics => metrics(site, request.headers()).await,
-        Page::Status => for_people(site, request, status_page).await,
-        Page::Csv => for_people(site, request, csv).await,
-        Page::Style => style(),
-        Page::Healthy => text(StatusCode::OK, "healthy\n"),
-        Page::Ready => readiness(site),
+    match route {
+        Route::Metrics => metrics(site, request.headers()).await,
+        Route::Status => for_people(site, request, status_page).await,
+        Route::Csv => for_people(site, request, csv).await,
+        Route::Style => style(),
+        Route::Healthy => text(StatusCode::OK, "healthy\n"),
+        Route::Ready => readiness(site),
     }
 }
 
-enum Page {
+enum Route {
     Metrics,
     Status,
     Csv,
@@ -128,12 +129,13 @@ async fn reload(site: &Site) -> Response<Body> {
 }
 
 async fn metrics(site: &Site, headers: &HeaderMap) -> Response<Body> {
-    let own = site.own.gather_recent();
+    let exporter = site.metrics.gather_recent();
     let snapshot = site.snapshot.borrow().clone();
     let gzip = accepts_gzip(headers);
-    let mut response = match gzip {
-        true => respond(StatusCode::OK, METRICS, snapshot.page.gzip(&own)),
-        false => respond(StatusCode::OK, METRICS, plain(snapshot, own).await),
+    let mut response = if gzip {
+        respond(StatusCode::OK, METRICS, snapshot.page.gzip(&exporter))
+    } else {
+        respond(StatusCode::OK, METRICS, plain(snapshot, exporter).await)
     };
     let headers = response.headers_mut();
     headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
@@ -143,45 +145,46 @@ async fn metrics(site: &Site, headers: &HeaderMap) -> Response<Body> {
     response
 }
 
-async fn plain(snapshot: Arc<Snapshot>, own: Arc<Tail>) -> [Bytes; 2] {
-    let page = match snapshot.page.is_unpacked() {
-        true => snapshot.page.unpacked(),
-        false => spawn_blocking(move || snapshot.page.unpacked()).await.expect("it does not panic"),
+async fn plain(snapshot: Arc<Snapshot>, exporter: Arc<Tail>) -> [Bytes; 2] {
+    let page = if snapshot.page.is_unpacked() {
+        snapshot.page.unpacked()
+    } else {
+        spawn_blocking(move || snapshot.page.unpacked()).await.expect("unpacking does not panic")
     };
-    [page, own.text.clone()]
+    [page, exporter.text.clone()]
 }
 
 fn readiness(site: &Site) -> Response<Body> {
-    match site.snapshot.borrow().page.ready() {
-        true => text(StatusCode::OK, "ready\n"),
-        false => text(StatusCode::SERVICE_UNAVAILABLE, "not every account was tried yet\n"),
+    if site.snapshot.borrow().page.ready() {
+        text(StatusCode::OK, "ready\n")
+    } else {
+        text(StatusCode::SERVICE_UNAVAILABLE, "not every account was tried yet\n")
     }
 }
 
-/// What a person gets: its type, the name of the file that it is, and its bytes.
-struct Answer {
+/// A document for a person: its type, its file name if it is to be saved, and its bytes.
+struct Document {
     kind: &'static str,
     file_name: Option<String>,
     bytes: Vec<u8>,
 }
 
-fn status_page(about: &About, snapshot: &Snapshot, query: &Query) -> Answer {
-    let page = status::page(about, snapshot, query);
-    Answer { kind: HTML, file_name: None, bytes: page.into_bytes() }
+fn status_page(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> Document {
+    let page = status::page::render(settings, snapshot, query);
+    Document { kind: HTML, file_name: None, bytes: page.into_bytes() }
 }
 
-fn csv(_: &About, snapshot: &Snapshot, query: &Query) -> Answer {
+fn csv(_: &StatusSettings, snapshot: &Snapshot, query: &Query) -> Document {
     let rows = status::select(snapshot.findings(), query);
-    let file_name = Some(status::file_name(snapshot.now));
-    Answer { kind: CSV, file_name, bytes: status::csv(&rows) }
+    let file_name = Some(status::csv::file_name(snapshot.now));
+    Document { kind: CSV, file_name, bytes: status::csv::render(&rows) }
 }
 
-/// Renders for one person after the other, so that many who reload take no more than one thread from
-/// the rest.
+/// Renders one document at a time, so that many readers take no more than one thread from the rest.
 async fn for_people(
     site: &Arc<Site>,
     request: &Request<Incoming>,
-    make: fn(&About, &Snapshot, &Query) -> Answer,
+    make: fn(&StatusSettings, &Snapshot, &Query) -> Document,
 ) -> Response<Body> {
     let query = match Query::parse(request.uri().query().unwrap_or_default()) {
         Ok(query) => query,
@@ -190,16 +193,13 @@ async fn for_people(
         }
     };
     let gzip = accepts_gzip(request.headers());
-    let turn = site.turns.clone().acquire_owned().await;
+    let permit = site.render_permit.clone().acquire_owned().await;
     let (site, snapshot) = (site.clone(), site.snapshot.borrow().clone());
     let rendered = spawn_blocking(move || {
-        let Answer { kind, file_name, bytes } = make(&site.about, &snapshot, &query);
-        let body = match gzip {
-            true => gzip::member(bytes.into()),
-            false => bytes,
-        };
-        // Whoever has gone away in the meantime still had this turn.
-        drop(turn);
+        let Document { kind, file_name, bytes } = make(&site.status, &snapshot, &query);
+        let body = if gzip { gzip::member(bytes.into()) } else { bytes };
+        // Held to the end of the rendering, even if the client has gone away meanwhile.
+        drop(permit);
         (kind, file_name, body)
     });
     let Ok((kind, file_name, body)) = rendered.await else {
@@ -248,7 +248,7 @@ fn respond(
     response
 }
 
-/// Whether the client takes gzip: RFC 9110, section 12.5.3. A coding that is named decides over `*`.
+/// Whether the client takes gzip: RFC 9110, section 12.5.3. A coding that is named overrides `*`.
 fn accepts_gzip(headers: &HeaderMap) -> bool {
     let mut any = false;
     for value in headers.get_all(ACCEPT_ENCODING) {

@@ -6,17 +6,18 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use iam_key_exporter::board::Board;
 use iam_key_exporter::clock::Clock;
 use iam_key_exporter::config::Config;
-use iam_key_exporter::metrics::Filter;
-use iam_key_exporter::metrics::own::Own;
+use iam_key_exporter::failure::{Failure, Reason};
+use iam_key_exporter::metrics::exporter::ExporterMetrics;
+use iam_key_exporter::metrics::filter::Filter;
 use iam_key_exporter::metrics::page;
-use iam_key_exporter::refresh::once::{Outcome, Refresher};
+use iam_key_exporter::refresh::account::{RefreshContext, RefreshOutcome, refresh_account};
 use iam_key_exporter::refresh::{self, Schedule};
 use iam_key_exporter::source::aws::Aws;
-use iam_key_exporter::source::{Failure, Source, Target};
-use iam_key_exporter::state::{Account, Reason, State};
+use iam_key_exporter::source::{Source, target::Target};
+use iam_key_exporter::state::{Account, State, Tried};
+use iam_key_exporter::store::Store;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
@@ -53,7 +54,7 @@ struct Subject {
 impl Subject {
     async fn new(config: &str, script: impl FnMut(&str) -> Answer + Send + 'static) -> Subject {
         let aws = FakeAws::start(script).await;
-        let requests = Own::new(Filter::default()).aws_requests;
+        let requests = ExporterMetrics::new(Filter::default(), []).aws_requests;
         let source = Source::Aws(Aws::with_config(&aws.config(), requests, 32));
         let target = only_target(&source).await;
         let account = Account::pending(&target.id, &target.name);
@@ -70,22 +71,22 @@ impl Subject {
     async fn outcome(&mut self) -> (Vec<String>, Option<Failure>, Option<Failure>) {
         let clock = Clock::system();
         let timeout = Duration::from_secs(20);
-        let refresher = Refresher {
+        let context = RefreshContext {
             source: &self.source,
             timeout,
             clock: &clock,
             config: &self.config,
-            anew: false,
+            force: false,
         };
-        let Outcome { account, failure, confirmation, tags } =
-            refresher.refresh(&self.target, &self.account, |_| {}).await;
+        let RefreshOutcome { account, failure, confirmation, tags } =
+            refresh_account(&context, &self.target, &self.account, |_| {}).await;
         assert_eq!(failure, None);
         self.account = account;
         (self.aws.calls(), confirmation, tags)
     }
 
     fn page(&self) -> String {
-        let state = State::new([Arc::new(self.account.clone())], Some(true), true);
+        let state = State::new([Arc::new(self.account.clone())], Tried::Ok, true);
         page::text(&state, &self.config, &Filter::default(), Utc::now())
     }
 
@@ -373,14 +374,14 @@ async fn an_old_report_that_is_better_than_none_gets_its_tags() {
     let asked =
         ["GetCredentialReport", "GenerateCredentialReport", "GetAccountAuthorizationDetails"];
     let clock = Clock::system();
-    let refresher = Refresher {
+    let context = RefreshContext {
         source: &subject.source,
         timeout: Duration::from_secs(20),
         clock: &clock,
         config: &subject.config,
-        anew: false,
+        force: false,
     };
-    let outcome = refresher.refresh(&subject.target, &subject.account, |_| {}).await;
+    let outcome = refresh_account(&context, &subject.target, &subject.account, |_| {}).await;
     assert_eq!(outcome.failure.map(|failure| failure.reason), Some(Reason::AccessDenied));
     subject.account = outcome.account;
     assert_eq!(subject.aws.calls(), asked);
@@ -401,7 +402,7 @@ async fn of_3000_flagged_users_each_has_its_turn_and_nobody_waits_for_them() {
         "GetCredentialReport" => report_at(&csv, beginning() + TimeDelta::days(1)),
         _ => keys(&[("AKIAOLD", "Active", OLD)]),
     });
-    let board = Arc::new(Board::default());
+    let board = Arc::new(Store::default());
     let (_config, configs) = watch::channel(Arc::new(Config::default()));
     let start = Instant::now();
     tokio::spawn(refresh::run(aws.source(), Schedule::default(), clock(), configs, board.clone()));
@@ -441,7 +442,7 @@ async fn throttled_confirmation_makes_refreshes_rarer_and_never_more_frequent() 
         _ => error(400, "Throttling"),
     });
     let (_config, configs) = watch::channel(Arc::new(Config::default()));
-    let board = Arc::new(Board::default());
+    let board = Arc::new(Store::default());
     tokio::spawn(refresh::run(aws.source(), Schedule::default(), clock(), configs, board));
     sleep(Duration::from_secs(12 * 3600)).await;
     let calls = Mutex::lock(&aws.calls).expect("calls").clone();

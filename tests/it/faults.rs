@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use iam_key_exporter::clock::Clock;
 use iam_key_exporter::config::Config;
-use iam_key_exporter::metrics::Filter;
-use iam_key_exporter::metrics::own::Own;
-use iam_key_exporter::refresh::once::{Outcome, Refresher};
+use iam_key_exporter::failure::{Failure, Reason};
+use iam_key_exporter::metrics::exporter::ExporterMetrics;
+use iam_key_exporter::metrics::filter::Filter;
+use iam_key_exporter::refresh::account::{RefreshContext, RefreshOutcome, refresh_account};
 use iam_key_exporter::source::aws::Aws;
-use iam_key_exporter::source::{Failure, Source, Target};
-use iam_key_exporter::state::{Account, Reason};
+use iam_key_exporter::source::aws::sdk::Operation;
+use iam_key_exporter::source::{Source, target::Target};
+use iam_key_exporter::state::Account;
 
 use crate::fake_aws::{
     ACCOUNT, Answer, FakeAws, csv, error, generating, only_target, report, report_at,
@@ -30,7 +32,7 @@ struct Subject {
 impl Subject {
     async fn new(script: impl FnMut(&str) -> Answer + Send + 'static) -> Subject {
         let aws = FakeAws::start(script).await;
-        let requests = Own::new(Filter::default()).aws_requests;
+        let requests = ExporterMetrics::new(Filter::default(), []).aws_requests;
         let source = Source::Aws(Aws::with_config(&aws.config(), requests, 32));
         let target = only_target(&source).await;
         let account = Account::pending(&target.id, &target.name);
@@ -60,11 +62,11 @@ async fn refresh(
     target: &Target,
     account: &Account,
     timeout: Duration,
-) -> Outcome {
+) -> RefreshOutcome {
     let config = Config { confirm: None, ..Config::default() };
     let clock = Clock::system();
-    let refresher = Refresher { source, timeout, clock: &clock, config: &config, anew: false };
-    refresher.refresh(target, account, |_| {}).await
+    let context = RefreshContext { source, timeout, clock: &clock, config: &config, force: false };
+    refresh_account(&context, target, account, |_| {}).await
 }
 
 /// An AWS in which all is well, with a report that is so old that each refresh asks for another.
@@ -201,12 +203,12 @@ async fn a_report_of_another_account_is_malformed() {
 
 #[tokio::test]
 async fn nobody_at_the_address_is_the_network_and_the_account_stays_unknown() {
-    let requests = Own::new(Filter::default()).aws_requests;
+    let requests = ExporterMetrics::new(Filter::default(), []).aws_requests;
     let config = crate::fake_aws::config("http://127.0.0.1:9");
     let source = Source::Aws(Aws::with_config(&config, requests, 32));
     let target = only_target(&source).await;
     let pending = Account::pending(&target.id, &target.name);
-    let Outcome { account, failure, .. } =
+    let RefreshOutcome { account, failure, .. } =
         refresh(&source, &target, &pending, Duration::from_secs(20)).await;
     assert_eq!(failure.map(|failure| failure.reason), Some(Reason::Network));
     assert_eq!(account.id, "unknown");
@@ -306,12 +308,12 @@ async fn an_old_report_is_not_lost_to_the_deadline_nor_is_the_accounts_id() {
 #[tokio::test]
 async fn every_request_is_counted_by_what_came_of_it() {
     let aws = FakeAws::start(on(GENERATE, error(500, "ServiceFailure"))).await;
-    let own = Own::new(Filter::default());
-    let source = Source::Aws(Aws::with_config(&aws.config(), own.aws_requests.clone(), 32));
+    let metrics = ExporterMetrics::new(Filter::default(), Operation::ALL.map(Operation::names));
+    let source = Source::Aws(Aws::with_config(&aws.config(), metrics.aws_requests.clone(), 32));
     let target = only_target(&source).await;
     let pending = Account::pending(&target.id, &target.name);
     refresh(&source, &target, &pending, Duration::from_secs(20)).await;
-    let text = String::from_utf8(own.gather()).expect("UTF-8");
+    let text = String::from_utf8(metrics.gather()).expect("UTF-8");
     for (operation, outcome, service, count) in [
         ("GetCallerIdentity", "ok", "STS", 1.0),
         ("GetCredentialReport", "ok", "IAM", 1.0),

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
-use iam_key_exporter::board::Board;
 use iam_key_exporter::config::Config;
-use iam_key_exporter::refresh::once::Refresher;
+use iam_key_exporter::failure::Reason;
+use iam_key_exporter::refresh::account::{RefreshContext, refresh_account};
 use iam_key_exporter::refresh::{self, Schedule};
 use iam_key_exporter::shard::Shard;
-use iam_key_exporter::state::{Account, Reason, State};
+use iam_key_exporter::state::{Account, State, Tried};
+use iam_key_exporter::store::Store;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
@@ -37,7 +38,7 @@ fn memory(fleet: &Arc<Fleet>) -> Memory {
 /// An exporter of the fleet in this process.
 struct Subject {
     fleet: Arc<Fleet>,
-    board: Arc<Board>,
+    board: Arc<Store>,
     config: watch::Sender<Arc<Config>>,
 }
 
@@ -58,7 +59,7 @@ impl Subject {
         config: &str,
         shard: Shard,
     ) -> Subject {
-        let board = Arc::new(Board::default());
+        let board = Arc::new(Store::default());
         let (config, configs) = watch::channel(parse(config));
         let schedule = Schedule { shard, ..Schedule::default() };
         tokio::spawn(refresh::run(source, schedule, clock(), configs, board.clone()));
@@ -129,7 +130,7 @@ async fn credentials_are_cached_and_renewed_before_they_end() {
         let refresh = &account.refresh;
         let failed: u64 = Reason::ALL.iter().map(|reason| refresh.failures.get(*reason)).sum();
         assert_eq!(failed, 0, "{}", account.id);
-        assert_eq!(refresh.confirmation, Some(true), "{}", account.id);
+        assert_eq!(refresh.confirmation, Tried::Ok, "{}", account.id);
     }
     let calls = subject.calls();
     // Each account's flagged user was confirmed in each interval, with credentials for three intervals.
@@ -376,10 +377,10 @@ async fn what_sts_does_not_answer_is_told_as_such() {
     let source = Memory::answering(|_| (Duration::ZERO, Answer::Hang)).source();
     let [target] = source.known(&config).targets.try_into().expect("one account");
     let (clock, timeout) = (clock(), Duration::from_secs(120));
-    let refresher =
-        Refresher { source: &source, timeout, clock: &clock, config: &config, anew: true };
+    let context =
+        RefreshContext { source: &source, timeout, clock: &clock, config: &config, force: true };
     let start = Instant::now();
-    let outcome = refresher.refresh(&target, &Account::pending(&id, ""), |_| {}).await;
+    let outcome = refresh_account(&context, &target, &Account::pending(&id, ""), |_| {}).await;
     let failure = outcome.failure.expect("a failure");
     assert_eq!(failure.reason, Reason::Timeout);
     assert!(failure.message.starts_with("profile audit: AssumeRole: "), "{failure}");
@@ -430,7 +431,7 @@ async fn credentials_that_ended_are_looked_for_again_at_the_next_call_of_any_kin
     for _ in 0..2 * 60 {
         sleep(Duration::from_secs(60)).await;
         let refresh = &subject.board.snapshot().accounts[0].refresh;
-        assert_eq!(refresh.confirmation, Some(true), "{:?}", start.elapsed());
+        assert_eq!(refresh.confirmation, Tried::Ok, "{:?}", start.elapsed());
     }
     assert_eq!(subject.calls()["GetCredentialReport"], 2, "twice at first");
 }
@@ -481,7 +482,7 @@ async fn an_account_whose_credentials_fail_leaves_the_others_theirs() {
     let state = subject.board.snapshot();
     let confirmed: Vec<_> =
         state.accounts.iter().map(|account| account.refresh.confirmation).collect();
-    assert_eq!(confirmed, [Some(false), Some(true)]);
+    assert_eq!(confirmed, [Tried::Failed, Tried::Ok]);
 }
 
 #[test]
@@ -532,8 +533,8 @@ async fn a_discovery_that_fails_keeps_the_last_list_and_says_so() {
         }
     });
     let subject = Subject::start_with(fleet, memory.source(), ORGANIZATION, Shard::default());
-    assert_eq!(subject.ready().await.discovery, Some(true));
-    let failed = published(&subject.board, |state| state.discovery == Some(false)).await;
+    assert_eq!(subject.ready().await.discovery, Tried::Ok);
+    let failed = published(&subject.board, |state| state.discovery == Tried::Failed).await;
     let hour = Duration::from_secs(3600);
     assert!((hour..hour + Duration::from_secs(60)).contains(&start.elapsed()));
     assert_eq!(ids(&failed), all(25));
@@ -543,7 +544,7 @@ async fn a_discovery_that_fails_keeps_the_last_list_and_says_so() {
         "organization: {{ role_name: iam-key-exporter, exclude: ['{excluded}'] }}\n"
     )));
     published(&subject.board, |state| state.accounts.len() == 24).await;
-    published(&subject.board, |state| state.discovery == Some(true)).await;
+    published(&subject.board, |state| state.discovery == Tried::Ok).await;
     assert!(start.elapsed() < 3 * hour + Duration::from_secs(15 * 60));
 }
 

@@ -13,18 +13,19 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use chrono::{DateTime, TimeDelta, Utc};
-use iam_key_exporter::aws::{SdkConfig, time_limits};
-use iam_key_exporter::board::Board;
 use iam_key_exporter::clock::Clock;
 use iam_key_exporter::config::Config;
-use iam_key_exporter::metrics::Filter;
-use iam_key_exporter::metrics::own::Own;
+use iam_key_exporter::failure::Reason;
+use iam_key_exporter::metrics::exporter::ExporterMetrics;
+use iam_key_exporter::metrics::filter::Filter;
 use iam_key_exporter::refresh::{self, Schedule};
 use iam_key_exporter::render::Renderer;
 use iam_key_exporter::source::Source;
 use iam_key_exporter::source::aws::Aws;
+use iam_key_exporter::source::aws::sdk::{SdkConfig, time_limits};
 use iam_key_exporter::source::demo::Demo;
-use iam_key_exporter::state::{Reason, State};
+use iam_key_exporter::state::State;
+use iam_key_exporter::store::Store;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -90,7 +91,11 @@ impl Memory {
             .timeout_config(time_limits())
             .time_source(PausedTime(clock()))
             .build();
-        Source::Aws(Aws::with_config(&config, Own::new(Filter::default()).aws_requests, 32))
+        Source::Aws(Aws::with_config(
+            &config,
+            ExporterMetrics::new(Filter::default(), []).aws_requests,
+            32,
+        ))
     }
 
     /// How often each operation was asked for since the last call of this.
@@ -171,14 +176,14 @@ fn config() -> watch::Receiver<Arc<Config>> {
 }
 
 /// Refreshes in the background; where it publishes.
-fn run(source: Source) -> Arc<Board> {
-    let board = Arc::new(Board::default());
+fn run(source: Source) -> Arc<Store> {
+    let board = Arc::new(Store::default());
     tokio::spawn(refresh::run(source, Schedule::default(), clock(), config(), board.clone()));
     board
 }
 
 /// Waits until what is published is as wanted.
-pub async fn published(board: &Board, mut wanted: impl FnMut(&State) -> bool) -> State {
+pub async fn published(board: &Store, mut wanted: impl FnMut(&State) -> bool) -> State {
     let mut changes = board.changes();
     loop {
         let state = board.snapshot();
@@ -321,7 +326,7 @@ fn pauses_grow_from_one_minute_to_the_ceiling_of_their_reason() {
 #[tokio::test(start_paused = true)]
 async fn accounts_are_spread_over_the_interval_after_a_first_pass_at_once() {
     let source = Source::Demo(Demo::new(300, 1, 1, beginning()));
-    let board = Arc::new(Board::default());
+    let board = Arc::new(Store::default());
     let start = Instant::now();
     tokio::spawn(refresh::run(source, Schedule::default(), clock(), config(), board.clone()));
     published(&board, |state| state.ready).await;
@@ -346,9 +351,9 @@ async fn a_key_is_flagged_within_a_minute_of_its_limit_without_a_refresh() {
     let csv = csv("alpha").replace("2020-01-01T00:00:00Z", &rotated.to_rfc3339());
     let aws = Memory::new(move |_: &str| report_at(&csv, beginning()));
     let board = run(aws.source());
-    let own = Own::new(Filter::default());
+    let metrics = ExporterMetrics::new(Filter::default(), []);
     let (_config, configs) = watch::channel(Arc::new(Config::default()));
-    let renderer = Renderer { config: configs, filter: Filter::default(), clock: clock(), own };
+    let renderer = Renderer { config: configs, filter: Filter::default(), clock: clock(), metrics };
     let (sender, mut snapshots) = watch::channel(Arc::new(renderer.snapshot(State::default())));
     tokio::spawn(renderer.run(board, sender));
 

@@ -43,8 +43,8 @@ fn metrics_are_the_page_and_the_exporters_own_with_their_type_and_length() {
         assert!(value(&page, name).is_some(), "no {name}");
     }
     let bytes = value(&page, "iam_exporter_page_bytes{encoding=\"identity\"}").expect("a size");
-    let own = page.find("# HELP iam_exporter_accounts ").expect("own metrics");
-    assert_eq!(bytes as usize, own);
+    let exporter_metrics = page.find("# HELP iam_exporter_accounts ").expect("own metrics");
+    assert_eq!(bytes as usize, exporter_metrics);
 }
 
 /// Of every thread: whether it works in the background, and its niceness.

@@ -7,11 +7,12 @@ use prometheus::{Encoder, TextEncoder};
 use proptest::prelude::*;
 
 use super::*;
-use crate::confirm::{Confirmation, ListedKey, merge};
+use crate::confirmation::{Confirmation, ListedKey, merge};
+use crate::metrics::catalogue;
 use crate::metrics::catalogue::Metric;
-use crate::metrics::{catalogue, name_pattern};
+use crate::metrics::filter::name_pattern;
 use crate::report::Report;
-use crate::state::{Attempt, Refresh, Tags};
+use crate::state::{Attempt, Refresh, Tags, Tried};
 
 fn at(text: &str) -> DateTime<Utc> {
     text.parse().expect("a time")
@@ -45,8 +46,8 @@ fn state() -> State {
     confirm(&mut every_kind, "cleared-rotated", Some(&[listed("AKIAROTATED", true, new)]));
     confirm(&mut every_kind, "cleared-deleted", Some(&[]));
     confirm(&mut every_kind, "cleared-user-gone", None);
-    every_kind.refresh.confirmation = Some(true);
-    every_kind.refresh.tags = Some(true);
+    every_kind.refresh.confirmation = Tried::Ok;
+    every_kind.refresh.tags = Tried::Ok;
     let tags = |tags: &[(&str, &str)]| {
         tags.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect()
     };
@@ -66,9 +67,9 @@ fn state() -> State {
     denied.refresh.last =
         Some(Attempt { failure: Some(Reason::AccessDenied), duration: Duration::ZERO });
     denied.refresh.failures.count(Reason::AccessDenied);
-    govcloud.refresh.confirmation = Some(false);
+    govcloud.refresh.confirmation = Tried::Failed;
     let pending = Account::pending("444444444444", "");
-    State::new([every_kind, govcloud, denied, pending].map(Arc::new), Some(true), true)
+    State::new([every_kind, govcloud, denied, pending].map(Arc::new), Tried::Ok, true)
 }
 
 /// Rules that exempt one key for good, and one until a day that has passed, and that let one become
@@ -278,10 +279,7 @@ fn the_page_is_what_the_crates_encoder_would_write() {
         let family = families.last_mut().expect("a family");
         if let Some(kind) = line.strip_prefix("# TYPE ") {
             let counter = kind.ends_with(" counter");
-            family.set_field_type(match counter {
-                true => MetricType::COUNTER,
-                false => MetricType::GAUGE,
-            });
+            family.set_field_type(if counter { MetricType::COUNTER } else { MetricType::GAUGE });
             continue;
         }
         family.mut_metric().push(sample_of(line));

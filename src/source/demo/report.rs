@@ -64,13 +64,13 @@ impl Demo {
         })
     }
 
-    fn root(&self, account: usize) -> Row {
+    fn root(&self, account: usize) -> DemoRow {
         let rng = &mut self.random(account, ROOT_USER, "report");
         // Every third account still has a key of its root user.
         let with_key = account % 3 == 2;
         let created = self.days_ago(rng, 2_000..3_000);
         let mut row =
-            Row::new(ROOT_USER, format!("arn:aws:iam::{}:root", self.account_id(account)));
+            DemoRow::new(ROOT_USER, format!("arn:aws:iam::{}:root", self.account_id(account)));
         row.set("user_creation_time", time(created));
         row.set("password_enabled", "true");
         let last_used = self.days_ago(rng, 100..400);
@@ -84,12 +84,12 @@ impl Demo {
         row
     }
 
-    fn user(&self, account: usize, name: &str) -> Row {
+    fn user(&self, account: usize, name: &str) -> DemoRow {
         let rng = &mut self.random(account, name, "report");
         let path = PATHS[rng.random_range(0..PATHS.len())];
         let created = self.days_ago(rng, 20..1_500);
         let arn = format!("arn:aws:iam::{}:user{path}{name}", self.account_id(account));
-        let mut row = Row::new(name, arn);
+        let mut row = DemoRow::new(name, arn);
         row.set("user_creation_time", time(created));
         if rng.random_bool(0.2) {
             let changed = self.between(rng, created);
@@ -97,9 +97,10 @@ impl Demo {
             row.set("password_last_changed", time(changed));
             row.set(
                 "password_last_used",
-                match rng.random_bool(0.8) {
-                    true => time(self.between(rng, changed)),
-                    false => "no_information".to_owned(),
+                if rng.random_bool(0.8) {
+                    time(self.between(rng, changed))
+                } else {
+                    "no_information".to_owned()
                 },
             );
             if rng.random_bool(0.5) {
@@ -109,9 +110,10 @@ impl Demo {
         }
         if rng.random_bool(0.9) {
             // Three of four users rotate; the others have their first key still.
-            let rotated = match rng.random_bool(0.75) {
-                true => self.days_ago(rng, 0..88).max(created),
-                false => created,
+            let rotated = if rng.random_bool(0.75) {
+                self.days_ago(rng, 0..88).max(created)
+            } else {
+                created
             };
             let active = rng.random_bool(0.92);
             self.key(rng, &mut row, 1, active, rotated);
@@ -129,7 +131,14 @@ impl Demo {
         row
     }
 
-    fn key(&self, rng: &mut StdRng, row: &mut Row, slot: u8, active: bool, rotated: DateTime<Utc>) {
+    fn key(
+        &self,
+        rng: &mut StdRng,
+        row: &mut DemoRow,
+        slot: u8,
+        active: bool,
+        rotated: DateTime<Utc>,
+    ) {
         let column = |name: &str| format!("access_key_{slot}_{name}");
         row.set(&column("active"), active.to_string());
         row.set(&column("last_rotated"), time(rotated));
@@ -159,13 +168,12 @@ impl Demo {
 }
 
 /// A row of the report, filled with what AWS writes for "there is none".
-struct Row([String; 23]);
+struct DemoRow([String; 23]);
 
-impl Row {
-    fn new(user: &str, arn: String) -> Row {
-        let mut row = Row(HEADER.map(|column| match column.ends_with("_active") {
-            true => "false".to_owned(),
-            false => "N/A".to_owned(),
+impl DemoRow {
+    fn new(user: &str, arn: String) -> DemoRow {
+        let mut row = DemoRow(HEADER.map(|column| {
+            if column.ends_with("_active") { "false".to_owned() } else { "N/A".to_owned() }
         }));
         row.set("user", user);
         row.set("arn", arn);

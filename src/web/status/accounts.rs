@@ -1,4 +1,4 @@
-//! The accounts: how their refreshes go, how old what is known of them is.
+//! The accounts: their state, and the age of their reports.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -6,17 +6,17 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 
-use super::Part;
-use super::html::About;
-use super::parts::{account_cell, counted, grouped, pager, relative, rows_of, runbook, when};
+use super::components::{account_cell, counted, grouped, pager, relative, rows_of, runbook, when};
 use super::query::Query;
+use super::{Pagination, StatusSettings};
+use crate::failure::Reason;
 use crate::findings::Status;
 use crate::render::Snapshot;
-use crate::state::{Account, Reason};
+use crate::state::{Account, Tried};
 
-/// So many accounts are on one page.
-const PAGE: usize = 50;
-/// So many accounts are shown even where all is well with them.
+/// Accounts on one page.
+const PAGE_SIZE: usize = 50;
+/// Up to this number of accounts the list is open even if all are ok.
 const FEW: usize = 5;
 
 /// An account as the page shows it.
@@ -67,9 +67,9 @@ impl AccountRow<'_> {
             let rows = counted(rejected, "row");
             (format!("{rows} of the report not readable"), "iamcredentialreportrejectedrows")
         });
-        let confirmation = (refresh.confirmation == Some(false))
+        let confirmation = (refresh.confirmation == Tried::Failed)
             .then(|| ("keys not confirmed".to_owned(), "iamkeyexporterconfirmationunavailable"));
-        let tags = (refresh.tags == Some(false))
+        let tags = (refresh.tags == Tried::Failed)
             .then(|| ("tags not read".to_owned(), "iamkeyexportertagsunavailable"));
         [rows, confirmation, tags].into_iter().flatten().collect()
     }
@@ -89,23 +89,19 @@ pub fn health(accounts: &[AccountRow]) -> String {
         .map(|(count, state)| format!("{} {state}", grouped(count)))
         .collect();
     let what = if accounts.len() == 1 { "account" } else { "accounts" };
-    match states.is_empty() {
-        true => what.to_owned(),
-        false => format!("{what}: {}", states.join(", ")),
-    }
+    if states.is_empty() { what.to_owned() } else { format!("{what}: {}", states.join(", ")) }
 }
 
 /// The section of the page.
 pub fn section(
-    about: &About,
+    settings: &StatusSettings,
     now: DateTime<Utc>,
     accounts: &[AccountRow],
     query: &Query,
 ) -> Markup {
-    let part = Part::new(query.accounts.unwrap_or(1), PAGE, accounts.len());
-    let is_well = |row: &AccountRow| row.health == Health::Ok && row.troubles().is_empty();
-    let is_open =
-        query.accounts.is_some() || accounts.len() <= FEW || !accounts.iter().all(is_well);
+    let pagination = Pagination::new(query.accounts.unwrap_or(1), PAGE_SIZE, accounts.len());
+    let is_ok = |row: &AccountRow| row.health == Health::Ok && row.troubles().is_empty();
+    let is_open = query.accounts.is_some() || accounts.len() <= FEW || !accounts.iter().all(is_ok);
     let link = |page| Query { accounts: Some(page), ..query.clone() }.link() + "#accounts";
     html! {
         section id="accounts" aria-labelledby="accounts-heading" {
@@ -118,7 +114,7 @@ pub fn section(
                     div.table role="region" aria-labelledby="accounts-caption" tabindex="0" {
                         table {
                             caption.hidden id="accounts-caption" {
-                                "Accounts, those that fail first: " (rows_of(&part, accounts.len()))
+                                "Accounts, those that fail first: " (rows_of(&pagination, accounts.len()))
                             }
                             thead {
                                 tr {
@@ -130,18 +126,18 @@ pub fn section(
                                 }
                             }
                             tbody {
-                                @for row in &accounts[part.rows.clone()] { (account(about, now, row)) }
+                                @for row in &accounts[pagination.rows.clone()] { (account(settings, now, row)) }
                             }
                         }
                     }
-                    (pager(&part, "Pages of accounts", link))
+                    (pager(&pagination, "Pages of accounts", link))
                 }
             }
         }
     }
 }
 
-fn account(about: &About, now: DateTime<Utc>, row: &AccountRow) -> Markup {
+fn account(settings: &StatusSettings, now: DateTime<Utc>, row: &AccountRow) -> Markup {
     let Account { id, name, generated, refresh, .. } = row.account;
     // A refresh that is under way has its time behind it.
     let next = refresh.next.filter(|next| *next > now);
@@ -155,7 +151,7 @@ fn account(about: &About, now: DateTime<Utc>, row: &AccountRow) -> Markup {
                     Health::Pending => span.badge.exempt { "not tried yet" },
                     Health::Failing(reason) => {
                         span.badge.unrotated { "failing: " (reason.as_str()) } " "
-                        (runbook(about, "iamrefreshfailing"))
+                        (runbook(settings, "iamrefreshfailing"))
                         @match refresh.last_success {
                             Some(time) => small { "last worked " (relative(time, now)) },
                             None => small { "never worked" },
@@ -163,7 +159,7 @@ fn account(about: &About, now: DateTime<Utc>, row: &AccountRow) -> Markup {
                     }
                 }
                 @for (trouble, section) in row.troubles() {
-                    small { (trouble) ". " (runbook(about, section)) }
+                    small { (trouble) ". " (runbook(settings, section)) }
                 }
             }
             td.number {

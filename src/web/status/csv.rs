@@ -6,9 +6,9 @@ use crate::findings::{COLUMNS, Finding};
 
 /// The keys as CSV, with the columns of `check --format csv`.
 ///
-/// Spreadsheets take a cell that begins with one of `= + - @`, tab or carriage return for a formula,
-/// and names and tags may begin so. Such cells get an apostrophe before them.
-pub fn csv(rows: &[&Finding]) -> Vec<u8> {
+/// Spreadsheets treat a cell that begins with one of `= + - @`, tab or carriage return as a formula,
+/// and names and tags can begin with one. Such cells get an apostrophe in front.
+pub fn render(rows: &[&Finding]) -> Vec<u8> {
     let mut csv = ::csv::Writer::from_writer(Vec::new());
     let mut write = |row: [String; COLUMNS.len()]| {
         csv.write_record(row).expect("memory takes every byte");
@@ -18,14 +18,11 @@ pub fn csv(rows: &[&Finding]) -> Vec<u8> {
     csv.into_inner().expect("memory takes every byte")
 }
 
-/// What the file is called.
+/// The file's name.
 pub fn file_name(now: DateTime<Utc>) -> String {
     format!("iam-access-keys-{}.csv", now.format("%Y%m%dT%H%M%SZ"))
 }
 
 fn harmless(cell: String) -> String {
-    match cell.starts_with(['=', '+', '-', '@', '\t', '\r']) {
-        true => format!("'{cell}"),
-        false => cell,
-    }
+    if cell.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{cell}") } else { cell }
 }

@@ -1,29 +1,29 @@
-//! What a person asks the status page for: `?q=…&show=…&sort=…&order=…&page=…&accounts=…`.
+//! The status page's parameters: `?q=…&show=…&sort=…&order=…&page=…&accounts=…`.
 
 use form_urlencoded::{Serializer, parse};
 
 use crate::findings::Status;
 
-/// What a person asks for.
+/// The parameters of the status page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Query {
-    /// Every word of it must be found in a key's row, in any case.
+    /// Words. Every one must be in the key's row, ignoring case.
     pub search: String,
     /// Which keys.
-    pub show: Show,
+    pub show: KeyFilter,
     /// By which column they are sorted.
     pub sort: Sort,
     /// In which order.
     pub order: Order,
     /// Which page of the keys, from 1.
     pub page: usize,
-    /// Which page of the accounts, from 1; `None`: the first, and folded where all is well.
+    /// Which page of the accounts, from 1; `None`: the first, and folded if all are ok.
     pub accounts: Option<usize>,
 }
 
 /// Which keys are listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Show {
+pub enum KeyFilter {
     /// Older than they may be.
     Unrotated,
     /// To be rotated within 14 days.
@@ -58,22 +58,22 @@ pub enum Order {
     Descending,
 }
 
-/// What cannot be meant.
+/// A parameter is invalid.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{parameter} must be {expected}")]
-pub struct Invalid {
+pub struct InvalidQuery {
     parameter: &'static str,
     expected: &'static str,
 }
 
-/// A search may have so many characters.
+/// The longest search, in characters.
 pub const MAX_SEARCH: usize = 200;
 
 impl Default for Query {
     fn default() -> Query {
         Query {
             search: String::new(),
-            show: Show::Unrotated,
+            show: KeyFilter::Unrotated,
             sort: Sort::Age,
             order: Sort::Age.order(),
             page: 1,
@@ -83,17 +83,24 @@ impl Default for Query {
 }
 
 impl Query {
-    /// Reads the part of a URL after `?`. An empty parameter is as none, one that is not known is
-    /// ignored, and of one that is given twice the last counts.
-    pub fn parse(query: &str) -> Result<Query, Invalid> {
+    /// Reads the part of a URL after `?`. An empty parameter counts as missing, an unknown one is
+    /// ignored, and if one is given twice the last counts.
+    pub fn parse(query: &str) -> Result<Query, InvalidQuery> {
         let (mut asked, mut order) = (Query::default(), None);
         for (name, value) in parse(query.as_bytes()).filter(|(_, value)| !value.is_empty()) {
             match &*name {
                 "q" if value.chars().count() <= MAX_SEARCH => {
                     asked.search = value.trim().to_owned()
                 }
-                "q" => return Err(Invalid { parameter: "q", expected: "at most 200 characters" }),
-                "show" => asked.show = one_of(&Show::ALL, &value, Show::as_str, "show", SHOWS)?,
+                "q" => {
+                    return Err(InvalidQuery {
+                        parameter: "q",
+                        expected: "at most 200 characters",
+                    });
+                }
+                "show" => {
+                    asked.show = one_of(&KeyFilter::ALL, &value, KeyFilter::as_str, "show", SHOWS)?
+                }
                 "sort" => asked.sort = one_of(&Sort::ALL, &value, Sort::as_str, "sort", SORTS)?,
                 "order" => {
                     order = Some(one_of(&Order::ALL, &value, Order::as_str, "order", ORDERS)?);
@@ -107,7 +114,7 @@ impl Query {
         Ok(asked)
     }
 
-    /// What this is as the end of a URL: `?` and every parameter that is not the default.
+    /// The query as the end of a URL: `?` and every parameter that is not the default.
     pub fn link(&self) -> String {
         let default = Query::default();
         let mut url = Serializer::for_suffix("?".to_owned(), 1);
@@ -132,12 +139,9 @@ impl Query {
         url.finish()
     }
 
-    /// The same, sorted by this column: the other way where it is sorted by it already.
+    /// The same, sorted by this column, or the other way if it is sorted by it already.
     pub fn sorted_by(&self, sort: Sort) -> Query {
-        let order = match self.sort == sort {
-            true => self.order.reverse(),
-            false => sort.order(),
-        };
+        let order = if self.sort == sort { self.order.reverse() } else { sort.order() };
         Query { sort, order, page: 1, ..self.clone() }
     }
 }
@@ -152,35 +156,36 @@ fn one_of<T: Copy>(
     as_str: fn(T) -> &'static str,
     parameter: &'static str,
     expected: &'static str,
-) -> Result<T, Invalid> {
+) -> Result<T, InvalidQuery> {
     let found = all.iter().copied().find(|one| as_str(*one) == value);
-    found.ok_or(Invalid { parameter, expected })
+    found.ok_or(InvalidQuery { parameter, expected })
 }
 
-fn number(value: &str, parameter: &'static str) -> Result<usize, Invalid> {
+fn number(value: &str, parameter: &'static str) -> Result<usize, InvalidQuery> {
     match value.parse::<u32>() {
         Ok(number) if number > 0 => Ok(number as usize),
-        _ => Err(Invalid { parameter, expected: "a whole number from 1 on" }),
+        _ => Err(InvalidQuery { parameter, expected: "a whole number from 1 on" }),
     }
 }
 
-impl Show {
+impl KeyFilter {
     /// Every choice, in the order of the page.
-    pub const ALL: [Show; 4] = [Show::Unrotated, Show::DueSoon, Show::Exempt, Show::All];
+    pub const ALL: [KeyFilter; 4] =
+        [KeyFilter::Unrotated, KeyFilter::DueSoon, KeyFilter::Exempt, KeyFilter::All];
 
     /// The parameter's value.
     pub fn as_str(self) -> &'static str {
         match self {
-            Show::Unrotated => Status::Unrotated.as_str(),
-            Show::DueSoon => Status::DueSoon.as_str(),
-            Show::Exempt => Status::Exempt.as_str(),
-            Show::All => "all",
+            KeyFilter::Unrotated => Status::Unrotated.as_str(),
+            KeyFilter::DueSoon => Status::DueSoon.as_str(),
+            KeyFilter::Exempt => Status::Exempt.as_str(),
+            KeyFilter::All => "all",
         }
     }
 
     /// Whether keys of this status are listed.
     pub fn includes(self, status: Status) -> bool {
-        self == Show::All || self.as_str() == status.as_str()
+        self == KeyFilter::All || self.as_str() == status.as_str()
     }
 }
 
@@ -248,7 +253,7 @@ mod tests {
     fn every_parameter_is_read_and_linked_to() {
         let query = Query {
             search: "a&b=<c> \"ü\"".to_owned(),
-            show: Show::All,
+            show: KeyFilter::All,
             sort: Sort::LastUsed,
             order: Order::Descending,
             page: 7,
@@ -272,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_meant_is_told_in_one_line() {
+    fn an_invalid_parameter_is_reported_in_one_line() {
         assert_eq!(invalid("show=old"), "show must be unrotated, due_soon, exempt or all");
         assert_eq!(invalid("sort=AGE"), "sort must be age, due, user, account or last_used");
         assert_eq!(invalid("order=up"), "order must be asc or desc");

@@ -1,16 +1,17 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::parts::{grouped, relative};
-use super::query::Show;
+use super::components::{grouped, relative};
+use super::query::KeyFilter;
 use super::*;
 use crate::clock::Clock;
 use crate::config::{Config, TagLabel};
 use crate::findings::Status;
-use crate::metrics::{Filter, own::Own};
+use crate::metrics::exporter::ExporterMetrics;
+use crate::metrics::filter::Filter;
 use crate::policy::Age;
 use crate::render::Renderer;
 use crate::report::Report;
-use crate::state::{Account, State, Tags};
+use crate::state::{Account, State, Tags, Tried};
 
 fn now() -> DateTime<Utc> {
     "2026-11-01T12:00:00Z".parse().expect("a time")
@@ -87,7 +88,10 @@ fn only_keys_of_the_chosen_status_are_listed() {
     assert_eq!(users(&findings, "show=due_soon"), ["soon"]);
     assert_eq!(users(&findings, "show=exempt"), ["exempt"]);
     assert_eq!(users(&findings, "show=all"), ["old", "soon", "exempt"]);
-    assert_eq!(Show::ALL.map(|show| show.includes(Status::Exempt)), [false, false, true, true]);
+    assert_eq!(
+        KeyFilter::ALL.map(|show| show.includes(Status::Exempt)),
+        [false, false, true, true]
+    );
 }
 
 #[test]
@@ -127,7 +131,7 @@ fn of_equal_rows_the_oldest_comes_first() {
 #[test]
 fn pages_are_cut_at_their_size_and_a_page_that_is_gone_is_the_last_one() {
     let part = |wanted, total| {
-        let Part { number, of, rows } = Part::new(wanted, 200, total);
+        let Pagination { number, of, rows } = Pagination::new(wanted, 200, total);
         (number, of, rows)
     };
     assert_eq!(part(1, 0), (1, 1, 0..0));
@@ -143,7 +147,7 @@ fn cells_that_a_spreadsheet_would_calculate_begin_with_an_apostrophe() {
         let mut row = finding(user, day(1));
         row.tags = [("=1".to_owned(), "2".to_owned())].into();
         row.account_name = "@a,\"b\"".to_owned();
-        String::from_utf8(csv(&[&row])).expect("UTF-8")
+        String::from_utf8(csv::render(&[&row])).expect("UTF-8")
     };
     let text = lines("=HYPERLINK(1)");
     assert_eq!(text.lines().count(), 2);
@@ -193,15 +197,15 @@ fn page_of(account: &str, user: &str, path: &str, asked: &str) -> String {
     let team = TagLabel { key: "team".to_owned(), label: "tag_team".to_owned() };
     let config = Config { user_tags: vec![team], ..Config::default() };
     let (_sender, config) = tokio::sync::watch::channel(config.into());
-    let (filter, own) = (Filter::default(), Own::new(Filter::default()));
-    let renderer = Renderer { config, filter, clock: Clock::new(now), own };
-    let state = State::new([account.into()], Some(true), true);
-    let about = About {
+    let metrics = ExporterMetrics::new(Filter::default(), []);
+    let renderer = Renderer { config, filter: Filter::default(), clock: Clock::new(now), metrics };
+    let state = State::new([account.into()], Tried::Ok, true);
+    let settings = StatusSettings {
         telemetry_path: "/metrics".to_owned(),
         runbook_url: "https://runbooks.example/a?b=\"<c>&d".to_owned(),
         is_demo: false,
     };
-    page(&about, &renderer.snapshot(state), &query(asked))
+    page::render(&settings, &renderer.snapshot(state), &query(asked))
 }
 
 #[test]

@@ -1,11 +1,14 @@
 //! The status page: for a person who has no dashboard at hand. It is rendered for each request, from
 //! a snapshot, and needs no JavaScript.
+//!
+//! Here are the settings, the selection of keys and pagination. [`query`] reads the URL, [`page`] and
+//! [`accounts`] render HTML from [`components`], and [`csv`] the file for spreadsheets.
 
-mod query;
-mod csv;
-mod html;
+pub mod query;
+pub mod page;
 mod accounts;
-mod parts;
+mod components;
+pub mod csv;
 
 use std::cmp::Reverse;
 use std::ops::Range;
@@ -14,17 +17,23 @@ use regex::{Regex, RegexBuilder};
 
 use crate::findings::Finding;
 
-pub use csv::{csv, file_name};
-pub use html::{About, page};
-pub use query::{Invalid, Query};
+use query::{Order, Query, Sort};
 
-use query::{Order, Sort};
+/// What the status page says besides the snapshot.
+#[derive(Debug)]
+pub struct StatusSettings {
+    /// The path of the metrics.
+    pub telemetry_path: String,
+    /// The address at which docs/runbooks.md is published.
+    pub runbook_url: String,
+    /// Whether the organization is made up.
+    pub is_demo: bool,
+}
 
 /// The style sheet. In a file of its own, so that the page's policy can forbid every style in it.
-pub const STYLE: &str = include_str!("status/style.css");
+pub const STYLE: &str = include_str!("style.css");
 
-/// The findings that are asked for, in the order that is asked for. Those that are alike stay in
-/// theirs, oldest first.
+/// The findings that the query asks for, in its order. Equal ones stay oldest first.
 pub fn select<'a>(findings: &'a [Finding], query: &Query) -> Vec<&'a Finding> {
     let words: Vec<Regex> = query.search.split_whitespace().map(word).collect();
     let is_wanted = |finding: &&Finding| {
@@ -36,7 +45,7 @@ pub fn select<'a>(findings: &'a [Finding], query: &Query) -> Vec<&'a Finding> {
             Order::Ascending => rows.reverse(),
             Order::Descending => {}
         },
-        // A key that is exempt is due at no time, which is neither early nor late.
+        // An exempt key has no due date and comes last.
         Sort::Due => match query.order {
             Order::Ascending => rows.sort_by_key(|row| (row.due.is_none(), row.due)),
             Order::Descending => rows.sort_by_key(|row| (row.due.is_none(), Reverse(row.due))),
@@ -45,7 +54,7 @@ pub fn select<'a>(findings: &'a [Finding], query: &Query) -> Vec<&'a Finding> {
         Sort::Account => sort(&mut rows, query.order, |row| {
             (account_name(row).to_lowercase(), row.account_id.clone())
         }),
-        // Never comes before any time.
+        // Keys that were never used come first.
         Sort::LastUsed => sort(&mut rows, query.order, |row| row.last_used),
     }
     rows
@@ -64,7 +73,7 @@ fn word(text: &str) -> Regex {
     pattern.expect("200 characters to the letter are a small pattern")
 }
 
-/// Whether the word stands in what says where a key is and whose.
+/// Whether the word is in a field that tells where a key is and whose.
 fn mentions(finding: &Finding, word: &Regex) -> bool {
     let tag = |(key, value): (&String, &String)| word.is_match(&format!("{key}={value}"));
     let id = finding.access_key_id.as_deref().unwrap_or_default();
@@ -74,7 +83,7 @@ fn mentions(finding: &Finding, word: &Regex) -> bool {
         || finding.tags.iter().any(tag)
 }
 
-/// What people call the account: where it has no name, its id.
+/// The account's name, or its id if it has none.
 fn account_name(finding: &Finding) -> &str {
     match finding.account_name.as_str() {
         "" => &finding.account_id,
@@ -82,23 +91,23 @@ fn account_name(finding: &Finding) -> &str {
     }
 }
 
-/// A page of a list. Where there is no such page any more, the last one.
+/// One page of a list. If there is no such page any more, the last one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Part {
+struct Pagination {
     /// From 1.
     number: usize,
-    /// How many there are, at least 1.
+    /// The number of pages, at least 1.
     of: usize,
-    /// Its places in the list.
+    /// The page's places in the list.
     rows: Range<usize>,
 }
 
-impl Part {
-    fn new(wanted: usize, size: usize, total: usize) -> Part {
+impl Pagination {
+    fn new(wanted: usize, size: usize, total: usize) -> Pagination {
         let of = total.div_ceil(size).max(1);
         let number = wanted.clamp(1, of);
         let rows = (number - 1) * size..total.min(number * size);
-        Part { number, of, rows }
+        Pagination { number, of, rows }
     }
 }
 

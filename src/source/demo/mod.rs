@@ -14,14 +14,14 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::task::spawn_blocking;
 
-use super::{Failure, Fetch, Fetched, Target};
-use crate::aws::report::RENEWAL;
+use super::target::{FetchResult, REPORT_LIFETIME, RawReport, Target};
 use crate::config::{Access, Config, TagLabel};
-use crate::confirm::ListedKey;
+use crate::confirmation::ListedKey;
+use crate::failure::Failure;
 use crate::policy::{Decision, Exemption, Match, Pattern, Policy, Rule, Tag};
+use crate::report::intern::Interner;
 use crate::shard::stable_hash;
 use crate::state::Tags;
-use crate::texts::Texts;
 
 /// The made-up organization.
 #[derive(Debug, Clone)]
@@ -135,15 +135,15 @@ impl Demo {
         target: &Target,
         last: Option<DateTime<Utc>>,
         now: DateTime<Utc>,
-    ) -> Fetch {
-        if last.is_some_and(|generated| now - generated < RENEWAL) {
-            return Fetch::default();
+    ) -> FetchResult {
+        if last.is_some_and(|generated| now - generated < REPORT_LIFETIME) {
+            return FetchResult::default();
         }
         let (demo, account) = (self.clone(), account(target));
         let csv = spawn_blocking(move || demo.report(account));
-        Fetch {
+        FetchResult {
             account_id: Some(target.id.clone()),
-            report: Some(Fetched {
+            report: Some(RawReport {
                 csv: csv.await.expect("making a report does not panic"),
                 generated: now,
             }),
@@ -176,7 +176,7 @@ impl Demo {
     ) -> Result<Tags, Failure> {
         let (demo, account, keys) = (self.clone(), account(target), keys.clone());
         let tags = spawn_blocking(move || {
-            let mut texts = Texts::default();
+            let mut interner = Interner::default();
             let by_user = demo.user_names().enumerate().map(|(index, user)| {
                 let (_, team) = system(index);
                 let owner = format!("{team}-oncall");
@@ -188,7 +188,7 @@ impl Demo {
                 };
                 let tags = tags.iter().filter(|(key, _)| keys.contains(*key));
                 let tags: Vec<Tag> =
-                    tags.map(|(key, value)| (texts.share(key), texts.share(value))).collect();
+                    tags.map(|(key, value)| (interner.share(key), interner.share(value))).collect();
                 (user, tags)
             });
             let by_user = by_user.filter(|(_, tags)| !tags.is_empty()).collect();
@@ -248,7 +248,7 @@ fn key_id(rng: &mut StdRng) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::confirm::merge;
+    use crate::confirmation::merge;
     use crate::policy::Age;
     use crate::report::Report;
     use crate::state::Account;

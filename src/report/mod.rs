@@ -14,6 +14,7 @@
 //! - An inactive key keeps its time: `false` with a time is an inactive key, `false` with `N/A` is
 //!   no key.
 
+pub mod intern;
 mod row;
 
 use std::fmt;
@@ -25,7 +26,7 @@ use hashbrown::hash_table::Entry;
 use hashbrown::{DefaultHashBuilder, HashTable};
 use memchr::{memchr, memchr_iter};
 
-use crate::texts::Texts;
+use self::intern::Interner;
 use row::{Columns, Rejection, Row};
 
 /// The largest report that is read, in bytes. An account of 5,000 users has about 2 MB.
@@ -202,11 +203,11 @@ impl Report {
         let mut names = HashTable::with_capacity(capacity);
         let hasher = DefaultHashBuilder::default();
         let hash = |user: &User| hasher.hash_one(&user.name);
-        let (mut fields, mut texts) = (Vec::new(), Texts::default());
+        let (mut fields, mut interner) = (Vec::new(), Interner::default());
         let mut rows = 0;
         for (line, number) in lines {
             rows += 1;
-            let user = read(line, &columns, &mut fields, &mut texts);
+            let user = read(line, &columns, &mut fields, &mut interner);
             let outcome = user.and_then(|(user, warning)| {
                 report.claim(&user)?;
                 let is_known = |place: &u32| report.users[*place as usize].name == user.name;
@@ -280,23 +281,24 @@ fn read<'a>(
     line: &'a [u8],
     columns: &Columns,
     fields: &mut Vec<&'a [u8]>,
-    texts: &mut Texts,
+    interner: &mut Interner,
 ) -> Result<(User, Option<Rejection>), Rejection> {
     fields.clear();
     fields.extend(line.split(|byte| *byte == b','));
-    let plain = |texts: &mut Texts| Row::new(columns, fields).user(texts);
+    let plain = |interner: &mut Interner| Row::new(columns, fields).user(interner);
     if memchr(b'"', line).is_none() {
-        return plain(texts);
+        return plain(interner);
     }
-    let quoted = |texts: &mut Texts| {
+    let quoted = |interner: &mut Interner| {
         let record = unquote(line);
-        Row::new(columns, &record.iter().collect::<Vec<_>>()).user(texts)
+        Row::new(columns, &record.iter().collect::<Vec<_>>()).user(interner)
     };
     // A name has no quotes, and an ARN begins with none, so here they are CSV's.
     let is_csv = line.starts_with(b"\"") || line.windows(6).any(|six| six == b",\"arn:");
-    match is_csv {
-        true => quoted(texts).or_else(|rejection| plain(texts).map_err(|_| rejection)),
-        false => plain(texts).or_else(|rejection| quoted(texts).map_err(|_| rejection)),
+    if is_csv {
+        quoted(interner).or_else(|rejection| plain(interner).map_err(|_| rejection))
+    } else {
+        plain(interner).or_else(|rejection| quoted(interner).map_err(|_| rejection))
     }
 }
 

@@ -2,11 +2,11 @@
 
 use aws_sdk_organizations::types::{Account, AccountState, AccountStatus};
 
+use super::clients::Clients;
 use super::errors;
-use super::hub::Hub;
+use super::sdk::Operation;
 use crate::config::{Access, Organization, Role, RoleArn};
-use crate::source::Failure;
-use crate::state::Reason;
+use crate::failure::{Failure, Reason};
 
 /// An account of an organization.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,13 +34,13 @@ impl Member {
 
 /// The active accounts of the organization, by `ListAccounts`, which the management account and
 /// delegated administrators may call.
-pub async fn members(hub: &Hub) -> Result<Vec<Member>, Failure> {
-    let base = hub.base(&Access::default()).await;
+pub async fn members(clients: &Clients) -> Result<Vec<Member>, Failure> {
+    let base = clients.base(&Access::default()).await;
     let own = base.account_id().await?;
-    let mut pages = hub.organizations().await.list_accounts().into_paginator().send();
+    let mut pages = clients.organizations().await.list_accounts().into_paginator().send();
     let mut members = Vec::new();
-    while let Some(page) = hub.call(pages.next()).await {
-        let page = page.map_err(|error| errors::failure("ListAccounts", &error))?;
+    while let Some(page) = clients.call(pages.next()).await {
+        let page = page.map_err(|error| errors::failure(Operation::ListAccounts, &error))?;
         let active = page.accounts.unwrap_or_default().into_iter().filter(is_active);
         for account in active {
             members.push(member(account, own).ok_or_else(|| {

@@ -4,33 +4,35 @@ use std::collections::BTreeSet;
 
 use aws_sdk_iam::types::{EntityType, UserDetail};
 
-use super::{Clients, errors};
+use super::clients::AccountClient;
+use super::errors;
+use super::sdk::Operation;
+use crate::failure::Failure;
 use crate::policy::Tag;
-use crate::source::Failure;
+use crate::report::intern::Interner;
 use crate::state::Tags;
-use crate::texts::Texts;
 
 /// The users' tags that have one of these keys, which are in lower case, by
 /// `GetAccountAuthorizationDetails` in pages of 1000.
-pub async fn tags(clients: &Clients, keys: &BTreeSet<String>) -> Result<Tags, Failure> {
+pub async fn tags(client: &AccountClient, keys: &BTreeSet<String>) -> Result<Tags, Failure> {
     let mut tags = Tags { keys: keys.clone(), ..Tags::default() };
-    let mut texts = Texts::default();
-    let mut pages = clients
+    let mut interner = Interner::default();
+    let mut pages = client
         .iam
         .get_account_authorization_details()
         .filter(EntityType::User)
         .max_items(1000)
         .into_paginator()
         .send();
-    while let Some(page) = clients.call(pages.next()).await {
-        let page =
-            page.map_err(|error| errors::failure("GetAccountAuthorizationDetails", &error))?;
+    while let Some(page) = client.call(pages.next()).await {
+        let page = page
+            .map_err(|error| errors::failure(Operation::GetAccountAuthorizationDetails, &error))?;
         for user in page.user_detail_list.unwrap_or_default() {
             let UserDetail { user_name: Some(name), tags: Some(all), .. } = user else { continue };
             let wanted: Vec<Tag> = all
                 .into_iter()
                 .filter(|tag| keys.contains(&tag.key.to_ascii_lowercase()))
-                .map(|tag| (texts.share(&tag.key), texts.share(&tag.value)))
+                .map(|tag| (interner.share(&tag.key), interner.share(&tag.value)))
                 .collect();
             if !wanted.is_empty() {
                 tags.by_user.insert(name, wanted);
@@ -41,9 +43,9 @@ pub async fn tags(clients: &Clients, keys: &BTreeSet<String>) -> Result<Tags, Fa
 }
 
 /// The account's alias, by `ListAccountAliases`: an account has one or none.
-pub async fn alias(clients: &Clients) -> Result<Option<String>, Failure> {
-    match clients.call(clients.iam.list_account_aliases().send()).await {
+pub async fn alias(client: &AccountClient) -> Result<Option<String>, Failure> {
+    match client.call(client.iam.list_account_aliases().send()).await {
         Ok(output) => Ok(output.account_aliases.into_iter().next()),
-        Err(error) => Err(errors::failure("ListAccountAliases", &error)),
+        Err(error) => Err(errors::failure(Operation::ListAccountAliases, &error)),
     }
 }

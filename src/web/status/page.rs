@@ -1,33 +1,23 @@
-//! A snapshot and a query → HTML. Whatever comes from AWS or from a person is text: maud escapes it,
-//! and `bdi` keeps the direction of its letters to itself.
+//! A snapshot and a query → HTML. Text from AWS or from a person is escaped by maud, and `bdi` isolates
+//! the direction of its letters.
 
 use chrono::{DateTime, Utc};
 use maud::{DOCTYPE, Markup, html};
 
 use super::accounts::{self, AccountRow};
-use super::parts::{account_cell, counted, grouped, moment, pager, rows_of, runbook, when};
-use super::query::{MAX_SEARCH, Order, Query, Show, Sort};
-use super::{Part, account_name, select};
+use super::components::{account_cell, counted, grouped, moment, pager, rows_of, runbook, when};
+use super::query::{KeyFilter, MAX_SEARCH, Order, Query, Sort};
+use super::{Pagination, StatusSettings, account_name, select};
 use crate::findings::{Finding, Status};
 use crate::render::Snapshot;
 use crate::report::ROOT_USER;
+use crate::state::Tried;
 
-/// What the page says besides the snapshot.
-#[derive(Debug)]
-pub struct About {
-    /// The path of the metrics.
-    pub telemetry_path: String,
-    /// Where docs/runbooks.md is published.
-    pub runbook_url: String,
-    /// Whether the organization is made up.
-    pub is_demo: bool,
-}
-
-/// So many keys are on one page.
-const KEYS: usize = 200;
+/// Keys on one page.
+const PAGE_SIZE: usize = 200;
 
 /// The page.
-pub fn page(about: &About, snapshot: &Snapshot, query: &Query) -> String {
+pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> String {
     let findings = snapshot.findings();
     let count = |status| findings.iter().filter(|finding| finding.status == status).count();
     let unrotated = count(Status::Unrotated);
@@ -48,7 +38,7 @@ pub fn page(about: &About, snapshot: &Snapshot, query: &Query) -> String {
                     p { "As of " (moment(snapshot.now)) }
                 }
                 main {
-                    (notices(about, snapshot))
+                    (notices(settings, snapshot))
                     ul.tiles {
                         li class=[(unrotated > 0).then_some("bad")] { (tile("?#keys", unrotated, unrotated_keys(unrotated))) }
                         li { (tile("?show=due_soon#keys", count(Status::DueSoon), "due within 14 days")) }
@@ -57,13 +47,13 @@ pub fn page(about: &About, snapshot: &Snapshot, query: &Query) -> String {
                             (tile("#accounts", accounts.len(), &accounts::health(&accounts)))
                         }
                     }
-                    (accounts::section(about, snapshot.now, &accounts, query))
-                    (keys_section(about, snapshot.now, findings, query))
+                    (accounts::section(settings, snapshot.now, &accounts, query))
+                    (keys_section(settings, snapshot.now, findings, query))
                 }
                 footer {
                     p {
                         "iam-key-exporter " (env!("CARGO_PKG_VERSION")) " · "
-                        a href={ "." (about.telemetry_path) } { "Metrics" } " · "
+                        a href={ "." (settings.telemetry_path) } { "Metrics" } " · "
                         a href="./-/healthy" { "Healthy" } " · "
                         a href="./-/ready" { "Ready" }
                     }
@@ -75,19 +65,19 @@ pub fn page(about: &About, snapshot: &Snapshot, query: &Query) -> String {
     page.into_string()
 }
 
-fn notices(about: &About, snapshot: &Snapshot) -> Markup {
+fn notices(settings: &StatusSettings, snapshot: &Snapshot) -> Markup {
     let state = &snapshot.state;
     html! {
-        @if about.is_demo {
+        @if settings.is_demo {
             p.notice { "This organization is made up. It shows what the exporter does without AWS." }
         }
         @if !state.ready {
             p.notice.bad { "Not every account was tried yet: the numbers are not complete." }
         }
-        @if state.discovery == Some(false) {
+        @if state.discovery == Tried::Failed {
             p.notice.bad {
                 "The accounts could not be listed: there may be others. "
-                (runbook(about, "iamaccountdiscoveryfailing"))
+                (runbook(settings, "iamaccountdiscoveryfailing"))
             }
         }
         @if state.duplicates > 0 {
@@ -110,9 +100,14 @@ fn unrotated_keys(count: usize) -> &'static str {
     }
 }
 
-fn keys_section(about: &About, now: DateTime<Utc>, findings: &[Finding], query: &Query) -> Markup {
+fn keys_section(
+    settings: &StatusSettings,
+    now: DateTime<Utc>,
+    findings: &[Finding],
+    query: &Query,
+) -> Markup {
     let rows = select(findings, query);
-    let part = Part::new(query.page, KEYS, rows.len());
+    let pagination = Pagination::new(query.page, PAGE_SIZE, rows.len());
     let link = |page| Query { page, ..query.clone() }.link() + "#keys";
     let download = Query { page: 1, accounts: None, ..query.clone() }.link();
     html! {
@@ -125,7 +120,7 @@ fn keys_section(about: &About, now: DateTime<Utc>, findings: &[Finding], query: 
                 div.table role="region" aria-labelledby="keys-caption" tabindex="0" {
                     table {
                         caption id="keys-caption" {
-                            (title(query.show)) ": " (rows_of(&part, rows.len()))
+                            (title(query.show)) ": " (rows_of(&pagination, rows.len()))
                         }
                         thead {
                             tr {
@@ -141,11 +136,11 @@ fn keys_section(about: &About, now: DateTime<Utc>, findings: &[Finding], query: 
                             }
                         }
                         tbody {
-                            @for row in &rows[part.rows.clone()] { (key(about, now, row)) }
+                            @for row in &rows[pagination.rows.clone()] { (key(settings, now, row)) }
                         }
                     }
                 }
-                (pager(&part, "Pages of keys", link))
+                (pager(&pagination, "Pages of keys", link))
                 p { a href={ "keys.csv" (download.trim_end_matches('?')) } download { "Download these keys as CSV" } }
             }
         }
@@ -163,7 +158,7 @@ fn search(query: &Query) -> Markup {
             div {
                 label for="show" { "Show" }
                 select id="show" name="show" {
-                    @for show in Show::ALL {
+                    @for show in KeyFilter::ALL {
                         option value=(show.as_str()) selected[show == query.show] { (title(show)) }
                     }
                 }
@@ -182,22 +177,24 @@ fn search(query: &Query) -> Markup {
     }
 }
 
-fn title(show: Show) -> &'static str {
+fn title(show: KeyFilter) -> &'static str {
     match show {
-        Show::Unrotated => "Unrotated keys",
-        Show::DueSoon => "Keys due within 14 days",
-        Show::Exempt => "Exempt keys",
-        Show::All => "All of these",
+        KeyFilter::Unrotated => "Unrotated keys",
+        KeyFilter::DueSoon => "Keys due within 14 days",
+        KeyFilter::Exempt => "Exempt keys",
+        KeyFilter::All => "All of these",
     }
 }
 
 fn nothing(query: &Query) -> &'static str {
     match (query.search.is_empty(), query.show) {
-        (true, Show::Unrotated) => "No key is unrotated, as far as the accounts could be read.",
-        (true, Show::DueSoon) => "No key is due within 14 days.",
-        (true, Show::Exempt) => "No key is exempt.",
-        (true, Show::All) => "No key is unrotated, due within 14 days or exempt.",
-        (false, Show::All) => {
+        (true, KeyFilter::Unrotated) => {
+            "No key is unrotated, as far as the accounts could be read."
+        }
+        (true, KeyFilter::DueSoon) => "No key is due within 14 days.",
+        (true, KeyFilter::Exempt) => "No key is exempt.",
+        (true, KeyFilter::All) => "No key is unrotated, due within 14 days or exempt.",
+        (false, KeyFilter::All) => {
             "None of these keys matches. Inactive keys, and keys with more than 14 days left, are not listed."
         }
         (false, _) => "None of these keys matches. \"All of these\" searches in more.",
@@ -216,7 +213,7 @@ fn column(query: &Query, sort: Sort, name: &str) -> Markup {
     }
 }
 
-fn key(about: &About, now: DateTime<Utc>, finding: &Finding) -> Markup {
+fn key(settings: &StatusSettings, now: DateTime<Utc>, finding: &Finding) -> Markup {
     let section = match finding.status {
         Status::Unrotated if finding.user == ROOT_USER => "iamrootaccesskeyactive",
         Status::Unrotated => "iamaccesskeyunrotated",
@@ -249,7 +246,7 @@ fn key(about: &About, now: DateTime<Utc>, finding: &Finding) -> Markup {
             td { (when(finding.due, now, "exempt")) }
             td { (when(finding.last_used, now, "never")) }
             td.rule { (finding.rule) }
-            td { span class={ "badge " (class) } { (state) } " " (runbook(about, section)) }
+            td { span class={ "badge " (class) } { (state) } " " (runbook(settings, section)) }
         }
     }
 }

@@ -73,9 +73,9 @@ pub struct Exemption {
 /// A tag's key and its value. Most are those of many users, who share them.
 pub type Tag = (Arc<str>, Arc<str>);
 
-/// Whose keys are judged.
+/// The user whose keys are judged.
 #[derive(Debug, Clone, Copy)]
-pub struct Owner<'a> {
+pub struct Subject<'a> {
     /// The account's id.
     pub account_id: &'a str,
     /// The account's name; may be empty.
@@ -118,12 +118,12 @@ impl Default for Policy {
 
 impl Policy {
     /// What holds for this user's keys as of `now`.
-    pub fn ruling(&self, owner: &Owner, now: DateTime<Utc>) -> Ruling<'_> {
+    pub fn ruling(&self, subject: &Subject, now: DateTime<Utc>) -> Ruling<'_> {
         let in_force = |rule: &Rule| match &rule.decision {
             Decision::Exempt(exemption) => exemption.holds(now),
             Decision::MaxAge(_) => true,
         };
-        let decided = |(_, rule): &(usize, &Rule)| in_force(rule) && rule.matches.includes(owner);
+        let decided = |(_, rule): &(usize, &Rule)| in_force(rule) && rule.matches.includes(subject);
         match self.rules.iter().enumerate().find(decided) {
             None => Ruling { max_age: self.max_age, exemption: None, rule: None },
             Some((index, rule)) => match &rule.decision {
@@ -161,14 +161,15 @@ impl Exemption {
 
 impl Match {
     /// Whether the rule is about this user.
-    fn includes(&self, owner: &Owner) -> bool {
-        let Owner { account_id, account_name, user, tags } = *owner;
+    fn includes(&self, subject: &Subject) -> bool {
+        let Subject { account_id, account_name, user, tags } = *subject;
         let holds = |pattern: &Option<Pattern>, text| {
             pattern.as_ref().is_none_or(|pattern| pattern.matches(text))
         };
-        let user_holds = match user.is_root() {
-            true => self.user.as_ref().is_some_and(|pattern| pattern.as_str() == user.name),
-            false => holds(&self.user, &user.name),
+        let user_holds = if user.is_root() {
+            self.user.as_ref().is_some_and(|pattern| pattern.as_str() == user.name)
+        } else {
+            holds(&self.user, &user.name)
         };
         user_holds
             // It has to be looked for in the ARN.
@@ -202,14 +203,14 @@ impl Ruling<'_> {
     /// Judges a key as of `now`.
     pub fn judge(&self, key: &Key, now: DateTime<Utc>) -> Verdict {
         let age = key.last_rotated.map(|time| Age::between(time, now));
-        let subject = key.active && self.exemption.is_none();
+        let counts = key.active && self.exemption.is_none();
         Verdict {
             age,
             due: key
                 .last_rotated
-                .filter(|_| subject)
+                .filter(|_| counts)
                 .and_then(|time| time.checked_add_signed(self.max_age)),
-            unrotated: age.map(|age| subject && age.exceeds(self.max_age)),
+            unrotated: age.map(|age| counts && age.exceeds(self.max_age)),
         }
     }
 }

@@ -4,17 +4,18 @@ use aws_sdk_iam::operation::list_access_keys::ListAccessKeysError;
 use aws_sdk_iam::types::{AccessKeyMetadata, StatusType};
 use chrono::DateTime;
 
-use super::{Clients, errors};
-use crate::confirm::ListedKey;
-use crate::source::Failure;
-use crate::state::Reason;
+use super::clients::AccountClient;
+use super::errors;
+use super::sdk::Operation;
+use crate::confirmation::ListedKey;
+use crate::failure::{Failure, Reason};
 
-/// The user's keys by `ListAccessKeys`; `None` where there is no such user.
+/// The user's keys by `ListAccessKeys`; `None` if there is no such user.
 ///
 /// One page is enough: it has up to 100 keys, and a user has two.
-pub async fn keys(clients: &Clients, user: &str) -> Result<Option<Vec<ListedKey>>, Failure> {
-    let call = clients.iam.list_access_keys().user_name(user).send();
-    match clients.call(call).await {
+pub async fn keys(client: &AccountClient, user: &str) -> Result<Option<Vec<ListedKey>>, Failure> {
+    let call = client.iam.list_access_keys().user_name(user).send();
+    match client.call(call).await {
         Ok(output) => {
             let keys: Option<Vec<ListedKey>> =
                 output.access_key_metadata.into_iter().map(listed).collect();
@@ -26,12 +27,12 @@ pub async fn keys(clients: &Clients, user: &str) -> Result<Option<Vec<ListedKey>
         }
         Err(error) => match error.as_service_error() {
             Some(ListAccessKeysError::NoSuchEntityException(_)) => Ok(None),
-            _ => Err(errors::failure("ListAccessKeys", &error)),
+            _ => Err(errors::failure(Operation::ListAccessKeys, &error)),
         },
     }
 }
 
-/// Only what AWS says cannot be used is inactive.
+/// A status that is not known counts as active.
 fn listed(key: AccessKeyMetadata) -> Option<ListedKey> {
     Some(ListedKey {
         id: key.access_key_id?,

@@ -10,19 +10,20 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
-use super::Filter;
 use super::catalogue as names;
+use super::filter::Filter;
 use super::gzip;
 use super::text::{Value, Writer, push_label};
 use crate::config::{Config, TagLabel};
+use crate::failure::Reason;
 use crate::policy::{Exemption, Tag, Verdict};
 use crate::report::{Certificate, Key, User};
-use crate::state::{Account, Reason, State};
+use crate::state::{Account, State};
 
 /// A page: what every scrape gets until the next one is rendered.
 ///
-/// It is kept compressed, as Prometheus asks for it: the text is some twenty times as large. Whoever
-/// asks for the text has it unpacked, once for all who do.
+/// It is kept compressed, as Prometheus asks for it: the text is some twenty times as large. The first
+/// client that asks for the text has it unpacked, for all that follow.
 #[derive(Debug)]
 pub struct Page {
     gzip: gzip::Head,
@@ -52,9 +53,9 @@ impl Page {
     }
 
     /// The page and the exporter's own metrics as one gzip member, to be sent one after the other.
-    pub fn gzip(&self, own: &gzip::Tail) -> [Bytes; 3] {
-        let trailer = Bytes::copy_from_slice(&self.gzip.trailer(own));
-        [self.gzip.bytes.clone(), own.blocks.clone(), trailer]
+    pub fn gzip(&self, exporter: &gzip::Tail) -> [Bytes; 3] {
+        let trailer = Bytes::copy_from_slice(&self.gzip.trailer(exporter));
+        [self.gzip.bytes.clone(), exporter.blocks.clone(), trailer]
     }
 
     /// Number of series.
@@ -156,9 +157,9 @@ impl<'a> Rows<'a> {
             let mut labels = String::new();
             push_label(&mut labels, "account_id", &account.id);
             let (first_user, first_key) = (rows.users.len(), rows.keys.len());
-            for (owner, keys) in account.users(tags) {
-                let user = owner.user;
-                let ruling = config.policy.ruling(&owner, now);
+            for (subject, keys) in account.users(tags) {
+                let user = subject.user;
+                let ruling = config.policy.ruling(&subject, now);
                 let start = rows.labels.len();
                 rows.labels.push_str(&labels);
                 push_label(&mut rows.labels, "user", &user.name);
@@ -176,7 +177,7 @@ impl<'a> Rows<'a> {
                         exemption: ruling.exemption.filter(|_| key.active),
                     });
                 }
-                rows.users.push(UserRow { user, tags: tags.map(|_| owner.tags), labels });
+                rows.users.push(UserRow { user, tags: tags.map(|_| subject.tags), labels });
             }
             let users = first_user..rows.users.len();
             let keys = first_key..rows.keys.len();
@@ -363,9 +364,11 @@ impl<'a> Rows<'a> {
             account.refresh.last.map(|attempt| attempt.duration.as_secs_f64().into())
         });
         per_account(&names::CONFIRMATION_AVAILABLE, |account| {
-            account.refresh.confirmation.map(Value::from)
+            account.refresh.confirmation.worked().map(Value::from)
         });
-        per_account(&names::TAGS_AVAILABLE, |account| account.refresh.tags.map(Value::from));
+        per_account(&names::TAGS_AVAILABLE, |account| {
+            account.refresh.tags.worked().map(Value::from)
+        });
         page.family(&names::REFRESH_FAILURES, |family| {
             for AccountRow { account, labels, .. } in &self.accounts {
                 for reason in Reason::ALL {

@@ -1,5 +1,5 @@
-//! The exporter's own metrics: registered, gathered and encoded by the `prometheus` crate when a scrape
-//! asks for them.
+//! The exporter's own metrics: registered, gathered and encoded by the `prometheus` crate for each
+//! scrape.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,16 +11,16 @@ use prometheus::{
     TextEncoder,
 };
 
-use super::Filter;
 use super::catalogue::{self, Metric};
+use super::filter::Filter;
 use super::gzip::Tail;
 use super::page::Page;
 use crate::shard::Shard;
-use crate::state::State;
+use crate::state::{State, Tried};
 
 /// The exporter's own metrics. Clones share them.
 #[derive(Debug, Clone)]
-pub struct Own {
+pub struct ExporterMetrics {
     registry: Registry,
     filter: Filter,
     /// Requests to AWS.
@@ -54,16 +54,19 @@ const RECENT: Duration = Duration::from_millis(50);
 #[derive(Debug, Clone)]
 pub struct AwsRequests(IntCounterVec);
 
-impl Own {
-    /// All of them, with the process's where the platform has them. `filter` decides which are
-    /// exposed.
-    pub fn new(filter: Filter) -> Own {
+impl ExporterMetrics {
+    /// All of them, with those of the process if the platform has them. `filter` selects the ones that
+    /// are exposed. Requests to AWS are counted from 0 for each of the (service, operation) pairs.
+    pub fn new(
+        filter: Filter,
+        aws_operations: impl IntoIterator<Item = (&'static str, &'static str)>,
+    ) -> ExporterMetrics {
         let registry = Registry::new();
         #[cfg(target_os = "linux")]
         register(&registry, prometheus::process_collector::ProcessCollector::for_self());
         let build_info = vec(&registry, &catalogue::BUILD_INFO, GaugeVec::new);
         build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
-        let own = Own {
+        let metrics = ExporterMetrics {
             aws_requests: AwsRequests(vec(&registry, &catalogue::AWS_REQUESTS, IntCounterVec::new)),
             http_connections: one(&registry, &catalogue::HTTP_CONNECTIONS, IntGauge::with_opts),
             http_accept_failures: one(
@@ -90,22 +93,13 @@ impl Own {
             filter,
             recent: Arc::default(),
         };
-        for operation in [
-            "GenerateCredentialReport",
-            "GetAccountAuthorizationDetails",
-            "GetCredentialReport",
-            "ListAccessKeys",
-            "ListAccountAliases",
-        ] {
-            own.aws_requests.start_at_zero("IAM", operation);
+        for (service, operation) in aws_operations {
+            metrics.aws_requests.start_at_zero(service, operation);
         }
-        own.aws_requests.start_at_zero("Organizations", "ListAccounts");
-        own.aws_requests.start_at_zero("STS", "AssumeRole");
-        own.aws_requests.start_at_zero("STS", "GetCallerIdentity");
-        own.shard(Shard::default());
-        own.http_requests.with_label_values(&["200"]);
-        own.state(&State::default());
-        own
+        metrics.record_shard(Shard::default());
+        metrics.http_requests.with_label_values(&["200"]);
+        metrics.record_state(&State::default());
+        metrics
     }
 
     /// The metrics as they are now, in the text format.
@@ -133,8 +127,8 @@ impl Own {
         }
     }
 
-    /// Takes over the state that was published.
-    pub fn state(&self, state: &State) {
+    /// Updates from the state that was published.
+    pub fn record_state(&self, state: &State) {
         let (mut ok, mut failing, mut pending) = (0, 0, 0);
         for account in &state.accounts {
             match account.refresh.last {
@@ -151,26 +145,25 @@ impl Own {
         ] {
             self.accounts.with_label_values(&[state]).set(count);
         }
-        let discovery = state.discovery.unwrap_or_default();
-        self.discovery_success.set(i64::from(discovery));
+        self.discovery_success.set(i64::from(state.discovery == Tried::Ok));
     }
 
-    /// Takes over which of several processes this is.
-    pub fn shard(&self, shard: Shard) {
+    /// Records which of several processes this is.
+    pub fn record_shard(&self, shard: Shard) {
         self.shard.set(shard.index.into());
         self.shards.set(shard.total.into());
     }
 
-    /// Takes over whether the configuration could be read at `now`.
-    pub fn reload(&self, success: bool, now: DateTime<Utc>) {
+    /// Records whether the configuration could be read at `now`.
+    pub fn record_reload(&self, success: bool, now: DateTime<Utc>) {
         self.reload_successful.set(i64::from(success));
         if success {
             self.reload_success.set(now.timestamp());
         }
     }
 
-    /// Takes over the page that was rendered at `now` in `duration`.
-    pub fn page(&self, page: &Page, now: DateTime<Utc>, duration: Duration) {
+    /// Records the page that was rendered at `now` in `duration`.
+    pub fn record_page(&self, page: &Page, now: DateTime<Utc>, duration: Duration) {
         let [text, gzip] = page.sizes();
         self.page_series.set(page.series() as i64);
         self.page_bytes.with_label_values(&["identity"]).set(text as i64);
@@ -180,7 +173,7 @@ impl Own {
     }
 
     /// Counts an answered request.
-    pub fn http_request(&self, code: &str) {
+    pub fn count_http_request(&self, code: &str) {
         self.http_requests.with_label_values(&[code]).inc();
     }
 }
@@ -232,11 +225,14 @@ fn register(registry: &Registry, collector: impl Collector + 'static) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::name_pattern;
+    use crate::metrics::filter::name_pattern;
 
     #[test]
     fn every_family_is_as_the_catalogue_says() {
-        let text = String::from_utf8(Own::new(Filter::default()).gather()).expect("UTF-8");
+        let text = String::from_utf8(
+            ExporterMetrics::new(Filter::default(), [("IAM", "ListAccessKeys")]).gather(),
+        )
+        .expect("UTF-8");
         let own = catalogue::ALL.iter().filter(|metric| {
             matches!(metric.group, catalogue::Group::Exporter | catalogue::Group::Process)
         });
@@ -257,8 +253,8 @@ mod tests {
     fn the_filter_decides_what_is_gathered() {
         let allow = name_pattern("iam_exporter_page_.*").expect("a pattern");
         let deny = name_pattern(".*_seconds").expect("a pattern");
-        let own = Own::new(Filter::new(Some(allow), Some(deny)));
-        let text = String::from_utf8(own.gather()).expect("UTF-8");
+        let metrics = ExporterMetrics::new(Filter::new(Some(allow), Some(deny)), []);
+        let text = String::from_utf8(metrics.gather()).expect("UTF-8");
         assert!(text.contains("iam_exporter_page_series 0"));
         assert!(!text.contains("process_"));
         assert!(!text.contains("_seconds"));

@@ -6,18 +6,19 @@ use std::error::Error;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_iam::error::{ProvideErrorMetadata, SdkError};
 
-use crate::source::Failure;
-use crate::state::Reason;
+use super::sdk::Operation;
+use crate::failure::{Failure, Reason};
 
 /// The failure that this error of this call is.
-pub fn failure<E>(operation: &str, error: &SdkError<E>) -> Failure
+pub fn failure<E>(operation: Operation, error: &SdkError<E>) -> Failure
 where
     E: ProvideErrorMetadata + Error + Send + Sync + 'static,
 {
-    // Credentials that come from a call of ours: that call's failure says more.
+    // Credentials may come from another call of the exporter: that call's failure says more.
     if let Some(failure) = sources(error).find_map(|error| error.downcast_ref::<Failure>()) {
         return failure.clone();
     }
+    let operation = operation.as_str();
     let message = match error {
         // What AWS said, without the SDK's dump of the whole response.
         SdkError::ServiceError(context) => match (context.err().code(), context.err().message()) {

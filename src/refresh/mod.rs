@@ -1,11 +1,11 @@
-//! The schedule: when each account is refreshed, and how what was learned is published. What one
-//! refresh does stands in [`once`].
+//! The schedule: when each account is refreshed, and how the result is published. [`account`] has
+//! the refresh itself.
 //!
 //! Every account has a task of its own, so that none waits for another. A task refreshes its account
 //! at once and then once in each interval, at a moment that a hash of the account spreads over the
 //! interval. After a failure it pauses as [`Schedule::pause`] says instead.
 
-pub mod once;
+pub mod account;
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -18,14 +18,15 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info, warn};
 
-use crate::board::Board;
 use crate::clock::Clock;
 use crate::config::{Access, Config};
+use crate::failure::{Failure, Reason};
 use crate::shard::Shard;
-use crate::source::{Failure, Source};
-use crate::state::{Account, Reason};
+use crate::source::Source;
+use crate::state::{Account, Tried};
+use crate::store::Store;
 
-use once::{Outcome, Refresher};
+use account::{RefreshContext, RefreshOutcome, refresh_account};
 
 /// When accounts are refreshed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,24 +36,24 @@ pub struct Schedule {
     /// A refresh that takes longer fails.
     pub timeout: Duration,
     /// The shortest pause after a failure.
-    pub least_pause: Duration,
+    pub min_pause: Duration,
     /// The longest pause where AWS asks for fewer calls. After other failures it is `interval`, where
     /// that is shorter.
-    pub most_pause: Duration,
-    /// At most so many refreshes that do not ask AWS run at the same time.
+    pub max_pause: Duration,
+    /// The number of refreshes that run at the same time, if they do not call AWS.
     pub concurrency: usize,
     /// Which of the accounts this process refreshes.
     pub shard: Shard,
 }
 
 impl Default for Schedule {
-    /// What the command line has when nothing is said there.
+    /// The defaults of the command line.
     fn default() -> Schedule {
         Schedule {
             interval: Duration::from_secs(5 * 60),
             timeout: Duration::from_secs(2 * 60),
-            least_pause: Duration::from_secs(60),
-            most_pause: Duration::from_secs(15 * 60),
+            min_pause: Duration::from_secs(60),
+            max_pause: Duration::from_secs(15 * 60),
             concurrency: 32,
             shard: Shard::default(),
         }
@@ -60,18 +61,16 @@ impl Default for Schedule {
 }
 
 impl Schedule {
-    /// How long to wait after so many failures in a row, the last one for this reason: something
-    /// between the shortest pause and a ceiling that doubles with each failure. Where AWS asks for
-    /// fewer calls the ceiling ends at `most_pause`; else at `interval`, since nobody gains from a
-    /// later recovery. It never ends below the shortest pause.
+    /// How long to wait after this number of failures in a row, the last one for this reason: a random
+    /// time between the shortest pause and a ceiling that doubles with each failure. If AWS asks for
+    /// fewer calls, the ceiling is at most `max_pause`, else at most `interval`, and never below the
+    /// shortest pause.
     pub fn pause(&self, failures: u32, reason: Reason) -> Duration {
-        let most = match reason.is_overload() {
-            true => self.most_pause,
-            false => self.interval.min(self.most_pause),
-        };
-        let ceiling = self.least_pause.saturating_mul(1 << failures.min(16));
-        let ceiling = ceiling.min(most).max(self.least_pause);
-        rand::rng().random_range(self.least_pause..=ceiling)
+        let max =
+            if reason.is_overload() { self.max_pause } else { self.interval.min(self.max_pause) };
+        let ceiling = self.min_pause.saturating_mul(1 << failures.min(16));
+        let ceiling = ceiling.min(max).max(self.min_pause);
+        rand::rng().random_range(self.min_pause..=ceiling)
     }
 
     /// The next regular refresh of this account after `now`, of a schedule that began at `start`.
@@ -91,14 +90,14 @@ impl Schedule {
 
 /// Refreshes every account of the source, for as long as the future is polled.
 ///
-/// Each refresh goes by the configuration as it then is. Which accounts there are is found out anew
-/// after [`Source::relist`] and when the configuration changes.
+/// Each refresh uses the configuration of that moment. Accounts are listed again after
+/// [`Source::discovery_interval`] and when the configuration changes.
 pub async fn run(
     source: Source,
     schedule: Schedule,
     clock: Clock,
     mut config: watch::Receiver<Arc<Config>>,
-    board: Arc<Board>,
+    store: Arc<Store>,
 ) {
     let concurrency = schedule.concurrency;
     let shared = Arc::new(Shared {
@@ -107,16 +106,16 @@ pub async fn run(
         clock,
         config: config.clone(),
         start: Instant::now(),
-        slots: Semaphore::new(concurrency),
-        board,
+        permits: Semaphore::new(concurrency),
+        store,
     });
-    let Shared { source, schedule, board, .. } = &*shared;
+    let Shared { source, schedule, store, .. } = &*shared;
     let mut running = Running::default();
     let (mut discovery, mut failures) = (Fault::default(), 0);
     loop {
         let current = config.borrow_and_update().clone();
-        source.look_again();
-        // Accounts that are known already do not wait for those that have to be found.
+        source.forget_credentials();
+        // Accounts that are known already do not wait for the listing.
         running.update(&shared, &current);
         let failure = tokio::select! {
             found = source.discover(&current) => found.err(),
@@ -124,15 +123,15 @@ pub async fn run(
         };
         discovery.note(None, "listing accounts", failure.as_ref());
         running.update(&shared, &current);
-        board.discovered(failure.is_none());
+        store.set_discovery(if failure.is_none() { Tried::Ok } else { Tried::Failed });
         let pause = match failure {
-            Some(failure) if source.is_live() => {
+            Some(failure) if source.calls_aws() => {
                 failures += 1;
                 schedule.pause(failures, failure.reason)
             }
             _ => {
                 failures = 0;
-                source.relist().unwrap_or(schedule.interval)
+                source.discovery_interval().unwrap_or(schedule.interval)
             }
         };
         let again = Instant::now() + pause;
@@ -159,12 +158,12 @@ impl Running {
     /// in another way now, and gives each a task that has none. A task ends only when it panicked; its
     /// account gets another.
     fn update(&mut self, shared: &Arc<Shared>, config: &Config) {
-        let Shared { source, schedule, board, .. } = &**shared;
+        let Shared { source, schedule, store, .. } = &**shared;
         let mut known = source.known(config);
         known.targets.retain(|target| schedule.shard.owns(&target.id));
-        board.retain(known);
+        store.set_targets(known);
         let targets: BTreeMap<String, Access> =
-            board.targets().into_iter().map(|target| (target.key, target.access)).collect();
+            store.targets().into_iter().map(|target| (target.key, target.access)).collect();
         self.by_key.retain(|key, (access, task)| {
             let keep = targets.get(key) == Some(access) && !task.is_finished();
             if !keep {
@@ -189,32 +188,29 @@ struct Shared {
     clock: Clock,
     config: watch::Receiver<Arc<Config>>,
     start: Instant,
-    slots: Semaphore,
-    board: Arc<Board>,
+    permits: Semaphore,
+    store: Arc<Store>,
 }
 
 async fn keep_fresh(shared: Arc<Shared>, key: String) {
-    let Shared { source, schedule, clock, config, board, .. } = &*shared;
+    let Shared { source, schedule, clock, config, store, .. } = &*shared;
     let mut failures = 0;
     let mut faults = Faults::default();
-    // Another task may have refreshed the account before, in a way that is no longer the one.
-    let mut anew = true;
+    // An earlier task may have refreshed the account with another role or profile.
+    let mut force = true;
     loop {
-        let slot = match source.is_live() {
-            true => None,
-            false => shared.slots.acquire().await.ok(),
-        };
-        source.begin().await;
-        let Some((target, account)) = board.get(&key) else { return };
+        let permit = if source.calls_aws() { None } else { shared.permits.acquire().await.ok() };
+        source.admit().await;
+        let Some((target, account)) = store.get(&key) else { return };
         let config = config.borrow().clone();
         let timeout = schedule.timeout;
-        let refresher = Refresher { source, timeout, clock, config: &config, anew };
-        let publish = |account: &Account| board.publish(&target, account.clone());
-        let Outcome { mut account, failure, confirmation, tags } =
-            // On the heap, so that an account that waits for its next turn does not keep room for it.
-            Box::pin(refresher.refresh(&target, &account, publish)).await;
-        drop(slot);
-        anew &= failure.is_some();
+        let context = RefreshContext { source, timeout, clock, config: &config, force };
+        let publish = |account: &Account| store.publish(&target, account.clone());
+        let RefreshOutcome { mut account, failure, confirmation, tags } =
+            // On the heap: an account that waits for its next refresh does not keep room for it.
+            Box::pin(refresh_account(&context, &target, &account, publish)).await;
+        drop(permit);
+        force &= failure.is_some();
         let id = Some(account.id.as_str());
         faults.refresh.note(id, "refresh", failure.as_ref());
         faults.confirmation.note(id, "confirmation", confirmation.as_ref());
@@ -223,12 +219,12 @@ async fn keep_fresh(shared: Arc<Shared>, key: String) {
         let is_overload = |failure: &Failure| failure.reason.is_overload();
         let overload = [confirmation, tags].into_iter().flatten().find(is_overload);
         let wake = match (failure, overload) {
-            // A file may be read at any time; AWS is to be left alone for a while.
-            (Some(failure), _) if source.is_live() => {
+            // A file can be read at any time, but AWS needs a pause.
+            (Some(failure), _) if source.calls_aws() => {
                 failures += 1;
                 now + schedule.pause(failures, failure.reason)
             }
-            // There is nothing to be made good sooner than in a regular refresh.
+            // The next regular refresh is soon enough.
             (None, Some(overload)) => {
                 failures += 1;
                 let pause = schedule.pause(failures, overload.reason);
@@ -240,12 +236,12 @@ async fn keep_fresh(shared: Arc<Shared>, key: String) {
             }
         };
         account.refresh.next = Some(clock.now() + (wake - now));
-        board.publish(&target, account);
+        store.publish(&target, account);
         sleep_until(wake).await;
     }
 }
 
-/// What is logged of the faults of one account: each once, and not again for as long as it lasts.
+/// Faults of one account. Each is logged when it begins and when it ends.
 #[derive(Default)]
 struct Faults {
     refresh: Fault,

@@ -3,8 +3,7 @@
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use maud::{Markup, html};
 
-use super::Part;
-use super::html::About;
+use super::{Pagination, StatusSettings};
 
 /// An account by its name, where it has one, and its id.
 pub fn account_cell(id: &str, name: &str) -> Markup {
@@ -18,23 +17,23 @@ pub fn account_cell(id: &str, name: &str) -> Markup {
 }
 
 /// A link to a section of the runbooks.
-pub fn runbook(about: &About, section: &str) -> Markup {
-    html! { a href={ (about.runbook_url) "#" (section) } { "What to do" } }
+pub fn runbook(settings: &StatusSettings, section: &str) -> Markup {
+    html! { a href={ (settings.runbook_url) "#" (section) } { "What to do" } }
 }
 
 /// Links to the other pages of a list, where there are any.
-pub fn pager(part: &Part, label: &str, link: impl Fn(usize) -> String) -> Markup {
+pub fn pager(pagination: &Pagination, label: &str, link: impl Fn(usize) -> String) -> Markup {
     html! {
-        @if part.of > 1 {
+        @if pagination.of > 1 {
             nav aria-label=(label) {
-                @if part.number > 1 {
+                @if pagination.number > 1 {
                     a href=(link(1)) { "First" } " "
-                    a href=(link(part.number - 1)) rel="prev" { "Previous" } " "
+                    a href=(link(pagination.number - 1)) rel="prev" { "Previous" } " "
                 }
-                span { "Page " (grouped(part.number)) " of " (grouped(part.of)) }
-                @if part.number < part.of {
-                    " " a href=(link(part.number + 1)) rel="next" { "Next" }
-                    " " a href=(link(part.of)) { "Last" }
+                span { "Page " (grouped(pagination.number)) " of " (grouped(pagination.of)) }
+                @if pagination.number < pagination.of {
+                    " " a href=(link(pagination.number + 1)) rel="next" { "Next" }
+                    " " a href=(link(pagination.of)) { "Last" }
                 }
             }
         }
@@ -42,13 +41,13 @@ pub fn pager(part: &Part, label: &str, link: impl Fn(usize) -> String) -> Markup
 }
 
 /// Which rows of how many a page has.
-pub fn rows_of(part: &Part, total: usize) -> String {
-    match part.of {
+pub fn rows_of(pagination: &Pagination, total: usize) -> String {
+    match pagination.of {
         1 => grouped(total),
         _ => format!(
             "{} to {} of {}",
-            grouped(part.rows.start + 1),
-            grouped(part.rows.end),
+            grouped(pagination.rows.start + 1),
+            grouped(pagination.rows.end),
             grouped(total)
         ),
     }
@@ -89,10 +88,7 @@ pub fn relative(time: DateTime<Utc>, now: DateTime<Utc>) -> String {
         minutes @ 120..2_880 => format!("{} h", minutes / 60),
         minutes => format!("{} days", grouped((minutes / 1_440) as usize)),
     };
-    match time > now {
-        true => format!("in {span}"),
-        false => format!("{span} ago"),
-    }
+    if time > now { format!("in {span}") } else { format!("{span} ago") }
 }
 
 /// How many there are of what.

@@ -1,20 +1,20 @@
 //! Where refreshes publish: the newest account of each target. A page's [`State`] is a snapshot of
-//! it.
+//! the store.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::watch;
 
-use crate::source::{Known, Target};
-use crate::state::{Account, State};
+use crate::source::target::{Discovered, Target};
+use crate::state::{Account, State, Tried};
 
 /// The newest account of each target.
 ///
-/// Publishing is cheap, however many accounts there are: it swaps a pointer. Who wants to know takes
-/// a snapshot when it has time for it.
+/// Publishing is cheap, however many accounts there are: it swaps a pointer. Readers take a snapshot
+/// when they have time for it.
 #[derive(Debug, Default)]
-pub struct Board {
+pub struct Store {
     accounts: Mutex<Accounts>,
     changes: watch::Sender<()>,
 }
@@ -22,8 +22,8 @@ pub struct Board {
 #[derive(Debug, Default)]
 struct Accounts {
     by_key: BTreeMap<String, Entry>,
-    /// Whether the last look for accounts worked; `None` before it.
-    discovery: Option<bool>,
+    /// The last look for accounts.
+    discovery: Tried,
     /// Whether, at some moment after the first look for accounts, every account had been tried.
     ready: bool,
 }
@@ -34,19 +34,20 @@ struct Entry {
     account: Arc<Account>,
 }
 
-impl Board {
-    /// Tells of each change from now on.
+impl Store {
+    /// Reports each change from now on.
     pub fn changes(&self) -> watch::Receiver<()> {
         self.changes.subscribe()
     }
 
-    /// What is published now.
+    /// The accounts as they are published now.
     pub fn snapshot(&self) -> State {
         let (accounts, discovery, ready) = {
             let mut accounts = self.lock();
             let tried = |entry: &Entry| entry.account.refresh.last.is_some();
-            // Once, and for good: an account that comes later makes nobody wait for it.
-            accounts.ready |= accounts.discovery.is_some() && accounts.by_key.values().all(tried);
+            // Stays true: an account that joins later does not make the exporter unready.
+            accounts.ready |=
+                accounts.discovery != Tried::NotYet && accounts.by_key.values().all(tried);
             let all: Vec<Arc<Account>> =
                 accounts.by_key.values().map(|entry| entry.account.clone()).collect();
             (all, accounts.discovery, accounts.ready)
@@ -54,7 +55,7 @@ impl Board {
         State::new(accounts, discovery, ready)
     }
 
-    /// The accounts that there are.
+    /// The accounts that are known.
     pub fn targets(&self) -> Vec<Target> {
         self.lock().by_key.values().map(|entry| entry.target.clone()).collect()
     }
@@ -64,7 +65,8 @@ impl Board {
         self.lock().by_key.get(key).map(|entry| (entry.target.clone(), entry.account.clone()))
     }
 
-    /// Publishes the account of a target, unless that is gone, or is reached in another way by now.
+    /// Publishes the account of a target, unless the target is gone or is reached in another way by
+    /// now.
     pub fn publish(&self, target: &Target, mut account: Account) {
         let mut accounts = self.lock();
         let entry = accounts.by_key.get_mut(&target.key);
@@ -77,9 +79,9 @@ impl Board {
         self.changes.send_replace(());
     }
 
-    /// Publishes that these targets are there, and no others if they are all. Those that were there
-    /// before keep what is known of them.
-    pub fn retain(&self, Known { targets, is_all, excluded }: Known) {
+    /// Publishes the accounts that were found. Accounts from before keep their data, and leave if
+    /// these are all the accounts or if they are excluded.
+    pub fn set_targets(&self, Discovered { targets, is_all, excluded }: Discovered) {
         let mut accounts = self.lock();
         let mut changed = false;
         let mut before = std::mem::take(&mut accounts.by_key);
@@ -113,15 +115,14 @@ impl Board {
     }
 
     /// Publishes whether the accounts could be listed.
-    pub fn discovered(&self, success: bool) {
-        if self.lock().discovery.replace(success) != Some(success) {
+    pub fn set_discovery(&self, discovery: Tried) {
+        if std::mem::replace(&mut self.lock().discovery, discovery) != discovery {
             self.changes.send_replace(());
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, Accounts> {
-        // Nothing that can panic runs while it is held.
-        self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
+        self.accounts.lock().expect("nothing panics while it is locked")
     }
 }
 
@@ -133,13 +134,13 @@ mod tests {
     use crate::config::Access;
     use crate::state::Attempt;
 
-    fn all(accounts: &[(&str, &str)]) -> Known {
+    fn all(accounts: &[(&str, &str)]) -> Discovered {
         let target = |(key, name): &(&str, &str)| {
             let (key, name) = ((*key).to_owned(), (*name).to_owned());
             Target { id: key.clone(), key, name, access: Access::default() }
         };
         let targets = accounts.iter().map(target).collect();
-        Known { targets, is_all: true, ..Known::default() }
+        Discovered { targets, is_all: true, ..Discovered::default() }
     }
 
     fn target(key: &str) -> Target {
@@ -152,94 +153,98 @@ mod tests {
         account
     }
 
-    fn names(board: &Board) -> Vec<(String, String)> {
-        let accounts = board.snapshot().accounts;
+    fn names(store: &Store) -> Vec<(String, String)> {
+        let accounts = store.snapshot().accounts;
         accounts.iter().map(|account| (account.id.clone(), account.name.clone())).collect()
     }
 
     #[test]
     fn it_is_ready_when_every_known_account_was_tried_and_stays_so() {
-        let board = Board::default();
-        assert!(!board.snapshot().ready);
-        board.retain(all(&[("a", "")]));
-        board.publish(&target("a"), tried("a"));
-        assert!(!board.snapshot().ready, "nobody has looked for others");
-        board.retain(all(&[("a", ""), ("b", "")]));
-        board.discovered(true);
-        assert!(!board.snapshot().ready);
-        board.publish(&target("b"), tried("b"));
-        assert!(board.snapshot().ready);
-        board.retain(all(&[("a", ""), ("c", "")]));
-        assert!(board.snapshot().ready);
+        let store = Store::default();
+        assert!(!store.snapshot().ready);
+        store.set_targets(all(&[("a", "")]));
+        store.publish(&target("a"), tried("a"));
+        assert!(!store.snapshot().ready, "nobody has looked for others");
+        store.set_targets(all(&[("a", ""), ("b", "")]));
+        store.set_discovery(Tried::Ok);
+        assert!(!store.snapshot().ready);
+        store.publish(&target("b"), tried("b"));
+        assert!(store.snapshot().ready);
+        store.set_targets(all(&[("a", ""), ("c", "")]));
+        assert!(store.snapshot().ready);
     }
 
     #[test]
     fn a_look_for_accounts_that_fails_was_a_try() {
-        let board = Board::default();
-        board.discovered(false);
+        let store = Store::default();
+        store.set_discovery(Tried::Failed);
         // Whoever sends no scrapes to what is not ready would never see the metric that says why.
-        assert!(board.snapshot().ready);
+        assert!(store.snapshot().ready);
     }
 
     #[test]
     fn until_all_are_known_whoever_was_there_stays() {
-        let board = Board::default();
-        board.retain(all(&[("a", ""), ("b", "")]));
-        board.retain(Known { is_all: false, ..all(&[("b", "new"), ("c", "")]) });
+        let store = Store::default();
+        store.set_targets(all(&[("a", ""), ("b", "")]));
+        store.set_targets(Discovered { is_all: false, ..all(&[("b", "new"), ("c", "")]) });
         let expected = [("a", ""), ("b", "new"), ("c", "")];
-        assert_eq!(names(&board), expected.map(|(id, name)| (id.to_owned(), name.to_owned())));
+        assert_eq!(names(&store), expected.map(|(id, name)| (id.to_owned(), name.to_owned())));
         let excluded = ["a".to_owned()].into();
-        board.retain(Known { is_all: false, excluded, ..Known::default() });
+        store.set_targets(Discovered { is_all: false, excluded, ..Discovered::default() });
         let expected = [("b", "new"), ("c", "")];
-        assert_eq!(names(&board), expected.map(|(id, name)| (id.to_owned(), name.to_owned())));
+        assert_eq!(names(&store), expected.map(|(id, name)| (id.to_owned(), name.to_owned())));
     }
 
     #[test]
     fn what_is_gone_is_not_published_again() {
-        let board = Board::default();
-        board.retain(all(&[("a", ""), ("b", "")]));
-        board.retain(all(&[("b", "")]));
-        board.publish(&target("a"), tried("a"));
-        assert_eq!(names(&board), [("b".to_owned(), String::new())]);
+        let store = Store::default();
+        store.set_targets(all(&[("a", ""), ("b", "")]));
+        store.set_targets(all(&[("b", "")]));
+        store.publish(&target("a"), tried("a"));
+        assert_eq!(names(&store), [("b".to_owned(), String::new())]);
     }
 
     #[test]
     fn what_came_in_a_way_that_was_given_up_is_not_published() {
-        let board = Board::default();
+        let store = Store::default();
         let old = target("a");
         let access = Access { profile: Some("other".to_owned()), role: None };
         let new = Target { access, ..old.clone() };
-        board.retain(Known { targets: vec![new.clone()], is_all: true, ..Known::default() });
-        board.publish(&old, tried("a"));
-        assert!(board.snapshot().accounts[0].refresh.last.is_none());
-        board.publish(&new, tried("a"));
-        assert!(board.snapshot().accounts[0].refresh.last.is_some());
+        store.set_targets(Discovered {
+            targets: vec![new.clone()],
+            is_all: true,
+            ..Discovered::default()
+        });
+        store.publish(&old, tried("a"));
+        assert!(store.snapshot().accounts[0].refresh.last.is_none());
+        store.publish(&new, tried("a"));
+        assert!(store.snapshot().accounts[0].refresh.last.is_some());
     }
 
     #[test]
     fn a_new_name_is_there_at_once_and_stays_when_a_refresh_ends_that_knew_the_old_one() {
-        let board = Board::default();
-        board.retain(all(&[("a", "old")]));
-        board.publish(&target("a"), tried("a"));
-        board.retain(all(&[("a", "new")]));
-        assert_eq!(names(&board), [("a".to_owned(), "new".to_owned())]);
-        assert!(board.snapshot().accounts[0].refresh.last.is_some(), "what was known stays");
-        board.publish(&target("a"), Account { name: "old".to_owned(), ..tried("a") });
-        assert_eq!(names(&board), [("a".to_owned(), "new".to_owned())]);
+        let store = Store::default();
+        store.set_targets(all(&[("a", "old")]));
+        store.publish(&target("a"), tried("a"));
+        store.set_targets(all(&[("a", "new")]));
+        assert_eq!(names(&store), [("a".to_owned(), "new".to_owned())]);
+        assert!(store.snapshot().accounts[0].refresh.last.is_some(), "what was known stays");
+        store.publish(&target("a"), Account { name: "old".to_owned(), ..tried("a") });
+        assert_eq!(names(&store), [("a".to_owned(), "new".to_owned())]);
     }
 
     #[test]
     fn only_changes_are_told() {
-        let board = Board::default();
-        board.retain(all(&[("a", "")]));
-        let mut changes = board.changes();
-        board.retain(all(&[("a", "")]));
-        assert!(!changes.has_changed().expect("the board stays"));
-        board.publish(&target("a"), tried("a"));
-        assert!(changes.has_changed().expect("the board stays"));
+        let store = Store::default();
+        store.set_targets(all(&[("a", "")]));
+        let mut changes = store.changes();
+        store.set_targets(all(&[("a", "")]));
+        assert!(!changes.has_changed().expect("the store stays"));
+        store.publish(&target("a"), tried("a"));
+        assert!(changes.has_changed().expect("the store stays"));
         changes.mark_unchanged();
-        board.discovered(false);
-        board.discovered(false);
-        assert!(changes.has_changed().expect("the board stays"));
+        store.set_discovery(Tried::Failed);
+        store.set_discovery(Tried::Failed);
+        assert!(changes.has_changed().expect("the store stays"));
     }
 }

@@ -1,15 +1,15 @@
-//! Texts that recur: regions, services, the keys and values of tags.
+//! Interner that recur: regions, services, the keys and values of tags.
 
 use std::sync::Arc;
 
 use hashbrown::HashSet;
 
 /// Keeps each text once, for all who have it. That saves memory, and what goes through many users
-/// finds the few texts that there are in the processor's caches.
+/// finds the few interner that there are in the processor's caches.
 #[derive(Debug, Default)]
-pub struct Texts(HashSet<Arc<str>>);
+pub struct Interner(HashSet<Arc<str>>);
 
-impl Texts {
+impl Interner {
     /// The text, shared with all who asked for the same.
     pub fn share(&mut self, text: &str) -> Arc<str> {
         if let Some(known) = self.0.get(text) {
@@ -27,8 +27,8 @@ mod tests {
 
     #[test]
     fn equal_texts_are_one() {
-        let mut texts = Texts::default();
-        let [a, b, other] = ["s3", "s3", "sts"].map(|text| texts.share(text));
+        let mut interner = Interner::default();
+        let [a, b, other] = ["s3", "s3", "sts"].map(|text| interner.share(text));
         assert!(Arc::ptr_eq(&a, &b));
         assert_eq!((&*a, &*other), ("s3", "sts"));
     }

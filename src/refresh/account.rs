@@ -1,4 +1,4 @@
-//! What one refresh of an account does: report, tags, confirmation.
+//! One refresh of one account: report, tags, confirmation.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -11,30 +11,32 @@ use tracing::{debug, info, warn};
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::confirm::{Confirmation, merge};
+use crate::confirmation::{Confirmation, merge};
+use crate::failure::{Failure, Reason};
 use crate::report::Report;
-use crate::source::{Failure, Fetch, Fetched, Source, Target};
-use crate::state::{Account, Attempt, Reason};
+use crate::source::Source;
+use crate::source::target::{FetchResult, RawReport, Target};
+use crate::state::{Account, Attempt, Tried};
 
-/// What a refresh needs.
+/// What a refresh needs, besides the account.
 #[derive(Debug, Clone, Copy)]
-pub struct Refresher<'a> {
-    /// Gives reports.
+pub struct RefreshContext<'a> {
+    /// Gives reports, tags and keys.
     pub source: &'a Source,
-    /// A refresh that takes longer fails; confirmation that takes longer goes on with the next one.
+    /// A refresh that takes longer fails. Confirmation that takes longer continues with the next one.
     pub timeout: Duration,
     /// Gives the `now`.
     pub clock: &'a Clock,
-    /// Says whom to confirm and which tags to read.
+    /// Names the users to confirm and the tags to read.
     pub config: &'a Config,
-    /// Whether to ask for the report even where the last one is still good, since how the account is
-    /// reached has not been tried.
-    pub anew: bool,
+    /// Whether to ask for the report even if the last one is still good, because the way to the
+    /// account was not tried yet.
+    pub force: bool,
 }
 
-/// What came of a refresh.
+/// The result of a refresh.
 #[derive(Debug)]
-pub struct Outcome {
+pub struct RefreshOutcome {
     /// The account as it is afterwards.
     pub account: Account,
     /// Why there is no new report.
@@ -45,60 +47,60 @@ pub struct Outcome {
     pub tags: Option<Failure>,
 }
 
-/// A refresh that still confirms publishes what it has after so long, and again each time.
+/// A refresh that is still confirming publishes its results so far at this interval.
 const PUBLISH_WHILE_CONFIRMING: Duration = Duration::from_secs(10);
 
-/// So many failed confirmations in a row are the last ones of a refresh.
-const MOST_FAILURES: usize = 3;
+/// A refresh stops confirming after this number of failures in a row.
+const MAX_FAILURES: usize = 3;
 
-impl Refresher<'_> {
-    /// Refreshes an account once: its report, tags, and the keys of those who are flagged. Calls
-    /// `publish` with what is known so far where that takes long.
-    pub async fn refresh(
-        &self,
-        target: &Target,
-        account: &Account,
-        publish: impl Fn(&Account),
-    ) -> Outcome {
-        let started = Instant::now();
-        let deadline = started + self.timeout;
-        let mut next = account.clone();
-        let failure = self.report(target, &mut next, deadline).await.err();
-        let failed = failure.as_ref().map(|failure| failure.reason);
-        let (mut tags, mut confirmation) = (None, None);
-        // Where the report could not be had, AWS is not asked for more.
-        let has_report = failed.is_none() || next.generated != account.generated;
-        if self.source.knows_more() && has_report {
-            // Tags that are slow leave time for confirmation.
-            let half = Instant::now() + deadline.saturating_duration_since(Instant::now()) / 2;
-            tags = self.tags(target, &mut next, account.generated, half).await.err();
-            self.alias(target, &mut next, account.generated, half).await;
-            let so_far = |next: &Account| {
-                let mut so_far = next.clone();
-                so_far.note(failed, started.elapsed(), self.clock.now());
-                publish(&so_far);
-            };
-            confirmation = self.confirm(target, &mut next, deadline, so_far).await.err();
-        }
-        next.note(failed, started.elapsed(), self.clock.now());
-        Outcome { account: next, failure, confirmation, tags }
+/// Refreshes an account once: its report, tags, and the keys of flagged users. If that takes long,
+/// calls `publish` with the results so far.
+pub async fn refresh_account(
+    context: &RefreshContext<'_>,
+    target: &Target,
+    account: &Account,
+    publish: impl Fn(&Account),
+) -> RefreshOutcome {
+    let started = Instant::now();
+    let deadline = started + context.timeout;
+    let mut next = account.clone();
+    let failure = context.read_report(target, &mut next, deadline).await.err();
+    let failed = failure.as_ref().map(|failure| failure.reason);
+    let (mut tags, mut confirmation) = (None, None);
+    // Without a report, AWS is not asked for more.
+    let has_report = failed.is_none() || next.generated != account.generated;
+    if context.source.has_live_data() && has_report {
+        // Slow tags leave time for confirmation.
+        let half = Instant::now() + deadline.saturating_duration_since(Instant::now()) / 2;
+        tags = context.read_tags(target, &mut next, account.generated, half).await.err();
+        context.read_alias(target, &mut next, account.generated, half).await;
+        let so_far = |next: &Account| {
+            let mut so_far = next.clone();
+            so_far.record(failed, started.elapsed(), context.clock.now());
+            publish(&so_far);
+        };
+        confirmation = context.confirm(target, &mut next, deadline, so_far).await.err();
     }
+    next.record(failed, started.elapsed(), context.clock.now());
+    RefreshOutcome { account: next, failure, confirmation, tags }
+}
 
-    /// Takes over the account's newest report.
-    async fn report(
+impl RefreshContext<'_> {
+    /// Updates the account from its newest report.
+    async fn read_report(
         &self,
         target: &Target,
         account: &mut Account,
         deadline: Instant,
     ) -> Result<(), Failure> {
         let now = self.clock.now();
-        let last = account.generated.filter(|_| !self.anew);
-        let Fetch { account_id, report, failure } =
+        let last = account.generated.filter(|_| !self.force);
+        let FetchResult { account_id, report, failure } =
             self.source.fetch(target, last, now, deadline).await;
         if let Some(id) = &account_id {
             account.id.clone_from(id);
         }
-        if let Some(Fetched { csv, generated }) = report {
+        if let Some(RawReport { csv, generated }) = report {
             // A report that cannot be read says more than that a newer one could not be had.
             let fingerprint = Some(fingerprint(&csv));
             if account.fingerprint != fingerprint {
@@ -117,7 +119,7 @@ impl Refresher<'_> {
     }
 
     /// Reads the tags that the configuration needs, once for each new report.
-    async fn tags(
+    async fn read_tags(
         &self,
         target: &Target,
         account: &mut Account,
@@ -127,23 +129,23 @@ impl Refresher<'_> {
         let keys = self.config.tag_keys();
         if keys.is_empty() {
             account.tags = None;
-            account.refresh.tags = None;
+            account.refresh.tags = Tried::NotYet;
             return Ok(());
         }
         let known = account.tags.as_ref().is_some_and(|tags| tags.keys == keys);
-        if known && account.generated == last && account.refresh.tags == Some(true) {
+        if known && account.generated == last && account.refresh.tags == Tried::Ok {
             return Ok(());
         }
         let read = timeout_at(deadline, self.source.tags(target, &keys)).await;
-        let read = read.unwrap_or_else(|_| Err(Failure::late()));
-        account.refresh.tags = Some(read.is_ok());
+        let read = read.unwrap_or_else(|_| Err(Failure::deadline()));
+        account.refresh.tags = Tried::from_result(&read);
         account.tags = Some(Arc::new(read?));
         Ok(())
     }
 
-    /// Reads the alias of an account that nobody gave a name, once for each new report. That it has
-    /// none, or that it may not be read, is no failure.
-    async fn alias(
+    /// Reads the alias of an account without a configured name, once for each new report. Having no
+    /// alias, or no permission to read it, is no failure.
+    async fn read_alias(
         &self,
         target: &Target,
         account: &mut Account,
@@ -163,10 +165,10 @@ impl Refresher<'_> {
         }
     }
 
-    /// Asks for the keys of every user who has an unrotated one, those first who were not asked
-    /// about for longest: whoever finds no time in this refresh has its turn in the next. A failure
-    /// may be a matter of one user, such as a permission for some paths, so it takes a few of them
-    /// in a row to end it for this time; where AWS asks for fewer calls, one.
+    /// Asks for the keys of every user who has an unrotated one, starting with the users checked
+    /// longest ago. If time runs out, the others follow in the next refresh. A failure may concern
+    /// one user only, such as a permission for some paths, so only a few failures in a row stop it.
+    /// If AWS asks for fewer calls, one failure does.
     async fn confirm(
         &self,
         target: &Target,
@@ -175,7 +177,7 @@ impl Refresher<'_> {
         so_far: impl Fn(&Account),
     ) -> Result<(), Failure> {
         let Some(rate) = self.config.confirm else {
-            account.refresh.confirmation = None;
+            account.refresh.confirmation = Tried::NotYet;
             return Ok(());
         };
         let mut turns = interval(Duration::from_secs(1) / rate);
@@ -185,10 +187,10 @@ impl Refresher<'_> {
         let flagged = self.flagged(account);
         let is_tried = !flagged.is_empty();
         for index in flagged {
-            if self.source.is_live() && timeout_at(deadline, turns.tick()).await.is_err() {
+            if self.source.calls_aws() && timeout_at(deadline, turns.tick()).await.is_err() {
                 break;
             }
-            // A fresh borrow for each user: what was learned goes into the account at once.
+            // A fresh borrow for each user: each answer goes into the account at once.
             let Some(user) = account.report.as_ref().and_then(|report| report.users.get(index))
             else {
                 break;
@@ -197,7 +199,7 @@ impl Refresher<'_> {
             let confirmed = Arc::make_mut(&mut account.confirmed);
             confirmed.ask(&user.name, at);
             let answer = timeout_at(deadline, self.source.keys(target, &user.name)).await;
-            match answer.unwrap_or_else(|_| Err(Failure::late())) {
+            match answer.unwrap_or_else(|_| Err(Failure::deadline())) {
                 Ok(listed) => {
                     let keys = listed.map(|listed| merge(&user.keys, &listed));
                     confirmed.insert(&user.name, Confirmation { at, keys });
@@ -205,7 +207,7 @@ impl Refresher<'_> {
                 }
                 Err(failure) => {
                     failures += 1;
-                    let is_last = failure.reason.is_overload() || failures == MOST_FAILURES;
+                    let is_last = failure.reason.is_overload() || failures == MAX_FAILURES;
                     outcome = Err(failure);
                     if is_last {
                         break;
@@ -218,13 +220,13 @@ impl Refresher<'_> {
             }
         }
         if is_tried {
-            account.refresh.confirmation = Some(outcome.is_ok());
+            account.refresh.confirmation = Tried::from_result(&outcome);
         }
         outcome
     }
 
-    /// The places in the report of users who have an unrotated key, those first who were not asked
-    /// about for longest. Nobody but root itself can ask for root's keys.
+    /// The places in the report of users who have an unrotated key, users checked longest ago first.
+    /// Without root, since only root itself can list root's keys.
     fn flagged(&self, account: &Account) -> Vec<usize> {
         let now = self.clock.now();
         let tags = account.tags(&self.config.tag_keys());
@@ -232,7 +234,7 @@ impl Refresher<'_> {
         let mut flagged: Vec<_> = users
             .filter(|(_, user)| !user.is_root())
             .filter(|(_, user)| {
-                let ruling = self.config.policy.ruling(&account.owner(user, tags), now);
+                let ruling = self.config.policy.ruling(&account.subject(user, tags), now);
                 let keys = account.confirmed.keys(user).into_iter().flatten().flatten();
                 keys.into_iter().any(|key| ruling.judge(key, now).unrotated == Some(true))
             })
@@ -265,25 +267,25 @@ async fn read(csv: Vec<u8>, account_id: Option<String>) -> Result<Report, Failur
     }
 }
 
-/// How many rejected rows of one report are logged.
-const MOST_LOGGED_ROWS: usize = 100;
+/// The number of rejected rows of one report that are logged.
+const MAX_LOGGED_ROWS: usize = 100;
 
 fn log_report(report: &Report, account: &str, generated: DateTime<Utc>) {
     let (rows, rejected) = (report.users.len(), report.rejected.len());
     let generated = generated.to_rfc3339_opts(SecondsFormat::Secs, true);
     info!(account, rows, rejected, generated, "report read");
-    for row in report.rejected.iter().take(MOST_LOGGED_ROWS) {
+    for row in report.rejected.iter().take(MAX_LOGGED_ROWS) {
         let problem = row.problem.to_string();
         warn!(account, line = row.line, column = row.column, problem, "row of the report rejected");
     }
-    if let Some(more) = rejected.checked_sub(MOST_LOGGED_ROWS + 1) {
+    if let Some(more) = rejected.checked_sub(MAX_LOGGED_ROWS + 1) {
         warn!(account, rows = more + 1, "further rows of the report rejected");
     }
 }
 
 impl Account {
-    /// Takes down how a refresh went.
-    fn note(&mut self, failure: Option<Reason>, duration: Duration, now: DateTime<Utc>) {
+    /// Records the result of a refresh.
+    fn record(&mut self, failure: Option<Reason>, duration: Duration, now: DateTime<Utc>) {
         self.refresh.last = Some(Attempt { failure, duration });
         match failure {
             None => self.refresh.last_success = Some(now),

@@ -1,0 +1,121 @@
+//! Getting the credential report: get first, generate if there is none that will do, then get again
+//! with growing pauses.
+//!
+//! AWS keeps one report for each account, which every tool in it shares, and makes a new one at
+//! most every four hours.
+
+use std::time::Duration;
+
+use aws_sdk_iam::operation::get_credential_report::{
+    GetCredentialReportError, GetCredentialReportOutput,
+};
+use aws_sdk_iam::types::ReportStateType;
+use chrono::{DateTime, Utc};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::clients::AccountClient;
+use super::errors;
+use super::sdk::Operation;
+use crate::failure::{Failure, Reason};
+use crate::source::target::{FetchResult, REPORT_LIFETIME, RawReport};
+
+/// The first pause while AWS generates a report. Each further one is twice as long, up to
+/// [`MAX_PAUSE`].
+const MIN_PAUSE: Duration = Duration::from_secs(2);
+const MAX_PAUSE: Duration = Duration::from_secs(30);
+
+/// What AWS has.
+enum ReportState {
+    Present(RawReport),
+    /// There is none, or it is too old for AWS to hand out.
+    Absent,
+    InProgress,
+}
+
+/// Gets the report. If it is older than [`REPORT_LIFETIME`] at `now`, or there is none, asks AWS to
+/// generate one and gets that, giving up at `deadline` with the report that it has by then.
+///
+/// Never asks for more than one: the report that AWS then returns is taken, fresh or not.
+pub async fn fetch(client: &AccountClient, now: DateTime<Utc>, deadline: Instant) -> FetchResult {
+    let mut result = FetchResult::default();
+    result.failure = newest(client, now, deadline, &mut result.report).await.err();
+    result
+}
+
+/// Puts the newest report into `report`. On a failure it may hold an old one.
+async fn newest(
+    client: &AccountClient,
+    now: DateTime<Utc>,
+    deadline: Instant,
+    report: &mut Option<RawReport>,
+) -> Result<(), Failure> {
+    let mut pause = MIN_PAUSE;
+    let is_due = match get(client, deadline).await? {
+        ReportState::Present(found) => {
+            let age = now - found.generated;
+            *report = Some(found);
+            if age < REPORT_LIFETIME {
+                return Ok(());
+            }
+            true
+        }
+        ReportState::Absent => true,
+        ReportState::InProgress => false,
+    };
+    if is_due && generate(client, deadline).await? {
+        pause = Duration::ZERO;
+    }
+    loop {
+        if Instant::now() + pause >= deadline {
+            return Err(Failure::new(
+                Reason::ReportNotReady,
+                "AWS has not finished generating the credential report",
+            ));
+        }
+        sleep(pause).await;
+        pause = (pause * 2).clamp(MIN_PAUSE, MAX_PAUSE);
+        if let ReportState::Present(found) = get(client, deadline).await? {
+            *report = Some(found);
+            return Ok(());
+        }
+    }
+}
+
+async fn get(client: &AccountClient, deadline: Instant) -> Result<ReportState, Failure> {
+    let call = client.call(client.iam.get_credential_report().send());
+    match timeout_at(deadline, call).await {
+        Err(_) => Err(Failure::deadline()),
+        Ok(Ok(output)) => read(output).map(ReportState::Present),
+        Ok(Err(error)) => match error.as_service_error() {
+            Some(
+                GetCredentialReportError::CredentialReportNotPresentException(_)
+                | GetCredentialReportError::CredentialReportExpiredException(_),
+            ) => Ok(ReportState::Absent),
+            Some(GetCredentialReportError::CredentialReportNotReadyException(_)) => {
+                Ok(ReportState::InProgress)
+            }
+            _ => Err(errors::failure(Operation::GetCredentialReport, &error)),
+        },
+    }
+}
+
+fn read(output: GetCredentialReportOutput) -> Result<RawReport, Failure> {
+    let generated = output.generated_time.and_then(|time| DateTime::from_timestamp(time.secs(), 0));
+    match (output.content, generated) {
+        (Some(csv), Some(generated)) => Ok(RawReport { csv: csv.into_inner(), generated }),
+        _ => Err(Failure::new(
+            Reason::MalformedReport,
+            "GetCredentialReport: an answer without its content or its time",
+        )),
+    }
+}
+
+/// Asks for a new report. True if AWS says that it is there already.
+async fn generate(client: &AccountClient, deadline: Instant) -> Result<bool, Failure> {
+    let call = client.call(client.iam.generate_credential_report().send());
+    match timeout_at(deadline, call).await {
+        Err(_) => Err(Failure::deadline()),
+        Ok(Ok(output)) => Ok(output.state == Some(ReportStateType::Complete)),
+        Ok(Err(error)) => Err(errors::failure(Operation::GenerateCredentialReport, &error)),
+    }
+}

@@ -1,0 +1,285 @@
+//! Credentials: base credentials and whose they are, and roles that are assumed with them.
+//!
+//! A role is always assumed with base credentials, never with those of another role.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, SystemTime};
+
+use aws_config::meta::region::RegionProviderChain;
+use aws_config::profile::ProfileFileCredentialsProvider;
+use aws_config::profile::region::ProfileFileRegionProvider;
+use aws_config::provider_config::ProviderConfig;
+use aws_config::retry::RetryConfig;
+use aws_config::{AppName, BehaviorVersion, SdkConfig};
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::error::CredentialsError;
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
+use aws_sdk_sts::config::IdentityCache;
+use aws_sdk_sts::config::retry::{RetryPartition, TokenBucket};
+use aws_sdk_sts::config::timeout::TimeoutConfig;
+use aws_smithy_http_client::proxy::ProxyConfig;
+use aws_smithy_http_client::{ConnectorBuilder, tls};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use tokio::sync::OnceCell;
+use tokio::time::Instant;
+
+use super::call_limit::CallLimit;
+use super::errors;
+use super::sdk::{CALL_TIMEOUT, CountRequests, Operation, signing_region, time_limits};
+use crate::config::{Access, Role};
+use crate::failure::{Failure, Reason};
+
+/// Base credentials, each looked for once and not once for each account that they lead to.
+#[derive(Debug)]
+pub struct CredentialCache {
+    /// Replaces the SDK's chains, if given.
+    given: Option<SdkConfig>,
+    http: SharedHttpClient,
+    count: CountRequests,
+    limit: Arc<CallLimit>,
+    by_key: Mutex<HashMap<CredentialKey, Arc<OnceCell<BaseCredentials>>>>,
+}
+
+/// A profile, or the default chain; and the region if the profile has none.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct CredentialKey {
+    profile: Option<String>,
+    default_region: &'static str,
+}
+
+/// Base credentials, and whose they are.
+#[derive(Debug, Clone)]
+pub struct BaseCredentials {
+    pub(super) config: SdkConfig,
+    pub(super) sts: aws_sdk_sts::Client,
+    limit: Arc<CallLimit>,
+    account_id: Arc<OnceCell<String>>,
+    found: Instant,
+}
+
+/// The time limits of connecting to STS and of its answer. They do not cover the search for base
+/// credentials, which may need a program or a sign-on service.
+const STS_ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
+/// A call to STS ends before the attempt of the call that waits for its credentials, so that the
+/// failure names STS.
+const STS_TIMEOUT: Duration = Duration::from_secs(18);
+/// Credentials that do not work are not looked for more often.
+pub const MIN_CREDENTIAL_AGE: Duration = Duration::from_secs(30);
+/// A role's credentials are renewed when they end within this time.
+const RENEW_BEFORE_END: Duration = Duration::from_secs(60);
+
+impl CredentialKey {
+    /// The key of the base credentials for an account.
+    pub fn of(access: &Access) -> CredentialKey {
+        let partition = access.role.as_ref().map_or("aws", |role| role.arn.partition());
+        let default_region = match partition {
+            "aws-cn" => "cn-north-1",
+            "aws-us-gov" => "us-gov-west-1",
+            _ => "us-east-1",
+        };
+        CredentialKey { profile: access.profile.clone(), default_region }
+    }
+}
+
+impl CredentialCache {
+    /// An empty cache.
+    pub fn new(
+        given: Option<SdkConfig>,
+        count: CountRequests,
+        limit: Arc<CallLimit>,
+    ) -> CredentialCache {
+        CredentialCache { given, http: http_client(), count, limit, by_key: Mutex::default() }
+    }
+
+    /// The base credentials. The first call looks for them, which can take seconds. That there are
+    /// none shows when they are used.
+    pub async fn get(&self, key: &CredentialKey) -> BaseCredentials {
+        let cell = self.lock().entry(key.clone()).or_default().clone();
+        cell.get_or_init(|| self.find(key)).await.clone()
+    }
+
+    async fn find(&self, key: &CredentialKey) -> BaseCredentials {
+        let config = match &self.given {
+            Some(given) => given.clone(),
+            None => load(key, self.http.clone()).await,
+        };
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(STS_ATTEMPT_TIMEOUT)
+            .read_timeout(STS_ATTEMPT_TIMEOUT)
+            .operation_timeout(STS_TIMEOUT);
+        let sts = aws_sdk_sts::config::Builder::from(&config)
+            .timeout_config(timeouts.build())
+            // Roles that may not be assumed take no retries from the others.
+            .retry_partition(
+                RetryPartition::custom("sts").token_bucket(TokenBucket::unlimited()).build(),
+            )
+            .interceptor(self.count.clone());
+        BaseCredentials {
+            sts: aws_sdk_sts::Client::from_conf(sts.build()),
+            config,
+            limit: self.limit.clone(),
+            account_id: Arc::default(),
+            found: Instant::now(),
+        }
+    }
+
+    /// Forgets all base credentials, so that they are looked for again.
+    pub fn clear(&self) {
+        self.lock().clear();
+    }
+
+    /// Forgets base credentials that do not work, or that are not of the expected account: the SDK
+    /// keeps for good what it has read of a profile. Returns whether there may be others now.
+    pub async fn forget_broken(&self, key: &CredentialKey, account: Option<&str>) -> bool {
+        let base = self.get(key).await;
+        if base.found.elapsed() < MIN_CREDENTIAL_AGE {
+            return false;
+        }
+        let is_broken = match base.ask_account_id().await {
+            Ok(id) => account.is_some_and(|account| account != id),
+            Err(failure) => failure.reason == Reason::Credentials,
+        };
+        let mut by_key = self.lock();
+        let kept = by_key.get(key).and_then(|cell| cell.get());
+        // Another account may have done so meanwhile.
+        if is_broken && kept.is_some_and(|kept| kept.found == base.found) {
+            by_key.remove(key);
+        }
+        is_broken
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<CredentialKey, Arc<OnceCell<BaseCredentials>>>> {
+        self.by_key.lock().expect("nothing panics while it is locked")
+    }
+}
+
+impl BaseCredentials {
+    /// The account of the credentials: 12 digits. Needs no permission.
+    pub async fn account_id(&self) -> Result<&str, Failure> {
+        self.account_id.get_or_try_init(|| self.ask_account_id()).await.map(String::as_str)
+    }
+
+    async fn ask_account_id(&self) -> Result<String, Failure> {
+        match self.limit.call(self.sts.get_caller_identity().send()).await {
+            Ok(identity) => identity.account.ok_or_else(|| {
+                Failure::new(Reason::ServiceError, "GetCallerIdentity named no account")
+            }),
+            Err(error) => Err(errors::failure(Operation::GetCallerIdentity, &error)),
+        }
+    }
+}
+
+/// The configuration that the SDK's chains find. Without a profile these are credentials from the
+/// environment, a profile, SSO, web identity, ECS or EKS, or the instance; with a profile, those of
+/// the profile alone. The region likewise. This takes seconds if an instance metadata service has to
+/// be waited for, and never fails: missing credentials show at the first call.
+async fn load(key: &CredentialKey, http: SharedHttpClient) -> SdkConfig {
+    let loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
+        .http_client(http.clone())
+        .app_name(AppName::new("iam-key-exporter").expect("letters and dashes only"))
+        .retry_config(RetryConfig::standard().with_max_attempts(3))
+        .timeout_config(time_limits());
+    let Some(profile) = &key.profile else {
+        let region = RegionProviderChain::default_provider().or_else(key.default_region);
+        return loader.region(region).load().await;
+    };
+    // The environment's variables are for the default credentials.
+    let region = ProfileFileRegionProvider::builder().profile_name(profile).build();
+    let region = RegionProviderChain::first_try(region).or_else(key.default_region).region().await;
+    let provider_config =
+        ProviderConfig::default().with_region(region.clone()).with_http_client(http);
+    let credentials = ProfileFileCredentialsProvider::builder()
+        .configure(&provider_config)
+        .profile_name(profile)
+        .build();
+    loader.profile_name(profile).region(region).credentials_provider(credentials).load().await
+}
+
+/// The SDK's own default client, shared by all accounts. With one each, every account would have
+/// connections and a copy of the system's certificates of its own.
+fn http_client() -> SharedHttpClient {
+    aws_smithy_http_client::Builder::new().build_with_connector_fn(|settings, components| {
+        let mut connector = ConnectorBuilder::default()
+            .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::AwsLc));
+        connector.set_connector_settings(settings.cloned());
+        connector.set_sleep_impl(components.and_then(RuntimeComponents::sleep_impl));
+        connector.set_proxy_config(Some(ProxyConfig::from_env()));
+        connector.build()
+    })
+}
+
+/// Provides the credentials of a role.
+#[derive(Debug)]
+struct AssumedRole {
+    cache: Arc<CredentialCache>,
+    base: CredentialKey,
+    role: Role,
+}
+
+/// The base configuration with the credentials of a role, which it caches for itself.
+pub fn assuming(
+    role: &Role,
+    base: BaseCredentials,
+    key: CredentialKey,
+    cache: Arc<CredentialCache>,
+) -> SdkConfig {
+    let provider = AssumedRole { cache, base: key, role: role.clone() };
+    let identity_cache = IdentityCache::lazy()
+        .buffer_time(RENEW_BEFORE_END)
+        // The call has time limits of its own, which say more.
+        .load_timeout(CALL_TIMEOUT);
+    let region = signing_region(&base.config, Some(role.arn.partition()));
+    let mut config = base.config.into_builder();
+    config.set_credentials_provider(Some(SharedCredentialsProvider::new(provider)));
+    config.set_identity_cache(Some(identity_cache.build()));
+    config.region(region).build()
+}
+
+impl AssumedRole {
+    async fn assume(&self) -> Result<Credentials, Failure> {
+        let base = self.cache.get(&self.base).await;
+        let call = base
+            .sts
+            .assume_role()
+            .role_arn(self.role.arn.as_str())
+            .role_session_name(session_name())
+            .set_external_id(self.role.external_id.clone());
+        let output =
+            call.send().await.map_err(|error| errors::failure(Operation::AssumeRole, &error))?;
+        let credentials = output.credentials.ok_or_else(|| {
+            Failure::new(Reason::ServiceError, "AssumeRole: an answer without credentials")
+        })?;
+        Ok(Credentials::new(
+            credentials.access_key_id,
+            credentials.secret_access_key,
+            Some(credentials.session_token),
+            SystemTime::try_from(credentials.expiration).ok(),
+            "AssumeRole",
+        ))
+    }
+}
+
+impl ProvideCredentials for AssumedRole {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::new(async {
+            self.assume().await.map_err(CredentialsError::provider_error)
+        })
+    }
+}
+
+/// Tells the account's CloudTrail who assumed the role: the program, and the host on which it runs.
+fn session_name() -> String {
+    let host = hostname::get().unwrap_or_default();
+    let is_allowed = |c: &char| c.is_ascii_alphanumeric() || "_+=,.@-".contains(*c);
+    let name: String = "iam-key-exporter@"
+        .chars()
+        .chain(host.to_string_lossy().chars().filter(is_allowed))
+        .take(64)
+        .collect();
+    name.trim_end_matches('@').to_owned()
+}

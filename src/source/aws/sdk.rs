@@ -1,0 +1,133 @@
+//! What every call to AWS has in common: the list of calls, time limits, regions, counting.
+
+use std::time::Duration;
+
+use aws_config::Region;
+pub use aws_config::SdkConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_runtime_api::client::interceptors::context::FinalizerInterceptorContextRef;
+use aws_smithy_runtime_api::client::interceptors::{Intercept, dyn_dispatch_hint};
+use aws_smithy_runtime_api::client::orchestrator::Metadata;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::config_bag::ConfigBag;
+
+use crate::metrics::exporter::AwsRequests;
+
+/// An operation of an AWS service that the exporter calls. All of them only read, and a call of an
+/// operation that is missing here fails the tests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "these are AWS's names")]
+pub enum Operation {
+    GenerateCredentialReport,
+    GetAccountAuthorizationDetails,
+    GetCredentialReport,
+    ListAccessKeys,
+    ListAccountAliases,
+    ListAccounts,
+    AssumeRole,
+    GetCallerIdentity,
+}
+
+impl Operation {
+    /// Every operation.
+    pub const ALL: [Operation; 8] = [
+        Operation::GenerateCredentialReport,
+        Operation::GetAccountAuthorizationDetails,
+        Operation::GetCredentialReport,
+        Operation::ListAccessKeys,
+        Operation::ListAccountAliases,
+        Operation::ListAccounts,
+        Operation::AssumeRole,
+        Operation::GetCallerIdentity,
+    ];
+
+    /// The service and the operation, by the names that the SDK has for them.
+    pub fn names(self) -> (&'static str, &'static str) {
+        match self {
+            Operation::GenerateCredentialReport => ("IAM", "GenerateCredentialReport"),
+            Operation::GetAccountAuthorizationDetails => ("IAM", "GetAccountAuthorizationDetails"),
+            Operation::GetCredentialReport => ("IAM", "GetCredentialReport"),
+            Operation::ListAccessKeys => ("IAM", "ListAccessKeys"),
+            Operation::ListAccountAliases => ("IAM", "ListAccountAliases"),
+            Operation::ListAccounts => ("Organizations", "ListAccounts"),
+            Operation::AssumeRole => ("STS", "AssumeRole"),
+            Operation::GetCallerIdentity => ("STS", "GetCallerIdentity"),
+        }
+    }
+
+    /// The operation's name.
+    pub fn as_str(self) -> &'static str {
+        self.names().1
+    }
+}
+
+/// The time limit of one attempt. Each call has three.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(20);
+/// The time limit of a whole call, with its attempts and the pauses between them.
+pub const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The time limits of every call except those to STS.
+pub fn time_limits() -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(Duration::from_secs(5))
+        .read_timeout(ATTEMPT_TIMEOUT)
+        .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+        .operation_timeout(CALL_TIMEOUT)
+        .build()
+}
+
+/// The region of a partition's IAM, which is one for all of the partition. The SDK finds Organizations
+/// by it, too. Without a partition, that of the configured region.
+pub fn signing_region(config: &SdkConfig, partition: Option<&str>) -> Option<Region> {
+    let region = config.region().cloned();
+    let of_region = region.as_ref().map(|region| match region.as_ref() {
+        name if name.starts_with("cn-") => "aws-cn",
+        name if name.starts_with("us-gov-") => "aws-us-gov",
+        name if name.starts_with("us-iso") || name.starts_with("eu-iso") => "aws-iso",
+        name if name.starts_with("eusc-") => "aws-eusc",
+        _ => "aws",
+    });
+    match partition.or(of_region) {
+        Some("aws") => Some(Region::from_static("us-east-1")),
+        Some("aws-cn") => Some(Region::from_static("cn-north-1")),
+        Some("aws-us-gov") => Some(Region::from_static("us-gov-west-1")),
+        _ => region,
+    }
+}
+
+/// Counts every attempt of every call by its outcome.
+#[derive(Debug, Clone)]
+pub struct CountRequests(AwsRequests);
+
+impl CountRequests {
+    /// Counts in `requests`, each operation from 0 on.
+    pub fn new(requests: AwsRequests) -> CountRequests {
+        CountRequests(requests)
+    }
+}
+
+#[dyn_dispatch_hint]
+impl Intercept for CountRequests {
+    fn name(&self) -> &'static str {
+        "CountRequests"
+    }
+
+    fn read_after_attempt(
+        &self,
+        context: &FinalizerInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        if let Some(call) = config.load::<Metadata>() {
+            let names = (call.service(), call.name());
+            debug_assert!(
+                Operation::ALL.iter().any(|operation| operation.names() == names),
+                "{names:?} is missing in the list of operations"
+            );
+            let status = context.response().map(|response| response.status().as_u16());
+            self.0.count(names.0, names.1, status);
+        }
+        Ok(())
+    }
+}
