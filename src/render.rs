@@ -1,7 +1,9 @@
-//! Makes a [`Snapshot`] after every change of the state or the configuration, at most once a second,
-//! and once a minute and when an exemption ends, so that a key that becomes too old is seen without
-//! a refresh.
+//! Makes a [`Snapshot`] when a verdict, a count or a state changed, at most once a second, and once a
+//! minute for what merely ticks: ages, times and durations. So a key that becomes too old is seen
+//! without a refresh, and a fleet at rest costs next to nothing.
 
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -17,7 +19,7 @@ use crate::findings::{Finding, findings};
 use crate::metrics::exporter::ExporterMetrics;
 use crate::metrics::filter::Filter;
 use crate::metrics::page::Page;
-use crate::state::State;
+use crate::state::{Account, State, Tried};
 use crate::store::Store;
 
 /// Changes that come closer together than this share a page.
@@ -77,25 +79,36 @@ impl Renderer {
     /// Keeps the snapshot up to date with the store and the configuration.
     pub async fn run(mut self, store: Arc<Store>, snapshots: watch::Sender<Arc<Snapshot>>) {
         let mut changes = store.changes();
-        // What was published before this was asked for counts, too.
+        // Accounts that were published before this count, too.
         changes.mark_changed();
+        let mut shown = Shown::default();
         let mut rendered = self.clock.now();
         loop {
-            let until_renewal = self.until_renewal(rendered);
-            tokio::select! {
-                changed = changes.changed() => match changed {
-                    Ok(()) => sleep(SETTLE).await,
-                    Err(_) => return,
-                },
-                changed = self.config.changed() => if changed.is_err() { return },
-                () = sleep(until_renewal) => {}
+            let renewal = Instant::now() + self.until_renewal(rendered);
+            loop {
+                tokio::select! {
+                    changed = changes.changed() => match changed {
+                        Ok(()) => sleep(SETTLE).await,
+                        Err(_) => return,
+                    },
+                    changed = self.config.changed() => match changed {
+                        Ok(()) => break,
+                        Err(_) => return,
+                    },
+                    () = sleep_until(renewal) => break,
+                }
+                changes.mark_unchanged();
+                if shown.update(&store.snapshot(), &self.config.borrow(), self.clock.now()) {
+                    break;
+                }
             }
             let started = Instant::now();
             rendered = self.clock.now();
             let renderer = self.clone();
-            let store = store.clone();
             changes.mark_unchanged();
-            match spawn_blocking(move || renderer.snapshot(store.snapshot())).await {
+            let state = store.snapshot();
+            shown.update(&state, &self.config.borrow(), rendered);
+            match spawn_blocking(move || renderer.snapshot(state)).await {
                 Ok(next) => drop(snapshots.send_replace(Arc::new(next))),
                 Err(error) => error!(%error, "page not rendered"),
             }
@@ -105,10 +118,62 @@ impl Renderer {
         }
     }
 
-    /// How long the page that was `rendered` then holds where nothing is published: a minute, or
-    /// until an exemption ends.
+    /// How long the page that was `rendered` then holds if nothing changes: a minute, or until an
+    /// exemption ends.
     fn until_renewal(&self, rendered: DateTime<Utc>) -> Duration {
         let Some(end) = self.config.borrow().policy.next_end(rendered) else { return RENEW };
         (end - self.clock.now()).to_std().unwrap_or(Duration::ZERO).min(RENEW)
     }
+}
+
+/// The accounts on the newest page, to tell a change that is urgent from one that merely ticks.
+#[derive(Default)]
+struct Shown {
+    accounts: HashMap<String, (Arc<Account>, u64)>,
+    rest: Option<(usize, Tried, bool)>,
+}
+
+impl Shown {
+    /// Takes note of the state, and returns whether a verdict, a count or a state in it is new.
+    fn update(&mut self, state: &State, config: &Config, now: DateTime<Utc>) -> bool {
+        let rest = Some((state.duplicates, state.discovery, state.ready));
+        let mut is_new = self.rest != rest || self.accounts.len() != state.accounts.len();
+        self.rest = rest;
+        let mut accounts = HashMap::with_capacity(state.accounts.len());
+        for account in &state.accounts {
+            let known = self.accounts.remove(&account.id);
+            let (shown, hash) = match known {
+                Some((shown, hash)) if Arc::ptr_eq(&shown, account) => (shown, hash),
+                known => {
+                    let hash = verdicts(account, config, now);
+                    is_new |= known.is_none_or(|(_, before)| before != hash);
+                    (account.clone(), hash)
+                }
+            };
+            accounts.insert(account.id.clone(), (shown, hash));
+        }
+        self.accounts = accounts;
+        is_new
+    }
+}
+
+/// A hash of the account's verdicts, counts and states.
+fn verdicts(account: &Account, config: &Config, now: DateTime<Utc>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    let refresh = &account.refresh;
+    account.name.hash(&mut hasher);
+    (refresh.last.map(|attempt| attempt.failure), refresh.confirmation, refresh.tags)
+        .hash(&mut hasher);
+    account.report.as_ref().map(|report| report.rejected.len()).hash(&mut hasher);
+    for (subject, keys) in account.users(account.tags(&config.tag_keys())) {
+        let ruling = config.policy.ruling(&subject, now);
+        (&subject.user.name, ruling.rule, subject.tags).hash(&mut hasher);
+        for key in keys {
+            let verdict = key.as_ref().map(|key| {
+                (&key.id, key.active, key.last_rotated, ruling.judge(key, now).unrotated)
+            });
+            verdict.hash(&mut hasher);
+        }
+    }
+    hasher.finish()
 }

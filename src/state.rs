@@ -78,7 +78,7 @@ pub struct Refresh {
 }
 
 /// Whether something that can fail worked, the last time that it was tried.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Tried {
     /// It was not tried yet, or is not wanted.
     #[default]

@@ -24,10 +24,10 @@ use iam_key_exporter::source::Source;
 use iam_key_exporter::source::aws::Aws;
 use iam_key_exporter::source::aws::sdk::{SdkConfig, time_limits};
 use iam_key_exporter::source::demo::Demo;
-use iam_key_exporter::state::State;
+use iam_key_exporter::state::{Account, Attempt, State};
 use iam_key_exporter::store::Store;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::exporter::value;
 use crate::fake_aws::{self, Answer, alias, csv, error, generating, identity, report_at};
@@ -368,4 +368,38 @@ async fn a_key_is_flagged_within_a_minute_of_its_limit_without_a_refresh() {
         .expect("a page");
     let elapsed = start.elapsed();
     assert!(elapsed >= crossing && elapsed <= crossing + Duration::from_secs(61), "{elapsed:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fleet_at_rest_is_rendered_once_a_minute_and_a_change_within_a_second() {
+    let source = Source::Demo(Demo::new(60, 3, 1, beginning()));
+    let store = Arc::new(Store::default());
+    tokio::spawn(refresh::run(source, Schedule::default(), clock(), config(), store.clone()));
+    let metrics = ExporterMetrics::new(Filter::default(), []);
+    let (_config, configs) = watch::channel(config().borrow().clone());
+    let renderer = Renderer { config: configs, filter: Filter::default(), clock: clock(), metrics };
+    let (sender, mut snapshots) = watch::channel(Arc::new(renderer.snapshot(State::default())));
+    tokio::spawn(renderer.run(store.clone(), sender));
+    published(&store, |state| state.ready).await;
+    sleep(Duration::from_secs(10)).await;
+
+    // Sixty refreshes in five minutes, in which nothing changes.
+    let (start, mut renders) = (Instant::now(), 0);
+    snapshots.mark_unchanged();
+    while let Ok(changed) = timeout_at(start + Duration::from_secs(300), snapshots.changed()).await
+    {
+        changed.expect("a page");
+        renders += 1;
+    }
+    assert!((4..=5).contains(&renders), "{renders}");
+
+    let target = store.targets().remove(0);
+    let (_, account) = store.get(&target.key).expect("an account");
+    let mut failed = Account::clone(&account);
+    failed.refresh.last =
+        Some(Attempt { failure: Some(Reason::AccessDenied), duration: Duration::ZERO });
+    let start = Instant::now();
+    store.publish(&target, failed);
+    snapshots.changed().await.expect("a page");
+    assert!(start.elapsed() <= Duration::from_secs(1), "{:?}", start.elapsed());
 }
