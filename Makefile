@@ -3,7 +3,7 @@
 # make story  a key that becomes too old, from AWS to its owners and back; shows what they are told
 # make screenshots renews docs/images
 # make lint   formatting, clippy, documentation
-# make bench  measures everything anew into docs/benchmarks.md; takes half an hour
+# make bench  runs all benchmarks and renews the tables of docs/benchmarks.md; takes half an hour
 # make golden renews the expected output of tests after a change that was meant
 
 VENV := target/venv

@@ -1,8 +1,8 @@
-"""What the measurements share: the exporter's release build, what the kernel tells of processes, and
-where figures are kept.
+"""Shared by the benchmarks: the exporter's release build, the CPU time and memory of processes, and the
+files with the results.
 
-Each measurement is a module that runs alone and writes target/bench/NAME.json; report.py makes
-docs/benchmarks.md of these files. Everything listens on 127.0.0.1, and every wait has an end.
+Each benchmark is a module that runs alone and writes target/bench/NAME.json. report.py writes the tables
+of docs/benchmarks.md from these files. Everything listens on 127.0.0.1, and every wait has an end.
 """
 
 import json
