@@ -3,7 +3,7 @@
 # make story  a key that becomes too old, from AWS to its owners and back; shows what they are told
 # make screenshots renews docs/images
 # make lint   formatting, clippy, documentation
-# make bench  runs all benchmarks and renews the tables of docs/benchmarks.md; takes half an hour
+# make bench  runs all benchmarks and renews the tables of docs/benchmarks.md; takes 35 minutes
 # make golden renews the expected output of tests after a change that was meant
 
 VENV := target/venv
@@ -53,6 +53,7 @@ bench: tools
 	$(VENV)/bin/python benches/cost.py
 	$(VENV)/bin/python benches/storage.py
 	$(VENV)/bin/python benches/start.py
+	$(VENV)/bin/python benches/rest.py
 	cargo bench --locked --bench pipeline
 	$(VENV)/bin/python benches/report.py
 

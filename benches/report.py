@@ -21,11 +21,11 @@ COMPARED = (
     ("parse/report", "parse/csv_byte_record"),
     ("render/text_encoder", "render/page"),
 )
-RELATIONS = {"at least": operator.ge, "at most": operator.le}
+RELATIONS = {"at least": operator.ge, "at most": operator.le, "under": operator.lt}
 
 
 def main():
-    results = [result(name) for name in ("scrape", "cost", "storage", "start")]
+    results = [result(name) for name in ("scrape", "cost", "storage", "start", "rest")]
     machines = [each["machine"] for each in results]
     if any(machine != machines[0] for machine in machines):
         sys.exit("the results are of different machines or versions: run `make bench`")
@@ -68,17 +68,18 @@ def criterion():
     return medians, json.loads(file.read_text())
 
 
-def tables(machine, scrape, cost, storage, start, medians, allocations):
+def tables(machine, scrape, cost, storage, start, rest, medians, allocations):
     """The tables by the names of their marks; each is a list of rows, each row a dict by column."""
     beside_nginx, refreshing = scrape["beside_nginx"], scrape["while_refreshing"]
     return {
         "machine": [{"measured on": name, "": value} for name, value in machine.items()],
-        "targets": targets(scrape, start, medians),
+        "targets": targets(scrape, start, rest, medians),
         "sizing": sizing(storage, start),
         "scraped-page": scraped_page(beside_nginx),
         "scrapes": scrapes(beside_nginx["loads"]),
         "refreshes": refreshes(refreshing),
         "scrapes-during-refreshes": scrapes_during_refreshes(refreshing),
+        "rest": at_rest(rest),
         "account": account(cost["readers"]),
         "disk": disk(storage),
         "start": start_times(start),
@@ -87,7 +88,7 @@ def tables(machine, scrape, cost, storage, start, medians, allocations):
     }
 
 
-def targets(scrape, start, medians):
+def targets(scrape, start, rest, medians):
     loads = scrape["beside_nginx"]["loads"]
     gzip = [load["ratio"]["nginx"] for load in loads if load["encoding"] == "gzip"]
     slowest = min(load["scrapes_per_second"] for load in gzip)
@@ -114,6 +115,7 @@ def targets(scrape, start, medians):
         target("p99 with gzip ÷ nginx's", max(load["p99"] for load in gzip), "at most", 1.5),
         target("Throughput during refreshes ÷ without", kept, "at least", 0.9),
         target("The same ratio ÷ nginx's ratio", kept / nginx_kept, "at least", 0.9),
+        target("A fleet at rest, % of a core", cores(rest) * 100, "under", 1),
         target("Resident when idle, MiB", start["idle"]["resident"] / MIB, "at most", 25),
         target(f"Peak with {small['keys']:,} keys, MiB", small[peak] / MIB, "at most", 60),
         target(f"Peak with {large['keys']:,} keys ÷ the page", of_the_page, "at most", 3),
@@ -208,6 +210,22 @@ def scrapes_during_refreshes(figures):
         for field, (name, form) in LOAD.items()
         for server, ratio in figures["ratio"].items()
     ]
+
+
+def at_rest(figures):
+    return [
+        {
+            "accounts": figures["accounts"],
+            "users in each": figures["users"],
+            "measured for": duration(figures["seconds"]),
+            "CPU time": duration(figures["cpu_seconds"]),
+            "share of a core": f"{cores(figures):.2%}",
+        }
+    ]
+
+
+def cores(figures):
+    return figures["cpu_seconds"] / figures["seconds"]
 
 
 def account(readers):
