@@ -3,7 +3,7 @@
 import os
 
 import pytest
-from harness import Exporter
+from harness import NPM, Exporter, npm
 from moto.server import ThreadedMotoServer
 from moto_account import MotoAccount, reset
 
@@ -24,6 +24,13 @@ def pytest_runtest_makereport(item):
             if isinstance(log := getattr(value, "log", None), str):
                 report.sections.append((f"log of {name}", log))
     return report
+
+
+@pytest.fixture(scope="session")
+def npm_packages():
+    """The folder of the packages that tests/npm names, installed."""
+    npm("ci")
+    return NPM / "node_modules"
 
 
 @pytest.fixture(scope="session")

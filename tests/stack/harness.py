@@ -15,6 +15,7 @@ from pathlib import Path
 import requests
 
 ROOT = Path(__file__).resolve().parents[2]
+NPM = ROOT / "tests/npm"
 LISTEN = ("--web.listen-address", "127.0.0.1:0")
 TEST_CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 
@@ -31,6 +32,14 @@ def tool(name):
     path = shutil.which(name)
     assert path, f"{name} is not installed: `make tools` installs it"
     return path
+
+
+def npm(command):
+    """Runs a command of npm in tests/npm; its failure is one of the test."""
+    done = subprocess.run(
+        [tool("npm"), command], cwd=NPM, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def wait_for(what, condition, seconds=30, every=0.1):

@@ -3,7 +3,6 @@
 import csv
 import io
 import re
-import subprocess
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -13,13 +12,12 @@ import pytest
 import requests
 from browser import Browser
 from fake_aws import ACCOUNT, GET, HEADER, FakeAws, Key, report, result, time_ago
-from harness import ROOT, Exporter, tool, wait_for
+from harness import ROOT, Exporter, wait_for
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
 
 RUNBOOKS = ROOT / "docs/runbooks.md"
-AXE = ROOT / "tests/axe"
 ROWS = "#keys tbody tr"
 
 
@@ -69,13 +67,9 @@ def without_javascript(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def axe():
+def axe(npm_packages):
     """The program that looks for what makes a page hard to use for some."""
-    done = subprocess.run(
-        [tool("npm"), "ci"], cwd=AXE, capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return (AXE / "node_modules/axe-core/axe.min.js").read_text()
+    return (npm_packages / "axe-core/axe.min.js").read_text()
 
 
 @pytest.fixture(params=["with_javascript", "without_javascript"])
