@@ -11,13 +11,15 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from bench import cpu_seconds, memory, save
 import population
-from fake_iam import FakeIam
+from fake_aws import FakeAws
 from harness import Exporter, Page, exporter_environment, wait_for
 
 USERS = 5_000
@@ -60,7 +62,7 @@ def main():
 def run_exporter(users):
     """What it found, and its figures at both times."""
     started = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder, FakeIam(users, LATENCY, RATE, GENERATION) as aws:
+    with tempfile.TemporaryDirectory() as folder, slow_aws(users) as aws:
         with Exporter(Path(folder), TIMEOUT, endpoint=aws.endpoint) as exporter:
 
             def figures():
@@ -79,6 +81,11 @@ def run_exporter(users):
             return found, {"page": page, "confirmed": figures()}
 
 
+def slow_aws(users):
+    """An AWS that has made no report yet."""
+    return FakeAws(users, timedelta(0), generation=GENERATION, latency=LATENCY, rate=RATE)
+
+
 def unrotated(exporter):
     page = Page(exporter.page_bytes("gzip").decode())
     created = page.by_key("iam_access_key_last_rotated_timestamp_seconds")
@@ -93,7 +100,7 @@ def unrotated(exporter):
 def run_script(users):
     """What the script found, and its figures."""
     started = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder, FakeIam(users, LATENCY, RATE, GENERATION) as aws:
+    with tempfile.TemporaryDirectory() as folder, slow_aws(users) as aws:
         run = subprocess.run(
             [sys.executable, Path(__file__).with_name("n_plus_one.py"), str(RATE)],
             env=exporter_environment(folder, aws.endpoint),
@@ -110,8 +117,8 @@ def run_script(users):
 def costs(aws, started, cpu, peak):
     return {
         "seconds": time.monotonic() - started,
-        "calls": dict(aws.calls),
-        "throttled": sum(aws.throttled.values()),
+        "calls": dict(Counter(aws.actions())),
+        "throttled": aws.throttled,
         "cpu_seconds": cpu,
         "peak_memory": peak,
     }

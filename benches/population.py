@@ -3,41 +3,17 @@ exporter's demo are: nine of ten users have one, 15 % of these a second, and a q
 never rotated theirs."""
 
 import random
-from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
-from fake_aws import HEADER
+from fake_aws import ACCOUNT, Key, User, credential_report, written
 
-ACCOUNT = "123456789012"
+__all__ = ["ACCOUNT", "report", "users", "written"]
+
 TASKS = "backup billing deploy etl export images mailer metrics sync terraform".split()
 SYSTEMS = "catalog checkout crm docs ledger orders payments search shipping warehouse".split()
 PATHS = ("/", "/service/", "/ci/", "/vendor/")
 SERVICES = "s3 sts ec2 iam dynamodb sqs ses ecr".split()
 REGIONS = "us-east-1 eu-central-1 eu-west-1 ap-southeast-2".split()
-
-
-@dataclass(frozen=True)
-class Key:
-    """An access key; the times are in the form of AWS, no last use is None."""
-
-    id: str
-    active: bool
-    created: str
-    used: str | None
-    region: str
-    service: str
-
-    @property
-    def status(self):
-        return "Active" if self.active else "Inactive"
-
-
-@dataclass(frozen=True)
-class User:
-    name: str
-    arn: str
-    created: str
-    keys: list[Key]
 
 
 def users(count, seed=1):
@@ -64,8 +40,8 @@ def key(dice, now, created, active):
     used = now - (now - created) * dice.random() if dice.random() < 0.85 else None
     return Key(
         id="AKIADEMO" + "".join(dice.choices("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", k=12)),
-        active=active,
         created=written(created),
+        status="Active" if active else "Inactive",
         used=used and written(used),
         region=dice.choice(REGIONS) if used else "N/A",
         service=dice.choice(SERVICES) if used else "N/A",
@@ -77,23 +53,6 @@ def days_ago(dice, now, least, most):
     return now - timedelta(days=dice.randrange(least, most) + 0.5)
 
 
-def written(time):
-    return f"{time:%Y-%m-%dT%H:%M:%SZ}"
-
-
 def report(users):
     """The credential report of these users."""
-    return "\n".join([HEADER, *map(row, users)])
-
-
-def row(user):
-    slots = [*user.keys, None, None][:2]
-    keys = ",".join(
-        f"{str(key.active).lower()},{key.created},{key.used or 'N/A'},{key.region},{key.service}"
-        if key
-        else "false,N/A,N/A,N/A,N/A"
-        for key in slots
-    )
-    return (
-        f"{user.name},{user.arn},{user.created},false,N/A,N/A,N/A,false,{keys},false,N/A,false,N/A"
-    )
+    return credential_report(users)

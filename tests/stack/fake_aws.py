@@ -1,17 +1,22 @@
-"""AWS at the socket: the credential report, the users' keys as they are, and faults on request."""
+"""AWS at the socket, as a reader of one account meets it: the credential report, the users' keys as they
+are, faults on request, and for measurements the time and the limits that AWS has.
+"""
 
 import base64
 import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 from urllib.parse import parse_qs
 
 ACCOUNT = "123456789012"
 GET = "GetCredentialReport"
 GENERATE = "GenerateCredentialReport"
 LIST_KEYS = "ListAccessKeys"
+LIST_USERS = "ListUsers"
+LAST_USED = "GetAccessKeyLastUsed"
+IDENTITY = "GetCallerIdentity"
 
 
 @dataclass(frozen=True)
@@ -22,11 +27,22 @@ class Answer:
 
 @dataclass(frozen=True)
 class Key:
-    """An access key as AWS lists it."""
+    """An access key. Its times are as AWS writes them; without a last use that is None."""
 
     id: str
     created: str
     status: str = "Active"
+    used: str | None = None
+    region: str = "N/A"
+    service: str = "N/A"
+
+
+@dataclass(frozen=True)
+class User:
+    name: str
+    arn: str
+    created: str
+    keys: list[Key]
 
 
 @dataclass(frozen=True)
@@ -93,9 +109,37 @@ def key_list(user, keys):
     )
 
 
+def user_list(users, marker):
+    """A page of users, and if there are more, the marker of the next page."""
+    members = "".join(
+        f"<member><UserName>{user.name}</UserName><Arn>{user.arn}</Arn><Path>/</Path>"
+        f"<UserId>AIDA{user.name}</UserId><CreateDate>{user.created}</CreateDate></member>"
+        for user in users
+    )
+    more = f"<Marker>{marker}</Marker>" if marker else ""
+    return result(
+        LIST_USERS,
+        f"<IsTruncated>{str(bool(marker)).lower()}</IsTruncated>{more}<Users>{members}</Users>",
+    )
+
+
+def last_use(key):
+    date = f"<LastUsedDate>{key.used}</LastUsedDate>" if key.used else ""
+    return result(
+        LAST_USED,
+        f"<AccessKeyLastUsed>{date}<Region>{key.region}</Region>"
+        f"<ServiceName>{key.service}</ServiceName></AccessKeyLastUsed>",
+    )
+
+
 def time_ago(age):
-    """The time that was so long ago, in whole seconds, as AWS writes it."""
-    return f"{datetime.now(timezone.utc) - age:%Y-%m-%dT%H:%M:%SZ}"
+    """The time that was so long ago."""
+    return written(datetime.now(timezone.utc) - age)
+
+
+def written(time):
+    """A time in whole seconds, as AWS writes it."""
+    return f"{time:%Y-%m-%dT%H:%M:%SZ}"
 
 
 HEADER = (
@@ -109,62 +153,85 @@ HEADER = (
 )
 
 
-def credential_report(keys):
-    """The CSV of users with one active key each."""
-    lines = [HEADER]
-    for name, [key] in keys.items():
-        lines.append(
-            f"{name},arn:aws:iam::{ACCOUNT}:user/{name},{key.created},false,N/A,N/A,N/A,false,"
-            f"true,{key.created},N/A,N/A,N/A,false,N/A,N/A,N/A,N/A,false,N/A,false,N/A"
-        )
-    # AWS ends the last line without a newline.
-    return "\n".join(lines)
+def credential_report(users):
+    """The CSV of these users. AWS ends the last line without a newline."""
+    return "\n".join([HEADER, *map(row, users)])
+
+
+def row(user):
+    slots = [*user.keys, None, None][:2]
+    keys = ",".join(
+        f"{str(key.status == 'Active').lower()},{key.created},"
+        f"{key.used or 'N/A'},{key.region},{key.service}"
+        if key
+        else "false,N/A,N/A,N/A,N/A"
+        for key in slots
+    )
+    return (
+        f"{user.name},{user.arn},{user.created},false,N/A,N/A,N/A,false,{keys},false,N/A,false,N/A"
+    )
+
+
+def with_one_key(ages):
+    """Users with one active key each, by name and the key's age in days."""
+    created = {name: time_ago(timedelta(days=age)) for name, age in ages.items()}
+    return [
+        User(name, f"arn:aws:iam::{ACCOUNT}:user/{name}", at, [Key(f"AKIA{name.upper()}", at)])
+        for name, at in created.items()
+    ]
 
 
 class FakeAws:
     """To be used in a `with`. While `fault` is set, its answers replace those of its actions."""
 
-    def __init__(self, users, report_age=timedelta(hours=5)):
-        """Users with one active key each, by name and the key's age in days."""
-        # The keys as they are now, by user, None where the user is gone. The report keeps saying
-        # what they were at first.
-        self.keys = {
-            name: [Key(f"AKIA{name.upper()}", time_ago(timedelta(days=age)))]
-            for name, age in users.items()
+    def __init__(self, users, report_age=timedelta(hours=5), generation=None, latency=0, rate=None):
+        """How old the report of these users is. If there is none at first, the seconds in which one is
+        generated. The seconds that a call takes, and the requests a second that each API answers."""
+        self.users = users
+        # The keys as they are now, by user, None if the user is gone. The report keeps saying what
+        # they were at first.
+        self.keys = {user.name: user.keys for user in users}
+        self.report = report(credential_report(users), report_age)
+        self.by_id = {key.id: key for user in users for key in user.keys}
+        self.generation, self.latency, self.rate = generation, latency, rate
+        # When the report is there.
+        self.generated = None if generation else time.monotonic()
+        # Of each action, an answer or what makes one of the request's parameters.
+        self.answers = {
+            IDENTITY: result(IDENTITY, f"<Account>{ACCOUNT}</Account>"),
+            GENERATE: self.generate,
+            GET: self.get_report,
+            LIST_KEYS: self.list_keys,
+            LIST_USERS: self.list_users,
+            LAST_USED: self.last_used,
         }
         self.fault = {}
-        # Every request so far.
-        self.requests = []
-        self.answers = {
-            "GetCallerIdentity": result("GetCallerIdentity", f"<Account>{ACCOUNT}</Account>"),
-            GENERATE: state("COMPLETE"),
-            GET: report(credential_report(self.keys), report_age),
-        }
+        # Every request so far, and the number of those that came too fast.
+        self.requests, self.throttled = [], 0
+        self.buckets, self.lock = {}, Lock()
         self.closing = Event()
         aws = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            # Head and body are written one after the other: the second must not wait.
+            disable_nagle_algorithm = True
 
             def do_POST(self):
-                aws.answer(self)
+                aws.serve(self)
 
             def log_message(self, *_):
                 pass
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        # Does not wait at the end for connections that the exporter keeps open.
+        # Does not wait at the end for connections that clients keep open.
         self.server.daemon_threads = True
         self.server.block_on_close = False
         self.endpoint = f"http://127.0.0.1:{self.server.server_port}"
 
-    def answer(self, request):
+    def serve(self, request):
         body = request.rfile.read(int(request.headers["Content-Length"]))
-        form = {name: value for name, [value] in parse_qs(body.decode()).items()}
-        action, user = form["Action"], form.get("UserName", "")
-        self.requests.append(Request(time.monotonic(), action, user))
-        healthy = self.list_keys(user) if action == LIST_KEYS else self.answers.get(action, DENIED)
-        answer = self.fault.get(action, healthy)
+        answer = self.answer({name: value for name, [value] in parse_qs(body.decode()).items()})
         if answer is HANG:
             self.closing.wait(timeout=600)
         if answer in (HANG, DROP):
@@ -176,13 +243,54 @@ class FakeAws:
         request.end_headers()
         request.wfile.write(answer.body)
 
+    def answer(self, form):
+        action = form["Action"]
+        with self.lock:
+            self.requests.append(Request(time.monotonic(), action, form.get("UserName", "")))
+            is_allowed = self.rate is None or self.take(action)
+            self.throttled += not is_allowed
+        time.sleep(self.latency)
+        if not is_allowed:
+            return error(400, "Throttling")
+        answer = self.fault.get(action) or self.answers.get(action, DENIED)
+        return answer(form) if callable(answer) else answer
+
+    def take(self, action):
+        """Takes a token from the API's bucket, which holds those of a second. False: there is none."""
+        now = time.monotonic()
+        tokens, since = self.buckets.get(action, (self.rate, now))
+        tokens = min(self.rate, tokens + (now - since) * self.rate)
+        self.buckets[action] = (tokens - 1 if tokens >= 1 else tokens, now)
+        return tokens >= 1
+
     def actions(self):
         """What was asked for, in order."""
         return [request.action for request in self.requests]
 
-    def list_keys(self, user):
+    def generate(self, _):
+        if self.generated is None:
+            self.generated = time.monotonic() + self.generation
+        return state("COMPLETE" if time.monotonic() >= self.generated else "STARTED")
+
+    def get_report(self, _):
+        if self.generated is None:
+            return error(410, "ReportNotPresent")
+        if time.monotonic() < self.generated:
+            return error(404, "ReportInProgress")
+        return self.report
+
+    def list_keys(self, form):
+        user = form.get("UserName", "")
         keys = self.keys.get(user)
         return error(404, "NoSuchEntity") if keys is None else key_list(user, keys)
+
+    def list_users(self, form):
+        first = int(form.get("Marker", 0))
+        end = first + min(int(form.get("MaxItems", 100)), 1000)
+        return user_list(self.users[first:end], end if end < len(self.users) else None)
+
+    def last_used(self, form):
+        return last_use(self.by_id[form["AccessKeyId"]])
 
     def __enter__(self):
         Thread(target=self.server.serve_forever, daemon=True).start()

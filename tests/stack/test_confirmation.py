@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from fake_aws import DENIED, GENERATE, GET, LIST_KEYS, FakeAws, Key, time_ago
+from fake_aws import DENIED, GENERATE, GET, LIST_KEYS, FakeAws, Key, time_ago, with_one_key
 from harness import Exporter, wait_for
 
 INTERVAL = 2
@@ -77,7 +77,7 @@ def test_each_flagged_user_costs_one_call_a_refresh(exporter):
 
 
 def test_nobody_but_flagged_users_is_asked_about(tmp_path):
-    users = {"young": 10, "old": 100, "almost-due": 89, "older": 200}
+    users = with_one_key({"young": 10, "old": 100, "almost-due": 89, "older": 200})
     with FakeAws(users) as aws, Exporter(tmp_path, *EVERY, endpoint=aws.endpoint):
         wait_for("four refreshes", lambda: aws.actions().count(GENERATE) >= 4)
     asked = [(request.action, request.user) for request in aws.requests]
@@ -91,7 +91,8 @@ def test_nobody_but_flagged_users_is_asked_about(tmp_path):
 @pytest.fixture
 def aws():
     """An AWS whose report was made an hour ago, so that it is not fetched again."""
-    with FakeAws({"old": 100, "young": 10}, report_age=timedelta(hours=1)) as aws:
+    users = with_one_key({"old": 100, "young": 10})
+    with FakeAws(users, report_age=timedelta(hours=1)) as aws:
         yield aws
 
 

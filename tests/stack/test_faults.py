@@ -23,6 +23,7 @@ from fake_aws import (
     error,
     report,
     state,
+    with_one_key,
 )
 from harness import Exporter, Page, dead_endpoint
 
@@ -112,7 +113,7 @@ def failures(page):
 def run(scenario, folder):
     flags = ["--refresh.interval", "2s", "--refresh.timeout", scenario.refresh_timeout]
     with (
-        FakeAws(KEYS) as aws,
+        FakeAws(with_one_key(KEYS)) as aws,
         Exporter(folder, *flags, endpoint=aws.endpoint) as exporter,
     ):
         course = Course(scenario, before=exporter.wait_until_ready())

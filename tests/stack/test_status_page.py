@@ -11,7 +11,7 @@ from xml.sax.saxutils import escape
 import pytest
 import requests
 from browser import Browser
-from fake_aws import ACCOUNT, GET, HEADER, FakeAws, Key, report, result, time_ago
+from fake_aws import ACCOUNT, FakeAws, Key, User, result, time_ago
 from harness import ROOT, Exporter, wait_for
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -258,8 +258,8 @@ TAGS = {"team": f'"><img src=x onerror=alert(1)>{SCRIPT}{"t" * 200}', "owner": "
 def hostile_page(tmp_path):
     """The address of a page whose one key has an owner who tries everything."""
     created = time_ago(timedelta(days=100))
-    row = f"{HOSTILE},arn:aws:iam::{ACCOUNT}:user{PATH}{HOSTILE},{created}"
-    rest = f",false,N/A,N/A,N/A,false,true,{created},N/A,N/A,N/A,false,N/A,N/A,N/A,N/A,false,N/A,false,N/A"
+    arn = f"arn:aws:iam::{ACCOUNT}:user{PATH}{HOSTILE}"
+    users = [User(HOSTILE, arn, created, [Key("AKIAHOSTILE", created)])]
     tags = "".join(
         f"<member><Key>{key}</Key><Value>{escape(value)}</Value></member>"
         for key, value in TAGS.items()
@@ -268,8 +268,7 @@ def hostile_page(tmp_path):
     details = f"<IsTruncated>false</IsTruncated><UserDetailList>{user}</UserDetailList>"
     config = tmp_path / "config.yaml"
     config.write_text("labels: { user_tags: [team, owner] }\nconfirm: { enabled: false }\n")
-    with FakeAws({}) as aws:
-        aws.answers[GET] = report(f"{HEADER}\n{row}{rest}")
+    with FakeAws(users) as aws:
         aws.answers["GetAccountAuthorizationDetails"] = result(
             "GetAccountAuthorizationDetails", details
         )
