@@ -2,21 +2,20 @@
 //! 60 ms and every report 2 s: how long until all are on the page, what it costs, and what scrapes
 //! notice of it. `cargo bench --bench fleet` runs it three times; docs/scaling.md has the figures.
 
-#[path = "../tests/it/fake_aws.rs"]
+#[path = "../tests/it/support/mod.rs"]
 #[allow(dead_code)]
-mod fake_aws;
-#[path = "../tests/it/fleet_aws.rs"]
-#[allow(dead_code)]
-mod fleet_aws;
+mod support;
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fleet_aws::{Fleet, FleetServer};
+use support::exporter::{self, command, value};
+use support::fake_aws::FakeAws;
+use support::fleet::Fleet;
+use support::folder::Folder;
 use tokio::runtime::Runtime;
 
 const ACCOUNTS: usize = 1_000;
@@ -47,9 +46,9 @@ fn measure() -> String {
         ..Fleet::new(ACCOUNTS, USERS)
     });
     let runtime = Runtime::new().expect("a runtime");
-    let server = runtime.block_on(FleetServer::start(fleet.clone()));
+    let server = runtime.block_on(FakeAws::new(fleet.live()).listen());
     let start = Instant::now();
-    let exporter = Exporter::start(&format!("http://{}", server.address));
+    let exporter = Exporter::start(&server.url());
 
     let mut meanwhile = Vec::new();
     loop {
@@ -110,43 +109,25 @@ fn percentiles(mut latencies: Vec<Duration>) -> String {
 }
 
 struct Exporter {
-    child: Child,
-    address: String,
-    config: std::path::PathBuf,
+    process: exporter::Exporter,
+    _config: Folder,
 }
 
 impl Exporter {
     fn start(endpoint: &str) -> Exporter {
-        let config = std::env::temp_dir().join(format!("fleet-{}.yaml", std::process::id()));
-        fs::write(&config, "organization: { role_name: iam-key-exporter }\n").expect("a file");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_iam-key-exporter"))
-            .arg("--config.file")
-            .arg(&config)
-            .args(["--web.listen-address", "127.0.0.1:0"])
-            .env("AWS_ENDPOINT_URL", endpoint)
-            .env("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")
-            .env("AWS_SECRET_ACCESS_KEY", "secret")
-            .env("AWS_EC2_METADATA_DISABLED", "true")
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the exporter starts");
-        let mut log = BufReader::new(child.stderr.take().expect("stderr is piped"));
-        let mut line = String::new();
-        log.read_line(&mut line).expect("a line");
-        let address = line
-            .split_whitespace()
-            .find_map(|word| word.strip_prefix("address="))
-            .expect("the address on which it listens")
-            .to_owned();
-        // Somebody has to read it.
-        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
-        Exporter { child, address, config }
+        let config = Folder::new();
+        config.write("config.yaml", "organization: { role_name: iam-key-exporter }\n");
+        let mut command = command(&["--web.listen-address", "127.0.0.1:0"]);
+        command.arg("--config.file").arg(config.file("config.yaml"));
+        command.env("AWS_ENDPOINT_URL", endpoint);
+        command.env("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE").env("AWS_SECRET_ACCESS_KEY", "secret");
+        Exporter { process: exporter::Exporter::spawn(command), _config: config }
     }
 
     /// One scrape as Prometheus makes it, with gzip: how long it took, and the page.
     fn scrape(&self) -> (Duration, String) {
         let start = Instant::now();
-        let mut stream = TcpStream::connect(&self.address).expect("a connection");
+        let mut stream = TcpStream::connect(self.process.address).expect("a connection");
         let request = "GET /metrics HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip\r\nConnection: close\r\n\r\n";
         stream.write_all(request.as_bytes()).expect("a request is written");
         let mut response = Vec::new();
@@ -160,22 +141,9 @@ impl Exporter {
 
     /// The most resident memory that it ever had, in KiB.
     fn peak_memory(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.child.id()));
         let status = status.expect("Linux tells about its processes");
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("the peak");
         line.trim().trim_end_matches(" kB").parse().expect("a number")
     }
-}
-
-impl Drop for Exporter {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        let _ = fs::remove_file(&self.config);
-    }
-}
-
-fn value(page: &str, series: &str) -> Option<f64> {
-    let line = page.lines().find(|line| line.starts_with(series))?;
-    line.rsplit_once(' ')?.1.parse().ok()
 }

@@ -2,7 +2,8 @@
 
 use std::net::TcpListener;
 
-use crate::exporter::output;
+use crate::support::exporter::{command, output};
+use crate::support::folder::Folder;
 
 const EVERY_KIND: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/every-kind.csv");
 const GOVCLOUD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/govcloud-2013.csv");
@@ -147,7 +148,7 @@ fn check_exits_2_where_an_account_could_not_be_read() {
 
 #[test]
 fn check_exits_2_where_there_is_no_account_at_all() {
-    let folder = crate::files::Folder::new();
+    let folder = Folder::new();
     let output = output(&["check", "--source.reports", folder.path()]);
     assert_eq!(output.status.code(), Some(2));
     let stderr = String::from_utf8(output.stderr).expect("UTF-8");
@@ -198,7 +199,7 @@ fn check_config_prints_what_a_file_resolves_to_and_warns() {
 
 #[test]
 fn a_bad_configuration_file_is_refused_before_anything_is_served() {
-    let folder = crate::files::Folder::new();
+    let folder = Folder::new();
     folder.write("config.yaml", "rotation: { max_age: soon }\n");
     let file = format!("{}/config.yaml", folder.path());
     for command in [&[][..], &["check"], &["check-config"], &["demo"]] {
@@ -213,7 +214,7 @@ fn a_bad_configuration_file_is_refused_before_anything_is_served() {
 
 #[test]
 fn an_empty_variable_is_as_none() {
-    let mut command = crate::exporter::command(&["check", "--source.reports", GOVCLOUD]);
+    let mut command = command(&["check", "--source.reports", GOVCLOUD]);
     for name in ["CONFIG_FILE", "ROTATION_MAX_AGE", "METRICS_ALLOWLIST", "LOG_LEVEL"] {
         command.env(format!("IAM_KEY_EXPORTER_{name}"), "");
     }
@@ -254,7 +255,7 @@ fn what_cannot_be_written_is_an_error() {
     for format in ["table", "json", "csv", "prometheus"] {
         let run = |to: std::fs::File| {
             let arguments = ["check", "--source.reports", GOVCLOUD, "--format", format];
-            crate::exporter::command(&arguments).stdout(to).output().expect("it runs")
+            command(&arguments).stdout(to).output().expect("it runs")
         };
         let full = std::fs::File::options().write(true).open("/dev/full").expect("a device");
         assert_eq!(run(full).status.code(), Some(2), "{format}");

@@ -1,67 +1,41 @@
 //! Confirmation and tags: what is asked beyond the report, of whom, and what becomes of it.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use iam_key_exporter::clock::Clock;
 use iam_key_exporter::config::Config;
 use iam_key_exporter::failure::{Failure, Reason};
-use iam_key_exporter::metrics::exporter::ExporterMetrics;
 use iam_key_exporter::metrics::filter::Filter;
 use iam_key_exporter::metrics::page;
-use iam_key_exporter::refresh::account::{RefreshContext, RefreshOutcome, refresh_account};
-use iam_key_exporter::refresh::{self, Schedule};
-use iam_key_exporter::source::aws::Aws;
-use iam_key_exporter::source::{Source, target::Target};
-use iam_key_exporter::state::{Account, State, Tried};
-use iam_key_exporter::store::Store;
-use tokio::sync::watch;
+use iam_key_exporter::refresh::Schedule;
+use iam_key_exporter::state::{State, Tried};
 use tokio::time::{Instant, sleep};
 
-use crate::exporter::value;
-use crate::fake_aws::{
-    ACCOUNT, Answer, FakeAws, HEADER, error, keys, only_target, report_at, tags,
-};
-use crate::schedule::{Memory, beginning, clock, published};
-
-const OLD: &str = "2020-01-01T00:00:00Z";
+use crate::support::answers::{error, keys, report_at, tags};
+use crate::support::exporter::value;
+use crate::support::fake_aws::{ACCOUNT, FakeAws, account};
+use crate::support::protocol::Answer;
+use crate::support::refresh::{Subject, parse, published, run};
+use crate::support::report::{OLD, of_one, report, row, unused};
+use crate::support::time::beginning;
 
 /// A report with a user for each name: those in `old` have an old key, the others a new one.
 fn users(old: &[&str], young: &[&str], generated: DateTime<Utc>) -> Answer {
-    let mut csv = HEADER.to_owned();
     let recent = (Utc::now() - TimeDelta::days(1)).format("%Y-%m-%dT%H:%M:%SZ").to_string();
-    for (names, rotated) in [(old, OLD), (young, recent.as_str())] {
-        for name in names {
-            writeln!(csv, "{name},arn:aws:iam::{ACCOUNT}:user/{name},true,{rotated},false,N/A")
-                .expect("memory");
-        }
-    }
-    report_at(&csv, generated)
+    let line = |name: &&str, rotated| row(ACCOUNT, "/", name, &unused(rotated));
+    let old = old.iter().map(|name| line(name, OLD));
+    let young = young.iter().map(|name| line(name, &recent));
+    report_at(&report(old.chain(young)), generated)
 }
 
 /// A live AWS and an account of it.
-struct Subject {
-    aws: FakeAws,
-    source: Source,
-    target: Target,
-    account: Account,
-    config: Config,
+async fn subject(config: &str, script: impl FnMut(&str) -> Answer + Send + 'static) -> Subject {
+    Subject::new(parse(config), script).await
 }
 
 impl Subject {
-    async fn new(config: &str, script: impl FnMut(&str) -> Answer + Send + 'static) -> Subject {
-        let aws = FakeAws::start(script).await;
-        let requests = ExporterMetrics::new(Filter::default(), []).aws_requests;
-        let source = Source::Aws(Aws::with_config(&aws.config(), requests, 32));
-        let target = only_target(&source).await;
-        let account = Account::pending(&target.id, &target.name);
-        let config = Config::parse(config, "config.yaml".as_ref()).expect("a configuration");
-        Subject { aws, source, target, account, config }
-    }
-
     /// Refreshes once; which calls that cost.
     async fn refresh(&mut self) -> Vec<String> {
         let (calls, ..) = self.outcome().await;
@@ -69,20 +43,9 @@ impl Subject {
     }
 
     async fn outcome(&mut self) -> (Vec<String>, Option<Failure>, Option<Failure>) {
-        let clock = Clock::system();
-        let timeout = Duration::from_secs(20);
-        let context = RefreshContext {
-            source: &self.source,
-            timeout,
-            clock: &clock,
-            config: &self.config,
-            force: false,
-        };
-        let RefreshOutcome { account, failure, confirmation, tags } =
-            refresh_account(&context, &self.target, &self.account, |_| {}).await;
-        assert_eq!(failure, None);
-        self.account = account;
-        (self.aws.calls(), confirmation, tags)
+        let (outcome, calls) = self.refresh_within(Duration::from_secs(20)).await;
+        assert_eq!(outcome.failure, None);
+        (calls, outcome.confirmation, outcome.tags)
     }
 
     fn page(&self) -> String {
@@ -113,7 +76,7 @@ fn now() -> String {
 
 #[tokio::test]
 async fn each_flagged_user_costs_one_call_a_refresh_and_nobody_else_one() {
-    let mut subject = Subject::new("", company(|_| None)).await;
+    let mut subject = subject("", company(|_| None)).await;
     let asked = ["ListAccessKeys alpha", "ListAccessKeys beta"];
     assert_eq!(subject.refresh().await, [&["GetCredentialReport"][..], &asked].concat());
     for _ in 0..3 {
@@ -129,10 +92,10 @@ async fn each_flagged_user_costs_one_call_a_refresh_and_nobody_else_one() {
 /// After a good refresh this is what a call says of alpha: the next refresh clears it, and alpha is
 /// not asked about again.
 async fn cleared_by(answer: impl Fn() -> Answer + Send + 'static) -> String {
-    let mut subject = Subject::new("", company(|_| None)).await;
+    let mut subject = subject("", company(|_| None)).await;
     subject.refresh().await;
     assert_eq!(subject.unrotated(), Some(2.0));
-    subject.aws.follow(company(move |user| (user == "alpha").then(&answer)));
+    subject.follow(company(move |user| (user == "alpha").then(&answer)));
     subject.refresh().await;
     assert_eq!(subject.unrotated(), Some(1.0));
     assert_eq!(subject.refresh().await, ["ListAccessKeys beta"]);
@@ -172,25 +135,25 @@ async fn a_deleted_user_is_gone() {
 
 #[tokio::test]
 async fn a_report_that_is_older_than_the_confirmation_does_not_bring_the_old_key_back() {
-    let mut subject = Subject::new("", company(|_| Some(error(404, "NoSuchEntity")))).await;
+    let mut subject = subject("", company(|_| Some(error(404, "NoSuchEntity")))).await;
     subject.refresh().await;
     assert_eq!(subject.unrotated(), Some(0.0));
 
     // AWS makes a new report, of which the exporter hears late: it was generated before the call.
     subject.account.generated = Some(Utc::now() - TimeDelta::hours(5));
     let before = Utc::now() - TimeDelta::minutes(10);
-    subject.aws.follow(move |_: &str| users(&["alpha", "beta"], &["gamma"], before));
+    subject.follow(move |_: &str| users(&["alpha", "beta"], &["gamma"], before));
     assert_eq!(subject.refresh().await, ["GetCredentialReport"]);
     assert_eq!(subject.unrotated(), Some(0.0));
 }
 
 #[tokio::test]
 async fn a_report_that_is_younger_than_the_confirmation_counts_and_is_confirmed_again() {
-    let mut subject = Subject::new("", company(|_| Some(error(404, "NoSuchEntity")))).await;
+    let mut subject = subject("", company(|_| Some(error(404, "NoSuchEntity")))).await;
     subject.refresh().await;
     subject.account.generated = Some(Utc::now() - TimeDelta::hours(5));
     let after = Utc::now() + TimeDelta::minutes(1);
-    subject.aws.follow(move |call: &str| match call {
+    subject.follow(move |call: &str| match call {
         "GetCredentialReport" => users(&["alpha"], &["gamma"], after),
         _ => keys(&[("AKIAOLD", "Active", OLD)]),
     });
@@ -201,7 +164,7 @@ async fn a_report_that_is_younger_than_the_confirmation_counts_and_is_confirmed_
 #[tokio::test]
 async fn without_the_permission_the_reports_word_stands() {
     let denied = || Some(error(403, "AccessDenied"));
-    let mut subject = Subject::new("", company(move |_| denied())).await;
+    let mut subject = subject("", company(move |_| denied())).await;
     let (calls, confirmation, _) = subject.outcome().await;
     assert_eq!(calls, ["GetCredentialReport", "ListAccessKeys alpha", "ListAccessKeys beta"]);
     assert_eq!(confirmation.map(|failure| failure.reason), Some(Reason::AccessDenied));
@@ -211,7 +174,7 @@ async fn without_the_permission_the_reports_word_stands() {
     assert_eq!(value(&page, available), Some(0.0));
     assert_eq!(value(&page, "iam_refresh_success"), Some(1.0));
 
-    subject.aws.follow(company(|_| None));
+    subject.follow(company(|_| None));
     assert_eq!(subject.outcome().await.1, None);
     assert_eq!(value(&subject.page(), available), Some(1.0));
 }
@@ -219,7 +182,7 @@ async fn without_the_permission_the_reports_word_stands() {
 #[tokio::test]
 async fn a_user_whom_aws_cannot_answer_for_keeps_nobody_waiting() {
     let odd = |user: &str| (user == "alpha").then(|| error(400, "ValidationError"));
-    let mut subject = Subject::new("", company(odd)).await;
+    let mut subject = subject("", company(odd)).await;
     let (calls, confirmation, _) = subject.outcome().await;
     assert_eq!(calls[1..], ["ListAccessKeys alpha", "ListAccessKeys beta"]);
     assert_eq!(confirmation.map(|failure| failure.reason), Some(Reason::ServiceError));
@@ -247,7 +210,7 @@ async fn three_failures_in_a_row_end_it_and_the_others_come_first_the_next_time(
         "u0" | "u1" | "u2" => error(403, "AccessDenied"),
         _ => keys(&[("AKIAOLD", "Active", OLD)]),
     };
-    let mut subject = Subject::new("", ten(denied)).await;
+    let mut subject = subject("", ten(denied)).await;
     assert_eq!(subject.refresh().await.len(), 1 + 3);
     let calls = subject.refresh().await;
     assert_eq!(calls[0], "ListAccessKeys u3");
@@ -257,7 +220,7 @@ async fn three_failures_in_a_row_end_it_and_the_others_come_first_the_next_time(
 
 #[tokio::test]
 async fn one_throttled_call_ends_it() {
-    let mut subject = Subject::new("", ten(|_| error(400, "Throttling"))).await;
+    let mut subject = subject("", ten(|_| error(400, "Throttling"))).await;
     let calls = subject.refresh().await;
     // The SDK tries each call three times.
     assert_eq!(calls[1..], ["ListAccessKeys u0"; 3]);
@@ -268,8 +231,7 @@ async fn a_key_that_cannot_be_read_does_not_vanish() {
     let odd = "<ListAccessKeysResponse><ListAccessKeysResult><AccessKeyMetadata><member>\
                <AccessKeyId>AKIAODD</AccessKeyId></member></AccessKeyMetadata>\
                </ListAccessKeysResult></ListAccessKeysResponse>";
-    let mut subject =
-        Subject::new("", company(move |_| Some(Answer::Reply(200, odd.to_owned())))).await;
+    let mut subject = subject("", company(move |_| Some(Answer::Reply(200, odd.to_owned())))).await;
     let (_, confirmation, _) = subject.outcome().await;
     assert_eq!(confirmation.map(|failure| failure.reason), Some(Reason::ServiceError));
     assert_eq!(subject.unrotated(), Some(2.0));
@@ -278,14 +240,14 @@ async fn a_key_that_cannot_be_read_does_not_vanish() {
 #[tokio::test]
 async fn tags_that_were_not_asked_for_are_not_empty_but_absent() {
     let generated = Utc::now() - TimeDelta::hours(1);
-    let mut subject = Subject::new(TAGS, move |call: &str| match call {
+    let mut subject = subject(TAGS, move |call: &str| match call {
         "GetCredentialReport" => users(&["alpha"], &[], generated),
         _ => tags(&[("alpha", "team", "payments")], None),
     })
     .await;
     subject.refresh().await;
     let more = "labels: { user_tags: [team, owner] }";
-    subject.config = Config::parse(more, "config.yaml".as_ref()).expect("a configuration");
+    subject.config = parse(more);
     assert_eq!(value(&subject.page(), "iam_user_tags"), None);
     subject.refresh().await;
     assert!(subject.page().contains("tag_team=\"payments\",tag_owner=\"\"} 1"));
@@ -294,14 +256,14 @@ async fn tags_that_were_not_asked_for_are_not_empty_but_absent() {
 #[tokio::test]
 async fn exempt_keys_and_those_with_a_longer_max_age_are_not_asked_about() {
     let config = "rotation: { rules: [{ match: { user: alpha }, exempt: { reason: x } }, { match: { user: beta }, max_age: 36500d }] }";
-    let mut subject = Subject::new(config, company(|_| None)).await;
+    let mut subject = subject(config, company(|_| None)).await;
     assert_eq!(subject.refresh().await, ["GetCredentialReport"]);
     assert_eq!(subject.unrotated(), Some(0.0));
 }
 
 #[tokio::test]
 async fn confirmation_can_be_turned_off() {
-    let mut subject = Subject::new("confirm: { enabled: false }", company(|_| None)).await;
+    let mut subject = subject("confirm: { enabled: false }", company(|_| None)).await;
     assert_eq!(subject.refresh().await, ["GetCredentialReport"]);
     assert_eq!(subject.unrotated(), Some(2.0));
     assert_eq!(value(&subject.page(), "iam_exporter_confirmation_available"), None);
@@ -312,7 +274,7 @@ const TAGS: &str = "confirm: { enabled: false }\nlabels: { user_tags: [Team] }\n
 #[tokio::test]
 async fn tags_are_read_in_pages_once_for_each_report() {
     let generated = Utc::now() - TimeDelta::hours(1);
-    let mut subject = Subject::new(TAGS, move |call: &str| match call {
+    let mut subject = subject(TAGS, move |call: &str| match call {
         "GetCredentialReport" => users(&["alpha"], &["gamma"], generated),
         "GetAccountAuthorizationDetails" => tags(&[("alpha", "team", "payments")], Some("m1")),
         _ => tags(&[("gamma", "other", "x")], None),
@@ -334,14 +296,14 @@ async fn tags_are_read_in_pages_once_for_each_report() {
 #[tokio::test]
 async fn tags_are_read_again_where_the_configuration_asks_for_others() {
     let generated = Utc::now() - TimeDelta::hours(1);
-    let mut subject = Subject::new(TAGS, move |call: &str| match call {
+    let mut subject = subject(TAGS, move |call: &str| match call {
         "GetCredentialReport" => users(&["alpha"], &[], generated),
         _ => tags(&[("alpha", "tier", "gold")], None),
     })
     .await;
     subject.refresh().await;
     let rule = "rotation: { rules: [{ match: { tags: { tier: gold } }, max_age: 36500d }] }";
-    subject.config = Config::parse(rule, "config.yaml".as_ref()).expect("a configuration");
+    subject.config = parse(rule);
     assert_eq!(subject.refresh().await, ["GetAccountAuthorizationDetails"]);
     assert_eq!(subject.unrotated(), Some(0.0));
 }
@@ -349,7 +311,7 @@ async fn tags_are_read_again_where_the_configuration_asks_for_others() {
 #[tokio::test]
 async fn without_the_permission_there_are_no_tags_and_all_else_is_as_before() {
     let generated = Utc::now() - TimeDelta::hours(1);
-    let mut subject = Subject::new(TAGS, move |call: &str| match call {
+    let mut subject = subject(TAGS, move |call: &str| match call {
         "GetCredentialReport" => users(&["alpha"], &[], generated),
         _ => error(403, "AccessDenied"),
     })
@@ -365,7 +327,7 @@ async fn without_the_permission_there_are_no_tags_and_all_else_is_as_before() {
 #[tokio::test]
 async fn an_old_report_that_is_better_than_none_gets_its_tags() {
     let generated = Utc::now() - TimeDelta::hours(5);
-    let mut subject = Subject::new(TAGS, move |call: &str| match call {
+    let mut subject = subject(TAGS, move |call: &str| match call {
         "GetCredentialReport" => users(&["alpha"], &[], generated),
         "GenerateCredentialReport" => error(403, "AccessDenied"),
         _ => tags(&[("alpha", "team", "payments")], None),
@@ -373,52 +335,37 @@ async fn an_old_report_that_is_better_than_none_gets_its_tags() {
     .await;
     let asked =
         ["GetCredentialReport", "GenerateCredentialReport", "GetAccountAuthorizationDetails"];
-    let clock = Clock::system();
-    let context = RefreshContext {
-        source: &subject.source,
-        timeout: Duration::from_secs(20),
-        clock: &clock,
-        config: &subject.config,
-        force: false,
-    };
-    let outcome = refresh_account(&context, &subject.target, &subject.account, |_| {}).await;
+    let (outcome, calls) = subject.refresh_within(Duration::from_secs(20)).await;
     assert_eq!(outcome.failure.map(|failure| failure.reason), Some(Reason::AccessDenied));
-    subject.account = outcome.account;
-    assert_eq!(subject.aws.calls(), asked);
+    assert_eq!(calls, asked);
     assert!(subject.page().contains("tag_Team=\"payments\""));
 }
 
 /// 3,000 flagged users at 5 calls a second are more than fits into the two minutes of a refresh.
 #[tokio::test(start_paused = true)]
 async fn of_3000_flagged_users_each_has_its_turn_and_nobody_waits_for_them() {
-    let mut csv = HEADER.to_owned();
-    for number in 0..3_000 {
-        let name = format!("user-{number:04}");
-        writeln!(csv, "{name},arn:aws:iam::{ACCOUNT}:user/{name},true,{OLD},false,N/A")
-            .expect("memory");
-    }
+    let user = |number| row(ACCOUNT, "/", &format!("user-{number:04}"), &unused(OLD));
+    let csv = report((0..3_000).map(user));
     // A report that never ages, so that every call is a confirmation.
-    let aws = Memory::new(move |call: &str| match call {
+    let aws = FakeAws::new(account(move |call: &str| match call {
         "GetCredentialReport" => report_at(&csv, beginning() + TimeDelta::days(1)),
         _ => keys(&[("AKIAOLD", "Active", OLD)]),
-    });
-    let board = Arc::new(Store::default());
-    let (_config, configs) = watch::channel(Arc::new(Config::default()));
+    }));
     let start = Instant::now();
-    tokio::spawn(refresh::run(aws.source(), Schedule::default(), clock(), configs, board.clone()));
+    let store = run(aws.source(), Config::default());
 
     // The page shows the report long before all is confirmed.
-    let state = published(&board, |state| state.ready).await;
+    let state = published(&store, |state| state.ready).await;
     assert!(start.elapsed() <= Duration::from_secs(11), "{:?}", start.elapsed());
     assert!(state.accounts[0].report.is_some());
 
     sleep(Duration::from_secs(3600)).await;
-    let account = board.snapshot().accounts[0].clone();
+    let account = store.snapshot().accounts[0].clone();
     let attempt = account.refresh.last.expect("a refresh");
     assert_eq!(attempt.failure, None);
     assert!(attempt.duration <= Schedule::default().timeout, "{:?}", attempt.duration);
     let mut asked: BTreeMap<String, usize> = BTreeMap::new();
-    let calls = Mutex::lock(&aws.calls).expect("calls").clone();
+    let calls = aws.calls();
     for (_, call) in &calls {
         if let Some((_, user)) = call.split_once(' ') {
             *asked.entry(user.to_owned()).or_default() += 1;
@@ -436,16 +383,14 @@ async fn of_3000_flagged_users_each_has_its_turn_and_nobody_waits_for_them() {
 
 #[tokio::test(start_paused = true)]
 async fn throttled_confirmation_makes_refreshes_rarer_and_never_more_frequent() {
-    let csv = format!("{HEADER}alpha,arn:aws:iam::{ACCOUNT}:user/alpha,true,{OLD},false,N/A");
-    let aws = Memory::new(move |call: &str| match call {
+    let csv = of_one("alpha");
+    let aws = FakeAws::new(account(move |call: &str| match call {
         "GetCredentialReport" => report_at(&csv, beginning() + TimeDelta::days(1)),
         _ => error(400, "Throttling"),
-    });
-    let (_config, configs) = watch::channel(Arc::new(Config::default()));
-    let board = Arc::new(Store::default());
-    tokio::spawn(refresh::run(aws.source(), Schedule::default(), clock(), configs, board));
+    }));
+    run(aws.source(), Config::default());
     sleep(Duration::from_secs(12 * 3600)).await;
-    let calls = Mutex::lock(&aws.calls).expect("calls").clone();
+    let calls = aws.calls();
     let mut refreshes: Vec<Instant> =
         calls.iter().filter(|(_, call)| call.contains(' ')).map(|(time, _)| *time).collect();
     // The SDK's further tries belong to the first.

@@ -3,70 +3,51 @@
 
 use std::time::Duration;
 
-use iam_key_exporter::clock::Clock;
 use iam_key_exporter::config::Config;
 use iam_key_exporter::failure::{Failure, Reason};
 use iam_key_exporter::metrics::exporter::ExporterMetrics;
 use iam_key_exporter::metrics::filter::Filter;
-use iam_key_exporter::refresh::account::{RefreshContext, RefreshOutcome, refresh_account};
+use iam_key_exporter::refresh::account::RefreshOutcome;
+use iam_key_exporter::source::Source;
 use iam_key_exporter::source::aws::Aws;
 use iam_key_exporter::source::aws::sdk::Operation;
-use iam_key_exporter::source::{Source, target::Target};
 use iam_key_exporter::state::Account;
 
-use crate::fake_aws::{
-    ACCOUNT, Answer, FakeAws, csv, error, generating, only_target, report, report_at,
-};
+use crate::support::answers::{error, generating, report, report_at};
+use crate::support::exporter::value;
+use crate::support::fake_aws::{self, ACCOUNT, FakeAws, account, sdk_config};
+use crate::support::protocol::Answer;
+use crate::support::refresh::{Subject, only_target, refresh};
+use crate::support::report::of_one;
 
 const GET: &str = "GetCredentialReport";
 const GENERATE: &str = "GenerateCredentialReport";
 
+/// Refreshes ask for the report alone.
+fn config() -> Config {
+    Config { confirm: None, ..Config::default() }
+}
+
 /// An account whose refreshes lead to the fake.
-struct Subject {
-    aws: FakeAws,
-    source: Source,
-    target: Target,
-    account: Account,
+async fn subject(script: impl FnMut(&str) -> Answer + Send + 'static) -> Subject {
+    Subject::new(config(), script).await
 }
 
 impl Subject {
-    async fn new(script: impl FnMut(&str) -> Answer + Send + 'static) -> Subject {
-        let aws = FakeAws::start(script).await;
-        let requests = ExporterMetrics::new(Filter::default(), []).aws_requests;
-        let source = Source::Aws(Aws::with_config(&aws.config(), requests, 32));
-        let target = only_target(&source).await;
-        let account = Account::pending(&target.id, &target.name);
-        Subject { aws, source, target, account }
-    }
-
     /// Refreshes once; what failed, and which operations were asked for.
-    async fn refresh(&mut self) -> (Option<Failure>, Vec<String>) {
-        self.refresh_within(Duration::from_secs(5)).await
+    async fn attempt(&mut self) -> (Option<Failure>, Vec<String>) {
+        self.attempt_within(Duration::from_secs(5)).await
     }
 
-    async fn refresh_within(&mut self, timeout: Duration) -> (Option<Failure>, Vec<String>) {
-        let outcome = refresh(&self.source, &self.target, &self.account, timeout).await;
-        self.account = outcome.account;
-        (outcome.failure, self.aws.calls())
+    async fn attempt_within(&mut self, timeout: Duration) -> (Option<Failure>, Vec<String>) {
+        let (outcome, calls) = self.refresh_within(timeout).await;
+        (outcome.failure, calls)
     }
 
     fn users(&self) -> Vec<&str> {
         let users = self.account.report.iter().flat_map(|report| &report.users);
         users.map(|user| user.name.as_str()).collect()
     }
-}
-
-/// A refresh that asks for the report alone.
-async fn refresh(
-    source: &Source,
-    target: &Target,
-    account: &Account,
-    timeout: Duration,
-) -> RefreshOutcome {
-    let config = Config { confirm: None, ..Config::default() };
-    let clock = Clock::system();
-    let context = RefreshContext { source, timeout, clock: &clock, config: &config, force: false };
-    refresh_account(&context, target, account, |_| {}).await
 }
 
 /// An AWS in which all is well, with a report that is so old that each refresh asks for another.
@@ -80,14 +61,14 @@ fn well(user: &'static str) -> impl FnMut(&str) -> Answer + Send + 'static {
 /// After a good refresh AWS answers like this: the account keeps its report, the reason counts, AWS
 /// is asked at most six times, and when all is well again the next refresh heals it.
 async fn fault(fault: impl FnMut(&str) -> Answer + Send + 'static, reason: Reason) -> Failure {
-    let mut subject = Subject::new(well("before")).await;
-    assert_eq!(subject.refresh().await.0, None);
+    let mut subject = subject(well("before")).await;
+    assert_eq!(subject.attempt().await.0, None);
     assert_eq!(subject.account.id, ACCOUNT);
     assert_eq!(subject.users(), ["before"]);
     let good = subject.account.clone();
 
-    subject.aws.follow(fault);
-    let (failure, calls) = subject.refresh().await;
+    subject.follow(fault);
+    let (failure, calls) = subject.attempt().await;
     let failure = failure.expect("a failure");
     assert_eq!(failure.reason, reason, "{failure}");
     assert!(!failure.message.contains('\n'), "{failure}");
@@ -97,8 +78,8 @@ async fn fault(fault: impl FnMut(&str) -> Answer + Send + 'static, reason: Reaso
     assert_eq!(subject.account.refresh.failures.get(reason), 1);
     assert_eq!(subject.account.refresh.last_success, good.refresh.last_success);
 
-    subject.aws.follow(well("after"));
-    assert_eq!(subject.refresh().await.0, None);
+    subject.follow(well("after"));
+    assert_eq!(subject.attempt().await.0, None);
     assert_eq!(subject.users(), ["after"]);
     failure
 }
@@ -137,9 +118,9 @@ async fn throttling_of_newer_services_is_throttled() {
 
 #[tokio::test]
 async fn no_capacity_for_reports_is_limit_exceeded_and_not_tried_again_at_once() {
-    let mut subject = Subject::new(well("before")).await;
-    subject.aws.follow(on(GENERATE, error(409, "LimitExceeded")));
-    let (failure, calls) = subject.refresh().await;
+    let mut subject = subject(well("before")).await;
+    subject.follow(on(GENERATE, error(409, "LimitExceeded")));
+    let (failure, calls) = subject.attempt().await;
     assert_eq!(failure.map(|failure| failure.reason), Some(Reason::LimitExceeded));
     assert_eq!(calls, [GET, GENERATE]);
     fault(on(GENERATE, error(409, "LimitExceeded")), Reason::LimitExceeded).await;
@@ -195,7 +176,7 @@ async fn an_answer_without_content_is_malformed() {
 
 #[tokio::test]
 async fn a_report_of_another_account_is_malformed() {
-    let other = csv("x").replace(ACCOUNT, "999999999999");
+    let other = of_one("x").replace(ACCOUNT, "999999999999");
     let failure =
         fault(on(GET, report_at(&other, chrono::Utc::now())), Reason::MalformedReport).await;
     assert_eq!(failure.message, "a report of account 999999999999 instead of 123456789012");
@@ -203,29 +184,27 @@ async fn a_report_of_another_account_is_malformed() {
 
 #[tokio::test]
 async fn nobody_at_the_address_is_the_network_and_the_account_stays_unknown() {
-    let requests = ExporterMetrics::new(Filter::default(), []).aws_requests;
-    let config = crate::fake_aws::config("http://127.0.0.1:9");
-    let source = Source::Aws(Aws::with_config(&config, requests, 32));
-    let target = only_target(&source).await;
+    let source = fake_aws::source(&sdk_config("http://127.0.0.1:9"));
+    let target = only_target(&source);
     let pending = Account::pending(&target.id, &target.name);
     let RefreshOutcome { account, failure, .. } =
-        refresh(&source, &target, &pending, Duration::from_secs(20)).await;
+        refresh(&source, &target, &pending, &config(), Duration::from_secs(20)).await;
     assert_eq!(failure.map(|failure| failure.reason), Some(Reason::Network));
     assert_eq!(account.id, "unknown");
 }
 
 #[tokio::test]
 async fn a_young_report_is_taken_without_generating_one() {
-    let mut subject = Subject::new(|_: &str| report("young", 3)).await;
-    let (failure, calls) = subject.refresh().await;
+    let mut subject = subject(|_: &str| report("young", 3)).await;
+    let (failure, calls) = subject.attempt().await;
     assert_eq!((failure, calls), (None, vec![GET.to_owned()]));
-    assert_eq!(subject.refresh().await.1, [""; 0], "it is good for another hour");
+    assert_eq!(subject.attempt().await.1, [""; 0], "it is good for another hour");
 }
 
 #[tokio::test]
 async fn where_there_is_no_report_one_is_generated_and_awaited() {
     let mut gets = 0;
-    let mut subject = Subject::new(move |action: &str| match action {
+    let mut subject = subject(move |action: &str| match action {
         GENERATE => generating("STARTED"),
         _ => {
             gets += 1;
@@ -238,7 +217,7 @@ async fn where_there_is_no_report_one_is_generated_and_awaited() {
     })
     .await;
     // Two pauses of 2 and 4 seconds do not fit into the usual time limit of these tests.
-    let (failure, calls) = subject.refresh_within(Duration::from_secs(20)).await;
+    let (failure, calls) = subject.attempt_within(Duration::from_secs(20)).await;
     assert_eq!(failure, None);
     assert_eq!(subject.users(), ["new"]);
     assert_eq!(calls, [GET, GENERATE, GET, GET]);
@@ -247,7 +226,7 @@ async fn where_there_is_no_report_one_is_generated_and_awaited() {
 #[tokio::test]
 async fn an_expired_report_is_generated_anew() {
     let mut gets = 0;
-    let mut subject = Subject::new(move |action: &str| match action {
+    let mut subject = subject(move |action: &str| match action {
         GENERATE => generating("COMPLETE"),
         _ => {
             gets += 1;
@@ -258,7 +237,7 @@ async fn an_expired_report_is_generated_anew() {
         }
     })
     .await;
-    let (failure, calls) = subject.refresh().await;
+    let (failure, calls) = subject.attempt().await;
     assert_eq!(failure, None);
     assert_eq!(calls, [GET, GENERATE, GET]);
 }
@@ -266,7 +245,7 @@ async fn an_expired_report_is_generated_anew() {
 #[tokio::test]
 async fn a_report_that_others_are_having_generated_is_awaited() {
     let mut gets = 0;
-    let mut subject = Subject::new(move |_: &str| {
+    let mut subject = subject(move |_: &str| {
         gets += 1;
         match gets {
             1 => error(404, "ReportInProgress"),
@@ -274,23 +253,23 @@ async fn a_report_that_others_are_having_generated_is_awaited() {
         }
     })
     .await;
-    let (failure, calls) = subject.refresh().await;
+    let (failure, calls) = subject.attempt().await;
     assert_eq!(failure, None);
     assert_eq!(calls, [GET, GET]);
 }
 
 #[tokio::test]
 async fn what_aws_returns_after_generating_is_taken_fresh_or_not() {
-    let mut subject = Subject::new(well("old")).await;
-    let (failure, calls) = subject.refresh().await;
+    let mut subject = subject(well("old")).await;
+    let (failure, calls) = subject.attempt().await;
     assert_eq!((failure, subject.users()), (None, vec!["old"]));
     assert_eq!(calls, [GET, GENERATE, GET]);
 }
 
 #[tokio::test]
 async fn an_old_report_is_better_than_none_and_the_failure_shows() {
-    let mut subject = Subject::new(on(GENERATE, error(403, "AccessDenied"))).await;
-    let (failure, _) = subject.refresh().await;
+    let mut subject = subject(on(GENERATE, error(403, "AccessDenied"))).await;
+    let (failure, _) = subject.attempt().await;
     assert_eq!(failure.map(|failure| failure.reason), Some(Reason::AccessDenied));
     assert_eq!(subject.users(), ["before"]);
     assert_eq!(subject.account.refresh.last_success, None);
@@ -298,8 +277,8 @@ async fn an_old_report_is_better_than_none_and_the_failure_shows() {
 
 #[tokio::test]
 async fn an_old_report_is_not_lost_to_the_deadline_nor_is_the_accounts_id() {
-    let mut subject = Subject::new(on(GENERATE, Answer::Hang)).await;
-    let (failure, _) = subject.refresh_within(Duration::from_secs(1)).await;
+    let mut subject = subject(on(GENERATE, Answer::Hang)).await;
+    let (failure, _) = subject.attempt_within(Duration::from_secs(1)).await;
     assert_eq!(failure.map(|failure| failure.reason), Some(Reason::Timeout));
     assert_eq!(subject.users(), ["before"]);
     assert_eq!(subject.account.id, ACCOUNT);
@@ -307,12 +286,14 @@ async fn an_old_report_is_not_lost_to_the_deadline_nor_is_the_accounts_id() {
 
 #[tokio::test]
 async fn every_request_is_counted_by_what_came_of_it() {
-    let aws = FakeAws::start(on(GENERATE, error(500, "ServiceFailure"))).await;
+    let script = on(GENERATE, error(500, "ServiceFailure"));
+    let server = FakeAws::new(account(script)).listen().await;
     let metrics = ExporterMetrics::new(Filter::default(), Operation::ALL.map(Operation::names));
-    let source = Source::Aws(Aws::with_config(&aws.config(), metrics.aws_requests.clone(), 32));
-    let target = only_target(&source).await;
+    let config_of_sdk = sdk_config(&server.url());
+    let source = Source::Aws(Aws::with_config(&config_of_sdk, metrics.aws_requests.clone(), 32));
+    let target = only_target(&source);
     let pending = Account::pending(&target.id, &target.name);
-    refresh(&source, &target, &pending, Duration::from_secs(20)).await;
+    refresh(&source, &target, &pending, &config(), Duration::from_secs(20)).await;
     let text = String::from_utf8(metrics.gather()).expect("UTF-8");
     for (operation, outcome, service, count) in [
         ("GetCallerIdentity", "ok", "STS", 1.0),
@@ -323,6 +304,6 @@ async fn every_request_is_counted_by_what_came_of_it() {
         let series = format!(
             "iam_exporter_aws_requests_total{{operation=\"{operation}\",outcome=\"{outcome}\",service=\"{service}\"}}"
         );
-        assert_eq!(crate::exporter::value(&text, &series), Some(count), "{series}");
+        assert_eq!(value(&text, &series), Some(count), "{series}");
     }
 }

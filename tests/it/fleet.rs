@@ -17,28 +17,21 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
-use crate::exporter::{Exporter, command, value};
-use crate::fake_aws::{Answer, error};
-use crate::files::Folder;
-use crate::fleet_aws::{Fault, Fleet, FleetServer};
-use crate::schedule::{Memory, beginning, clock, published};
+use crate::support::answers::error;
+use crate::support::exporter::{Exporter, command, value};
+use crate::support::fake_aws::{FakeAws, Server, sdk_config};
+use crate::support::fleet::{Fault, Fleet};
+use crate::support::folder::Folder;
+use crate::support::protocol::Answer;
+use crate::support::refresh::{parse, published};
+use crate::support::time::{beginning, clock};
 
 const ORGANIZATION: &str = "organization: { role_name: iam-key-exporter }\n";
-
-fn parse(text: &str) -> Arc<Config> {
-    Arc::new(Config::parse(text, "config.yaml".as_ref()).expect("a configuration"))
-}
-
-/// AWS in memory and in paused time.
-fn memory(fleet: &Arc<Fleet>) -> Memory {
-    let (fleet, start) = (fleet.clone(), Instant::now());
-    Memory::answering(move |request| fleet.answer(request, beginning() + start.elapsed()))
-}
 
 /// An exporter of the fleet in this process.
 struct Subject {
     fleet: Arc<Fleet>,
-    board: Arc<Store>,
+    store: Arc<Store>,
     config: watch::Sender<Arc<Config>>,
 }
 
@@ -49,7 +42,7 @@ impl Subject {
 
     fn start_shard(fleet: Fleet, config: &str, shard: Shard) -> Subject {
         let fleet = Arc::new(fleet);
-        let source = memory(&fleet).source();
+        let source = FakeAws::new(fleet.paused()).source();
         Subject::start_with(fleet, source, config, shard)
     }
 
@@ -59,15 +52,19 @@ impl Subject {
         config: &str,
         shard: Shard,
     ) -> Subject {
-        let board = Arc::new(Store::default());
-        let (config, configs) = watch::channel(parse(config));
+        let store = Arc::new(Store::default());
+        let (config, configs) = watch::channel(Arc::new(parse(config)));
         let schedule = Schedule { shard, ..Schedule::default() };
-        tokio::spawn(refresh::run(source, schedule, clock(), configs, board.clone()));
-        Subject { fleet, board, config }
+        tokio::spawn(refresh::run(source, schedule, clock(), configs, store.clone()));
+        Subject { fleet, store, config }
+    }
+
+    fn reload(&self, config: &str) {
+        self.config.send_replace(Arc::new(parse(config)));
     }
 
     async fn ready(&self) -> State {
-        published(&self.board, |state| state.ready).await
+        published(&self.store, |state| state.ready).await
     }
 
     /// Calls since the last time, by operation.
@@ -124,7 +121,7 @@ async fn credentials_are_cached_and_renewed_before_they_end() {
     let subject = Subject::start(fleet, ORGANIZATION);
     subject.ready().await;
     sleep(Duration::from_secs(3 * 3600)).await;
-    let state = subject.board.snapshot();
+    let state = subject.store.snapshot();
     assert_eq!(state.accounts.len(), 30);
     for account in &state.accounts {
         let refresh = &account.refresh;
@@ -150,7 +147,7 @@ async fn calls_to_broken_accounts_fall_off_and_the_others_stay_as_they_are() {
     let fleet = Fleet { fault, unrotated: 0, ..Fleet::new(100, 3) };
     let subject = Subject::start(fleet, ORGANIZATION);
     let start = Instant::now();
-    published(&subject.board, |state| {
+    published(&subject.store, |state| {
         let good = state.accounts.iter().filter(|account| account.report.is_some()).count();
         good == 80
     })
@@ -179,7 +176,7 @@ async fn calls_to_broken_accounts_fall_off_and_the_others_stay_as_they_are() {
     assert!((60..=120).contains(&garbage), "{calls:?}");
     assert!((60..=180).contains(&throttled), "{calls:?}");
 
-    let state = subject.board.snapshot();
+    let state = subject.store.snapshot();
     for (index, account) in state.accounts.iter().enumerate() {
         let last = account.refresh.last.expect("it was tried");
         let expected = match fault(index) {
@@ -216,9 +213,9 @@ async fn a_reload_adds_removes_and_renames_and_fetches_nothing_else() {
     subject.fleet.calls();
 
     let config = format!("accounts:\n{}{}{}", line(2, "renamed"), line(3, "c"), line(4, "d"));
-    subject.config.send_replace(parse(&config));
+    subject.reload(&config);
     let mut sets = BTreeSet::new();
-    let after = published(&subject.board, |state| {
+    let after = published(&subject.store, |state| {
         sets.insert(ids(state));
         state.accounts.iter().any(|account| account.name == "d" && account.report.is_some())
     })
@@ -248,15 +245,15 @@ fn by_role(role: &str) -> String {
 /// An exporter of one account, in which every role may be assumed but that named `wrong`.
 fn start_by_role(role: &str) -> Subject {
     let fleet = Arc::new(Fleet { unrotated: 0, ..Fleet::new(2, 3) });
-    let (of_script, start) = (fleet.clone(), Instant::now());
-    let memory = Memory::answering(move |request| {
+    let mut usual = fleet.paused();
+    let aws = FakeAws::new(move |request| {
         let role = request.field("RoleArn").unwrap_or_default();
         match role.ends_with("/wrong") {
             true => (Duration::ZERO, error(403, "AccessDenied")),
-            false => of_script.answer(request, beginning() + start.elapsed()),
+            false => usual(request),
         }
     });
-    Subject::start_with(fleet, memory.source(), &by_role(role), Shard::default())
+    Subject::start_with(fleet, aws.source(), &by_role(role), Shard::default())
 }
 
 #[tokio::test(start_paused = true)]
@@ -265,8 +262,8 @@ async fn an_account_that_is_reached_in_another_way_is_tried_at_once_and_keeps_wh
     let state = subject.ready().await;
     assert_eq!(state.accounts[0].refresh.failures.get(Reason::AccessDenied), 1);
     let changed = Instant::now();
-    subject.config.send_replace(parse(&by_role("right")));
-    let state = published(&subject.board, |state| state.accounts[0].report.is_some()).await;
+    subject.reload(&by_role("right"));
+    let state = published(&subject.store, |state| state.accounts[0].report.is_some()).await;
     assert!(changed.elapsed() < Duration::from_secs(5));
     assert_eq!(state.accounts[0].refresh.failures.get(Reason::AccessDenied), 1, "counters stay");
 }
@@ -278,18 +275,18 @@ async fn a_new_way_to_an_account_is_tried_even_if_its_report_is_still_good() {
     let failure = |state: &State| state.accounts[0].refresh.last.and_then(|last| last.failure);
 
     let changed = Instant::now();
-    subject.config.send_replace(parse(&by_role("wrong")));
+    subject.reload(&by_role("wrong"));
     let denied = Some(Reason::AccessDenied);
-    let state = published(&subject.board, |state| failure(state) == denied).await;
+    let state = published(&subject.store, |state| failure(state) == denied).await;
     assert!(changed.elapsed() < Duration::from_secs(5));
     assert_eq!(state.accounts[0].report, report, "what was known stays");
     // For as long as it is wrong, not until the next refresh.
     sleep(Duration::from_secs(1800)).await;
-    assert_eq!(failure(&subject.board.snapshot()), denied);
+    assert_eq!(failure(&subject.store.snapshot()), denied);
 
     let changed = Instant::now();
-    subject.config.send_replace(parse(&by_role("other")));
-    published(&subject.board, |state| failure(state).is_none()).await;
+    subject.reload(&by_role("other"));
+    published(&subject.store, |state| failure(state).is_none()).await;
     assert!(changed.elapsed() < Duration::from_secs(5));
     assert_eq!(subject.calls()["GetCredentialReport"], 2 + 1, "twice at first");
 }
@@ -298,11 +295,11 @@ async fn a_new_way_to_an_account_is_tried_even_if_its_report_is_still_good() {
 async fn known_accounts_do_not_wait_for_those_that_have_to_be_found() {
     let hangs = Duration::from_secs(600)..Duration::from_secs(2 * 3600);
     let fleet = Arc::new(Fleet { unrotated: 0, ..Fleet::new(5, 1) });
-    let (of_script, start) = (fleet.clone(), Instant::now());
-    let memory = Memory::answering(move |request| {
+    let (mut usual, start) = (fleet.paused(), Instant::now());
+    let aws = FakeAws::new(move |request| {
         match request.operation == "ListAccounts" && !hangs.contains(&start.elapsed()) {
             true => (Duration::ZERO, Answer::Hang),
-            false => of_script.answer(request, beginning() + start.elapsed()),
+            false => usual(request),
         }
     });
     let at_most = |since: Instant| assert!(since.elapsed() < Duration::from_secs(5));
@@ -311,27 +308,27 @@ async fn known_accounts_do_not_wait_for_those_that_have_to_be_found() {
         format!("  - {{ id: '{id}', role_arn: 'arn:aws:iam::{id}:role/r' }}\n")
     };
     let config = format!("{ORGANIZATION}accounts:\n{}", listed(1));
-    let subject = Subject::start_with(fleet, memory.source(), &config, Shard::default());
+    let subject = Subject::start_with(fleet, aws.source(), &config, Shard::default());
     // At the start, and at a reload meanwhile.
     let read = |state: &State, count: usize| {
         state.accounts.iter().filter(|account| account.report.is_some()).count() == count
     };
-    published(&subject.board, |state| read(state, 1)).await;
+    published(&subject.store, |state| read(state, 1)).await;
     at_most(start);
     let reload = Instant::now();
-    subject.config.send_replace(parse(&format!("{config}{}", listed(2))));
-    let state = published(&subject.board, |state| read(state, 2)).await;
+    subject.reload(&format!("{config}{}", listed(2)));
+    let state = published(&subject.store, |state| read(state, 2)).await;
     at_most(reload);
     assert!(!state.ready, "the others are not known");
     // With all of them found, a reload that changes one of them does not wait either.
-    published(&subject.board, |state| read(state, 5)).await;
+    published(&subject.store, |state| read(state, 5)).await;
     sleep(Duration::from_secs(2 * 3600)).await;
     let reload = Instant::now();
-    subject.config.send_replace(parse(&format!(
+    subject.reload(&format!(
         "organization: {{ role_name: iam-key-exporter, exclude: ['{}'] }}\n",
         Fleet::id(4)
-    )));
-    let state = published(&subject.board, |state| state.accounts.len() == 4).await;
+    ));
+    let state = published(&subject.store, |state| state.accounts.len() == 4).await;
     at_most(reload);
     assert!(read(&state, 4));
 }
@@ -352,18 +349,18 @@ async fn accounts_that_always_fail_leave_the_others_their_retries() {
     }
     // Neither do roles that cannot be assumed.
     let fleet = Arc::new(Fleet { unrotated: 0, ..Fleet::new(200, 1) });
-    let (of_script, start) = (fleet.clone(), Instant::now());
+    let mut usual = fleet.paused();
     let mut tried = BTreeSet::new();
-    let memory = Memory::answering(move |request| {
+    let aws = FakeAws::new(move |request| {
         let arn = request.field("RoleArn").unwrap_or_default();
         let index = (1..=190).find(|index| arn.contains(&Fleet::id(*index)));
         let fails = index.is_some_and(|index| index <= 150 || tried.insert(index));
         match fails {
             true => (Duration::ZERO, error(500, "InternalFailure")),
-            false => of_script.answer(request, beginning() + start.elapsed()),
+            false => usual(request),
         }
     });
-    let subject = Subject::start_with(fleet, memory.source(), ORGANIZATION, Shard::default());
+    let subject = Subject::start_with(fleet, aws.source(), ORGANIZATION, Shard::default());
     let state = subject.ready().await;
     let failed = state.accounts.iter().filter(|account| account.report.is_none());
     assert_eq!(failed.count(), 150);
@@ -374,7 +371,7 @@ async fn what_sts_does_not_answer_is_told_as_such() {
     let id = Fleet::id(1);
     let role = format!("role_arn: 'arn:aws:iam::{id}:role/r', profile: audit");
     let config = parse(&format!("accounts: [{{ id: '{id}', {role} }}]\n"));
-    let source = Memory::answering(|_| (Duration::ZERO, Answer::Hang)).source();
+    let source = FakeAws::new(|_| (Duration::ZERO, Answer::Hang)).source();
     let [target] = source.known(&config).targets.try_into().expect("one account");
     let (clock, timeout) = (clock(), Duration::from_secs(120));
     let context =
@@ -405,32 +402,32 @@ impl ProvideCredentials for Rotated {
 const END: Duration = Duration::from_secs(24 * 60);
 
 /// With base credentials that are new after this time: long before they are looked for anyway.
-fn rotated(memory: &Memory) -> iam_key_exporter::source::Source {
+fn rotated(aws: &FakeAws) -> iam_key_exporter::source::Source {
     let end = Instant::now() + END;
     let provider = SharedCredentialsProvider::new(Rotated(end));
-    let config = crate::fake_aws::config("http://in-memory").into_builder();
-    memory.source_with(config.credentials_provider(provider).build())
+    let config = sdk_config("http://in-memory").into_builder();
+    aws.source_with(config.credentials_provider(provider).build())
 }
 
 #[tokio::test(start_paused = true)]
 async fn credentials_that_ended_are_looked_for_again_at_the_next_call_of_any_kind() {
     let fleet = Arc::new(Fleet::new(1, 2));
-    let (of_script, start) = (fleet.clone(), Instant::now());
-    let memory = Memory::answering(move |request| {
+    let (mut usual, start) = (fleet.paused(), Instant::now());
+    let aws = FakeAws::new(move |request| {
         let has_ended = start.elapsed() >= END;
         match request.access_key.as_str() {
             "OLD" if has_ended => (Duration::ZERO, error(403, "ExpiredToken")),
-            _ => of_script.answer(request, beginning() + start.elapsed()),
+            _ => usual(request),
         }
     });
     let config = format!("accounts: [{{ id: '{}' }}]\n", Fleet::id(0));
-    let source = rotated(&memory);
+    let source = rotated(&aws);
     let subject = Subject::start_with(fleet, source, &config, Shard::default());
     subject.ready().await;
     // Until long before there is another report.
     for _ in 0..2 * 60 {
         sleep(Duration::from_secs(60)).await;
-        let refresh = &subject.board.snapshot().accounts[0].refresh;
+        let refresh = &subject.store.snapshot().accounts[0].refresh;
         assert_eq!(refresh.confirmation, Tried::Ok, "{:?}", start.elapsed());
     }
     assert_eq!(subject.calls()["GetCredentialReport"], 2, "twice at first");
@@ -439,9 +436,9 @@ async fn credentials_that_ended_are_looked_for_again_at_the_next_call_of_any_kin
 #[tokio::test(start_paused = true)]
 async fn credentials_of_another_account_are_looked_for_again() {
     let fleet = Arc::new(Fleet { unrotated: 0, ..Fleet::new(1, 2) });
-    let (of_script, start) = (fleet.clone(), Instant::now());
-    let memory = Memory::answering(move |request| {
-        let (delay, answer) = of_script.answer(request, beginning() + start.elapsed());
+    let (mut usual, start) = (fleet.paused(), Instant::now());
+    let aws = FakeAws::new(move |request| {
+        let (delay, answer) = usual(request);
         match (request.access_key.as_str(), answer) {
             ("OLD", Answer::Reply(status, body)) => {
                 (delay, Answer::Reply(status, body.replace(&Fleet::id(0), &Fleet::id(1))))
@@ -450,25 +447,25 @@ async fn credentials_of_another_account_are_looked_for_again() {
         }
     });
     let config = format!("accounts: [{{ id: '{}' }}]\n", Fleet::id(0));
-    let source = rotated(&memory);
+    let source = rotated(&aws);
     let subject = Subject::start_with(fleet, source, &config, Shard::default());
     let state = subject.ready().await;
     assert_eq!(state.accounts[0].refresh.failures.get(Reason::Credentials), 1);
-    published(&subject.board, |state| state.accounts[0].report.is_some()).await;
+    published(&subject.store, |state| state.accounts[0].report.is_some()).await;
     assert!(start.elapsed() < END + Duration::from_secs(6 * 60), "{:?}", start.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_account_whose_credentials_fail_leaves_the_others_theirs() {
     let fleet = Arc::new(Fleet { lifetime: chrono::TimeDelta::hours(12), ..Fleet::new(3, 2) });
-    let (of_script, start) = (fleet.clone(), Instant::now());
-    let memory = Memory::answering(move |request| {
+    let (mut usual, start) = (fleet.paused(), Instant::now());
+    let aws = FakeAws::new(move |request| {
         // The base credentials fail, for as long as it takes; the role of account 1 ends meanwhile.
         let fails =
             !request.access_key.starts_with("ASIA") || request.access_key.contains(&Fleet::id(1));
         match fails && start.elapsed() > Duration::from_secs(600) {
             true => (Duration::ZERO, error(403, "ExpiredToken")),
-            false => of_script.answer(request, beginning() + start.elapsed()),
+            false => usual(request),
         }
     });
     let account = |index: usize| {
@@ -476,10 +473,10 @@ async fn an_account_whose_credentials_fail_leaves_the_others_theirs() {
         format!("  - {{ id: '{id}', role_arn: 'arn:aws:iam::{id}:role/r' }}\n")
     };
     let config = format!("accounts:\n{}{}", account(1), account(2));
-    let subject = Subject::start_with(fleet, memory.source(), &config, Shard::default());
+    let subject = Subject::start_with(fleet, aws.source(), &config, Shard::default());
     subject.ready().await;
     sleep(Duration::from_secs(2 * 3600)).await;
-    let state = subject.board.snapshot();
+    let state = subject.store.snapshot();
     let confirmed: Vec<_> =
         state.accounts.iter().map(|account| account.refresh.confirmation).collect();
     assert_eq!(confirmed, [Tried::Failed, Tried::Ok]);
@@ -489,7 +486,7 @@ async fn an_account_whose_credentials_fail_leaves_the_others_theirs() {
 fn a_profile_that_is_mended_is_read_again() {
     let aws = Arc::new(Fleet { unrotated: 0, ..Fleet::new(1, 2) });
     let runtime = Runtime::new().expect("a runtime");
-    let server = runtime.block_on(FleetServer::start(aws));
+    let server = runtime.block_on(FakeAws::new(aws.live()).listen());
     let folder = Folder::new();
     let path = |name: &str| format!("{}/{name}", folder.path());
     let id = Fleet::id(0);
@@ -497,7 +494,7 @@ fn a_profile_that_is_mended_is_read_again() {
     folder.write("aws", "[profile audit]\nsource_profile = missing\nrole_arn = x\n");
     let mut command = command(&["--config.file", &path("config.yaml"), "--refresh.interval=10s"]);
     command.args(["--web.listen-address", "127.0.0.1:0"]);
-    command.env("AWS_ENDPOINT_URL", format!("http://{}", server.address));
+    command.env("AWS_ENDPOINT_URL", server.url());
     command.env("AWS_CONFIG_FILE", path("aws"));
     command.env("AWS_SHARED_CREDENTIALS_FILE", path("none"));
     let exporter = Exporter::spawn(command);
@@ -520,31 +517,31 @@ fn a_profile_that_is_mended_is_read_again() {
 #[tokio::test(start_paused = true)]
 async fn a_discovery_that_fails_keeps_the_last_list_and_says_so() {
     let fleet = Arc::new(Fleet { unrotated: 0, ..Fleet::new(25, 1) });
-    let (of_script, start) = (fleet.clone(), Instant::now());
+    let (mut usual, start) = (fleet.paused(), Instant::now());
     let broken = Duration::from_secs(1800)..Duration::from_secs(3 * 3600);
-    let memory = Memory::answering(move |request| {
+    let aws = FakeAws::new(move |request| {
         let is_broken = broken.contains(&start.elapsed());
         match request.operation.as_str() {
             "ListAccounts" if is_broken => {
                 let body = "{\"__type\":\"TooManyRequestsException\"}".to_owned();
                 (Duration::ZERO, Answer::Reply(400, body))
             }
-            _ => of_script.answer(request, beginning() + start.elapsed()),
+            _ => usual(request),
         }
     });
-    let subject = Subject::start_with(fleet, memory.source(), ORGANIZATION, Shard::default());
+    let subject = Subject::start_with(fleet, aws.source(), ORGANIZATION, Shard::default());
     assert_eq!(subject.ready().await.discovery, Tried::Ok);
-    let failed = published(&subject.board, |state| state.discovery == Tried::Failed).await;
+    let failed = published(&subject.store, |state| state.discovery == Tried::Failed).await;
     let hour = Duration::from_secs(3600);
     assert!((hour..hour + Duration::from_secs(60)).contains(&start.elapsed()));
     assert_eq!(ids(&failed), all(25));
     // A reload applies meanwhile, to the accounts that are known.
     let excluded = Fleet::id(3);
-    subject.config.send_replace(parse(&format!(
+    subject.reload(&format!(
         "organization: {{ role_name: iam-key-exporter, exclude: ['{excluded}'] }}\n"
-    )));
-    published(&subject.board, |state| state.accounts.len() == 24).await;
-    published(&subject.board, |state| state.discovery == Tried::Ok).await;
+    ));
+    published(&subject.store, |state| state.accounts.len() == 24).await;
+    published(&subject.store, |state| state.discovery == Tried::Ok).await;
     assert!(start.elapsed() < 3 * hour + Duration::from_secs(15 * 60));
 }
 
@@ -567,11 +564,12 @@ async fn three_shards_have_every_account_once() {
 async fn roles_of_each_partition_are_used_in_its_region() {
     let regions = Arc::new(std::sync::Mutex::new(BTreeSet::new()));
     let of_script = regions.clone();
-    let memory = Memory::answering(move |request| {
+    let fleet = Arc::new(Fleet::new(4, 1));
+    let mut usual = fleet.paused();
+    let aws = FakeAws::new(move |request| {
         let (operation, region) = (request.operation.clone(), request.region.clone());
         of_script.lock().expect("regions").insert((operation, region));
-        let fleet = Fleet::new(4, 1);
-        (Duration::ZERO, fleet.answer(request, beginning()).1)
+        usual(request)
     });
     let account = |index: usize, partition: &str| {
         let id = Fleet::id(index);
@@ -579,8 +577,7 @@ async fn roles_of_each_partition_are_used_in_its_region() {
     };
     let partitions = [account(1, "aws"), account(2, "aws-cn"), account(3, "aws-us-gov")];
     let config = format!("accounts:\n{}", partitions.concat());
-    let fleet = Arc::new(Fleet::new(4, 1));
-    let subject = Subject::start_with(fleet, memory.source(), &config, Shard::default());
+    let subject = Subject::start_with(fleet, aws.source(), &config, Shard::default());
     subject.ready().await;
     let regions = regions.lock().expect("regions");
     let of = |wanted: &str| -> Vec<&str> {
@@ -595,14 +592,14 @@ fn exporter_of(
     fleet: &Arc<Fleet>,
     runtime: &Runtime,
     flags: &[&str],
-) -> (FleetServer, Exporter, Folder) {
-    let server = runtime.block_on(FleetServer::start(fleet.clone()));
+) -> (Server, Exporter, Folder) {
+    let server = runtime.block_on(FakeAws::new(fleet.live()).listen());
     let folder = Folder::new();
     folder.write("config.yaml", ORGANIZATION);
     let file = format!("{}/config.yaml", folder.path());
     let mut command = command(&["--config.file", &file, "--web.listen-address", "127.0.0.1:0"]);
     command.args(flags);
-    command.env("AWS_ENDPOINT_URL", format!("http://{}", server.address));
+    command.env("AWS_ENDPOINT_URL", server.url());
     command.env("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE").env("AWS_SECRET_ACCESS_KEY", "secret");
     (server, Exporter::spawn(command), folder)
 }

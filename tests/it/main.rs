@@ -1,8 +1,6 @@
 //! The exporter from the outside: the built binary, and the real SDK client against a scripted AWS.
 
-mod exporter;
-mod fake_aws;
-mod fleet_aws;
+mod support;
 
 mod cli;
 mod confirm;

@@ -1,7 +1,7 @@
 //! Reading the configuration again: by signal and by request; a bad file changes nothing.
 
-use crate::exporter::{Exporter, value};
-use crate::files::Folder;
+use crate::support::exporter::{Exporter, value};
+use crate::support::folder::Folder;
 
 /// One key that is some years old, under a configuration that can be written anew.
 struct Subject {

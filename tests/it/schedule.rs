@@ -1,152 +1,30 @@
-//! The schedule, in paused time: hours pass in a moment. AWS answers from memory, since a clock that
-//! jumps while a socket is awaited would run into every time limit.
+//! The schedule, in paused time: hours pass in a moment.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::sync::Arc;
+use std::time::Duration;
 
-use aws_smithy_async::time::TimeSource;
-use aws_smithy_runtime_api::client::http::{
-    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
-};
-use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
-use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
-use aws_smithy_types::body::SdkBody;
-use chrono::{DateTime, TimeDelta, Utc};
-use iam_key_exporter::clock::Clock;
+use chrono::TimeDelta;
 use iam_key_exporter::config::Config;
 use iam_key_exporter::failure::Reason;
 use iam_key_exporter::metrics::exporter::ExporterMetrics;
 use iam_key_exporter::metrics::filter::Filter;
-use iam_key_exporter::refresh::{self, Schedule};
+use iam_key_exporter::refresh::Schedule;
 use iam_key_exporter::render::Renderer;
 use iam_key_exporter::source::Source;
-use iam_key_exporter::source::aws::Aws;
-use iam_key_exporter::source::aws::sdk::{SdkConfig, time_limits};
 use iam_key_exporter::source::demo::Demo;
 use iam_key_exporter::state::{Account, Attempt, State};
 use iam_key_exporter::store::Store;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use crate::exporter::value;
-use crate::fake_aws::{self, Answer, alias, csv, error, generating, identity, report_at};
-
-/// When the tests begin.
-pub fn beginning() -> DateTime<Utc> {
-    "2026-11-01T12:00:00Z".parse().expect("a time")
-}
-
-/// A clock that goes with tokio's.
-pub fn clock() -> Clock {
-    let start = Instant::now();
-    Clock::new(move || beginning() + start.elapsed())
-}
-
-type Script = dyn FnMut(&fake_aws::Request) -> (Duration, Answer) + Send;
-
-/// An HTTP client that asks nobody.
-#[derive(Clone)]
-pub struct Memory {
-    script: Arc<Mutex<Script>>,
-    pub calls: Arc<Mutex<Vec<(Instant, String)>>>,
-}
-
-impl std::fmt::Debug for Memory {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Memory")
-    }
-}
-
-impl Memory {
-    /// Answers each call, as `Request::call` has it, at once as the script says.
-    pub fn new(mut script: impl FnMut(&str) -> Answer + Send + 'static) -> Memory {
-        Memory::answering(move |request| {
-            let answer = match request.call().as_str() {
-                "GetCallerIdentity" => identity(),
-                "ListAccountAliases" => alias(),
-                call => script(call),
-            };
-            (Duration::ZERO, answer)
-        })
-    }
-
-    /// Answers each request after a time.
-    pub fn answering(
-        script: impl FnMut(&fake_aws::Request) -> (Duration, Answer) + Send + 'static,
-    ) -> Memory {
-        Memory { script: Arc::new(Mutex::new(script)), calls: Arc::default() }
-    }
-
-    pub fn source(&self) -> Source {
-        self.source_with(fake_aws::config("http://in-memory"))
-    }
-
-    /// With the credentials of this configuration.
-    pub fn source_with(&self, config: SdkConfig) -> Source {
-        // Credentials end by the clock that the SDK is given.
-        let config = config
-            .into_builder()
-            .http_client(self.clone())
-            .timeout_config(time_limits())
-            .time_source(PausedTime(clock()))
-            .build();
-        Source::Aws(Aws::with_config(
-            &config,
-            ExporterMetrics::new(Filter::default(), []).aws_requests,
-            32,
-        ))
-    }
-
-    /// How often each operation was asked for since the last call of this.
-    fn counts(&self) -> BTreeMap<String, usize> {
-        let mut counts = BTreeMap::new();
-        for (_, action) in std::mem::take(&mut *self.calls.lock().expect("calls")) {
-            *counts.entry(action).or_default() += 1;
-        }
-        counts
-    }
-}
-
-#[derive(Debug)]
-struct PausedTime(Clock);
-
-impl TimeSource for PausedTime {
-    fn now(&self) -> SystemTime {
-        self.0.now().into()
-    }
-}
-
-impl HttpClient for Memory {
-    fn http_connector(
-        &self,
-        _: &HttpConnectorSettings,
-        _: &RuntimeComponents,
-    ) -> SharedHttpConnector {
-        SharedHttpConnector::new(self.clone())
-    }
-}
-
-impl HttpConnector for Memory {
-    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let body = String::from_utf8_lossy(request.body().bytes().unwrap_or_default()).into_owned();
-        let request = fake_aws::Request::new(body, |name| request.headers().get(name));
-        if request.operation != "ListAccountAliases" {
-            self.calls.lock().expect("calls").push((Instant::now(), request.call()));
-        }
-        let (delay, answer) = (self.script.lock().expect("a script"))(&request);
-        HttpConnectorFuture::new(async move {
-            sleep(delay).await;
-            match answer {
-                Answer::Reply(status, body) => {
-                    let status = status.try_into().expect("a status");
-                    Ok(HttpResponse::new(status, SdkBody::from(body)))
-                }
-                Answer::Hang | Answer::Drop => std::future::pending().await,
-            }
-        })
-    }
-}
+use crate::support::answers::{error, generating, report_at};
+use crate::support::exporter::value;
+use crate::support::fake_aws::{FakeAws, account};
+use crate::support::protocol::Answer;
+use crate::support::refresh::{self, published};
+use crate::support::report::{OLD, of_one};
+use crate::support::time::{beginning, clock};
 
 /// AWS as it is: a report younger than four hours is given again, an older one is expired.
 fn real_life() -> impl FnMut(&str) -> Answer + Send + 'static {
@@ -163,35 +41,23 @@ fn real_life() -> impl FnMut(&str) -> Answer + Send + 'static {
                 generating("COMPLETE")
             }
             _ if expired => error(410, "ReportExpired"),
-            _ => report_at(&csv("alpha"), generated),
+            _ => report_at(&of_one("alpha"), generated),
         }
     }
 }
 
-/// A configuration that stays, without confirmation: these tests are about reports.
-fn config() -> watch::Receiver<Arc<Config>> {
-    let config = Config { confirm: None, ..Config::default() };
-    // Nobody changes it: the receiver keeps what it has.
-    watch::channel(Arc::new(config)).1
-}
-
-/// Refreshes in the background; where it publishes.
+/// Refreshes in the background, without confirmation: these tests are about reports.
 fn run(source: Source) -> Arc<Store> {
-    let board = Arc::new(Store::default());
-    tokio::spawn(refresh::run(source, Schedule::default(), clock(), config(), board.clone()));
-    board
+    refresh::run(source, Config { confirm: None, ..Config::default() })
 }
 
-/// Waits until what is published is as wanted.
-pub async fn published(board: &Store, mut wanted: impl FnMut(&State) -> bool) -> State {
-    let mut changes = board.changes();
-    loop {
-        let state = board.snapshot();
-        if wanted(&state) {
-            return state;
-        }
-        changes.changed().await.expect("the board stays");
+/// How often each operation was asked for since the last call of this.
+fn counts(aws: &FakeAws) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for (_, action) in aws.calls() {
+        *counts.entry(action).or_default() += 1;
     }
+    counts
 }
 
 fn count(get: usize, generate: usize) -> BTreeMap<String, usize> {
@@ -204,13 +70,13 @@ fn count(get: usize, generate: usize) -> BTreeMap<String, usize> {
 
 #[tokio::test(start_paused = true)]
 async fn the_next_refresh_is_known_and_keeps_its_time() {
-    let aws = Memory::new(real_life());
-    let board = run(aws.source());
+    let aws = FakeAws::new(account(real_life()));
+    let store = run(aws.source());
     let next = |state: &State| state.accounts.first().and_then(|account| account.refresh.next);
-    let first = next(&published(&board, |state| next(state).is_some()).await).expect("a time");
+    let first = next(&published(&store, |state| next(state).is_some()).await).expect("a time");
     let clock = clock();
     assert!(first > clock.now() && first <= clock.now() + TimeDelta::minutes(5), "{first}");
-    let then = published(&board, |state| next(state) > Some(first)).await;
+    let then = published(&store, |state| next(state) > Some(first)).await;
     let late = clock.now() - first;
     assert!((TimeDelta::zero()..TimeDelta::seconds(5)).contains(&late), "{late}");
     assert_eq!(next(&then), Some(first + TimeDelta::minutes(5)));
@@ -218,30 +84,29 @@ async fn the_next_refresh_is_known_and_keeps_its_time() {
 
 #[tokio::test(start_paused = true)]
 async fn four_hours_on_a_fresh_report_cost_one_get_and_their_end_one_generate() {
-    let aws = Memory::new(real_life());
-    let board = run(aws.source());
-    published(&board, |state| state.ready).await;
-    assert_eq!(aws.counts().remove("GetCredentialReport"), Some(1));
+    let aws = FakeAws::new(account(real_life()));
+    let store = run(aws.source());
+    published(&store, |state| state.ready).await;
+    assert_eq!(counts(&aws).remove("GetCredentialReport"), Some(1));
 
     sleep(Duration::from_secs(4 * 3600 - 1)).await;
-    assert_eq!(aws.counts(), BTreeMap::new());
+    assert_eq!(counts(&aws), BTreeMap::new());
 
     sleep(Duration::from_secs(301)).await;
     // The credentials have been looked for again since, and it is asked whose they are.
     let identity = ("GetCallerIdentity".to_owned(), 1);
-    assert_eq!(aws.counts(), count(2, 1).into_iter().chain([identity]).collect());
+    assert_eq!(counts(&aws), count(2, 1).into_iter().chain([identity]).collect());
 
     sleep(Duration::from_secs(3 * 3600)).await;
-    assert_eq!(aws.counts(), BTreeMap::new());
+    assert_eq!(counts(&aws), BTreeMap::new());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_day_costs_some_fifteen_report_calls() {
-    let aws = Memory::new(real_life());
+    let aws = FakeAws::new(account(real_life()));
     run(aws.source());
     sleep(Duration::from_secs(24 * 3600)).await;
-    let calls: usize = aws
-        .counts()
+    let calls: usize = counts(&aws)
         .into_iter()
         .filter(|(action, _)| action.ends_with("CredentialReport"))
         .map(|(_, count)| count)
@@ -252,10 +117,10 @@ async fn a_day_costs_some_fifteen_report_calls() {
 
 /// Lets a fault last for hours and returns the longest number of calls in any 60 seconds, and in all.
 async fn calls_under(answer: Answer, hours: u64) -> (usize, usize) {
-    let aws = Memory::new(move |_: &str| answer.clone());
+    let aws = FakeAws::new(account(move |_: &str| answer.clone()));
     run(aws.source());
     sleep(Duration::from_secs(hours * 3600)).await;
-    let calls = aws.calls.lock().expect("calls").clone();
+    let calls = aws.calls();
     let times: Vec<Instant> = calls
         .iter()
         .filter(|(_, action)| action != "GetCallerIdentity")
@@ -292,15 +157,17 @@ async fn no_fault_costs_more_than_six_calls_a_minute() {
 async fn the_end_of_a_fault_is_seen_within_the_longest_pause() {
     let start = Instant::now();
     let mut well = real_life();
-    let aws = Memory::new(move |action: &str| match start.elapsed() < Duration::from_secs(3600) {
-        true => error(400, "Throttling"),
-        false => well(action),
-    });
-    let board = run(aws.source());
+    let aws = FakeAws::new(account(move |action: &str| {
+        match start.elapsed() < Duration::from_secs(3600) {
+            true => error(400, "Throttling"),
+            false => well(action),
+        }
+    }));
+    let store = run(aws.source());
     sleep(Duration::from_secs(3600)).await;
-    let account = board.snapshot().accounts[0].clone();
+    let account = store.snapshot().accounts[0].clone();
     assert_eq!(account.refresh.last.and_then(|last| last.failure), Some(Reason::Throttled));
-    let healed = published(&board, |state| state.accounts[0].refresh.last_success.is_some());
+    let healed = published(&store, |state| state.accounts[0].refresh.last_success.is_some());
     timeout(Duration::from_secs(15 * 60 + 10), healed).await.expect("in time");
 }
 
@@ -326,17 +193,16 @@ fn pauses_grow_from_one_minute_to_the_ceiling_of_their_reason() {
 #[tokio::test(start_paused = true)]
 async fn accounts_are_spread_over_the_interval_after_a_first_pass_at_once() {
     let source = Source::Demo(Demo::new(300, 1, 1, beginning()));
-    let board = Arc::new(Store::default());
     let start = Instant::now();
-    tokio::spawn(refresh::run(source, Schedule::default(), clock(), config(), board.clone()));
-    published(&board, |state| state.ready).await;
+    let store = run(source);
+    published(&store, |state| state.ready).await;
     assert!(start.elapsed() < Duration::from_secs(1));
 
     // Each account once in five minutes, about as many in each of them.
-    let mut before = board.snapshot();
+    let mut before = store.snapshot();
     for _ in 0..5 {
         sleep(Duration::from_secs(60)).await;
-        let after = board.snapshot();
+        let after = store.snapshot();
         let pairs = before.accounts.iter().zip(&after.accounts);
         let refreshed = pairs.filter(|(a, b)| a.refresh.last_success != b.refresh.last_success);
         assert!((30..=90).contains(&refreshed.count()));
@@ -348,14 +214,14 @@ async fn accounts_are_spread_over_the_interval_after_a_first_pass_at_once() {
 async fn a_key_is_flagged_within_a_minute_of_its_limit_without_a_refresh() {
     // At its limit of 90 days an hour after the beginning; flagged from 90.01 days on.
     let rotated = beginning() - TimeDelta::days(90) + TimeDelta::hours(1);
-    let csv = csv("alpha").replace("2020-01-01T00:00:00Z", &rotated.to_rfc3339());
-    let aws = Memory::new(move |_: &str| report_at(&csv, beginning()));
-    let board = run(aws.source());
+    let csv = of_one("alpha").replace(OLD, &rotated.to_rfc3339());
+    let aws = FakeAws::new(account(move |_: &str| report_at(&csv, beginning())));
+    let store = run(aws.source());
     let metrics = ExporterMetrics::new(Filter::default(), []);
     let (_config, configs) = watch::channel(Arc::new(Config::default()));
     let renderer = Renderer { config: configs, filter: Filter::default(), clock: clock(), metrics };
     let (sender, mut snapshots) = watch::channel(Arc::new(renderer.snapshot(State::default())));
-    tokio::spawn(renderer.run(board, sender));
+    tokio::spawn(renderer.run(store, sender));
 
     let flagged = |text: &str| value(text, "iam_unrotated_keys_total") == Some(1.0);
     let start = Instant::now();
@@ -373,10 +239,9 @@ async fn a_key_is_flagged_within_a_minute_of_its_limit_without_a_refresh() {
 #[tokio::test(start_paused = true)]
 async fn a_fleet_at_rest_is_rendered_once_a_minute_and_a_change_within_a_second() {
     let source = Source::Demo(Demo::new(60, 3, 1, beginning()));
-    let store = Arc::new(Store::default());
-    tokio::spawn(refresh::run(source, Schedule::default(), clock(), config(), store.clone()));
+    let store = refresh::run(source, Config { confirm: None, ..Config::default() });
     let metrics = ExporterMetrics::new(Filter::default(), []);
-    let (_config, configs) = watch::channel(config().borrow().clone());
+    let (_config, configs) = watch::channel(Arc::new(Config::default()));
     let renderer = Renderer { config: configs, filter: Filter::default(), clock: clock(), metrics };
     let (sender, mut snapshots) = watch::channel(Arc::new(renderer.snapshot(State::default())));
     tokio::spawn(renderer.run(store.clone(), sender));

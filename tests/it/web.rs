@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use flate2::read::GzDecoder;
 
-use crate::exporter::{Exporter, Response, value};
+use crate::support::exporter::{Exporter, Response, command, value};
 
 fn demo() -> Exporter {
     let exporter = Exporter::start(&["demo", "--users", "50"]);
@@ -364,7 +364,7 @@ fn a_second_signal_ends_it_at_once() {
 
 #[test]
 fn it_serves_while_aws_cannot_be_reached_and_says_so() {
-    let mut command = crate::exporter::command(&["--web.listen-address", "127.0.0.1:0"]);
+    let mut command = command(&["--web.listen-address", "127.0.0.1:0"]);
     command.env("AWS_ENDPOINT_URL", "http://127.0.0.1:9");
     command.env("AWS_ACCESS_KEY_ID", "x").env("AWS_SECRET_ACCESS_KEY", "x");
     let exporter = Exporter::spawn(command);

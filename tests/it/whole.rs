@@ -1,25 +1,23 @@
 //! A page is whole: it comes from one report, whatever happens while it is scraped.
 
-use std::fmt::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::exporter::{Exporter, value};
-use crate::files::Folder;
+use crate::support::exporter::{Exporter, value};
+use crate::support::fake_aws::ACCOUNT;
+use crate::support::folder::Folder;
+use crate::support::report::{self, OLD, row};
 
 const USERS: usize = 5_000;
 
 /// A report in which every user's name begins so, with keys of which this many are active.
 fn report(prefix: &str, active: usize) -> String {
-    let mut csv = "user,arn,access_key_1_active,access_key_1_last_rotated,access_key_2_active,access_key_2_last_rotated\n".to_owned();
-    for number in 0..USERS {
-        let name = format!("{prefix}-{number:05}");
+    report::report((0..USERS).map(|number| {
         let is_active = number < active;
-        writeln!(csv, "{name},arn:aws:iam::123456789012:user/{name},{is_active},2020-01-01T00:00:00Z,false,N/A")
-            .expect("memory");
-    }
-    csv
+        let key = format!("{is_active},{OLD},N/A,N/A,N/A");
+        row(ACCOUNT, "/", &format!("{prefix}-{number:05}"), &key)
+    }))
 }
 
 #[test]

@@ -2,17 +2,17 @@
 //! with some of them.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::SocketAddr;
+use std::iter;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
-use tokio::io::BufReader;
-use tokio::net::TcpListener;
-use tokio::task::JoinSet;
-use tokio::time::sleep;
 
-use crate::fake_aws::{Answer, Request, error, generating, report_at};
+use super::answers::{credentials, error, generating, identity, keys, report_at};
+use super::fake_aws::Scenario;
+use super::protocol::{Answer, Request};
+use super::report::{OLD, report, row};
+use super::time::clock;
 
 /// What is wrong with an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +51,7 @@ pub struct Fleet {
     pub state: Mutex<State>,
 }
 
+/// What has happened so far.
 #[derive(Default)]
 pub struct State {
     /// When the report of each account was asked for.
@@ -89,8 +90,20 @@ impl Fleet {
         std::mem::take(&mut self.state.lock().expect("the state").calls)
     }
 
+    /// The scenario, in paused time.
+    pub fn paused(self: &Arc<Fleet>) -> impl Scenario {
+        let (fleet, clock) = (self.clone(), clock());
+        move |request: &Request| fleet.answer(request, clock.now())
+    }
+
+    /// The scenario, as time passes.
+    pub fn live(self: &Arc<Fleet>) -> impl Scenario {
+        let fleet = self.clone();
+        move |request: &Request| fleet.answer(request, Utc::now())
+    }
+
     /// What to answer, and after which time.
-    pub fn answer(&self, request: &Request, now: DateTime<Utc>) -> (Duration, Answer) {
+    fn answer(&self, request: &Request, now: DateTime<Utc>) -> (Duration, Answer) {
         let answer = match request.operation.as_str() {
             "ListAccounts" => self.list(request),
             "GetCallerIdentity" => identity(&Fleet::id(0)),
@@ -164,7 +177,8 @@ impl Fleet {
                 state.generated.insert(account.to_owned(), now);
                 generating("STARTED")
             }
-            ("ListAccessKeys", _) => keys(),
+            // The key of every user who is asked about: as old as the report says.
+            ("ListAccessKeys", _) => keys(&[("AKIAEXAMPLE", "Active", OLD)]),
             _ => error(403, "AccessDenied"),
         }
     }
@@ -182,20 +196,18 @@ impl Fleet {
     }
 
     fn csv(&self, account: &str, now: DateTime<Utc>) -> String {
-        let time = |time: DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::Secs, true);
-        let recent = time(now - TimeDelta::days(30));
-        let mut csv = format!(
-            "{HEADER}\n<root_account>,arn:aws:iam::{account}:root,{OLD},true,{recent},not_supported,\
+        let recent = now - TimeDelta::days(30);
+        let recent = recent.to_rfc3339_opts(SecondsFormat::Secs, true);
+        let root = format!(
+            "<root_account>,arn:aws:iam::{account}:root,{OLD},true,{recent},not_supported,\
              not_supported,true,false,N/A,N/A,N/A,N/A,false,N/A,N/A,N/A,N/A,false,N/A,false,N/A"
         );
-        for user in 0..self.users {
+        let users = (0..self.users).map(|user| {
             let rotated = if user < self.unrotated { OLD } else { &recent };
-            csv.push_str(&format!(
-                "\nuser-{user:04},arn:aws:iam::{account}:user/service/user-{user:04},{OLD},false,N/A,N/A,\
-                 N/A,false,true,{rotated},{recent},eu-west-1,s3,false,N/A,N/A,N/A,N/A,false,N/A,false,N/A"
-            ));
-        }
-        csv
+            let key = format!("true,{rotated},{recent},eu-west-1,s3");
+            row(account, "/service/", &format!("user-{user:04}"), &key)
+        });
+        report(iter::once(root).chain(users))
     }
 
     /// Returns how often it was asked for before.
@@ -205,70 +217,5 @@ impl Fleet {
         let count = state.calls.entry(key).or_default();
         *count += 1;
         *count - 1
-    }
-}
-
-const OLD: &str = "2020-01-01T00:00:00Z";
-
-const HEADER: &str = "user,arn,user_creation_time,password_enabled,password_last_used,password_last_changed,password_next_rotation,mfa_active,access_key_1_active,access_key_1_last_rotated,access_key_1_last_used_date,access_key_1_last_used_region,access_key_1_last_used_service,access_key_2_active,access_key_2_last_rotated,access_key_2_last_used_date,access_key_2_last_used_region,access_key_2_last_used_service,cert_1_active,cert_1_last_rotated,cert_2_active,cert_2_last_rotated";
-
-/// The key of every user who is asked about: as old as the report says.
-fn keys() -> Answer {
-    crate::fake_aws::keys(&[("AKIAEXAMPLE", "Active", OLD)])
-}
-
-fn identity(account: &str) -> Answer {
-    Answer::Reply(
-        200,
-        format!(
-            "<GetCallerIdentityResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\">\
-             <GetCallerIdentityResult><Arn>arn:aws:iam::{account}:user/hub</Arn><UserId>U</UserId>\
-             <Account>{account}</Account></GetCallerIdentityResult></GetCallerIdentityResponse>"
-        ),
-    )
-}
-
-fn credentials(access_key: &str, end: DateTime<Utc>) -> Answer {
-    let end = end.to_rfc3339_opts(SecondsFormat::Secs, true);
-    Answer::Reply(
-        200,
-        format!(
-            "<AssumeRoleResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\">\
-             <AssumeRoleResult><AssumedRoleUser><Arn>a</Arn><AssumedRoleId>A:b</AssumedRoleId>\
-             </AssumedRoleUser><Credentials><AccessKeyId>{access_key}</AccessKeyId>\
-             <SecretAccessKey>secret</SecretAccessKey><SessionToken>token</SessionToken>\
-             <Expiration>{end}</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>"
-        ),
-    )
-}
-
-/// The organization at a socket, for as long as it is not dropped.
-pub struct FleetServer {
-    pub address: SocketAddr,
-    _connections: JoinSet<()>,
-}
-
-impl FleetServer {
-    pub async fn start(fleet: Arc<Fleet>) -> FleetServer {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = listener.local_addr().expect("an address");
-        let mut tasks = JoinSet::new();
-        tasks.spawn(async move {
-            let mut connections = JoinSet::new();
-            while let Ok((stream, _)) = listener.accept().await {
-                let fleet = fleet.clone();
-                connections.spawn(async move {
-                    let mut stream = BufReader::new(stream);
-                    while let Some(request) = Request::read(&mut stream).await {
-                        let (delay, answer) = fleet.answer(&request, Utc::now());
-                        sleep(delay).await;
-                        if !answer.write(&mut stream).await {
-                            return;
-                        }
-                    }
-                });
-            }
-        });
-        FleetServer { address, _connections: tasks }
     }
 }

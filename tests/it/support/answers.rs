@@ -1,0 +1,127 @@
+//! What AWS answers, in the XML of IAM and STS.
+
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+
+use super::protocol::Answer;
+use super::report;
+
+/// The result of an operation.
+fn result(operation: &str, content: &str) -> Answer {
+    Answer::Reply(
+        200,
+        format!(
+            "<{operation}Response xmlns=\"https://iam.amazonaws.com/doc/2010-05-08/\">\
+             <{operation}Result>{content}</{operation}Result></{operation}Response>"
+        ),
+    )
+}
+
+/// An error. Its messages mean nothing, so they are the word that AWS sends.
+pub fn error(status: u16, code: &str) -> Answer {
+    Answer::Reply(
+        status,
+        format!(
+            "<ErrorResponse xmlns=\"https://iam.amazonaws.com/doc/2010-05-08/\"><Error>\
+             <Type>Sender</Type><Code>{code}</Code><Message>Unknown</Message></Error>\
+             <RequestId>0</RequestId></ErrorResponse>"
+        ),
+    )
+}
+
+pub fn identity(account: &str) -> Answer {
+    let arn = format!("arn:aws:iam::{account}:user/exporter");
+    result(
+        "GetCallerIdentity",
+        &format!("<Arn>{arn}</Arn><UserId>U</UserId><Account>{account}</Account>"),
+    )
+}
+
+/// The credentials of a role.
+pub fn credentials(access_key: &str, end: DateTime<Utc>) -> Answer {
+    let end = time(end);
+    result(
+        "AssumeRole",
+        &format!(
+            "<AssumedRoleUser><Arn>a</Arn><AssumedRoleId>A:b</AssumedRoleId></AssumedRoleUser>\
+             <Credentials><AccessKeyId>{access_key}</AccessKeyId>\
+             <SecretAccessKey>secret</SecretAccessKey><SessionToken>token</SessionToken>\
+             <Expiration>{end}</Expiration></Credentials>"
+        ),
+    )
+}
+
+/// The alias that the account has.
+pub fn alias() -> Answer {
+    result(
+        "ListAccountAliases",
+        "<IsTruncated>false</IsTruncated><AccountAliases><member>the-alias</member>\
+         </AccountAliases>",
+    )
+}
+
+/// STARTED, INPROGRESS or COMPLETE.
+pub fn generating(state: &str) -> Answer {
+    result("GenerateCredentialReport", &format!("<State>{state}</State>"))
+}
+
+/// A report of one user with one key, generated so many hours before now.
+pub fn report(user: &str, hours: i64) -> Answer {
+    report_at(&report::of_one(user), Utc::now() - TimeDelta::hours(hours))
+}
+
+/// The report that has these bytes.
+pub fn report_at(csv: &str, generated: DateTime<Utc>) -> Answer {
+    let (content, generated) = (aws_smithy_types::base64::encode(csv), time(generated));
+    result(
+        "GetCredentialReport",
+        &format!(
+            "<Content>{content}</Content><ReportFormat>text/csv</ReportFormat>\
+             <GeneratedTime>{generated}</GeneratedTime>"
+        ),
+    )
+}
+
+/// The keys of a user: (id, Active or Inactive, created).
+pub fn keys(keys: &[(&str, &str, &str)]) -> Answer {
+    let members: String = keys
+        .iter()
+        .map(|(id, status, created)| {
+            format!(
+                "<member><UserName>u</UserName><AccessKeyId>{id}</AccessKeyId><Status>{status}\
+                 </Status><CreateDate>{created}</CreateDate></member>"
+            )
+        })
+        .collect();
+    result(
+        "ListAccessKeys",
+        &format!(
+            "<IsTruncated>false</IsTruncated><AccessKeyMetadata>{members}</AccessKeyMetadata>"
+        ),
+    )
+}
+
+/// One page of users with one tag each: (user, key, value); the marker of the next page.
+pub fn tags(users: &[(&str, &str, &str)], next: Option<&str>) -> Answer {
+    let members: String = users
+        .iter()
+        .map(|(user, key, value)| {
+            format!(
+                "<member><UserName>{user}</UserName><Tags><member><Key>{key}</Key><Value>{value}\
+                 </Value></member></Tags></member>"
+            )
+        })
+        .collect();
+    let marker = next.map_or(String::new(), |next| format!("<Marker>{next}</Marker>"));
+    let is_truncated = next.is_some();
+    result(
+        "GetAccountAuthorizationDetails",
+        &format!(
+            "<IsTruncated>{is_truncated}</IsTruncated>{marker}\
+             <UserDetailList>{members}</UserDetailList>"
+        ),
+    )
+}
+
+fn time(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
