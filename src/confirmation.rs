@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
-use crate::ascending::Ascending;
 use crate::report::{Key, User};
 
 /// The keys of one user, by their slots.
@@ -42,18 +41,6 @@ pub struct Confirmations {
 }
 
 impl Confirmations {
-    /// The users that there are, of these, each with its keys as they are known best.
-    pub fn users<'a>(
-        &'a self,
-        users: impl Iterator<Item = &'a User>,
-    ) -> impl Iterator<Item = (&'a User, &'a Keys)> {
-        let mut by_user = Ascending::new(&self.by_user);
-        users.filter_map(move |user| match by_user.get(&user.name) {
-            None => Some((user, &user.keys)),
-            Some(confirmation) => confirmation.keys.as_ref().map(|keys| (user, keys)),
-        })
-    }
-
     /// The user's keys as they are known best; `None` where the user is gone.
     pub fn keys<'a>(&'a self, user: &'a User) -> Option<&'a Keys> {
         match self.by_user.get(&user.name) {

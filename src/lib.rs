@@ -33,7 +33,6 @@ pub mod failure;
 pub mod report;
 pub mod policy;
 pub mod confirmation;
-mod ascending;
 pub mod config;
 pub mod state;
 pub mod shard;

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use crate::ascending::Ascending;
 use crate::confirmation::{Confirmations, Keys};
 use crate::failure::{FailureCounts, Reason};
 use crate::policy::{Subject, Tag};
@@ -144,12 +143,8 @@ impl Account {
         &'a self,
         tags: Option<&'a Tags>,
     ) -> impl Iterator<Item = (Subject<'a>, &'a Keys)> {
-        let mut tags = tags.map(|tags| Ascending::new(&tags.by_user));
         let users = self.report.iter().flat_map(|report| &report.users);
-        self.confirmed.users(users).map(move |(user, keys)| {
-            let tags = tags.as_mut().and_then(|tags| tags.get(&user.name));
-            (self.with_tags(user, tags), keys)
-        })
+        users.filter_map(move |user| Some((self.subject(user, tags), self.confirmed.keys(user)?)))
     }
 
     /// The users' tags, where all of these keys were asked for: else who has none and who was not
@@ -158,12 +153,9 @@ impl Account {
         self.tags.as_deref().filter(|tags| keys.is_subset(&tags.keys))
     }
 
-    /// One user with these tags. For all of them, see [`Account::users`].
+    /// One user with its tags, of these.
     pub fn subject<'a>(&'a self, user: &'a User, tags: Option<&'a Tags>) -> Subject<'a> {
-        self.with_tags(user, tags.and_then(|tags| tags.by_user.get(&user.name)))
-    }
-
-    fn with_tags<'a>(&'a self, user: &'a User, tags: Option<&'a Vec<Tag>>) -> Subject<'a> {
+        let tags = tags.and_then(|tags| tags.by_user.get(&user.name));
         Subject {
             account_id: &self.id,
             account_name: &self.name,
