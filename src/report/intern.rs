@@ -1,8 +1,7 @@
 //! Interner that recur: regions, services, the keys and values of tags.
 
+use std::collections::HashSet;
 use std::sync::Arc;
-
-use hashbrown::HashSet;
 
 /// Keeps each text once, for all who have it. That saves memory, and what goes through many users
 /// finds the few interner that there are in the processor's caches.

@@ -17,13 +17,11 @@
 pub mod intern;
 mod row;
 
+use std::collections::HashSet;
 use std::fmt;
-use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use hashbrown::hash_table::Entry;
-use hashbrown::{DefaultHashBuilder, HashTable};
 use memchr::{memchr, memchr_iter};
 
 use self::intern::Interner;
@@ -199,10 +197,7 @@ impl Report {
             users: Vec::with_capacity(capacity),
             rejected: Vec::new(),
         };
-        // Places in `users` by the names there: a set of names would leave the processor's caches.
-        let mut names = HashTable::with_capacity(capacity);
-        let hasher = DefaultHashBuilder::default();
-        let hash = |user: &User| hasher.hash_one(&user.name);
+        let mut names = HashSet::with_capacity(capacity);
         let (mut fields, mut interner) = (Vec::new(), Interner::default());
         let mut rows = 0;
         for (line, number) in lines {
@@ -210,16 +205,11 @@ impl Report {
             let user = read(line, &columns, &mut fields, &mut interner);
             let outcome = user.and_then(|(user, warning)| {
                 report.claim(&user)?;
-                let is_known = |place: &u32| report.users[*place as usize].name == user.name;
-                let rehash = |place: &u32| hash(&report.users[*place as usize]);
-                match names.entry(hash(&user), is_known, rehash) {
-                    Entry::Occupied(_) => Err((columns.user.name, Problem::Duplicate)),
-                    Entry::Vacant(entry) => {
-                        entry.insert(report.users.len() as u32);
-                        report.users.push(user);
-                        Ok(warning)
-                    }
+                if !names.insert(user.name.clone()) {
+                    return Err((columns.user.name, Problem::Duplicate));
                 }
+                report.users.push(user);
+                Ok(warning)
             });
             let rejected = outcome.unwrap_or_else(Some);
             report.rejected.extend(rejected.map(|(column, problem)| RejectedRow {
