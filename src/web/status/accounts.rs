@@ -20,7 +20,7 @@ const PAGE_SIZE: usize = 50;
 const FEW: usize = 5;
 
 /// An account as the page shows it.
-pub struct AccountRow<'a> {
+pub struct AccountSummary<'a> {
     account: &'a Account,
     health: Health,
     unrotated: usize,
@@ -34,12 +34,12 @@ enum Health {
 }
 
 /// The accounts, those first that need somebody.
-pub fn rows(snapshot: &Snapshot) -> Vec<AccountRow<'_>> {
+pub fn rows(snapshot: &Snapshot) -> Vec<AccountSummary<'_>> {
     let mut unrotated: HashMap<&str, usize> = HashMap::new();
     for finding in snapshot.findings().iter().filter(|row| row.status == Status::Unrotated) {
         *unrotated.entry(&finding.account_id).or_default() += 1;
     }
-    let row = |account| AccountRow {
+    let row = |account| AccountSummary {
         account,
         health: match account.refresh.last.map(|attempt| attempt.failure) {
             None => Health::Pending,
@@ -53,7 +53,7 @@ pub fn rows(snapshot: &Snapshot) -> Vec<AccountRow<'_>> {
     rows
 }
 
-impl AccountRow<'_> {
+impl AccountSummary<'_> {
     /// Whether its last refresh failed.
     pub fn is_failing(&self) -> bool {
         matches!(self.health, Health::Failing(_))
@@ -76,8 +76,8 @@ impl AccountRow<'_> {
 }
 
 /// How many accounts are in which state, in words.
-pub fn health(accounts: &[AccountRow]) -> String {
-    let count = |is: fn(&AccountRow) -> bool| accounts.iter().filter(|row| is(row)).count();
+pub fn health(accounts: &[AccountSummary]) -> String {
+    let count = |is: fn(&AccountSummary) -> bool| accounts.iter().filter(|row| is(row)).count();
     let states = [
         (count(|row| row.health == Health::Ok), "ok"),
         (count(|row| row.is_failing()), "failing"),
@@ -96,11 +96,11 @@ pub fn health(accounts: &[AccountRow]) -> String {
 pub fn section(
     settings: &StatusSettings,
     now: DateTime<Utc>,
-    accounts: &[AccountRow],
+    accounts: &[AccountSummary],
     query: &Query,
 ) -> Markup {
     let pagination = Pagination::new(query.accounts.unwrap_or(1), PAGE_SIZE, accounts.len());
-    let is_ok = |row: &AccountRow| row.health == Health::Ok && row.troubles().is_empty();
+    let is_ok = |row: &AccountSummary| row.health == Health::Ok && row.troubles().is_empty();
     let is_open = query.accounts.is_some() || accounts.len() <= FEW || !accounts.iter().all(is_ok);
     let link = |page| Query { accounts: Some(page), ..query.clone() }.link() + "#accounts";
     html! {
@@ -137,7 +137,7 @@ pub fn section(
     }
 }
 
-fn account(settings: &StatusSettings, now: DateTime<Utc>, row: &AccountRow) -> Markup {
+fn account(settings: &StatusSettings, now: DateTime<Utc>, row: &AccountSummary) -> Markup {
     let Account { id, name, generated, refresh, .. } = row.account;
     // A refresh that is under way has its time behind it.
     let next = refresh.next.filter(|next| *next > now);

@@ -4,7 +4,7 @@
 use chrono::{DateTime, Utc};
 use maud::{DOCTYPE, Markup, html};
 
-use super::accounts::{self, AccountRow};
+use super::accounts::{self, AccountSummary};
 use super::components::{account_cell, counted, grouped, moment, pager, rows_of, runbook, when};
 use super::query::{KeyFilter, MAX_SEARCH, Order, Query, Sort};
 use super::{Pagination, StatusSettings, account_name, select};
@@ -43,7 +43,7 @@ pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> 
                         li class=[(unrotated > 0).then_some("bad")] { (tile("?#keys", unrotated, unrotated_keys(unrotated))) }
                         li { (tile("?show=due_soon#keys", count(Status::DueSoon), "due within 14 days")) }
                         li { (tile("?show=exempt#keys", count(Status::Exempt), "exempt")) }
-                        li class=[accounts.iter().any(AccountRow::is_failing).then_some("bad")] {
+                        li class=[accounts.iter().any(AccountSummary::is_failing).then_some("bad")] {
                             (tile("#accounts", accounts.len(), &accounts::health(&accounts)))
                         }
                     }
