@@ -11,11 +11,10 @@ use regex::Regex;
 use tracing::Level;
 
 use crate::check;
-use crate::config;
+use crate::config::{self, origin::Origin};
 use crate::logging;
 use crate::metrics::filter::{Filter, name_pattern};
 use crate::refresh::Schedule;
-use crate::reload::Origin;
 use crate::shard::{self, Shard};
 use crate::web::status::StatusSettings;
 

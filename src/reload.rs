@@ -1,40 +1,14 @@
 //! Reading the configuration again while the exporter runs. A bad file changes nothing.
 
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use chrono::TimeDelta;
 use tokio::sync::watch;
 use tracing::{error, info};
 
 use crate::clock::Clock;
+use crate::config::origin::Origin;
 use crate::config::{Config, Error};
 use crate::metrics::exporter::ExporterMetrics;
-
-/// Where the configuration comes from.
-#[derive(Debug, Clone, Default)]
-pub struct Origin {
-    /// The file, if there is one.
-    pub file: Option<PathBuf>,
-    /// What holds where there is none.
-    pub otherwise: Config,
-    /// The flag that decides over the file, if it was given.
-    pub max_age: Option<TimeDelta>,
-}
-
-impl Origin {
-    /// The configuration as it is now.
-    pub fn load(&self) -> Result<Config, Error> {
-        let mut config = match &self.file {
-            Some(file) => Config::load(file)?,
-            None => self.otherwise.clone(),
-        };
-        if let Some(max_age) = self.max_age {
-            config.policy.max_age = max_age;
-        }
-        Ok(config)
-    }
-}
 
 /// Publishes the configuration again when it is asked to.
 #[derive(Debug)]

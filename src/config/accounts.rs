@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::Deserialize;
 
-use super::file::given;
+use super::sections::given;
 
 /// An account that the configuration lists.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

@@ -1,7 +1,8 @@
 //! The YAML file: accounts, rotation, confirmation, labels. Every error names file, line and field.
 
 mod accounts;
-mod file;
+mod sections;
+pub mod origin;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -16,7 +17,7 @@ use serde_saphyr::{Location, MessageFormatter, UserMessageFormatter, with_deseri
 use crate::policy::{Decision, Exemption, Match, Policy};
 
 pub use accounts::{Access, ListedAccount, Organization, Role, RoleArn};
-use file::{File, TagKeys};
+use sections::{File, TagKeys};
 
 /// What the configuration file decides.
 #[derive(Debug, Clone, PartialEq)]

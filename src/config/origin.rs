@@ -1,0 +1,32 @@
+//! Where the configuration comes from.
+
+use std::path::PathBuf;
+
+use chrono::TimeDelta;
+
+use super::{Config, Error};
+
+/// Where the configuration comes from.
+#[derive(Debug, Clone, Default)]
+pub struct Origin {
+    /// The file, if there is one.
+    pub file: Option<PathBuf>,
+    /// What holds where there is none.
+    pub otherwise: Config,
+    /// The flag that decides over the file, if it was given.
+    pub max_age: Option<TimeDelta>,
+}
+
+impl Origin {
+    /// The configuration as it is now.
+    pub fn load(&self) -> Result<Config, Error> {
+        let mut config = match &self.file {
+            Some(file) => Config::load(file)?,
+            None => self.otherwise.clone(),
+        };
+        if let Some(max_age) = self.max_age {
+            config.policy.max_age = max_age;
+        }
+        Ok(config)
+    }
+}
