@@ -80,7 +80,7 @@ pub struct Flags {
     #[arg(
         long = "rotation.max-age",
         value_name = "DURATION",
-        value_parser = config::max_age,
+        value_parser = config::parse_max_age,
         global = true
     )]
     pub max_age: Option<TimeDelta>,
@@ -228,7 +228,7 @@ fn environment_variable(flag: &str) -> String {
 }
 
 fn pause(text: &str) -> Result<Duration, String> {
-    config::duration(text, Duration::from_secs(24 * 60 * 60))
+    config::parse_duration(text, Duration::from_secs(24 * 60 * 60))
 }
 
 fn listen_address(text: &str) -> Result<String, &'static str> {

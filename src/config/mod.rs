@@ -1,15 +1,15 @@
 //! The YAML file: accounts, rotation, confirmation, labels. Every error names file, line and field.
 
-mod accounts;
-mod sections;
 pub mod origin;
+mod sections;
+mod accounts;
+mod fields;
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_saphyr::{Location, MessageFormatter, UserMessageFormatter, with_deserializer_from_str};
@@ -17,19 +17,20 @@ use serde_saphyr::{Location, MessageFormatter, UserMessageFormatter, with_deseri
 use crate::policy::{Decision, Exemption, Match, Policy};
 
 pub use accounts::{Access, ListedAccount, Organization, Role, RoleArn};
-use sections::{File, TagKeys};
+pub use fields::{parse_duration, parse_max_age};
+use sections::File;
 
-/// What the configuration file decides.
+/// The configuration: the file's values, and defaults for the rest.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
-    /// Accounts that are listed. Where there is no organization either, the account of the default
-    /// credentials is the only one.
+    /// The listed accounts. Without any, and without an organization, the exporter serves the account
+    /// of the default credentials.
     pub accounts: Vec<ListedAccount>,
-    /// The organization whose accounts are served, besides those that are listed.
+    /// The organization whose accounts are served in addition to the listed ones.
     pub organization: Option<Organization>,
-    /// How old keys may become.
+    /// The maximum age of keys, and the rules that override it.
     pub policy: Policy,
-    /// How often a second users with unrotated keys are confirmed in each account, if at all.
+    /// Requests a second, in each account, that confirm users with unrotated keys; `None`: no requests.
     pub confirm: Option<u32>,
     /// Which tags of users become labels.
     pub user_tags: Vec<TagLabel>,
@@ -46,7 +47,7 @@ pub struct TagLabel {
 }
 
 impl Default for Config {
-    /// What holds without a file.
+    /// The configuration of an empty file.
     fn default() -> Config {
         Config::from(File::default())
     }
@@ -57,13 +58,13 @@ impl From<File> for Config {
         let rotation = rotation.unwrap_or_default();
         let confirm = confirm.unwrap_or_default();
         Config {
-            accounts: accounts.unwrap_or_default().0,
-            organization: organization.map(Organization::from),
+            accounts,
+            organization,
             policy: Policy {
-                max_age: rotation.max_age.map_or(Policy::default().max_age, |max_age| max_age.0),
+                max_age: rotation.max_age.unwrap_or(Policy::default().max_age),
                 rules: rotation.rules,
             },
-            confirm: confirm.enabled.then_some(confirm.rate.0),
+            confirm: confirm.enabled.then_some(confirm.rate),
             user_tags: tag_labels(labels.unwrap_or_default().user_tags),
         }
     }
@@ -80,25 +81,25 @@ pub enum Error {
         /// What the system said.
         error: io::Error,
     },
-    /// It says something that cannot be meant.
+    /// It is not YAML, or a field is invalid.
     #[error("{path}:{line}: {field}{problem}")]
     Invalid {
         /// The file.
         path: PathBuf,
         /// The line, counted from 1.
         line: u64,
-        /// The field's path and a colon, or nothing where the file is no YAML.
+        /// The field's path and a colon, or nothing if the file is not YAML.
         field: String,
-        /// What is wrong with it.
+        /// What is wrong there, in one line.
         problem: String,
     },
 }
 
-/// A file of more bytes is not read.
+/// A larger file is refused.
 const MAX_BYTES: u64 = 1 << 20;
 
 impl Config {
-    /// Reads a file. What it does not say is as in [`Config::default`].
+    /// Reads a file. Fields that it leaves out are as in [`Config::default`].
     pub fn load(path: &Path) -> Result<Config, Error> {
         let failed = |error| Error::Unreadable { path: path.to_owned(), error };
         if !fs::metadata(path).map_err(failed)?.is_file() {
@@ -133,7 +134,7 @@ impl Config {
         Ok(Config::from(file))
     }
 
-    /// What is no error but hardly meant, as of `now`: one line each.
+    /// One line for each value that is valid but probably a mistake, as of `now`.
     pub fn warnings(&self, now: DateTime<Utc>) -> Vec<String> {
         let rules = self.policy.rules.iter().enumerate();
         rules
@@ -155,7 +156,7 @@ impl Config {
     }
 }
 
-/// What a YAML error says, in the words of a file rather than of a parser.
+/// The text of a YAML error, in words for the file's author instead of the parser's.
 fn problem(error: &serde_saphyr::Error) -> String {
     let text = UserMessageFormatter.format_message(error.without_snippet());
     let text = text.lines().next().unwrap_or_default();
@@ -169,35 +170,9 @@ fn problem(error: &serde_saphyr::Error) -> String {
     }
 }
 
-/// A century: longer than AWS exists, shorter than what a calendar can hold.
-const MOST_MAX_AGE: Duration = Duration::from_secs(36_500 * 24 * 60 * 60);
-
-/// A max age, written like `90d`: between a second and a century.
-pub fn max_age(text: &str) -> Result<TimeDelta, String> {
-    let age = duration(text, MOST_MAX_AGE)?;
-    Ok(TimeDelta::from_std(age).expect("a century fits"))
-}
-
-/// A duration, written like `5m`: between a second and `most`.
-pub fn duration(text: &str, most: Duration) -> Result<Duration, String> {
-    // Units of no fixed length: M would be a slip for m or d.
-    let mut units = text.split(|c: char| !c.is_ascii_alphabetic());
-    if units.any(|unit| unit == "M" || unit.starts_with("mon") || unit.starts_with('y')) {
-        return Err(
-            "months and years have no fixed length; write it like 90d, 12h or 5m".to_owned()
-        );
-    }
-    let duration = humantime::parse_duration(text)
-        .map_err(|error| format!("{error}; write it like 90d, 12h or 5m"))?;
-    match (Duration::from_secs(1)..=most).contains(&duration) {
-        true => Ok(duration),
-        false => Err(format!("must lie between 1s and {}d", most.as_secs() / (24 * 60 * 60))),
-    }
-}
-
-fn tag_labels(keys: TagKeys) -> Vec<TagLabel> {
+fn tag_labels(keys: Vec<String>) -> Vec<TagLabel> {
     let mut labels: Vec<TagLabel> = Vec::new();
-    for key in keys.0 {
+    for key in keys {
         let safe = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
         let name: String = "tag_".chars().chain(key.chars().map(safe)).collect();
         let taken = |label: &str| labels.iter().any(|other| other.label == label);
@@ -210,7 +185,7 @@ fn tag_labels(keys: TagKeys) -> Vec<TagLabel> {
     labels
 }
 
-/// What a file resolves to, for a person.
+/// The effective configuration, for people.
 impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for account in &self.accounts {
@@ -263,7 +238,7 @@ impl fmt::Display for Decision {
     }
 }
 
-/// Days where they are whole, else seconds.
+/// As days if they are whole, else as seconds.
 fn days(age: TimeDelta) -> String {
     match age.num_seconds() % 86_400 {
         0 => format!("{}d", age.num_days()),

@@ -11,14 +11,14 @@ use super::{Config, Error};
 pub struct Origin {
     /// The file, if there is one.
     pub file: Option<PathBuf>,
-    /// What holds where there is none.
+    /// The configuration to use without a file.
     pub otherwise: Config,
-    /// The flag that decides over the file, if it was given.
+    /// The flag that overrides the file, if it was given.
     pub max_age: Option<TimeDelta>,
 }
 
 impl Origin {
-    /// The configuration as it is now.
+    /// Reads the file, if there is one, and applies the flag.
     pub fn load(&self) -> Result<Config, Error> {
         let mut config = match &self.file {
             Some(file) => Config::load(file)?,
