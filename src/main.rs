@@ -59,7 +59,7 @@ async fn run(Cli { command, flags }: Cli) -> anyhow::Result<ExitCode> {
                 bail!("--source.reports is of no use with demo: leave one of them out");
             }
             let demo = Demo::new(accounts as usize, users as usize, seed, Clock::system().now());
-            let origin = Origin { otherwise: demo.config(), ..origin };
+            let origin = Origin { default: demo.config(), ..origin };
             let config = origin.load()?;
             serve(Source::Demo(demo), origin, config, options(&flags, true)?, metrics).await?;
         }

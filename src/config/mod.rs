@@ -11,10 +11,10 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use serde_saphyr::{Location, MessageFormatter, UserMessageFormatter, with_deserializer_from_str};
 
-use crate::policy::{Decision, Exemption, Match, Policy};
+use crate::policy::{Decision, Policy, in_days};
 
 pub use accounts::{Access, ListedAccount, Organization, Role, RoleArn};
 pub use fields::{parse_duration, parse_max_age};
@@ -198,7 +198,7 @@ impl fmt::Display for Config {
             }
             None => {}
         }
-        writeln!(f, "max age: {}", days(self.policy.max_age))?;
+        writeln!(f, "max age: {}", in_days(self.policy.max_age))?;
         for (index, rule) in self.policy.rules.iter().enumerate() {
             writeln!(f, "rotation.rules[{index}]: {}: {}", rule.matches, rule.decision)?;
         }
@@ -210,39 +210,6 @@ impl fmt::Display for Config {
             writeln!(f, "label: tag {key} as {label}")?;
         }
         Ok(())
-    }
-}
-
-impl fmt::Display for Match {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let given = [("user", &self.user), ("path", &self.path), ("account", &self.account)];
-        let given = given.into_iter().filter_map(|(name, pattern)| {
-            pattern.as_ref().map(|pattern| format!("{name} {}", pattern.as_str()))
-        });
-        let tags = self.tags.iter().map(|(key, pattern)| format!("tag {key}={}", pattern.as_str()));
-        f.write_str(&given.chain(tags).collect::<Vec<_>>().join(", "))
-    }
-}
-
-impl fmt::Display for Decision {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Decision::MaxAge(max_age) => write!(f, "max age {}", days(*max_age)),
-            Decision::Exempt(Exemption { end: Some(end), reason }) => {
-                write!(f, "exempt until {}: {reason}", end.format("%Y-%m-%dT%H:%M:%SZ"))
-            }
-            Decision::Exempt(Exemption { end: None, reason }) => {
-                write!(f, "exempt without end: {reason}")
-            }
-        }
-    }
-}
-
-/// As days if they are whole, else as seconds.
-fn days(age: TimeDelta) -> String {
-    match age.num_seconds() % 86_400 {
-        0 => format!("{}d", age.num_days()),
-        _ => format!("{}s", age.num_seconds()),
     }
 }
 

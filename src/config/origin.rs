@@ -12,7 +12,7 @@ pub struct Origin {
     /// The file, if there is one.
     pub file: Option<PathBuf>,
     /// The configuration to use without a file.
-    pub otherwise: Config,
+    pub default: Config,
     /// The flag that overrides the file, if it was given.
     pub max_age: Option<TimeDelta>,
 }
@@ -22,7 +22,7 @@ impl Origin {
     pub fn load(&self) -> Result<Config, Error> {
         let mut config = match &self.file {
             Some(file) => Config::load(file)?,
-            None => self.otherwise.clone(),
+            None => self.default.clone(),
         };
         if let Some(max_age) = self.max_age {
             config.policy.max_age = max_age;

@@ -258,5 +258,38 @@ impl fmt::Display for Age {
     }
 }
 
+impl fmt::Display for Match {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let given = [("user", &self.user), ("path", &self.path), ("account", &self.account)];
+        let given = given.into_iter().filter_map(|(name, pattern)| {
+            pattern.as_ref().map(|pattern| format!("{name} {}", pattern.as_str()))
+        });
+        let tags = self.tags.iter().map(|(key, pattern)| format!("tag {key}={}", pattern.as_str()));
+        f.write_str(&given.chain(tags).collect::<Vec<_>>().join(", "))
+    }
+}
+
+impl fmt::Display for Decision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Decision::MaxAge(max_age) => write!(f, "max age {}", in_days(*max_age)),
+            Decision::Exempt(Exemption { end: Some(end), reason }) => {
+                write!(f, "exempt until {}: {reason}", end.format("%Y-%m-%dT%H:%M:%SZ"))
+            }
+            Decision::Exempt(Exemption { end: None, reason }) => {
+                write!(f, "exempt without end: {reason}")
+            }
+        }
+    }
+}
+
+/// As days if they are whole, else as seconds.
+pub fn in_days(age: TimeDelta) -> String {
+    match age.num_seconds() % 86_400 {
+        0 => format!("{}d", age.num_days()),
+        _ => format!("{}s", age.num_seconds()),
+    }
+}
+
 #[cfg(test)]
 mod tests;
