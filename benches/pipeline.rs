@@ -143,7 +143,8 @@ fn scrape(criterion: &mut Criterion, cases: &[Case]) {
 fn refresh(criterion: &mut Criterion, case: &Case) {
     let mut group = group(criterion, "refresh");
     let renderer = renderer(case);
-    let (snapshots, _snapshot) = watch::channel(Arc::new(renderer.snapshot(State::default())));
+    let (snapshots, _snapshot) =
+        watch::channel(Arc::new(renderer.snapshot(State::default(), None)));
     group.sample_size(case.samples).throughput(Throughput::Elements(case.users as u64));
     group.bench_function(case.users.to_string(), |bencher| {
         bencher.iter(|| {
@@ -153,7 +154,7 @@ fn refresh(criterion: &mut Criterion, case: &Case) {
                 ..read(&case.csv)
             };
             black_box(flagged(&account, &case.config, now()).count());
-            let snapshot = renderer.snapshot(state(account));
+            let snapshot = renderer.snapshot(state(account), None);
             black_box(snapshot.page.unpacked());
             snapshots.send_replace(Arc::new(snapshot))
         });
@@ -211,7 +212,7 @@ impl Case {
     }
 
     fn page(&self) -> Page {
-        Page::render(&self.state, &self.config, &Filter::default(), now())
+        Page::render(&self.state, &self.config, &Filter::default(), now(), None)
     }
 }
 
@@ -272,7 +273,7 @@ fn count_fields(csv: &[u8]) -> usize {
 
 /// As the page is compressed while it is rendered: in parts.
 fn compress(text: &str) -> Head {
-    let mut compressor = Compressor::default();
+    let mut compressor = Compressor::new(None);
     text.as_bytes().chunks(64 << 10).for_each(|part| compressor.push(part));
     compressor.finish()
 }
@@ -366,7 +367,7 @@ impl Server {
     fn start(case: &Case) -> Server {
         let renderer = renderer(case);
         let (_snapshots, snapshot) =
-            watch::channel(Arc::new(renderer.snapshot(case.state.clone())));
+            watch::channel(Arc::new(renderer.snapshot(case.state.clone(), None)));
         let (_stop, stopped) = watch::channel(false);
         let status = StatusSettings {
             telemetry_path: "/metrics".to_owned(),

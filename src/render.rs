@@ -65,12 +65,13 @@ pub struct Renderer {
 }
 
 impl Renderer {
-    /// The state as of now.
-    pub fn snapshot(&self, state: State) -> Snapshot {
+    /// The state as of now. `before` is the snapshot before it, if there is one.
+    pub fn snapshot(&self, state: State, before: Option<&Snapshot>) -> Snapshot {
         let started = Instant::now();
         let now = self.clock.now();
         let config = self.config.borrow().clone();
-        let page = Page::render(&state, &config, &self.filter, now);
+        let page =
+            Page::render(&state, &config, &self.filter, now, before.map(|before| &before.page));
         self.metrics.record_page(&page, now, started.elapsed());
         self.metrics.record_state(&state);
         Snapshot { page, state, config, now, findings: OnceLock::new() }
@@ -106,9 +107,9 @@ impl Renderer {
             rendered = self.clock.now();
             let renderer = self.clone();
             changes.mark_unchanged();
-            let state = store.snapshot();
+            let (state, before) = (store.snapshot(), snapshots.borrow().clone());
             shown.update(&state, &self.config.borrow(), rendered);
-            match spawn_blocking(move || renderer.snapshot(state)).await {
+            match spawn_blocking(move || renderer.snapshot(state, Some(&before))).await {
                 Ok(next) => drop(snapshots.send_replace(Arc::new(next))),
                 Err(error) => error!(%error, "page not rendered"),
             }

@@ -84,7 +84,7 @@ pub async fn serve(
         metrics: metrics.clone(),
     };
     // There is a page before the first request.
-    let (snapshot, snapshots) = watch::channel(Arc::new(renderer.snapshot(State::default())));
+    let (snapshot, snapshots) = watch::channel(Arc::new(renderer.snapshot(State::default(), None)));
     let site = Site {
         snapshot: snapshots,
         metrics,

@@ -1,9 +1,17 @@
 //! One gzip member (RFC 1952) from two parts, which are compressed apart: a large one that holds for up
-//! to a minute, and a small one that is new with almost every scrape.
+//! to a minute, and a small one that is new with each scrape.
 //!
 //! Two members would be as valid, but some clients stop after the first. So the first part's deflate
 //! stream is flushed to a byte boundary without being ended, the second part follows as further
 //! blocks of the same stream, and the checksum of both is combined from the checksums of each.
+//!
+//! The large part comes in pieces, and each is compressed without regard to the others. Most pieces of
+//! a page are those of the page before it, and are not compressed again.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use flate2::{Compress, Compression, Crc, Decompress, FlushCompress, FlushDecompress, Status};
@@ -16,9 +24,18 @@ const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
 pub struct Head {
     /// Header and blocks.
     pub bytes: Bytes,
-    /// How many bytes it unpacks to.
+    /// The number of bytes that it unpacks to.
     pub length: usize,
     crc: Crc,
+    pieces: HashMap<u64, Piece>,
+}
+
+/// A piece of the large part, by the hash of its text in [`Head::pieces`].
+#[derive(Debug)]
+struct Piece {
+    /// Its place in [`Head::bytes`].
+    blocks: Range<usize>,
+    crc: Arc<Crc>,
 }
 
 /// The small part, as text and compressed. It fits every head.
@@ -32,33 +49,57 @@ pub struct Tail {
 }
 
 /// Compresses the large part, which comes in pieces.
-pub struct Compressor {
+pub struct Compressor<'a> {
+    before: Option<&'a Head>,
     compress: Compress,
-    bytes: Vec<u8>,
+    head: Vec<u8>,
     length: usize,
     crc: Crc,
+    pieces: HashMap<u64, Piece>,
 }
 
-impl Default for Compressor {
-    fn default() -> Compressor {
-        let (compress, crc) = (compressor(), Crc::new());
-        Compressor { compress, bytes: HEADER.to_vec(), length: 0, crc }
+impl<'a> Compressor<'a> {
+    /// Takes the pieces that have not changed from the head before this one, if there is one.
+    pub fn new(before: Option<&'a Head>) -> Compressor<'a> {
+        Compressor {
+            before,
+            compress: compressor(),
+            head: HEADER.to_vec(),
+            length: 0,
+            crc: Crc::new(),
+            pieces: HashMap::new(),
+        }
     }
-}
 
-impl Compressor {
     /// Takes the next piece.
     pub fn push(&mut self, text: &[u8]) {
-        deflate(&mut self.compress, text, FlushCompress::None, &mut self.bytes);
+        let mut hasher = DefaultHasher::new();
+        text.hash(&mut hasher);
+        let hash = hasher.finish();
+        let start = self.head.len();
+        let known = self.before.and_then(|head| Some((head, head.pieces.get(&hash)?)));
+        let crc = match known {
+            Some((head, piece)) => {
+                self.head.extend_from_slice(&head.bytes[piece.blocks.clone()]);
+                piece.crc.clone()
+            }
+            None => {
+                self.compress.reset();
+                deflate(&mut self.compress, text, FlushCompress::Sync, &mut self.head);
+                let mut crc = Crc::new();
+                crc.update(text);
+                Arc::new(crc)
+            }
+        };
         self.length += text.len();
-        self.crc.update(text);
+        self.crc.combine(&crc);
+        self.pieces.insert(hash, Piece { blocks: start..self.head.len(), crc });
     }
 
     /// That was the last piece.
     pub fn finish(mut self) -> Head {
-        deflate(&mut self.compress, &[], FlushCompress::Sync, &mut self.bytes);
-        self.bytes.shrink_to_fit();
-        Head { bytes: self.bytes.into(), length: self.length, crc: self.crc }
+        self.head.shrink_to_fit();
+        Head { bytes: self.head.into(), length: self.length, crc: self.crc, pieces: self.pieces }
     }
 }
 
@@ -97,7 +138,7 @@ impl Tail {
 
 /// A member that holds this text and nothing else.
 pub fn member(text: Bytes) -> Vec<u8> {
-    whole(&Compressor::default().finish(), &Tail::new(text))
+    whole(&Compressor::new(None).finish(), &Tail::new(text))
 }
 
 fn whole(head: &Head, tail: &Tail) -> Vec<u8> {
@@ -143,23 +184,45 @@ mod tests {
 
     proptest! {
         #[test]
-        fn both_parts_come_back_from_one_member(
-            head in proptest::collection::vec(any::<u8>(), 0..100_000),
+        fn both_parts_come_back_from_one_member_and_pieces_are_used_again(
+            mut pieces in proptest::collection::vec(
+                proptest::collection::vec(any::<u8>(), 0..20_000), 0..8,
+            ),
+            changed in proptest::collection::vec(any::<u8>(), 0..10_000),
+            place in any::<proptest::sample::Index>(),
             tail in proptest::collection::vec(any::<u8>(), 0..10_000),
         ) {
-            let mut compressor = Compressor::default();
-            head.chunks(10_000).for_each(|piece| compressor.push(piece));
-            let compressed = compressor.finish();
-            prop_assert_eq!(&compressed.unpack(), &head);
-            let member = whole(&compressed, &Tail::new(tail.clone().into()));
-            prop_assert_eq!(inflate(&member), [head, tail].concat());
+            let compress = |pieces: &[Vec<u8>], before| {
+                let mut compressor = Compressor::new(before);
+                pieces.iter().for_each(|piece| compressor.push(piece));
+                compressor.finish()
+            };
+            let before = compress(&pieces, None);
+            prop_assert_eq!(&before.unpack(), &pieces.concat());
+            pieces.insert(place.index(pieces.len() + 1), changed);
+            let head = compress(&pieces, Some(&before));
+            prop_assert_eq!(&head.bytes, &compress(&pieces, None).bytes);
+            prop_assert_eq!(&head.unpack(), &pieces.concat());
+            let member = whole(&head, &Tail::new(tail.clone().into()));
+            prop_assert_eq!(inflate(&member), [pieces.concat(), tail].concat());
         }
+    }
+
+    #[test]
+    fn a_known_piece_is_not_compressed_again() {
+        let mut first = Compressor::new(None);
+        first.push(b"piece");
+        let first = first.finish();
+        let mut second = Compressor::new(Some(&first));
+        second.push(b"piece");
+        assert_eq!(second.compress.total_in(), 0);
+        assert_eq!(second.finish().bytes, first.bytes);
     }
 
     #[test]
     fn every_tail_fits_every_head() {
         let head = |parts: &[&str]| {
-            let mut compressor = Compressor::default();
+            let mut compressor = Compressor::new(None);
             parts.iter().for_each(|piece| compressor.push(piece.as_bytes()));
             compressor.finish()
         };

@@ -84,8 +84,11 @@ struct Text<'a> {
     to: &'a mut dyn FnMut(&str),
 }
 
-/// A part is handed on when it is so long. One line more, and it still fits.
-const PART: usize = 64 << 10;
+/// A part is handed on when it has this length. One more line still fits.
+const PART: usize = 256 << 10;
+/// The length from which on a family begins a part of its own: so a change in one family leaves the
+/// parts of the others as they were, and they need not be compressed again.
+const MIN_PART: usize = 32 << 10;
 const ROOM: usize = PART + (4 << 10);
 
 impl Text<'_> {
@@ -115,7 +118,7 @@ impl<'a> Writer<'a> {
         if !self.filter.allows(metric.name) {
             return;
         }
-        self.text.hand_on(PART);
+        self.text.hand_on(MIN_PART);
         let text = &mut self.text.part;
         let start = text.len();
         text.push_str("# HELP ");

@@ -220,7 +220,8 @@ async fn a_key_is_flagged_within_a_minute_of_its_limit_without_a_refresh() {
     let metrics = ExporterMetrics::new(Filter::default(), []);
     let (_config, configs) = watch::channel(Arc::new(Config::default()));
     let renderer = Renderer { config: configs, filter: Filter::default(), clock: clock(), metrics };
-    let (sender, mut snapshots) = watch::channel(Arc::new(renderer.snapshot(State::default())));
+    let (sender, mut snapshots) =
+        watch::channel(Arc::new(renderer.snapshot(State::default(), None)));
     tokio::spawn(renderer.run(store, sender));
 
     let flagged = |text: &str| value(text, "iam_unrotated_keys_total") == Some(1.0);
@@ -243,7 +244,8 @@ async fn a_fleet_at_rest_is_rendered_once_a_minute_and_a_change_within_a_second(
     let metrics = ExporterMetrics::new(Filter::default(), []);
     let (_config, configs) = watch::channel(Arc::new(Config::default()));
     let renderer = Renderer { config: configs, filter: Filter::default(), clock: clock(), metrics };
-    let (sender, mut snapshots) = watch::channel(Arc::new(renderer.snapshot(State::default())));
+    let (sender, mut snapshots) =
+        watch::channel(Arc::new(renderer.snapshot(State::default(), None)));
     tokio::spawn(renderer.run(store.clone(), sender));
     published(&store, |state| state.ready).await;
     sleep(Duration::from_secs(10)).await;

@@ -33,9 +33,16 @@ pub struct Page {
 }
 
 impl Page {
-    /// Renders and compresses the state as of `now`.
-    pub fn render(state: &State, config: &Config, filter: &Filter, now: DateTime<Utc>) -> Page {
-        let mut compressor = gzip::Compressor::default();
+    /// Renders and compresses the state as of `now`. Text that stands on the page before this one, if
+    /// there is one, is not compressed again.
+    pub fn render(
+        state: &State,
+        config: &Config,
+        filter: &Filter,
+        now: DateTime<Utc>,
+        before: Option<&Page>,
+    ) -> Page {
+        let mut compressor = gzip::Compressor::new(before.map(|page| &page.gzip));
         let mut compress = |part: &str| compressor.push(part.as_bytes());
         let series = write(state, config, filter, now, &mut compress);
         let gzip = compressor.finish();

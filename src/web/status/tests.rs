@@ -205,7 +205,7 @@ fn page_of(account: &str, user: &str, path: &str, asked: &str) -> String {
         runbook_url: "https://runbooks.example/a?b=\"<c>&d".to_owned(),
         is_demo: false,
     };
-    page::render(&settings, &renderer.snapshot(state), &query(asked))
+    page::render(&settings, &renderer.snapshot(state, None), &query(asked))
 }
 
 #[test]
