@@ -2,7 +2,7 @@
 # make test   everything; installs what it needs from Debian, PyPI and npm
 # make story  a key that becomes too old, from AWS to its owners and back; shows what they are told
 # make screenshots renews docs/images
-# make lint   formatting, clippy, documentation
+# make lint   invariants of src/lib.rs, formatting, clippy, documentation
 # make bench  runs all benchmarks and renews the tables of docs/benchmarks.md; takes 35 minutes
 # make golden renews the expected output of tests after a change that was meant
 
@@ -39,6 +39,7 @@ $(VENV)/done: tests/stack/requirements.txt tests/tools.sh
 	touch $@
 
 lint:
+	tests/lint.sh
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	@! grep -E -A1 'name = "(hyper|rustls|openssl-sys)"' Cargo.lock | grep -E 'openssl-sys|version = "0\.(14|20|21)\.' || \
