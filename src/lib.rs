@@ -10,23 +10,25 @@
 //!                                    (keys for people)
 //! ```
 //!
-//! [`refresh`] fetches each account's report on the account's own schedule and publishes what it
-//! learned on the [`store`]; [`render`] makes a [`metrics::page::Page`] of a snapshot of it, which is a
-//! [`state::State`]; [`web`] serves that. For people, [`findings`] makes of the same snapshot the keys
-//! that somebody has to know about, and [`web::status`] the page that lists them.
+//! [`refresh`] fetches each account's report on the account's own schedule and publishes the result in
+//! the [`store`]. [`render`] takes a [`state::State`] from the store and makes a [`metrics::page::Page`] of
+//! it, and [`web`] serves the page. [`findings`] picks the keys to show to people from the same state, for
+//! `check` and for [`web::status`].
 //!
-//! # What must stay true
+//! docs/architecture.md has a map of the files, the reasons for the invariants below, and the files to
+//! touch for common additions.
+//!
+//! # Invariants
 //!
 //! 1. A scrape never calls AWS, never renders, and never waits for a lock that a refresh holds. It
-//!    writes the bytes of the last page, and the exporter's own small metrics, which it or another
-//!    scrape has gathered within the last 50 ms.
-//! 2. What is published is whole: one page comes from one `State`, and nothing is changed in place
+//!    writes the bytes of the last page and the exporter's own small metrics.
+//! 2. What is published is whole. One page comes from one `State`, and nothing is changed in place
 //!    after it was published. No series of a deleted user or key outlives the refresh that saw it go.
-//! 3. [`report`], [`policy`] and [`metrics::page`] are pure: bytes and a `now` in, values out. Only
-//!    the edge reads a clock.
-//! 4. The AWS SDK is named in [`source::aws`] alone, the `prometheus` crate in [`metrics`] alone, `hyper` in
-//!    [`web`] alone.
-//! 5. The exporter only ever reads from AWS. It has no code path that changes anything there.
+//! 3. [`report`], [`policy`], [`confirmation`], [`state`], [`findings`] and [`metrics::page`] are pure:
+//!    bytes and a `now` in, values out. Only the edge reads a clock. `make lint` checks this.
+//! 4. The AWS SDK is named in [`source::aws`] alone, the `prometheus` crate in [`metrics`] alone, `hyper`
+//!    in [`web`] alone. `make lint` checks this.
+//! 5. The exporter only reads from AWS. It has no code path that changes anything there.
 //! 6. One account's failure never delays, hides or changes another's.
 
 pub mod failure;
