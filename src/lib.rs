@@ -22,8 +22,8 @@
 //!
 //! 1. A scrape never calls AWS, never renders, and never waits for a lock that a refresh holds. It
 //!    writes the bytes of the last page and the exporter's own small metrics.
-//! 2. What is published is whole. One page comes from one `State`, and nothing is changed in place
-//!    after it was published. No series of a deleted user or key outlives the refresh that saw it go.
+//! 2. Every page is whole. It comes from one `State`, and nothing changes after it was published. No
+//!    series of a deleted user or key outlives the refresh that saw it go.
 //! 3. [`report`], [`policy`], [`confirmation`], [`state`], [`findings`] and [`metrics::page`] are pure:
 //!    bytes and a `now` in, values out. Only the edge reads a clock. `make lint` checks this.
 //! 4. The AWS SDK is named in [`source::aws`] alone, the `prometheus` crate in [`metrics`] alone, `hyper`
