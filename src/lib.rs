@@ -21,7 +21,8 @@
 //! # Invariants
 //!
 //! 1. A scrape never calls AWS, never renders, and never waits for a lock that a refresh holds. It
-//!    writes the bytes of the last page and the exporter's own small metrics.
+//!    writes the bytes of the last page and the exporter's own small metrics, which are at most 50 ms
+//!    old.
 //! 2. Every page is whole. It comes from one `State`, and nothing changes after it was published. No
 //!    series of a deleted user or key outlives the refresh that saw it go.
 //! 3. [`report`], [`policy`], [`confirmation`], [`state`], [`findings`] and [`metrics::page`] are pure:
@@ -47,7 +48,6 @@ pub mod metrics;
 pub mod render;
 pub mod web;
 pub mod reload;
-pub mod background;
 pub mod serve;
 pub mod check;
 pub mod cli;

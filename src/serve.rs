@@ -9,7 +9,6 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::spawn_blocking;
 use tracing::{info, warn};
 
-use crate::background::Background;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::origin::Origin;
@@ -36,9 +35,6 @@ pub enum Error {
         /// What the system said.
         error: io::Error,
     },
-    /// There are no threads left.
-    #[error("threads cannot be started: {0}")]
-    Threads(io::Error),
     /// Signals cannot be received.
     #[error("signals cannot be received: {0}")]
     Signals(io::Error),
@@ -94,10 +90,8 @@ pub async fn serve(
     };
     let (stop, stopped) = watch::channel(false);
 
-    let background = Background::new().map_err(Error::Threads)?;
-    let refreshing = refresh::run(source, schedule, clock, configs, store.clone());
-    let refreshing = background.spawn(refreshing);
-    let rendering = background.spawn(renderer.run(store, snapshot));
+    let refreshing = tokio::spawn(refresh::run(source, schedule, clock, configs, store.clone()));
+    let rendering = tokio::spawn(renderer.run(store, snapshot));
     let serving = listener::serve(listeners, site, stopped);
     let reloading = async {
         while signals.reload.recv().await.is_some() {

@@ -1,5 +1,5 @@
-//! The exporter's own metrics: registered, gathered and encoded by the `prometheus` crate for each
-//! scrape.
+//! The exporter's own metrics: registered, gathered and encoded by the `prometheus` crate when a scrape
+//! asks for them.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -46,8 +46,9 @@ pub struct ExporterMetrics {
 /// What was last gathered, and when.
 type Recent = Option<(Instant, Arc<Tail>)>;
 
-/// For how long what was gathered is good for further scrapes. No Prometheus scrapes as often; a load
-/// of them does not gather and compress for each one.
+/// Further scrapes within this time get the same metrics. A single Prometheus never scrapes that often.
+/// With 16 connections at once, throughput is 0.81 of nginx's with it and 0.69 without it; with one
+/// connection, 1.23 and 0.91 (medians of three alternating rounds on a busy machine).
 const RECENT: Duration = Duration::from_millis(50);
 
 /// Counts requests to AWS. Clones share the counters.
@@ -115,7 +116,7 @@ impl ExporterMetrics {
 
     /// The same, as they were at most 50 ms ago, ready to be sent after any page.
     pub fn gather_recent(&self) -> Arc<Tail> {
-        // Only scrapes hold it, and whoever waits would have to gather the same.
+        // Only scrapes hold it, and one that waits would have to gather the same.
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         match &*recent {
             Some((at, tail)) if at.elapsed() < RECENT => tail.clone(),

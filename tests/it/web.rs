@@ -47,34 +47,6 @@ fn metrics_are_the_page_and_the_exporters_own_with_their_type_and_length() {
     assert_eq!(bytes as usize, exporter_metrics);
 }
 
-/// Of every thread: whether it works in the background, and its niceness.
-#[cfg(target_os = "linux")]
-fn threads(exporter: &Exporter) -> Vec<(bool, i32)> {
-    let tasks = format!("/proc/{}/task", exporter.child.id());
-    std::fs::read_dir(tasks)
-        .expect("threads")
-        .map(|task| {
-            let stat = task.expect("a thread").path().join("stat");
-            let stat = std::fs::read_to_string(stat).expect("its state");
-            let (name, rest) = stat.rsplit_once(") ").expect("its name");
-            let nice = rest.split(' ').nth(16).and_then(|nice| nice.parse().ok());
-            (name.ends_with("(background"), nice.expect("a number"))
-        })
-        .collect()
-}
-
-#[cfg(target_os = "linux")]
-#[test]
-fn what_happens_in_the_background_comes_after_scrapes() {
-    let exporter = demo();
-    exporter.get("/metrics");
-    let threads = threads(&exporter);
-    assert!(threads.iter().any(|(background, _)| *background), "{threads:?}");
-    for (background, nice) in &threads {
-        assert_eq!(*nice == 10, *background, "{threads:?}");
-    }
-}
-
 #[test]
 fn gzip_is_the_same_page_in_one_member() {
     let exporter = demo();
