@@ -23,6 +23,10 @@ pub enum Reason {
     MalformedReport,
     /// The report file cannot be read.
     UnreadableFile,
+    /// The clocks of the exporter and of AWS, or of the report, differ too much.
+    Clock,
+    /// The exporter failed in a way that is a fault of the exporter.
+    InternalError,
 }
 
 /// Why something could not be done.
@@ -41,7 +45,7 @@ pub struct FailureCounts([u64; Reason::ALL.len()]);
 
 impl Reason {
     /// Every reason, in the order of the page.
-    pub const ALL: [Reason; 10] = [
+    pub const ALL: [Reason; 12] = [
         Reason::AccessDenied,
         Reason::Credentials,
         Reason::Throttled,
@@ -52,6 +56,8 @@ impl Reason {
         Reason::ServiceError,
         Reason::MalformedReport,
         Reason::UnreadableFile,
+        Reason::Clock,
+        Reason::InternalError,
     ];
 
     /// The label's value.
@@ -67,6 +73,8 @@ impl Reason {
             Reason::ServiceError => "service_error",
             Reason::MalformedReport => "malformed_report",
             Reason::UnreadableFile => "unreadable_file",
+            Reason::Clock => "clock",
+            Reason::InternalError => "internal_error",
         }
     }
 

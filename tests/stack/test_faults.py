@@ -38,6 +38,8 @@ REASONS = {
     "service_error",
     "malformed_report",
     "unreadable_file",
+    "clock",
+    "internal_error",
 }
 
 
