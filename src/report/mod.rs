@@ -9,14 +9,17 @@
 //! - Booleans come in either case, times as any RFC 3339.
 //! - User names may hold commas, paths quotes, too, and whether AWS quotes such fields is not known.
 //!   Each line is a row: no field can hold a line feed, so no quote can swallow the rows after it.
-//!   Where a row has more fields than the header, columns are counted from the right and the name
-//!   ends where `,arn:` begins.
+//!   Where a row has more fields than the header, the name ends where `,arn:` begins, the ARN ends
+//!   with the name, and the further commas belong to the last column if the columns before it fit.
+//! - The text is UTF-8, with or without a byte order mark, or UTF-16 with one: that is what a
+//!   redirection in PowerShell writes.
 //! - An inactive key keeps its time: `false` with a time is an inactive key, `false` with `N/A` is
 //!   no key.
 
 pub mod intern;
 mod row;
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
@@ -36,7 +39,7 @@ pub const ROOT_USER: &str = "<root_account>";
 /// One account's credential report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
-    /// The account that the ARNs name: 12 digits. `None` where the report has no row.
+    /// The account that the ARNs name: 12 digits. Every report that was read has one.
     pub account_id: Option<String>,
     /// The partition that the ARNs name: `aws`, `aws-cn`, `aws-us-gov`, … `None` as above.
     pub partition: Option<String>,
@@ -165,6 +168,12 @@ pub enum Error {
     /// There is no first line.
     #[error("the report is empty: it has no header")]
     NoHeader,
+    /// It has a header and nothing else.
+    #[error("the report has no row, not even the root user's")]
+    NoRows,
+    /// It begins as UTF-16 does, but is not.
+    #[error("the report begins as UTF-16 but is not valid UTF-16: export it again, as UTF-8")]
+    NotUtf16,
     /// The first line does not name a column that no report goes without.
     #[error("the header has no column {0}: this is not a credential report")]
     MissingColumn(&'static str),
@@ -184,7 +193,7 @@ impl Report {
         if csv.len() > MAX_BYTES {
             return Err(Error::TooLarge(csv.len()));
         }
-        let csv = csv.strip_prefix(b"\xef\xbb\xbf").unwrap_or(csv);
+        let csv = &*utf8(csv)?;
         // Growing costs more than counting. Lines that are too short to be rows do not count.
         let capacity = memchr_iter(b'\n', csv).count().min(csv.len() / 100);
         let mut lines = lines(csv).zip(1..).filter(|(line, _)| !line.is_empty());
@@ -220,10 +229,9 @@ impl Report {
         }
         report.users.shrink_to_fit();
         match report.rejected.first() {
-            Some(first) if report.users.is_empty() => {
-                Err(Error::NothingReadable { rows, first: first.clone() })
-            }
-            _ => Ok(report),
+            _ if !report.users.is_empty() => Ok(report),
+            Some(first) => Err(Error::NothingReadable { rows, first: first.clone() }),
+            None => Err(Error::NoRows),
         }
     }
 
@@ -253,6 +261,22 @@ impl User {
         let path = self.arn.split_once(":user").map_or("", |(_, rest)| rest);
         path.strip_suffix(self.name.as_str()).filter(|path| !path.is_empty()).unwrap_or("/")
     }
+}
+
+/// The text as UTF-8, without a byte order mark. Without one, it is not looked at.
+fn utf8(csv: &[u8]) -> Result<Cow<'_, [u8]>, Error> {
+    match csv {
+        [0xef, 0xbb, 0xbf, text @ ..] => Ok(text.into()),
+        [0xff, 0xfe, text @ ..] => from_utf16(text, u16::from_le_bytes).map(Cow::from),
+        [0xfe, 0xff, text @ ..] => from_utf16(text, u16::from_be_bytes).map(Cow::from),
+        text => Ok(text.into()),
+    }
+}
+
+fn from_utf16(text: &[u8], unit: fn([u8; 2]) -> u16) -> Result<Vec<u8>, Error> {
+    let (units, rest) = text.as_chunks();
+    let text: Result<String, _> = char::decode_utf16(units.iter().copied().map(unit)).collect();
+    text.ok().filter(|_| rest.is_empty()).map(String::into_bytes).ok_or(Error::NotUtf16)
 }
 
 /// The lines, without their ends. With `memchr`, here and where labels are escaped, 5,000 users take

@@ -3,7 +3,13 @@
 use chrono::{DateTime, Utc};
 
 use super::intern::Interner;
-use super::{Certificate, Error, Key, Problem, User};
+use super::{Certificate, Error, Key, Problem, ROOT_USER, User};
+
+/// A user's name has fewer characters than this, and so fewer commas.
+const MAX_NAME: usize = 65;
+
+/// The largest number of commas in a name, a path of 512 characters, and the name again.
+const MAX_COMMAS: usize = 512 + 2 * MAX_NAME;
 
 /// A column's name, and what is wrong with its field.
 pub type Rejection = (&'static str, Problem);
@@ -40,6 +46,8 @@ pub struct Columns {
     keys: [KeyColumns; 2],
     certificates: [(Column, Column); 2],
     additional_credentials: Column,
+    /// Whether the last column is one that may hold any text, with commas.
+    ends_with_text: bool,
 }
 
 impl Columns {
@@ -52,7 +60,7 @@ impl Columns {
             Column { index: None, .. } => Err(Error::MissingColumn(name)),
             column => Ok(column),
         };
-        Ok(Columns {
+        let mut columns = Columns {
             count: header.len(),
             user: mandatory("user")?,
             arn: mandatory("arn")?,
@@ -83,7 +91,38 @@ impl Columns {
                 (optional("cert_2_active"), optional("cert_2_last_rotated")),
             ],
             additional_credentials: optional("additional_credentials_info"),
-        })
+            ends_with_text: false,
+        };
+        let last = header.len().checked_sub(1);
+        let known = [columns.user, columns.arn].into_iter();
+        let mut known = known.chain(columns.times()).chain(columns.booleans());
+        columns.ends_with_text = known.all(|column| column.index != last);
+        Ok(columns)
+    }
+
+    /// The columns that hold times.
+    fn times(&self) -> [Column; 10] {
+        let [first, second] = &self.keys;
+        [
+            self.created,
+            self.password_last_used,
+            self.password_last_changed,
+            self.password_next_rotation,
+            first.last_rotated,
+            first.last_used,
+            second.last_rotated,
+            second.last_used,
+            self.certificates[0].1,
+            self.certificates[1].1,
+        ]
+    }
+
+    /// The columns that hold booleans.
+    fn booleans(&self) -> [Column; 6] {
+        let [first, second] = &self.certificates;
+        let keys = &self.keys;
+        let keys = [keys[0].active, keys[1].active];
+        [self.password_enabled, self.mfa_active, keys[0], keys[1], first.0, second.0]
     }
 }
 
@@ -91,16 +130,15 @@ impl Columns {
 pub struct Row<'a> {
     columns: &'a Columns,
     fields: &'a [&'a [u8]],
-    /// How many fields the row has beyond the header's: commas in the name or the path.
-    extra: usize,
+    /// How many places the columns after the ARN have moved: the commas in the name and the path.
+    shift: usize,
     /// What could not be read, but costs only a part of the user.
     warning: Option<Rejection>,
 }
 
 impl<'a> Row<'a> {
     pub fn new(columns: &'a Columns, fields: &'a [&'a [u8]]) -> Row<'a> {
-        let extra = fields.len().saturating_sub(columns.count);
-        Row { columns, fields, extra, warning: None }
+        Row { columns, fields, shift: 0, warning: None }
     }
 
     /// The user, and a rejection that costs only a part of it: nothing that stands beside the keys
@@ -141,10 +179,11 @@ impl<'a> Row<'a> {
     }
 
     /// The two fields that may hold commas. Where the row has more fields than the header, they are
-    /// put together again and parted at `,arn:`, which no name can hold: it has no colon.
-    fn name_and_arn(&self) -> Result<(String, String), Rejection> {
-        let Columns { user, arn, .. } = self.columns;
-        if self.extra == 0 {
+    /// put together again, and the columns after them move.
+    fn name_and_arn(&mut self) -> Result<(String, String), Rejection> {
+        let Columns { user, arn, count, ends_with_text, .. } = self.columns;
+        let extra = self.fields.len() - count;
+        if extra == 0 {
             // Not `read`: "no_information" is a legal user name.
             let required = |column: Column| match text(self.field(column)) {
                 Ok("") => Err((column.name, Problem::Empty)),
@@ -153,19 +192,42 @@ impl<'a> Row<'a> {
             };
             return Ok((required(*user)?, required(*arn)?));
         }
-        if (user.index, arn.index) != (Some(0), Some(1)) {
-            return Err((user.name, Problem::FieldCount));
+        let fields = self.fields;
+        // No name can hold `,arn:`: it has no colon.
+        let before_arn = fields.iter().skip(1).position(|field| field.starts_with(b"arn:"));
+        let in_name = match (before_arn, user.index, arn.index) {
+            (Some(in_name @ ..MAX_NAME), Some(0), Some(1)) => in_name,
+            _ => return Err((user.name, Problem::FieldCount)),
+        };
+        let (name, rest) = fields.split_at(in_name + 1);
+        if name == [b""] {
+            return Err((user.name, Problem::Empty));
         }
-        let joined = self.fields[..self.extra + 2].join(&b',');
-        let joined = text(&joined).map_err(|problem| (user.name, problem))?;
-        match joined.split_once(",arn:") {
-            Some(("", _)) => Err((user.name, Problem::Empty)),
-            // Else the commas are elsewhere, and the columns with them.
-            Some((name, rest)) if rest.ends_with(name) => {
-                Ok((name.to_owned(), format!("arn:{rest}")))
-            }
-            _ => Err((user.name, Problem::FieldCount)),
-        }
+        // Commas belong to the last column where the columns before it fit then. Where they never fit,
+        // all are those of the name and the ARN, or the row is broken.
+        let least = if *ends_with_text { in_name } else { extra };
+        let mut shifts = (least..extra.min(MAX_COMMAS)).chain([extra]);
+        let arn = shifts.find_map(|shift| {
+            self.shift = shift;
+            let arn = rest.get(..=shift.checked_sub(in_name)?)?;
+            (ends_arn(name, arn) && (shift == extra || self.fits())).then_some(arn)
+        });
+        let joined = |fields: &[&[u8]]| {
+            String::from_utf8(fields.join(&b',')).map_err(|_| (user.name, Problem::NotUtf8))
+        };
+        Ok((joined(name)?, joined(arn.ok_or((user.name, Problem::FieldCount))?)?))
+    }
+
+    /// Whether every column that holds a time or a boolean can be read or is absent.
+    fn fits(&self) -> bool {
+        let holds =
+            |column: &Column, is_valid: fn(&[u8]) -> bool| self.value(*column).is_none_or(is_valid);
+        self.columns.times().iter().all(|column| holds(column, |field| time(field).is_ok()))
+            && self
+                .columns
+                .booleans()
+                .iter()
+                .all(|column| holds(column, |field| boolean(field).is_ok()))
     }
 
     fn key(
@@ -216,7 +278,13 @@ impl<'a> Row<'a> {
     /// The column's text is not documented, so anything that is not an absent value or a plain
     /// "false" or "0" says that there is more.
     fn additional_credentials(&mut self) -> bool {
-        let text = self.lenient(text, self.columns.additional_credentials);
+        let column = self.columns.additional_credentials;
+        let is_last = column.index.is_some_and(|index| index + 1 == self.columns.count);
+        if is_last && self.fields.len() > self.columns.count + self.shift {
+            // A text with commas.
+            return true;
+        }
+        let text = self.lenient(text, column);
         text.is_some_and(|text| !text.eq_ignore_ascii_case("false") && text != "0")
     }
 
@@ -250,9 +318,20 @@ impl<'a> Row<'a> {
 
     /// The field without the spaces around it; empty where the report has no such column.
     fn field(&self, column: Column) -> &'a [u8] {
-        let field = column.index.and_then(|index| self.fields.get(index + self.extra));
+        let field = column.index.and_then(|index| self.fields.get(index + self.shift));
         field.copied().unwrap_or_default().trim_ascii()
     }
+}
+
+/// Whether the ARN ends as that of this user: with a slash and the name, or as root's. Both as fields,
+/// which is what commas make of them.
+fn ends_arn(name: &[&[u8]], arn: &[&[u8]]) -> bool {
+    if *name == [ROOT_USER.as_bytes()] {
+        return arn.len() == 1;
+    }
+    let Some(start) = arn.len().checked_sub(name.len()) else { return false };
+    let before = arn[start].strip_suffix(name[0]);
+    before.is_some_and(|before| before.ends_with(b"/")) && arn[start + 1..] == name[1..]
 }
 
 fn boolean(field: &[u8]) -> Result<bool, Problem> {

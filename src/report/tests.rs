@@ -21,6 +21,13 @@ fn row(name: &str, keys: &str) -> String {
     )
 }
 
+/// Root's row in a report with 23 columns.
+const ROOT_23: &str = concat!(
+    "<root_account>,arn:aws:iam::123456789012:root,2020-01-01T00:00:00Z,not_supported,",
+    "N/A,not_supported,not_supported,true,false,N/A,N/A,N/A,N/A,false,N/A,N/A,N/A,N/A,false,N/A,",
+    "false,N/A,N/A"
+);
+
 const NO_KEYS: &str = "false,N/A,N/A,N/A,N/A,false,N/A,N/A,N/A,N/A";
 
 fn parse(lines: &[&str]) -> Report {
@@ -299,9 +306,74 @@ fn the_path_is_what_stands_in_the_arn_before_the_name() {
 }
 
 #[test]
-fn a_report_of_nobody_is_empty() {
-    let report = parse(&[HEADER]);
-    assert_eq!((report.account_id, report.users.len()), (None, 0));
+fn a_report_without_any_row_is_refused() {
+    for rows in ["", "\n", "\r\n\n"] {
+        let report = Report::parse(format!("{HEADER}{rows}").as_bytes());
+        assert_eq!(report, Err(Error::NoRows), "{rows:?}");
+    }
+    assert_eq!(parse(&[HEADER, ROOT]).users.len(), 1);
+}
+
+/// As PowerShell's `>` writes it, in either byte order.
+fn utf16(text: &str, bytes: fn(u16) -> [u8; 2]) -> Vec<u8> {
+    "\u{feff}".encode_utf16().chain(text.encode_utf16()).flat_map(bytes).collect()
+}
+
+#[test]
+fn utf_16_is_read_like_utf_8() {
+    let csv = [HEADER, ROOT, &row("a", NO_KEYS)].join("\r\n");
+    let expected = Report::parse(csv.as_bytes());
+    assert!(expected.is_ok());
+    assert_eq!(Report::parse(&utf16(&csv, u16::to_le_bytes)), expected);
+    assert_eq!(Report::parse(&utf16(&csv, u16::to_be_bytes)), expected);
+}
+
+#[test]
+fn utf_16_that_is_cut_or_broken_is_refused_as_that() {
+    let whole = utf16(&[HEADER, ROOT].join("\n"), u16::to_le_bytes);
+    let cut = whole[..whole.len() - 1].to_vec();
+    let half_a_pair = [&*whole, &[0x00, 0xd8]].concat();
+    for csv in [cut, half_a_pair] {
+        assert_eq!(Report::parse(&csv), Err(Error::NotUtf16));
+    }
+}
+
+/// The header of today's reports, with the column that can hold any text at its end.
+fn header_23() -> String {
+    format!("{HEADER},additional_credentials_info")
+}
+
+#[test]
+fn a_comma_in_the_last_column_keeps_the_row_and_its_keys() {
+    let keys = "true,2020-01-01T00:00:00Z,N/A,N/A,N/A,false,N/A,N/A,N/A,N/A";
+    for text in [
+        "2 more keys, use ListAccessKeys",
+        "\"2 more keys, use ListAccessKeys\"",
+        "2 more \"keys\", use, ListAccessKeys,",
+        ",2 more keys",
+    ] {
+        for user in [row("a", keys), row("a,b", keys), row("a", keys).replace("user/", "user/x,y/")]
+        {
+            let report =
+                parse(&[&header_23(), &format!("{ROOT},{text}"), &format!("{user},{text}")]);
+            assert_eq!(report.rejected, [], "{user},{text}");
+            assert_eq!(report.users.len(), 2);
+            let key = report.users[1].keys[0].as_ref().expect("a key");
+            assert_eq!(key.last_rotated, at("2020-01-01T00:00:00Z"));
+            let more = report.users.iter().map(|user| user.additional_credentials);
+            assert_eq!(more.collect::<Vec<_>>(), [true; 2]);
+        }
+    }
+}
+
+#[test]
+fn a_field_too_many_anywhere_else_costs_the_row() {
+    let good = row("a", NO_KEYS);
+    let inserted = good.replace(",2021-05", ",surplus,2021-05");
+    let report = parse(&[&header_23(), ROOT_23, &format!("{inserted},N/A")]);
+    assert_eq!(rejected(&report), [(3, "user", Problem::FieldCount)]);
+    let report = parse(&[HEADER, ROOT, &format!("{good},surplus")]);
+    assert_eq!(rejected(&report), [(3, "user", Problem::FieldCount)]);
 }
 
 #[test]
@@ -416,6 +488,21 @@ proptest! {
     fn what_is_written_without_quotes_reads_back(user in user()) {
         let csv = format!("{HEADER}\n{}", record(&user).join(","));
         let report = Report::parse(csv.as_bytes()).expect("a report");
+        prop_assert_eq!(report.users, [user]);
+    }
+
+    #[test]
+    fn commas_in_the_last_column_read_back(
+        user in user(),
+        created in 0..4_000_000_000_i64,
+        text in "[a-zA-Z0-9 .:;()]{1,20}(,[a-zA-Z0-9 .:;()\"-]{0,20}){1,4}",
+    ) {
+        // AWS always has a user's creation time.
+        let created = DateTime::from_timestamp(created, 0);
+        let user = User { created, additional_credentials: true, ..user };
+        let csv = format!("{}\n{},{text}", header_23(), record(&user).join(","));
+        let report = Report::parse(csv.as_bytes()).expect("a report");
+        prop_assert_eq!(&report.rejected, &[]);
         prop_assert_eq!(report.users, [user]);
     }
 
