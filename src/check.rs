@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::failure::Failure;
-use crate::findings::{COLUMNS, Finding, Status, findings};
+use crate::findings::{COLUMNS, Finding, Status, findings, not_judged};
 use crate::metrics::filter::Filter;
 use crate::metrics::page;
 use crate::refresh::Schedule;
@@ -53,6 +53,8 @@ pub struct CheckOutcome {
     /// How many accounts could not be judged: their refresh failed, or they lack the tags that rules
     /// need.
     pub failed: usize,
+    /// How many active keys could not be judged, because their age is not known.
+    pub not_judged: usize,
     /// What went wrong, with the account's id: failed refreshes, and what they could not find out.
     pub failures: Vec<(String, Failure)>,
 }
@@ -111,7 +113,8 @@ pub async fn run(
     failures.sort_by(|(a, _), (b, _)| a.cmp(b));
     let discovery = if listing.is_none() { Tried::Ok } else { Tried::Failed };
     let state = State::new(accounts, discovery, true);
-    Ok(CheckOutcome { state, listing, failed, failures })
+    let not_judged = not_judged(&state, config, clock.now());
+    Ok(CheckOutcome { state, listing, failed, not_judged, failures })
 }
 
 impl CheckOutcome {
@@ -120,6 +123,7 @@ impl CheckOutcome {
         self.listing.is_some()
             || self.state.accounts.is_empty()
             || self.failed > 0
+            || self.not_judged > 0
             || self.rejected_rows() > 0
     }
 
@@ -146,6 +150,12 @@ impl CheckOutcome {
         if let Some(failure) = &self.listing {
             let reason = failure.reason.as_str();
             failures.insert_str(0, &format!("listing accounts: {reason}: {failure}\n"));
+        }
+        if self.not_judged > 0 {
+            let keys = self.not_judged;
+            failures.push_str(&format!(
+                "active keys that were not judged, because their age is not known: {keys}\n"
+            ));
         }
         let accounts = self.state.accounts.len();
         let read = self.state.accounts.iter().filter(|account| account.report.is_some()).count();

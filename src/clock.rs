@@ -3,7 +3,16 @@
 use std::fmt;
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
+
+/// Clocks that differ by this much or less count as equal.
+pub const MAX_CLOCK_SKEW: TimeDelta = TimeDelta::minutes(5);
+
+/// Whether the time of something that has happened lies ahead of `now`, further than clocks may
+/// differ. Then one of the two clocks is wrong, and how long ago it happened is not known.
+pub fn is_from_the_future(time: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+    time - now > MAX_CLOCK_SKEW
+}
 
 /// Tells the time. Clones share the clock.
 #[derive(Clone)]

@@ -113,6 +113,18 @@ pub fn findings(state: &State, config: &Config, now: DateTime<Utc>) -> Vec<Findi
     findings
 }
 
+/// The number of active keys that could not be judged as of `now`, because their age is not known.
+pub fn not_judged(state: &State, config: &Config, now: DateTime<Utc>) -> usize {
+    let tag_keys = config.tag_keys();
+    let keys_of_users = state.accounts.iter().flat_map(|account| {
+        account.users(account.tags(&tag_keys)).flat_map(|(subject, keys)| {
+            let ruling = config.policy.ruling(&subject, now);
+            keys.iter().flatten().map(move |key| ruling.judge(key, now).is_unknown(key))
+        })
+    });
+    keys_of_users.filter(|is_unknown| *is_unknown).count()
+}
+
 /// What an active key is; `None` where there is nothing to say of it.
 fn status(verdict: &Verdict, ruling: &Ruling, now: DateTime<Utc>) -> Option<Status> {
     match verdict {

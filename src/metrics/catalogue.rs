@@ -131,6 +131,8 @@ catalogue! {
         "Number of access keys that are active, not exempt, and older than their max age. From the credential report, which AWS renews at most every four hours.");
     ACCESS_KEYS = gauge(Group::Accounts, "iam_access_keys", &["account_id", "status"],
         "Number of access keys by status: active or inactive. From the credential report, which AWS renews at most every four hours.");
+    NOT_JUDGED_KEYS = gauge(Group::Accounts, "iam_access_keys_not_judged", ACCOUNT,
+        "Number of active access keys whose age is not known, because the report has no time for them or a time that lies ahead. They count neither as unrotated nor as rotated. From the credential report, which AWS renews at most every four hours.");
     USERS = gauge(Group::Accounts, "iam_users", ACCOUNT,
         "Number of IAM users, without the root user. From the credential report, which AWS renews at most every four hours.");
     ACCOUNT_INFO = gauge(Group::Accounts, "iam_account_info", &["account_id", "account_name", "partition"],

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use wildmatch::WildMatch;
 
+use crate::clock::is_from_the_future;
 use crate::report::{Key, User};
 
 /// How old keys may become.
@@ -100,7 +101,8 @@ pub struct Ruling<'a> {
 /// What the policy says of one key at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Verdict {
-    /// Absent where the report does not say when the key was rotated.
+    /// Absent where the report does not say when the key was rotated, or says a time that lies
+    /// ahead.
     pub age: Option<Age>,
     /// By when the key must be rotated. Active keys that are not exempt.
     pub due: Option<DateTime<Utc>>,
@@ -199,15 +201,22 @@ impl Pattern {
     }
 }
 
+impl Verdict {
+    /// Whether the key can be used, but nobody knows whether it is unrotated.
+    pub fn is_unknown(&self, key: &Key) -> bool {
+        key.active && self.unrotated.is_none()
+    }
+}
+
 impl Ruling<'_> {
-    /// Judges a key as of `now`.
+    /// Judges a key as of `now`. A key from the future is not a young one: its age is not known.
     pub fn judge(&self, key: &Key, now: DateTime<Utc>) -> Verdict {
-        let age = key.last_rotated.map(|time| Age::between(time, now));
+        let last_rotated = key.last_rotated.filter(|time| !is_from_the_future(*time, now));
+        let age = last_rotated.map(|time| Age::between(time, now));
         let counts = key.active && self.exemption.is_none();
         Verdict {
             age,
-            due: key
-                .last_rotated
+            due: last_rotated
                 .filter(|_| counts)
                 .and_then(|time| time.checked_add_signed(self.max_age)),
             unrotated: age.map(|age| counts && age.exceeds(self.max_age)),
@@ -229,7 +238,8 @@ pub struct Age {
 const SECONDS_PER_HUNDREDTH: i64 = 864;
 
 impl Age {
-    /// The age at `now` of what happened at `time`; 0 where `time` lies ahead.
+    /// The age at `now` of what happened at `time`; 0 where `time` lies ahead, as it may where clocks
+    /// differ by a little.
     pub fn between(time: DateTime<Utc>, now: DateTime<Utc>) -> Age {
         Age { hundredths: (now - time).num_seconds().max(0) / SECONDS_PER_HUNDREDTH }
     }

@@ -55,9 +55,16 @@ fn an_active_key_without_a_time_has_no_verdict() {
 }
 
 #[test]
-fn a_key_from_the_future_is_0_days_old() {
-    let verdict = judge(DAYS_90, &key(true, Some(ROTATED)), "2025-12-31T23:59:59Z");
+fn a_key_that_is_up_to_five_minutes_ahead_is_0_days_old() {
+    let verdict = judge(DAYS_90, &key(true, Some(ROTATED)), "2025-12-31T23:55:00Z");
     assert_eq!(verdict.age.map(Age::days), Some(0.0));
+    assert_eq!(verdict.unrotated, Some(false));
+}
+
+#[test]
+fn a_key_from_the_future_has_no_verdict() {
+    let verdict = judge(DAYS_90, &key(true, Some(ROTATED)), "2025-12-31T23:54:59Z");
+    assert_eq!((verdict.age, verdict.unrotated, verdict.due), (None, None, None));
 }
 
 #[test]

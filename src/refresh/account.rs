@@ -9,7 +9,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 use tracing::{debug, info, warn};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, is_from_the_future};
 use crate::config::Config;
 use crate::confirmation::{Confirmation, merge};
 use crate::failure::{Failure, Reason};
@@ -115,7 +115,7 @@ impl RefreshContext<'_> {
             account.generated = Some(generated);
             Arc::make_mut(&mut account.confirmed).retain_after(generated);
         }
-        failure.map_or(Ok(()), Err)
+        failure.map_or_else(|| behind(account, now), Err)
     }
 
     /// Reads the tags that the configuration needs, once for each new report.
@@ -242,6 +242,22 @@ impl RefreshContext<'_> {
             .collect();
         flagged.sort();
         flagged.into_iter().map(|(_, index)| index).collect()
+    }
+}
+
+/// Fails if the report shows that the clock of this host is behind: what was judged by it may be older
+/// than it seems.
+fn behind(account: &Account, now: DateTime<Utc>) -> Result<(), Failure> {
+    let newest = account.report.as_ref().and_then(|report| report.newest_time());
+    match newest.max(account.generated).filter(|time| is_from_the_future(*time, now)) {
+        None => Ok(()),
+        Some(time) => {
+            let [time, now] = [time, now].map(|at| at.to_rfc3339_opts(SecondsFormat::Secs, true));
+            let message = format!(
+                "the report has a time of {time}, but the clock of this host shows {now}: set the clock"
+            );
+            Err(Failure::new(Reason::Clock, message))
+        }
     }
 }
 

@@ -235,6 +235,20 @@ impl Report {
         }
     }
 
+    /// The newest time of all that the report says has happened. The clock of a host that shows less
+    /// is behind.
+    pub fn newest_time(&self) -> Option<DateTime<Utc>> {
+        let times = self.users.iter().flat_map(|user| {
+            let keys = user.keys.iter().flatten();
+            let certificates = user.certificates.iter().flatten();
+            [user.created, user.password_last_used, user.password_last_changed]
+                .into_iter()
+                .chain(keys.flat_map(|key| [key.last_rotated, key.last_used]))
+                .chain(certificates.map(|certificate| certificate.last_rotated))
+        });
+        times.flatten().max()
+    }
+
     /// Takes the account from the first user's ARN and holds every further one to it.
     fn claim(&mut self, user: &User) -> Result<(), Rejection> {
         let (partition, account) = account_of(&user.arn).ok_or(("arn", Problem::NotAnArn))?;

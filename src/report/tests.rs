@@ -112,6 +112,17 @@ fn false_with_a_time_is_an_inactive_key_and_false_without_is_no_key() {
 }
 
 #[test]
+fn the_newest_time_is_that_of_anything_that_has_happened() {
+    let user = row("a", "true,2022-05-01T00:00:00Z,N/A,N/A,N/A,false,N/A,N/A,N/A,N/A");
+    assert_eq!(parse(&[HEADER, &user]).newest_time(), at("2022-05-01T00:00:00Z"));
+    // When a password ends is no evidence: that lies ahead.
+    let user = user.replace("false,N/A,N/A,N/A,false", "true,N/A,N/A,2030-01-01T00:00:00Z,false");
+    assert_eq!(parse(&[HEADER, &user]).newest_time(), at("2022-05-01T00:00:00Z"));
+    let report = parse(&[HEADER, &user, ROOT]);
+    assert_eq!(report.newest_time(), at("2026-01-02T03:04:05Z"));
+}
+
+#[test]
 fn columns_are_found_by_name_whatever_their_order() {
     let report = parse(&[
         "access_key_2_last_rotated,access_key_2_active,something_new,arn,user,\

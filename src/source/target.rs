@@ -4,12 +4,19 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use crate::clock::is_from_the_future;
 use crate::config::Access;
 use crate::failure::Failure;
 
 /// AWS generates a new report at most this often. Within this time it answers every request for one
 /// with the last report.
 pub const REPORT_LIFETIME: TimeDelta = TimeDelta::hours(4);
+
+/// Whether a report of this time is still good, as AWS would give the same again. One from the future
+/// is not: by a clock that is behind, it would be good for too long.
+pub fn is_good(generated: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+    now - generated < REPORT_LIFETIME && !is_from_the_future(generated, now)
+}
 
 /// An account that a source can give a report of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,5 +73,20 @@ impl From<RawReport> for FetchResult {
 impl From<Failure> for FetchResult {
     fn from(failure: Failure) -> FetchResult {
         FetchResult { failure: Some(failure), ..FetchResult::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_is_good_for_four_hours_and_never_from_the_future() {
+        let generated = DateTime::UNIX_EPOCH;
+        let good_after = |seconds| is_good(generated, generated + TimeDelta::seconds(seconds));
+        assert_eq!(
+            [-301, -300, 0, 14_399, 14_400].map(good_after),
+            [false, true, true, true, false]
+        );
     }
 }

@@ -3,7 +3,9 @@
 use std::net::TcpListener;
 
 use crate::support::exporter::{command, output};
+use crate::support::fake_aws::ACCOUNT;
 use crate::support::folder::Folder;
+use crate::support::report::{report, row};
 
 const EVERY_KIND: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/every-kind.csv");
 const GOVCLOUD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/govcloud-2013.csv");
@@ -134,6 +136,32 @@ fn check_exits_2_where_a_row_could_not_be_read_and_prints_the_others() {
     let stderr = String::from_utf8(output.stderr).expect("UTF-8");
     assert!(stderr.contains("line=21 column=access_key_1_last_rotated"), "{stderr}");
     assert!(stderr.contains("line=24 column=user"), "{stderr}");
+}
+
+/// What `check` says of a report of one user with this key, on stderr.
+fn check_of_one(key: &str) -> String {
+    let folder = Folder::new();
+    folder.write("a.csv", &report([row(ACCOUNT, "/", "a", key)]));
+    let output = output(&["check", "--source.reports", folder.path()]);
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "");
+    String::from_utf8(output.stderr).expect("UTF-8")
+}
+
+#[test]
+fn check_exits_2_and_counts_the_active_keys_whose_age_is_not_known() {
+    let not_judged = "active keys that were not judged, because their age is not known: 1\n";
+    assert!(check_of_one("true,N/A,N/A,N/A,N/A").contains(not_judged));
+    let from_the_future = check_of_one("true,2100-01-01T00:00:00Z,N/A,N/A,N/A");
+    assert!(from_the_future.contains(not_judged), "{from_the_future}");
+    let clock = "account 123456789012: clock: the report has a time of 2100-01-01T00:00:00Z, but the clock of this host shows ";
+    assert!(from_the_future.contains(clock), "{from_the_future}");
+}
+
+#[test]
+fn check_exits_2_where_the_report_is_from_the_future() {
+    let stderr = check_of_one("false,2020-01-01T00:00:00Z,2100-01-01T00:00:00Z,N/A,N/A");
+    assert!(stderr.contains("account 123456789012: clock: "), "{stderr}");
 }
 
 #[test]

@@ -19,7 +19,7 @@ use crate::support::fake_aws::{ACCOUNT, FakeAws, account};
 use crate::support::protocol::Answer;
 use crate::support::refresh::{Subject, parse, published, run};
 use crate::support::report::{OLD, of_one, report, row, unused};
-use crate::support::time::beginning;
+use crate::support::time::{beginning, clock};
 
 /// A report with a user for each name: those in `old` have an old key, the others a new one.
 fn users(old: &[&str], young: &[&str], generated: DateTime<Utc>) -> Answer {
@@ -346,9 +346,9 @@ async fn an_old_report_that_is_better_than_none_gets_its_tags() {
 async fn of_3000_flagged_users_each_has_its_turn_and_nobody_waits_for_them() {
     let user = |number| row(ACCOUNT, "/", &format!("user-{number:04}"), &unused(OLD));
     let csv = report((0..3_000).map(user));
-    // A report that never ages, so that every call is a confirmation.
+    // A report that does not age within the test, so that every call is a confirmation.
     let aws = FakeAws::new(account(move |call: &str| match call {
-        "GetCredentialReport" => report_at(&csv, beginning() + TimeDelta::days(1)),
+        "GetCredentialReport" => report_at(&csv, beginning()),
         _ => keys(&[("AKIAOLD", "Active", OLD)]),
     }));
     let start = Instant::now();
@@ -383,9 +383,9 @@ async fn of_3000_flagged_users_each_has_its_turn_and_nobody_waits_for_them() {
 
 #[tokio::test(start_paused = true)]
 async fn throttled_confirmation_makes_refreshes_rarer_and_never_more_frequent() {
-    let csv = of_one("alpha");
+    let (csv, clock) = (of_one("alpha"), clock());
     let aws = FakeAws::new(account(move |call: &str| match call {
-        "GetCredentialReport" => report_at(&csv, beginning() + TimeDelta::days(1)),
+        "GetCredentialReport" => report_at(&csv, clock.now()),
         _ => error(400, "Throttling"),
     }));
     run(aws.source(), Config::default());

@@ -329,6 +329,12 @@ impl<'a> Rows<'a> {
                 family.sample(&[&row.labels, ",status=\"inactive\""], inactive);
             }
         });
+        page.family(&names::NOT_JUDGED_KEYS, |family| {
+            for row in with_report() {
+                let is_unknown = |row: &&KeyRow| row.verdict.is_unknown(row.key);
+                family.sample(&[&row.labels], keys(row).iter().filter(is_unknown).count());
+            }
+        });
         page.family(&names::USERS, |family| {
             for row in with_report() {
                 let users = &self.users[row.users.clone()];

@@ -17,7 +17,7 @@ use super::clients::AccountClient;
 use super::errors;
 use super::sdk::Operation;
 use crate::failure::{Failure, Reason};
-use crate::source::target::{FetchResult, REPORT_LIFETIME, RawReport};
+use crate::source::target::{FetchResult, RawReport, is_good};
 
 /// The first pause while AWS generates a report. Each further one is twice as long, up to
 /// [`MAX_PAUSE`].
@@ -32,7 +32,7 @@ enum ReportState {
     InProgress,
 }
 
-/// Gets the report. If it is older than [`REPORT_LIFETIME`] at `now`, or there is none, asks AWS to
+/// Gets the report. If it is not [good](is_good) at `now`, or there is none, asks AWS to
 /// generate one and gets that, giving up at `deadline` with the report that it has by then.
 ///
 /// Never asks for more than one: the report that AWS then returns is taken, fresh or not.
@@ -52,9 +52,9 @@ async fn newest(
     let mut pause = MIN_PAUSE;
     let is_due = match get(client, deadline).await? {
         ReportState::Present(found) => {
-            let age = now - found.generated;
+            let is_good = is_good(found.generated, now);
             *report = Some(found);
-            if age < REPORT_LIFETIME {
+            if is_good {
                 return Ok(());
             }
             true

@@ -19,7 +19,7 @@ use chrono::{DateTime, Utc};
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::info;
 
-use super::target::{Discovered, FetchResult, REPORT_LIFETIME, Target};
+use super::target::{Discovered, FetchResult, Target, is_good};
 use crate::config::{Access, Config, ListedAccount, Organization};
 use crate::confirmation::ListedKey;
 use crate::failure::{Failure, Reason};
@@ -120,7 +120,7 @@ impl Aws {
         now: DateTime<Utc>,
         deadline: Instant,
     ) -> FetchResult {
-        if last.is_some_and(|generated| now - generated < REPORT_LIFETIME) {
+        if last.is_some_and(|generated| is_good(generated, now)) {
             return FetchResult::default();
         }
         let mut fetch = Box::pin(self.report(target, now, deadline)).await;
