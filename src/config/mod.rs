@@ -12,7 +12,10 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
-use serde_saphyr::{Location, MessageFormatter, UserMessageFormatter, with_deserializer_from_str};
+use serde_saphyr::{
+    Location, MessageFormatter, UserMessageFormatter, budget, options,
+    with_deserializer_from_str_with_options,
+};
 
 use crate::policy::{Decision, Policy, in_days};
 
@@ -116,7 +119,9 @@ impl Config {
     /// Reads the text of a file; `path` is for errors.
     pub fn parse(text: &str, path: &Path) -> Result<Config, Error> {
         let mut field = String::new();
-        let parsed = with_deserializer_from_str(text, |yaml| {
+        // Many rules may share one anchor. What bounds aliases is how much they add up to.
+        let options = options! { budget: budget! { enforce_alias_anchor_ratio: false } };
+        let parsed = with_deserializer_from_str_with_options(text, options, |yaml| {
             serde_path_to_error::deserialize(yaml).map_err(|error| {
                 field = error.path().to_string();
                 error.into_inner()

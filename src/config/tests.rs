@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 
 fn parse(text: &str) -> Result<Config, String> {
@@ -63,6 +65,15 @@ fn labels_are_safe_and_differ() {
 }
 
 #[test]
+fn one_anchor_may_be_used_1000_times() {
+    let rules = (1..1_000)
+        .map(|number| format!("    - match: {{ user: user-{number} }}\n      exempt: *vendor\n"));
+    let first = "    - match: { user: user-0 }\n      exempt: &vendor { reason: vendor }\n";
+    let text = format!("rotation:\n  rules:\n{first}{}", rules.collect::<String>());
+    assert_eq!(parse(&text).map(|config| config.policy.rules.len()), Ok(1_000));
+}
+
+#[test]
 fn an_exemption_that_has_ended_is_warned_of() {
     let config = parse(
         "rotation: { rules: [{ match: { user: a }, exempt: { until: 2026-01-01, reason: x } }, { match: { user: b }, exempt: { reason: x } }] }",
@@ -90,4 +101,23 @@ fn broken_files_are_refused_with_file_line_and_field() {
     }
     assert!(told.lines().count() >= 20);
     expect_test::expect_file!["../../tests/golden/broken-configs.txt"].assert_eq(&told);
+}
+
+proptest! {
+    #[test]
+    fn no_text_panics(text in any::<String>()) {
+        let _ = parse(&text);
+    }
+
+    #[test]
+    fn no_mixture_of_fields_and_yaml_panics(
+        words in proptest::collection::vec(
+            "(accounts|organization|rotation|rules|match|exempt|until|max_age|confirm|rate|labels|user_tags|tags|id):|[-{}\\[\\],:&*!|>'\"#?%@`] ?|&a |\\*a|<<: \\*a|\n {0,6}|[0-9]{1,20}[dhs]?|[0-9]{4}-[0-9]{2}-[0-9]{2}|\\PC",
+            0..60,
+        )
+    ) {
+        if let Err(error) = parse(&words.concat()) {
+            prop_assert_eq!(error.lines().count(), 1, "{}", error);
+        }
+    }
 }
