@@ -1,6 +1,6 @@
 //! Logs: one line for each event on stderr, as logfmt or JSON.
 
-use std::io;
+use std::io::{self, Write};
 
 use clap::ValueEnum;
 use tracing::Level;
@@ -19,6 +19,21 @@ pub enum LogFormat {
     Json,
 }
 
+/// Stderr, where a line that cannot be written is lost. The layers would report an error with
+/// `eprintln!`, which panics then.
+struct Stderr;
+
+impl Write for Stderr {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let _ = io::stderr().write_all(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Sets up logging for the whole process. Call it once.
 pub fn init(level: Level, format: LogFormat) {
     // Libraries do not log: each failure is logged once, by the code that handles it, and an SDK's
@@ -27,13 +42,13 @@ pub fn init(level: Level, format: LogFormat) {
         Targets::new().with_target(env!("CARGO_CRATE_NAME"), level).with_default(LevelFilter::OFF);
     let layer = match format {
         LogFormat::Logfmt => {
-            tracing_logfmt::builder().with_target(false).layer().with_writer(io::stderr).boxed()
+            tracing_logfmt::builder().with_target(false).layer().with_writer(|| Stderr).boxed()
         }
         LogFormat::Json => tracing_subscriber::fmt::layer()
             .json()
             .flatten_event(true)
             .with_target(false)
-            .with_writer(io::stderr)
+            .with_writer(|| Stderr)
             .boxed(),
     };
     tracing_subscriber::registry().with(layer.with_filter(ours)).init();

@@ -51,7 +51,8 @@ async fn run(Cli { command, flags }: Cli) -> anyhow::Result<ExitCode> {
         }
         Some(Command::CheckConfig) => {
             let warnings = config.warnings(Clock::system().now());
-            warnings.iter().for_each(|warning| eprintln!("{warning}"));
+            let lines: String = warnings.iter().map(|warning| format!("{warning}\n")).collect();
+            write(io::stderr(), lines.as_bytes())?;
             return Ok(print(&config.to_string()));
         }
         Some(Command::Demo { accounts, users, seed }) => {
@@ -96,27 +97,28 @@ async fn check(
     let outcome = check::run(source, &flags.schedule()?, &clock, &config).await?;
     let mut text = Vec::new();
     let found = outcome.write(format, show, &config, &flags.filter(), clock.now(), &mut text)?;
-    write(&text)?;
-    eprintln!("{}", outcome.summary(found));
+    write(io::stdout(), &text)?;
+    write(io::stderr(), format!("{}\n", outcome.summary(found)).as_bytes())?;
     Ok(ExitCode::from(outcome.exit_code(found)))
 }
 
 fn fail(error: &str) -> ExitCode {
-    eprintln!("iam-key-exporter: {}", error.trim_start_matches("error: "));
+    let line = format!("iam-key-exporter: {}\n", error.trim_start_matches("error: "));
+    // The exit code says it, too, where stderr cannot be written.
+    let _ = write(io::stderr(), line.as_bytes());
     ExitCode::from(2)
 }
 
 fn print(text: &str) -> ExitCode {
-    match write(text.as_bytes()) {
+    match write(io::stdout(), text.as_bytes()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error.to_string()),
     }
 }
 
-/// Writes to stdout. A reader that has seen enough, such as `head`, is no error.
-fn write(text: &[u8]) -> io::Result<()> {
-    let mut stdout = io::stdout().lock();
-    match stdout.write_all(text).and_then(|()| stdout.flush()) {
+/// Writes to stdout or stderr. A reader that has seen enough, such as `head`, is no error.
+fn write(mut to: impl Write, text: &[u8]) -> io::Result<()> {
+    match to.write_all(text).and_then(|()| to.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         done => done,
     }

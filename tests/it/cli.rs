@@ -1,8 +1,11 @@
 //! The command line: output, exit codes, errors in one line.
 
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
-use crate::support::exporter::{command, output};
+use crate::support::exporter::{PATIENCE, command, output};
 use crate::support::fake_aws::ACCOUNT;
 use crate::support::folder::Folder;
 use crate::support::report::{report, row};
@@ -286,7 +289,59 @@ fn what_cannot_be_written_is_an_error() {
             command(&arguments).stdout(to).output().expect("it runs")
         };
         let full = std::fs::File::options().write(true).open("/dev/full").expect("a device");
-        assert_eq!(run(full).status.code(), Some(2), "{format}");
+        let output = run(full);
+        assert_eq!(output.status.code(), Some(2), "{format}");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(stderr, "iam-key-exporter: No space left on device (os error 28)\n");
+    }
+}
+
+#[test]
+fn a_stderr_that_cannot_be_written_is_no_panic() {
+    let full = || std::fs::File::options().write(true).open("/dev/full").expect("a device");
+    for (arguments, prints) in [
+        (&["check", "--source.reports", GOVCLOUD][..], true),
+        // A row that cannot be read is logged, too.
+        (&["check", "--source.reports", EVERY_KIND], true),
+        (&["check", "--source.reports", EVERY_KIND, "--log.format", "json"], true),
+        (&["check", "--source.reports", "/does/not/exist"], false),
+        (&["check", "--no-such-flag"], false),
+    ] {
+        let output = command(arguments).stderr(full()).output().expect("it runs");
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert_eq!(!output.stdout.is_empty(), prints, "{arguments:?}");
+        let stdout = command(arguments).stdout(full()).stderr(full()).status().expect("it runs");
+        assert_eq!(stdout.code(), Some(2), "{arguments:?}");
+    }
+}
+
+#[test]
+fn the_server_goes_on_where_stderr_cannot_be_written() {
+    for format in ["logfmt", "json"] {
+        let folder = Folder::new();
+        folder.write("a.csv", &report([row(ACCOUNT, "/", "a", "true,N/A,N/A,N/A,N/A")]));
+        // The log would tell the port: it has to be known before.
+        let free = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
+        let address = free.expect("a port").to_string();
+        let full = std::fs::File::options().write(true).open("/dev/full").expect("a device");
+        let arguments = ["--source.reports", folder.path(), "--log.format", format];
+        let mut command = command(&arguments);
+        command.args(["--web.listen-address", &address]).stderr(full);
+        let mut child = command.spawn().expect("it runs");
+        let begin = Instant::now();
+        let page = || {
+            let mut stream = TcpStream::connect(&address).ok()?;
+            stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").ok()?;
+            let mut page = String::new();
+            stream.read_to_string(&mut page).ok().map(|_| page)
+        };
+        let is_read = |page: String| page.contains("user=\"a\"");
+        while !page().is_some_and(is_read) && begin.elapsed() < PATIENCE {
+            sleep(Duration::from_millis(100));
+        }
+        let (is_read, end) = (page().is_some_and(is_read), child.try_wait().expect("a process"));
+        child.kill().and_then(|()| child.wait()).expect("it ends");
+        assert!(is_read && end.is_none(), "{format}: {end:?}");
     }
 }
 
