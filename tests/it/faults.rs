@@ -202,6 +202,32 @@ async fn a_young_report_is_taken_without_generating_one() {
 }
 
 #[tokio::test]
+async fn base64_that_is_broken_into_lines_is_read() {
+    for end in ["\n", "\r\n"] {
+        let mut subject = subject(move |_: &str| match report("alpha", 1) {
+            Answer::Reply(status, body) => {
+                let (before, content) = body.split_once("<Content>").expect("a report");
+                // Every 76 characters, as MIME has it.
+                let (content, after) = content.split_once("</Content>").expect("a report");
+                let lines: Vec<String> = content
+                    .as_bytes()
+                    .chunks(76)
+                    .map(|line| String::from_utf8_lossy(line).into_owned())
+                    .collect();
+                let content = lines.join(end);
+                Answer::Reply(status, format!("{before}<Content>{content}{end}</Content>{after}"))
+            }
+            other => other,
+        })
+        .await;
+        let (failure, calls) = subject.attempt().await;
+        assert_eq!(failure, None);
+        assert_eq!(calls, [GET]);
+        assert_eq!(subject.users(), ["alpha"]);
+    }
+}
+
+#[tokio::test]
 async fn where_there_is_no_report_one_is_generated_and_awaited() {
     let mut gets = 0;
     let mut subject = subject(move |action: &str| match action {

@@ -4,13 +4,23 @@
 //! AWS keeps one report for each account, which every tool in it shares, and makes a new one at
 //! most every four hours.
 
+use std::mem;
 use std::time::Duration;
 
 use aws_sdk_iam::operation::get_credential_report::{
     GetCredentialReportError, GetCredentialReportOutput,
 };
 use aws_sdk_iam::types::ReportStateType;
+use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_runtime_api::client::interceptors::context::BeforeDeserializationInterceptorContextMut;
+use aws_smithy_runtime_api::client::interceptors::{Intercept, dyn_dispatch_hint};
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::body::SdkBody;
+use aws_smithy_types::config_bag::ConfigBag;
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
+use http_body_util::BodyExt;
+use memchr::memchr2;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::clients::AccountClient;
@@ -82,7 +92,8 @@ async fn newest(
 }
 
 async fn get(client: &AccountClient, deadline: Instant) -> Result<ReportState, Failure> {
-    let call = client.call(client.iam.get_credential_report().send());
+    let call = client.iam.get_credential_report().customize().interceptor(JoinLines);
+    let call = client.call(call.send());
     match timeout_at(deadline, call).await {
         Err(_) => Err(Failure::deadline()),
         Ok(Ok(output)) => read(output).map(ReportState::Present),
@@ -96,6 +107,37 @@ async fn get(client: &AccountClient, deadline: Instant) -> Result<ReportState, F
             }
             _ => Err(errors::failure(Operation::GetCredentialReport, &error)),
         },
+    }
+}
+
+/// Takes line breaks out of the answer, which means nothing to its XML: the SDK refuses base64 that is
+/// broken into lines, as many encoders write it.
+#[derive(Debug)]
+struct JoinLines;
+
+#[dyn_dispatch_hint]
+impl Intercept for JoinLines {
+    fn name(&self) -> &'static str {
+        "JoinLines"
+    }
+
+    fn modify_before_deserialization(
+        &self,
+        context: &mut BeforeDeserializationInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let body = context.response_mut().body_mut();
+        let broken = mem::replace(body, SdkBody::taken());
+        *body = SdkBody::from_body_1_x(broken.map_frame(|frame| frame.map_data(without_breaks)));
+        Ok(())
+    }
+}
+
+fn without_breaks(data: Bytes) -> Bytes {
+    match memchr2(b'\n', b'\r', &data) {
+        Some(_) => data.into_iter().filter(|byte| !b"\n\r".contains(byte)).collect(),
+        None => data,
     }
 }
 
