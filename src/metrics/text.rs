@@ -176,9 +176,9 @@ pub fn push_label(labels: &mut String, name: &str, value: &str) {
 /// Appends the text with `\`, line feeds and, where asked, quotes escaped.
 fn push_escaped(to: &mut String, text: &str, quotes: bool) {
     let mut rest = text;
-    let next = |rest: &str| match quotes {
-        true => memchr3(b'\\', b'\n', b'"', rest.as_bytes()),
-        false => memchr2(b'\\', b'\n', rest.as_bytes()),
+    let next = |rest: &str| {
+        let rest = rest.as_bytes();
+        if quotes { memchr3(b'\\', b'\n', b'"', rest) } else { memchr2(b'\\', b'\n', rest) }
     };
     while let Some(at) = next(rest) {
         to.push_str(&rest[..at]);

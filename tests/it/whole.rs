@@ -37,6 +37,7 @@ fn under_continuous_scraping_every_page_is_wholly_of_one_report() {
     let seen = thread::scope(|scope| {
         let scraper = scope.spawn(|| {
             let (mut seen, mut scrapes, mut slowest) = ([0; 2], 0, Duration::ZERO);
+            let first = Instant::now();
             while !done.load(Ordering::Relaxed) {
                 let start = Instant::now();
                 let page = exporter.get("/metrics");
@@ -44,7 +45,7 @@ fn under_continuous_scraping_every_page_is_wholly_of_one_report() {
                 scrapes += 1;
                 seen[which(&page, reports)] += 1;
             }
-            (seen, scrapes, slowest)
+            (seen, scrapes, slowest, first.elapsed() / scrapes)
         });
         for turn in 1..=10 {
             write(turn);
@@ -54,12 +55,12 @@ fn under_continuous_scraping_every_page_is_wholly_of_one_report() {
         done.store(true, Ordering::Relaxed);
         scraper.join().expect("a scraper")
     });
-    let (seen, scrapes, slowest) = seen;
+    let (seen, scrapes, slowest, mean) = seen;
     assert!(seen.iter().all(|count| *count >= 3), "{seen:?}");
-    // Ten refreshes and renderings take some twenty seconds here: scrapes that waited for them would
-    // be slow and few.
-    assert!(slowest < Duration::from_secs(1), "{slowest:?} for one of {scrapes} scrapes");
-    assert!(scrapes > 100, "{scrapes} scrapes");
+    // A refresh and rendering takes a second or more here: scrapes that waited for them would be slow
+    // and few. Most of the mean is this test's reading of each page.
+    assert!(slowest < Duration::from_millis(500), "{slowest:?} for one of {scrapes} scrapes");
+    assert!(mean < Duration::from_millis(500), "{scrapes} scrapes, {mean:?} each");
 }
 
 /// Which report the page is of, after checking that it is wholly of that one.
