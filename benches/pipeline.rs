@@ -9,6 +9,7 @@
 //! them they have at the same time, such as
 //! `{"parse/report/5000": {"allocations": 18710, "bytes": 3898466, "peak_bytes": 2345678}, …}`.
 
+use std::alloc::System;
 use std::cell::LazyCell;
 use std::collections::BTreeMap;
 use std::fs;
@@ -36,7 +37,6 @@ use iam_key_exporter::state::{Account, Attempt, Refresh, State, Tried};
 use iam_key_exporter::web::listener;
 use iam_key_exporter::web::routes::Site;
 use iam_key_exporter::web::status::StatusSettings;
-use mimalloc::MiMalloc;
 use mockalloc::{Mockalloc, record_allocs};
 use prometheus::{CounterVec, Encoder, GaugeVec, Opts, Registry, TextEncoder};
 use tokio::runtime::{Builder, Runtime};
@@ -44,7 +44,7 @@ use tokio::sync::{Semaphore, watch};
 
 // The program's own. It counts only where it is told to, and not while time is measured.
 #[global_allocator]
-static ALLOCATOR: Mockalloc<MiMalloc> = Mockalloc(MiMalloc);
+static ALLOCATOR: Mockalloc<System> = Mockalloc(System);
 
 /// Users, and how often all that is done for so many is measured: AWS's limit for an account, twenty
 /// times as many, and some between.

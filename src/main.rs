@@ -16,10 +16,6 @@ use iam_key_exporter::serve::{ServeOptions, serve};
 use iam_key_exporter::source::aws::{Aws, sdk::Operation};
 use iam_key_exporter::source::{Source, demo::Demo, files::Files};
 
-// With glibc's, threads that parse and render by turns keep several times the memory that is in use.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let cli = match Cli::from_process() {
         Ok(cli) => cli,
