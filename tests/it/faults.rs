@@ -87,10 +87,7 @@ async fn fault(fault: impl FnMut(&str) -> Answer + Send + 'static, reason: Reaso
 /// The fault befalls this operation alone.
 fn on(operation: &'static str, answer: Answer) -> impl FnMut(&str) -> Answer + Send + 'static {
     let mut well = well("before");
-    move |action| match action == operation {
-        true => answer.clone(),
-        false => well(action),
-    }
+    move |action| if action == operation { answer.clone() } else { well(action) }
 }
 
 #[tokio::test]

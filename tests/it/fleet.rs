@@ -248,9 +248,10 @@ fn start_by_role(role: &str) -> Subject {
     let mut usual = fleet.paused();
     let aws = FakeAws::new(move |request| {
         let role = request.field("RoleArn").unwrap_or_default();
-        match role.ends_with("/wrong") {
-            true => (Duration::ZERO, error(403, "AccessDenied")),
-            false => usual(request),
+        if role.ends_with("/wrong") {
+            (Duration::ZERO, error(403, "AccessDenied"))
+        } else {
+            usual(request)
         }
     });
     Subject::start_with(fleet, aws.source(), &by_role(role), Shard::default())
@@ -297,9 +298,10 @@ async fn known_accounts_do_not_wait_for_those_that_have_to_be_found() {
     let fleet = Arc::new(Fleet { unrotated: 0, ..Fleet::new(5, 1) });
     let (mut usual, start) = (fleet.paused(), Instant::now());
     let aws = FakeAws::new(move |request| {
-        match request.operation == "ListAccounts" && !hangs.contains(&start.elapsed()) {
-            true => (Duration::ZERO, Answer::Hang),
-            false => usual(request),
+        if request.operation == "ListAccounts" && !hangs.contains(&start.elapsed()) {
+            (Duration::ZERO, Answer::Hang)
+        } else {
+            usual(request)
         }
     });
     let at_most = |since: Instant| assert!(since.elapsed() < Duration::from_secs(5));
@@ -355,10 +357,7 @@ async fn accounts_that_always_fail_leave_the_others_their_retries() {
         let arn = request.field("RoleArn").unwrap_or_default();
         let index = (1..=190).find(|index| arn.contains(&Fleet::id(*index)));
         let fails = index.is_some_and(|index| index <= 150 || tried.insert(index));
-        match fails {
-            true => (Duration::ZERO, error(500, "InternalFailure")),
-            false => usual(request),
-        }
+        if fails { (Duration::ZERO, error(500, "InternalFailure")) } else { usual(request) }
     });
     let subject = Subject::start_with(fleet, aws.source(), ORGANIZATION, Shard::default());
     let state = subject.ready().await;
@@ -463,9 +462,10 @@ async fn an_account_whose_credentials_fail_leaves_the_others_theirs() {
         // The base credentials fail, for as long as it takes; the role of account 1 ends meanwhile.
         let fails =
             !request.access_key.starts_with("ASIA") || request.access_key.contains(&Fleet::id(1));
-        match fails && start.elapsed() > Duration::from_secs(600) {
-            true => (Duration::ZERO, error(403, "ExpiredToken")),
-            false => usual(request),
+        if fails && start.elapsed() > Duration::from_secs(600) {
+            (Duration::ZERO, error(403, "ExpiredToken"))
+        } else {
+            usual(request)
         }
     });
     let account = |index: usize| {

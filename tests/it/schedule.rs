@@ -158,9 +158,10 @@ async fn the_end_of_a_fault_is_seen_within_the_longest_pause() {
     let start = Instant::now();
     let mut well = real_life();
     let aws = FakeAws::new(account(move |action: &str| {
-        match start.elapsed() < Duration::from_secs(3600) {
-            true => error(400, "Throttling"),
-            false => well(action),
+        if start.elapsed() < Duration::from_secs(3600) {
+            error(400, "Throttling")
+        } else {
+            well(action)
         }
     }));
     let store = run(aws.source());

@@ -132,10 +132,8 @@ impl Fleet {
                 )
             })
             .collect();
-        let next = match last < self.accounts {
-            true => format!(",\"NextToken\":\"{last}\""),
-            false => String::new(),
-        };
+        let next =
+            if last < self.accounts { format!(",\"NextToken\":\"{last}\"") } else { String::new() };
         Answer::Reply(200, format!("{{\"Accounts\":[{}]{next}}}", accounts.join(",")))
     }
 
