@@ -40,7 +40,7 @@ pub struct Failure {
 }
 
 /// Failed refreshes by reason.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct FailureCounts([u64; Reason::ALL.len()]);
 
 impl Reason {

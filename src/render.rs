@@ -163,8 +163,8 @@ fn verdicts(account: &Account, config: &Config, now: DateTime<Utc>) -> u64 {
     let mut hasher = DefaultHasher::new();
     let refresh = &account.refresh;
     account.name.hash(&mut hasher);
-    (refresh.last.map(|attempt| attempt.failure), refresh.confirmation, refresh.tags)
-        .hash(&mut hasher);
+    (refresh.last.map(|attempt| attempt.failure), refresh.failures).hash(&mut hasher);
+    (refresh.confirmation, refresh.tags).hash(&mut hasher);
     account.report.as_ref().map(|report| report.rejected.len()).hash(&mut hasher);
     for (subject, keys) in account.users(account.tags(&config.tag_keys())) {
         let ruling = config.policy.ruling(&subject, now);
