@@ -2,7 +2,7 @@
 //! a snapshot, and needs no JavaScript.
 //!
 //! Here are the settings, the selection of keys and pagination. [`query`] reads the URL, [`page`] and
-//! [`accounts`] render HTML from [`components`], and [`csv`] the file for spreadsheets.
+//! `accounts` render HTML from `components`, and [`csv`] the file for spreadsheets.
 
 pub mod query;
 pub mod page;
