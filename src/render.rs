@@ -111,7 +111,11 @@ impl Renderer {
             shown.update(&state, &self.config.borrow(), rendered);
             match spawn_blocking(move || renderer.snapshot(state, Some(&before))).await {
                 Ok(next) => drop(snapshots.send_replace(Arc::new(next))),
-                Err(error) => error!(%error, "page not rendered"),
+                Err(error) => {
+                    error!(%error, "page not rendered");
+                    // What is new in this state is not on a page yet: the next change renders again.
+                    shown = Shown::default();
+                }
             }
             // A page that takes long to render must not take more than half a core.
             let pause = COALESCE.max(started.elapsed() * 2);
@@ -177,4 +181,37 @@ fn verdicts(account: &Account, config: &Config, now: DateTime<Utc>) -> u64 {
         }
     }
     hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::Reason;
+    use crate::state::Attempt;
+
+    fn state(change: impl FnOnce(&mut Account)) -> State {
+        let mut account = Account::pending("123456789012", "production");
+        change(&mut account);
+        State::new([Arc::new(account)], Tried::Ok, true)
+    }
+
+    #[test]
+    fn a_state_is_new_once_and_times_alone_are_not() {
+        let (config, now) = (Config::default(), "2026-11-01T12:00:00Z".parse().expect("a time"));
+        let mut shown = Shown::default();
+        let attempt = |failure| Some(Attempt { failure, duration: Duration::ZERO });
+        assert!(shown.update(&state(|_| {}), &config, now), "nothing was shown before");
+        assert!(!shown.update(&state(|_| {}), &config, now));
+        let ticked = state(|account| {
+            account.generated = Some(now);
+            account.refresh.last_success = Some(now);
+            account.refresh.next = Some(now);
+        });
+        assert!(!shown.update(&ticked, &config, now));
+        let failed = state(|account| account.refresh.last = attempt(Some(Reason::Network)));
+        assert!(shown.update(&failed, &config, now));
+        assert!(!shown.update(&failed, &config, now));
+        assert!(shown.update(&State::new([], Tried::Ok, true), &config, now), "an account left");
+        assert!(shown.update(&State::new([], Tried::Failed, true), &config, now));
+    }
 }

@@ -178,7 +178,7 @@ catalogue! {
     PAGE_BYTES = gauge(Group::Exporter, "iam_exporter_page_bytes", &["encoding"],
         "Size of the last rendered page by encoding: identity or gzip.");
     PAGE_RENDERED = gauge(Group::Exporter, "iam_exporter_page_rendered_timestamp_seconds", &[],
-        "When the page was last rendered: after every change, and once a minute.");
+        "When the page was last rendered: at once for a changed verdict, count or state, and once a minute.");
     PAGE_RENDER_DURATION = gauge(Group::Exporter, "iam_exporter_page_render_duration_seconds", &[],
         "How long the last rendering of the page took, compression included.");
     HTTP_REQUESTS = counter(Group::Exporter, "iam_exporter_http_requests_total", &["code"],

@@ -15,7 +15,7 @@ use aws_smithy_types::config_bag::ConfigBag;
 use crate::metrics::exporter::AwsRequests;
 
 /// An operation of an AWS service that the exporter calls. All of them only read, and a call of an
-/// operation that is missing here fails the tests.
+/// operation that is missing here fails each test that makes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs, reason = "these are AWS's names")]
 pub enum Operation {

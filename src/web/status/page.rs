@@ -57,7 +57,7 @@ pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> 
                         a href="./-/healthy" { "Healthy" } " · "
                         a href="./-/ready" { "Ready" }
                     }
-                    p { "Made anew after every change and each minute. Reload it to see the newest." }
+                    p { "Rendered at once when a verdict, a count or a state changes, and each minute. Reload it to see the newest." }
                 }
             }
         }
