@@ -17,10 +17,8 @@ BLOCK = re.compile(r"<!-- table: (.*) -->\n(?:\|.*\n|\n)*<!-- end -->")
 CRITERION = ROOT / "target/criterion"
 # Users in the benchmarks of the parts.
 SIZES = 5_000, 25_000, 100_000
-COMPARED = (
-    ("parse/report", "parse/csv_byte_record"),
-    ("render/text_encoder", "render/page"),
-)
+RENDERED = "render/text_encoder", "render/page"
+COMPARED = ("parse/report", "parse/csv_byte_record"), RENDERED
 RELATIONS = {"at least": operator.ge, "at most": operator.le, "under": operator.lt}
 
 
@@ -98,18 +96,14 @@ def targets(scrape, start, rest, medians):
     peak = "peak_with_plain"
     of_the_page = large[peak] / large["plain_bytes"]
     peak_a_key = (large[peak] / large["keys"]) / (middle[peak] / middle["keys"])
-    csv, encoder = (ratios(medians, *compared) for compared in COMPARED)
-    read, rendered = (beside_the_line(medians, name) for name in ("parse/report", "render/page"))
+    encoder = ratios(medians, *RENDERED)
 
     def target(name, value, relation, limit):
         met = "met" if RELATIONS[relation](value, limit) else "**missed**"
         return {"": name, "target": f"{relation} {limit}", "measured": number(value), "result": met}
 
     return [
-        target("Reading a report ÷ a bare pass of the `csv` crate", max(csv), "at most", 2.5),
         target("The `prometheus` crate's encoding ÷ rendering", min(encoder), "at least", 6),
-        target("Reading 25,000 users ÷ the straight line", read, "at most", 1.1),
-        target("Rendering 25,000 users ÷ the straight line", rendered, "at most", 1.1),
         target("A refresh of 5,000 users, ms", medians["refresh/5000"] * 1e3, "at most", 100),
         target("Throughput with gzip ÷ nginx's", slowest, "at least", 0.9),
         target("p99 with gzip ÷ nginx's", max(load["p99"] for load in gzip), "at most", 1.5),
@@ -127,13 +121,6 @@ def targets(scrape, start, rest, medians):
         ),
         target("From start to a whole page, ms", start["start"]["whole"] * 1e3, "at most", 100),
     ]
-
-
-def beside_the_line(medians, name):
-    """The time for the middle size ÷ the time on a straight line between the others."""
-    few, some, many = (medians[f"{name}/{size}"] for size in SIZES)
-    share = (SIZES[1] - SIZES[0]) / (SIZES[2] - SIZES[0])
-    return some / (few + (many - few) * share)
 
 
 def sizing(storage, start):
