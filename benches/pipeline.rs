@@ -25,7 +25,7 @@ use criterion::measurement::WallTime;
 use criterion::{BatchSize, BenchmarkGroup, Criterion, SamplingMode, Throughput};
 use iam_key_exporter::clock::Clock;
 use iam_key_exporter::config::{Access, Config};
-use iam_key_exporter::confirmation::{Confirmation, merge};
+use iam_key_exporter::confirmation::merge;
 use iam_key_exporter::metrics::exporter::ExporterMetrics;
 use iam_key_exporter::metrics::filter::Filter;
 use iam_key_exporter::metrics::gzip::{Compressor, Head};
@@ -193,7 +193,7 @@ impl Case {
             for user in flagged(&account, &config, now()).filter(|user| !user.is_root()) {
                 let listed = source.keys(&target, &user.name).await.expect("and keys");
                 let keys = listed.map(|listed| merge(&user.keys, &listed));
-                confirmed.insert(&user.name, Confirmation { at: now(), keys });
+                confirmed.insert(&user.name, keys);
             }
             account.confirmed = Arc::new(confirmed);
             let state = state(account.clone());
@@ -251,8 +251,7 @@ fn flagged<'a>(
     config: &'a Config,
     now: DateTime<Utc>,
 ) -> impl Iterator<Item = &'a User> {
-    let tags = account.tags(&config.tag_keys());
-    account.users(tags).filter_map(move |(owner, keys)| {
+    account.users().filter_map(move |(owner, keys)| {
         let ruling = config.policy.ruling(&owner, now);
         let verdicts = keys.iter().flatten().map(|key| ruling.judge(key, now));
         let unrotated = verdicts.filter(|verdict| verdict.unrotated == Some(true)).count();

@@ -50,8 +50,8 @@ pub struct CheckOutcome {
     pub state: State,
     /// Why these are not all the accounts.
     pub listing: Option<Failure>,
-    /// How many accounts could not be judged: their refresh failed, or they lack the tags that rules
-    /// need.
+    /// How many accounts could not be judged: their refresh failed, or they lack the tags or the name
+    /// that rules need.
     pub failed: usize,
     /// How many active keys could not be judged, because their age is not known.
     pub not_judged: usize,
@@ -93,6 +93,8 @@ pub async fn run(
                 clock: &clock,
                 config: &config,
                 force: true,
+                confirm: true,
+                paused: None,
             };
             let pending = Account::pending(&target.id, &target.name);
             refresh_account(&context, &target, &pending, |_| {}).await
@@ -101,10 +103,12 @@ pub async fn run(
     let mut accounts = Vec::new();
     let (mut failed, mut failures) = (0, Vec::new());
     while let Some(done) = tasks.join_next().await {
-        let outcome = done.expect("a refresh does not panic");
+        let outcome = done.expect("the panics of a refresh are caught");
         let lacks_tags = outcome.tags.is_some() && config.policy.needs_tags();
-        failed += usize::from(outcome.failure.is_some() || lacks_tags);
-        let all = [outcome.failure, outcome.tags, outcome.confirmation].into_iter().flatten();
+        let lacks_name = outcome.alias.is_some();
+        failed += usize::from(outcome.failure.is_some() || lacks_tags || lacks_name);
+        let all = [outcome.failure, outcome.tags, outcome.alias, outcome.confirmation];
+        let all = all.into_iter().flatten();
         failures.extend(all.map(|failure| (outcome.account.id.clone(), failure)));
         accounts.push(Arc::new(outcome.account));
         bar.inc(1);
@@ -121,7 +125,7 @@ impl CheckOutcome {
     /// Whether some key or account could not be judged, or there is none at all.
     pub fn is_uncertain(&self) -> bool {
         self.listing.is_some()
-            || self.state.accounts.is_empty()
+            || self.accounts().next().is_none()
             || self.failed > 0
             || self.not_judged > 0
             || self.rejected_rows() > 0
@@ -134,6 +138,10 @@ impl CheckOutcome {
             (false, 0) => 0,
             (false, _) => 1,
         }
+    }
+
+    fn accounts(&self) -> impl Iterator<Item = &Arc<Account>> {
+        self.state.accounts.iter().chain(&self.state.unidentified)
     }
 
     fn rejected_rows(&self) -> usize {
@@ -157,8 +165,8 @@ impl CheckOutcome {
                 "active keys that were not judged, because their age is not known: {keys}\n"
             ));
         }
-        let accounts = self.state.accounts.len();
-        let read = self.state.accounts.iter().filter(|account| account.report.is_some()).count();
+        let accounts = self.accounts().count();
+        let read = self.accounts().filter(|account| account.report.is_some()).count();
         let rejected = match self.rejected_rows() {
             0 => String::new(),
             rows => format!("; rows that could not be read: {rows}"),

@@ -1,16 +1,16 @@
-//! What a live call said of a user's keys, over what the report says of them.
+//! What live calls said of users' keys, over what the report says of them.
 //!
 //! The report can be four hours behind, so a key that was rotated a minute ago would alert for hours.
-//! A confirmation replaces the keys of one user until a report comes that was generated after it.
+//! An answer replaces the keys of one user for as long as this report is the newest one. Every refresh
+//! asks again about every user whom the report flags, whatever earlier answers said, and no two clocks
+//! are compared.
 
 use std::collections::BTreeMap;
+use std::mem;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::report::{Key, User};
-
-/// The keys of one user, by their slots.
-pub type Keys = [Option<Key>; 2];
+use crate::report::{Key, Report, User};
 
 /// A key as `ListAccessKeys` has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,75 +23,110 @@ pub struct ListedKey {
     pub created: DateTime<Utc>,
 }
 
-/// What a live call said of one user.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Confirmation {
-    /// When it was asked.
-    pub at: DateTime<Utc>,
-    /// The user's keys; `None`: there is no such user any more.
-    pub keys: Option<Keys>,
-}
-
-/// The confirmations of one account, by user.
+/// What live calls said of one account's users since its report.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Confirmations {
-    by_user: BTreeMap<String, Confirmation>,
-    /// When each user was last asked about, whatever came of it.
-    asked: BTreeMap<String, DateTime<Utc>>,
+    /// The keys of each user by their slots; `None`: there is no such user any more.
+    by_user: BTreeMap<String, Option<Vec<Option<Key>>>>,
+    /// Which call was the last one about each user, whatever came of it.
+    asked: BTreeMap<String, u64>,
+    /// How many calls there were.
+    calls: u64,
 }
 
+/// A user has no more keys than this, or nothing is said of them.
+pub const MAX_KEYS: usize = 100;
+
+/// The times of one key in the report and in `ListAccessKeys` differ by no more than this.
+const TOLERANCE: TimeDelta = TimeDelta::seconds(2);
+
 impl Confirmations {
-    /// The user's keys as they are known best; `None` where the user is gone.
-    pub fn keys<'a>(&'a self, user: &'a User) -> Option<&'a Keys> {
+    /// The user's keys by their slots, as they are known best; `None` if the user is gone.
+    pub fn keys<'a>(&'a self, user: &'a User) -> Option<&'a [Option<Key>]> {
         match self.by_user.get(&user.name) {
             None => Some(&user.keys),
-            Some(confirmation) => confirmation.keys.as_ref(),
+            Some(keys) => keys.as_deref(),
         }
     }
 
-    /// When this user was last asked about, since the report.
-    pub fn asked(&self, user: &str) -> Option<DateTime<Utc>> {
+    /// The place of the last call about this user among all calls; `None`: there was none.
+    pub fn asked(&self, user: &str) -> Option<u64> {
         self.asked.get(user).copied()
     }
 
-    /// Takes down that this user is asked about.
-    pub fn ask(&mut self, user: &str, at: DateTime<Utc>) {
-        self.asked.insert(user.to_owned(), at);
+    /// Records that this user is asked about.
+    pub fn ask(&mut self, user: &str) {
+        self.calls += 1;
+        self.asked.insert(user.to_owned(), self.calls);
     }
 
-    /// Takes over what a call said.
-    pub fn insert(&mut self, user: &str, confirmation: Confirmation) {
-        self.by_user.insert(user.to_owned(), confirmation);
+    /// Records an answer.
+    pub fn insert(&mut self, user: &str, keys: Option<Vec<Option<Key>>>) {
+        self.by_user.insert(user.to_owned(), keys);
     }
 
-    /// Forgets what a report that was generated at this time knows as well.
-    pub fn retain_after(&mut self, generated: DateTime<Utc>) {
-        self.by_user.retain(|_, confirmation| confirmation.at > generated);
-        self.asked.retain(|_, at| *at > generated);
+    /// A new report ends all answers. Only the ids stay with their keys.
+    pub fn start_over(&mut self, report: &Report) {
+        let mut before = mem::take(&mut self.by_user);
+        let mut asked = mem::take(&mut self.asked);
+        for user in &report.users {
+            if let Some(call) = asked.remove(&user.name) {
+                self.asked.insert(user.name.clone(), call);
+            }
+            if let Some(known) = before.remove(&user.name).flatten() {
+                self.by_user.insert(user.name.clone(), Some(with_ids(&user.keys, &known)));
+            }
+        }
     }
+}
+
+/// The reported keys, with the ids of the known ones that were created when these were.
+fn with_ids(reported: &[Option<Key>], known: &[Option<Key>]) -> Vec<Option<Key>> {
+    let same = |a: &Key, b: &Key| are_near(a.last_rotated, b.last_rotated);
+    let with_id = |key: &Key| {
+        let mut candidates = known.iter().flatten().filter(|other| same(key, other));
+        let is_only = reported.iter().flatten().filter(|other| same(key, other)).count() == 1;
+        let id = match (candidates.next(), candidates.next()) {
+            (Some(one), None) if is_only => one.id.clone(),
+            _ => None,
+        };
+        Key { id, ..key.clone() }
+    };
+    reported.iter().map(|key| key.as_ref().map(with_id)).collect()
+}
+
+fn are_near(a: Option<DateTime<Utc>>, b: Option<DateTime<Utc>>) -> bool {
+    a.zip(b).is_some_and(|(a, b)| (a - b).abs() <= TOLERANCE)
 }
 
 /// The listed keys in the slots of the report.
 ///
-/// A key keeps the slot, and with it the last use, whose creation time it has. The others take the
-/// slots that are left, active ones first. Where both keys of a user were created in the same second
-/// nothing tells which is which but whether they are active; where that does not either, they go
-/// without their ids.
-pub fn merge(reported: &Keys, listed: &[ListedKey]) -> Keys {
+/// A key keeps the slot, and with it the last use, whose creation time it has, give or take two
+/// seconds. The others take the slots that are left, active ones first, and further slots after these.
+/// If the report's keys were created at about the same time, only whether they are active tells which
+/// is which. If that does not either, they go without their ids.
+pub fn merge(reported: &[Option<Key>], listed: &[ListedKey]) -> Vec<Option<Key>> {
     let mut rest: Vec<&ListedKey> = listed.iter().collect();
     rest.sort_by_key(|key| (!key.active, key.created, &key.id));
-    let mut slots: Keys = [None, None];
-    let (are_twins, differ) = match reported {
-        [Some(a), Some(b)] => (a.last_rotated == b.last_rotated, a.active != b.active),
-        _ => (false, false),
-    };
-    // Keys that agree in everything come before those that were deactivated since the report.
-    for same_status in [true, false] {
+    let mut slots: Vec<Option<Key>> = vec![None; reported.len()];
+    let (mut are_twins, mut differ) = (false, false);
+    if let [Some(a), Some(b)] = reported {
+        let is_listed = |key: &Key| listed.iter().any(|it| Some(it.created) == key.last_rotated);
+        // Times that are near each other tell the keys apart only if all of them are exact.
+        are_twins = a.last_rotated == b.last_rotated
+            || are_near(a.last_rotated, b.last_rotated) && !(is_listed(a) && is_listed(b));
+        differ = a.active != b.active;
+    }
+    // Keys that agree in everything come before those that were deactivated since the report, and
+    // exact times before near ones.
+    for (is_exact, same_status) in [(true, true), (true, false), (false, true), (false, false)] {
         for (slot, before) in slots.iter_mut().zip(reported) {
             let Some(before) = before else { continue };
             let fits = |key: &&ListedKey| {
-                Some(key.created) == before.last_rotated
-                    && (!same_status || key.active == before.active)
+                let created = Some(key.created);
+                let is_time = created == before.last_rotated
+                    || !is_exact && are_near(created, before.last_rotated);
+                is_time && (!same_status || key.active == before.active)
             };
             if slot.is_none()
                 && let Some(place) = rest.iter().position(fits)
@@ -99,19 +134,26 @@ pub fn merge(reported: &Keys, listed: &[ListedKey]) -> Keys {
                 let key = rest.remove(place);
                 let is_sure = !are_twins || (differ && same_status);
                 let id = id(key, listed).filter(|_| is_sure);
-                *slot = Some(Key { active: key.active, id, ..before.clone() });
+                let last_rotated = Some(key.created);
+                *slot = Some(Key { active: key.active, id, last_rotated, ..before.clone() });
             }
         }
     }
-    let free = slots.iter_mut().filter(|slot| slot.is_none());
-    for (slot, key) in free.zip(rest) {
-        *slot = Some(Key {
+    // A key for which the report has no time is the one that is left, if only one is.
+    let is_timeless = |key: &Option<Key>| key.as_ref().is_some_and(|it| it.last_rotated.is_none());
+    let timeless = reported.iter().position(is_timeless).filter(|_| rest.len() == 1);
+    for key in rest {
+        let before = timeless.and_then(|slot| reported[slot].as_ref());
+        let free = timeless.or_else(|| slots.iter().position(Option::is_none));
+        let slot = free.unwrap_or(slots.len());
+        slots.resize(slots.len().max(slot + 1), None);
+        slots[slot] = Some(Key {
             active: key.active,
             id: id(key, listed),
             last_rotated: Some(key.created),
-            last_used: None,
-            last_used_region: None,
-            last_used_service: None,
+            last_used: before.and_then(|before| before.last_used),
+            last_used_region: before.and_then(|before| before.last_used_region.clone()),
+            last_used_service: before.and_then(|before| before.last_used_service.clone()),
         });
     }
     slots
@@ -153,7 +195,11 @@ mod tests {
     /// (id, active, created, used) of each slot.
     type Slot = Option<(&'static str, bool, u32, Option<u32>)>;
 
-    fn assert_merged(reported: Keys, keys: &[ListedKey], expected: [Slot; 2]) {
+    fn assert_merged<const N: usize>(
+        reported: [Option<Key>; 2],
+        keys: &[ListedKey],
+        expected: [Slot; N],
+    ) {
         let expected = expected.map(|slot| {
             slot.map(|(id, active, created, used)| Key {
                 active,
@@ -227,27 +273,81 @@ mod tests {
     }
 
     #[test]
-    fn of_more_keys_than_slots_active_ones_that_are_oldest_are_shown() {
+    fn a_third_key_takes_a_third_slot() {
         assert_merged(
             [None, None],
             &[listed("A", false, 1), listed("B", true, 3), listed("C", true, 2)],
-            [Some(("C", true, 2, None)), Some(("B", true, 3, None))],
+            [Some(("C", true, 2, None)), Some(("B", true, 3, None)), Some(("A", false, 1, None))],
+        );
+    }
+
+    fn seconds_later(key: Option<Key>, seconds: i64) -> Option<Key> {
+        let later = |time| time + TimeDelta::seconds(seconds);
+        key.map(|key| Key { last_rotated: key.last_rotated.map(later), ..key })
+    }
+
+    #[test]
+    fn times_that_differ_by_two_seconds_are_those_of_one_key() {
+        for (seconds, last_used) in [(2, Some(3)), (-2, Some(3)), (3, None)] {
+            assert_merged(
+                [seconds_later(reported(true, 1, 3), seconds), None],
+                &[listed("A", true, 1)],
+                [Some(("A", true, 1, last_used)), None],
+            );
+        }
+    }
+
+    #[test]
+    fn keys_of_two_seconds_are_told_by_them_only_if_both_are_exact() {
+        let second =
+            |key: ListedKey| ListedKey { created: key.created + TimeDelta::seconds(1), ..key };
+        let keys = [reported(true, 1, 3), seconds_later(reported(true, 1, 4), 1)];
+        let ids = |keys: Vec<Option<Key>>| {
+            keys.into_iter().map(|key| key.and_then(|key| key.id)).collect::<Vec<_>>()
+        };
+        let listed = [second(listed("B", true, 1)), listed("A", true, 1)];
+        let [a, b] = ["A", "B"].map(|id| Some(id.to_owned()));
+        assert_eq!(ids(merge(&keys, &listed)), [a, b]);
+        let listed = listed.map(second);
+        assert_eq!(ids(merge(&keys, &listed)), [None, None]);
+    }
+
+    #[test]
+    fn a_key_without_a_time_in_the_report_keeps_its_last_use() {
+        let timeless = reported(true, 1, 3).map(|key| Key { last_rotated: None, ..key });
+        assert_merged(
+            [timeless, None],
+            &[listed("A", true, 1)],
+            [Some(("A", true, 1, Some(3))), None],
         );
     }
 
     #[test]
-    fn a_confirmation_holds_until_a_report_that_is_younger() {
+    fn answers_end_with_their_report_and_ids_stay_with_their_keys() {
+        let report = |rotated: &str| {
+            let csv = format!(
+                "user,arn,access_key_1_active,access_key_1_last_rotated,access_key_2_active,access_key_2_last_rotated\n\
+                 alpha,arn:aws:iam::123456789012:user/alpha,true,{rotated},false,N/A\n"
+            );
+            Report::parse(csv.as_bytes()).expect("a report")
+        };
+        let first = report("2026-01-01T00:00:00Z");
         let mut confirmations = Confirmations::default();
-        let report = "user,arn,access_key_1_active,access_key_1_last_rotated,access_key_2_active,access_key_2_last_rotated\n\
-                      alpha,arn:aws:iam::123456789012:user/alpha,true,2020-01-01T00:00:00Z,false,N/A\n";
-        let report = Report::parse(report.as_bytes()).expect("a report");
-        let alpha = &report.users[0];
-        confirmations.ask("alpha", at(5));
-        confirmations.insert("alpha", Confirmation { at: at(5), keys: None });
-        confirmations.retain_after(at(4));
-        assert_eq!((confirmations.keys(alpha), confirmations.asked("alpha")), (None, Some(at(5))));
-        confirmations.retain_after(at(5));
-        assert_eq!(confirmations.keys(alpha), Some(&alpha.keys));
-        assert_eq!(confirmations.asked("alpha"), None);
+        confirmations.ask("alpha");
+        confirmations.ask("beta");
+        let answer = merge(&first.users[0].keys, &[listed("A", false, 1)]);
+        confirmations.insert("alpha", Some(answer));
+        confirmations.insert("beta", None);
+
+        let same_key = report("2026-01-01T00:00:01Z");
+        let mut after = confirmations.clone();
+        after.start_over(&same_key);
+        let key = after.keys(&same_key.users[0]).and_then(|keys| keys[0].clone()).expect("a key");
+        assert_eq!((key.id.as_deref(), key.active), (Some("A"), true), "the report's word");
+        assert_eq!((after.asked("alpha"), after.asked("beta")), (Some(1), None));
+
+        let other_key = report("2026-01-09T00:00:00Z");
+        confirmations.start_over(&other_key);
+        assert_eq!(confirmations.keys(&other_key.users[0]), Some(&other_key.users[0].keys[..]));
     }
 }

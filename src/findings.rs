@@ -75,11 +75,9 @@ const SOON: TimeDelta = TimeDelta::days(14);
 /// All findings as of `now`, oldest first.
 pub fn findings(state: &State, config: &Config, now: DateTime<Utc>) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let tag_keys = config.tag_keys();
     let owned = |(key, value): &Tag| (key.to_string(), value.to_string());
     for account in &state.accounts {
-        let tags = account.tags(&tag_keys);
-        for (subject, keys) in account.users(tags) {
+        for (subject, keys) in account.users() {
             let user = subject.user;
             let ruling = config.policy.ruling(&subject, now);
             for (slot, key) in keys.iter().enumerate() {
@@ -115,9 +113,8 @@ pub fn findings(state: &State, config: &Config, now: DateTime<Utc>) -> Vec<Findi
 
 /// The number of active keys that could not be judged as of `now`, because their age is not known.
 pub fn not_judged(state: &State, config: &Config, now: DateTime<Utc>) -> usize {
-    let tag_keys = config.tag_keys();
     let keys_of_users = state.accounts.iter().flat_map(|account| {
-        account.users(account.tags(&tag_keys)).flat_map(|(subject, keys)| {
+        account.users().flat_map(|(subject, keys)| {
             let ruling = config.policy.ruling(&subject, now);
             keys.iter().flatten().map(move |key| ruling.judge(key, now).is_unknown(key))
         })

@@ -33,6 +33,7 @@
 //! 6. One account's failure never delays, hides or changes another's.
 
 pub mod failure;
+pub mod panics;
 pub mod report;
 pub mod policy;
 pub mod confirmation;

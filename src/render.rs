@@ -15,10 +15,12 @@ use tracing::error;
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::failure::FailureCounts;
 use crate::findings::{Finding, findings};
 use crate::metrics::exporter::ExporterMetrics;
 use crate::metrics::filter::Filter;
-use crate::metrics::page::Page;
+use crate::metrics::page::{self, Page};
+use crate::panics::catch;
 use crate::state::{Account, State, Tried};
 use crate::store::Store;
 
@@ -66,12 +68,16 @@ pub struct Renderer {
 
 impl Renderer {
     /// The state as of now. `before` is the snapshot before it, if there is one.
-    pub fn snapshot(&self, state: State, before: Option<&Snapshot>) -> Snapshot {
+    pub fn snapshot(&self, mut state: State, before: Option<&Snapshot>) -> Snapshot {
         let started = Instant::now();
         let now = self.clock.now();
         let config = self.config.borrow().clone();
-        let page =
-            Page::render(&state, &config, &self.filter, now, before.map(|before| &before.page));
+        let before = before.map(|before| &before.page);
+        let render = |state: &State| Page::render(state, &config, &self.filter, now, before);
+        let page = catch(|| render(&state)).unwrap_or_else(|_| {
+            leave_out_what_panics(&mut state, &config, now);
+            render(&state)
+        });
         self.metrics.record_page(&page, now, started.elapsed());
         self.metrics.record_state(&state);
         Snapshot { page, state, config, now, findings: OnceLock::new() }
@@ -131,17 +137,39 @@ impl Renderer {
     }
 }
 
+/// Replaces each account whose page cannot be rendered by one that says so and nothing else.
+fn leave_out_what_panics(state: &mut State, config: &Config, now: DateTime<Utc>) {
+    for account in &mut state.accounts {
+        let alone = State { accounts: vec![account.clone()], ..State::default() };
+        let rendered = catch(|| {
+            page::text(&alone, config, &Filter::default(), now);
+            findings(&alone, config, now);
+        });
+        let Err(failure) = rendered else { continue };
+        error!(account = account.id, error = %failure, "account not rendered");
+        let mut bare = Account::pending(&account.id, &account.name);
+        bare.refresh = account.refresh.clone();
+        bare.record(Some(failure.reason), Duration::ZERO, now);
+        *account = Arc::new(bare);
+    }
+}
+
+/// Duplicates, discovery, readiness, and the accounts that are not identified with their failures.
+type Rest = (usize, Tried, bool, usize, FailureCounts);
+
 /// The accounts on the newest page, to tell a change that is urgent from one that merely ticks.
 #[derive(Default)]
 struct Shown {
     accounts: HashMap<String, (Arc<Account>, u64)>,
-    rest: Option<(usize, Tried, bool)>,
+    rest: Option<Rest>,
 }
 
 impl Shown {
     /// Takes note of the state, and returns whether a verdict, a count or a state in it is new.
     fn update(&mut self, state: &State, config: &Config, now: DateTime<Utc>) -> bool {
-        let rest = Some((state.duplicates, state.discovery, state.ready));
+        let unidentified = state.unidentified.len();
+        let State { duplicates, discovery, ready, unidentified_failures, .. } = *state;
+        let rest = Some((duplicates, discovery, ready, unidentified, unidentified_failures));
         let mut is_new = self.rest != rest || self.accounts.len() != state.accounts.len();
         self.rest = rest;
         let mut accounts = HashMap::with_capacity(state.accounts.len());
@@ -150,7 +178,8 @@ impl Shown {
             let (shown, hash) = match known {
                 Some((shown, hash)) if Arc::ptr_eq(&shown, account) => (shown, hash),
                 known => {
-                    let hash = verdicts(account, config, now);
+                    // An account that cannot be judged shows when the page is rendered.
+                    let hash = catch(|| verdicts(account, config, now)).unwrap_or_default();
                     is_new |= known.is_none_or(|(_, before)| before != hash);
                     (account.clone(), hash)
                 }
@@ -168,9 +197,10 @@ fn verdicts(account: &Account, config: &Config, now: DateTime<Utc>) -> u64 {
     let refresh = &account.refresh;
     account.name.hash(&mut hasher);
     (refresh.last.map(|attempt| attempt.failure), refresh.failures).hash(&mut hasher);
-    (refresh.confirmation, refresh.tags).hash(&mut hasher);
+    (refresh.confirmation, refresh.waiting).hash(&mut hasher);
+    (refresh.tags, refresh.name).hash(&mut hasher);
     account.report.as_ref().map(|report| report.rejected.len()).hash(&mut hasher);
-    for (subject, keys) in account.users(account.tags(&config.tag_keys())) {
+    for (subject, keys) in account.users() {
         let ruling = config.policy.ruling(&subject, now);
         (&subject.user.name, ruling.rule, subject.tags).hash(&mut hasher);
         for key in keys {

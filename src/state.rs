@@ -6,16 +6,21 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use crate::confirmation::{Confirmations, Keys};
+use crate::confirmation::Confirmations;
 use crate::failure::{FailureCounts, Reason};
 use crate::policy::{Subject, Tag};
-use crate::report::{Report, User};
+use crate::report::{Key, Report, User};
+use crate::source::target::Target;
 
 /// Everything that one page is made from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct State {
     /// One entry for each account id, in the order of the ids.
     pub accounts: Vec<Arc<Account>>,
+    /// Accounts of which nobody has said yet which ones they are.
+    pub unidentified: Vec<Arc<Account>>,
+    /// How many refreshes of such accounts failed since the start, by reason.
+    pub unidentified_failures: FailureCounts,
     /// How many further sources gave a report of an account that is in `accounts` already.
     pub duplicates: usize,
     /// The last look for accounts.
@@ -39,7 +44,7 @@ pub struct Account {
     pub generated: Option<DateTime<Utc>>,
     /// A hash of that report's bytes: the same bytes are not read twice.
     pub fingerprint: Option<u64>,
-    /// What live calls said since that report.
+    /// The answers of live calls since that report.
     pub confirmed: Arc<Confirmations>,
     /// The users' tags, as of the last report; `None` before they were read.
     pub tags: Option<Arc<Tags>>,
@@ -70,10 +75,15 @@ pub struct Refresh {
     pub next: Option<DateTime<Utc>>,
     /// How many failed since the start, by reason.
     pub failures: FailureCounts,
-    /// The last try to confirm flagged users.
+    /// What AWS last said when it was asked to confirm flagged users, as long as there are any.
     pub confirmation: Tried,
+    /// How many flagged users were not asked about the last time, for want of time or because AWS
+    /// refused to answer about others; `None` before the first time.
+    pub waiting: Option<usize>,
     /// The last try to read tags.
     pub tags: Tried,
+    /// Whether the name is known: the last try to read the alias, if there is no other name.
+    pub name: Tried,
 }
 
 /// Whether something that can fail worked, the last time that it was tried.
@@ -137,25 +147,40 @@ impl Account {
         };
     }
 
-    /// The users that there are, as they are known best: each with its keys, and with `tags` for rules
-    /// to decide about.
-    pub fn users<'a>(
-        &'a self,
-        tags: Option<&'a Tags>,
-    ) -> impl Iterator<Item = (Subject<'a>, &'a Keys)> {
+    /// Sets the id that was verified. What was known of another account stays behind; a file's name,
+    /// which is `target`'s id, is replaced.
+    pub fn identify(&mut self, id: &str, target: &Target) {
+        if self.id == target.id && target.id != UNKNOWN_ACCOUNT {
+            self.id = id.to_owned();
+        } else if self.id != id {
+            *self = Account::pending(id, &target.name);
+        }
+    }
+
+    /// Records the end of a refresh.
+    pub fn record(&mut self, failure: Option<Reason>, duration: Duration, now: DateTime<Utc>) {
+        self.refresh.last = Some(Attempt { failure, duration });
+        match failure {
+            None => self.refresh.last_success = Some(now),
+            Some(reason) => self.refresh.failures.count(reason),
+        }
+    }
+
+    /// The users that there are, as they are known best, each with its keys by their slots.
+    pub fn users(&self) -> impl Iterator<Item = (Subject<'_>, &[Option<Key>])> {
         let users = self.report.iter().flat_map(|report| &report.users);
-        users.filter_map(move |user| Some((self.subject(user, tags), self.confirmed.keys(user)?)))
+        users.filter_map(|user| Some((self.subject(user), self.confirmed.keys(user)?)))
     }
 
-    /// The users' tags, where all of these keys were asked for: else who has none and who was not
+    /// Whether all of these tags were asked for: else a user who has none of them and one who was not
     /// asked about would look alike.
-    pub fn tags(&self, keys: &BTreeSet<String>) -> Option<&Tags> {
-        self.tags.as_deref().filter(|tags| keys.is_subset(&tags.keys))
+    pub fn knows_tags(&self, keys: &BTreeSet<String>) -> bool {
+        self.tags.as_ref().is_some_and(|tags| keys.is_subset(&tags.keys))
     }
 
-    /// One user with its tags, of these.
-    pub fn subject<'a>(&'a self, user: &'a User, tags: Option<&'a Tags>) -> Subject<'a> {
-        let tags = tags.and_then(|tags| tags.by_user.get(&user.name));
+    /// One user with the tags that are known.
+    pub fn subject<'a>(&'a self, user: &'a User) -> Subject<'a> {
+        let tags = self.tags.as_ref().and_then(|tags| tags.by_user.get(&user.name));
         Subject {
             account_id: &self.id,
             account_name: &self.name,
@@ -166,19 +191,21 @@ impl Account {
 }
 
 impl State {
-    /// The state of these accounts. Where several have the same id, the one with the newest report is
+    /// The state of these accounts. If several have the same id, the one with the newest report is
     /// published and the others are counted.
     pub fn new(
         accounts: impl IntoIterator<Item = Arc<Account>>,
         discovery: Tried,
         ready: bool,
     ) -> State {
-        let mut accounts: Vec<Arc<Account>> = accounts.into_iter().collect();
+        let (unidentified, mut accounts): (Vec<_>, Vec<Arc<Account>>) =
+            accounts.into_iter().partition(|account| account.id == UNKNOWN_ACCOUNT);
         let all = accounts.len();
         accounts.sort_by(|a, b| a.id.cmp(&b.id).then(b.generated.cmp(&a.generated)));
         accounts.dedup_by(|later, first| later.id == first.id);
         let duplicates = all - accounts.len();
-        State { accounts, duplicates, discovery, ready }
+        let unidentified_failures = FailureCounts::default();
+        State { accounts, unidentified, unidentified_failures, duplicates, discovery, ready }
     }
 }
 

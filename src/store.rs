@@ -3,11 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use tokio::sync::watch;
+use tracing::{info, warn};
 
+use crate::failure::{FailureCounts, Reason};
 use crate::source::target::{Discovered, Target};
-use crate::state::{Account, State, Tried};
+use crate::state::{Account, Attempt, State, Tried, UNKNOWN_ACCOUNT};
 
 /// The newest account of each target.
 ///
@@ -22,6 +25,9 @@ pub struct Store {
 #[derive(Debug, Default)]
 struct Accounts {
     by_key: BTreeMap<String, Entry>,
+    /// Accounts whose credentials have become those of another account, until the next discovery.
+    left: Vec<Arc<Account>>,
+    unidentified_failures: FailureCounts,
     /// The last look for accounts.
     discovery: Tried,
     /// Whether, at some moment after the first look for accounts, every account had been tried.
@@ -42,17 +48,17 @@ impl Store {
 
     /// The accounts as they are published now.
     pub fn snapshot(&self) -> State {
-        let (accounts, discovery, ready) = {
+        let (accounts, discovery, ready, unidentified_failures) = {
             let mut accounts = self.lock();
             let tried = |entry: &Entry| entry.account.refresh.last.is_some();
             // Stays true: an account that joins later does not make the exporter unready.
             accounts.ready |=
                 accounts.discovery != Tried::NotYet && accounts.by_key.values().all(tried);
-            let all: Vec<Arc<Account>> =
-                accounts.by_key.values().map(|entry| entry.account.clone()).collect();
-            (all, accounts.discovery, accounts.ready)
+            let all = accounts.by_key.values().map(|entry| &entry.account).chain(&accounts.left);
+            let all: Vec<Arc<Account>> = all.cloned().collect();
+            (all, accounts.discovery, accounts.ready, accounts.unidentified_failures)
         };
-        State::new(accounts, discovery, ready)
+        State { unidentified_failures, ..State::new(accounts, discovery, ready) }
     }
 
     /// The accounts that are known.
@@ -66,24 +72,48 @@ impl Store {
     }
 
     /// Publishes the account of a target, unless the target is gone or is reached in another way by
-    /// now.
+    /// now. If the target has become another account, the one before stays, failing, until the next
+    /// discovery.
     pub fn publish(&self, target: &Target, mut account: Account) {
         let mut accounts = self.lock();
-        let entry = accounts.by_key.get_mut(&target.key);
+        let Accounts { by_key, left, unidentified_failures, .. } = &mut *accounts;
+        let entry = by_key.get_mut(&target.key);
         if let Some(entry) = entry.filter(|entry| entry.target.access == target.access) {
             // It may have been renamed meanwhile.
             account.rename(&entry.target.name);
-            entry.account = Arc::new(account);
+            let failure = account.refresh.last.and_then(|last| last.failure);
+            if let (true, Some(reason)) = (account.id == UNKNOWN_ACCOUNT, failure) {
+                unidentified_failures.count(reason);
+            }
+            let (id, account) = (account.id.clone(), Arc::new(account));
+            let before = std::mem::replace(&mut entry.account, account);
+            let before_id = before.id.clone();
+            if before.id != id && before.id != target.id {
+                let why = "its credentials or its report file are of another account now";
+                warn!(account = before.id, now = id, why, "account no longer reached");
+                let mut before = Account::clone(&before);
+                before.refresh.next = None;
+                before.refresh.last =
+                    Some(Attempt { failure: Some(Reason::Credentials), duration: Duration::ZERO });
+                before.refresh.failures.count(Reason::Credentials);
+                left.push(Arc::new(before));
+            }
+            if before_id != id && target.id == UNKNOWN_ACCOUNT && id != UNKNOWN_ACCOUNT {
+                log("accounts joined", std::slice::from_ref(&id), "the credentials are of it");
+            }
+            left.retain(|account| account.id != id);
         }
         drop(accounts);
         self.changes.send_replace(());
     }
 
     /// Publishes the accounts that were found. Accounts from before keep their data, and leave if
-    /// these are all the accounts or if they are excluded.
-    pub fn set_targets(&self, Discovered { targets, is_all, excluded }: Discovered) {
+    /// these are all the accounts or if they are excluded. Every account that joins or leaves is named
+    /// in the log.
+    pub fn set_targets(&self, Discovered { targets, is_all, excluded, origin }: Discovered) {
         let mut accounts = self.lock();
         let mut changed = false;
+        let mut joined = Vec::new();
         let mut before = std::mem::take(&mut accounts.by_key);
         for target in targets {
             let entry = match before.remove(&target.key) {
@@ -98,25 +128,40 @@ impl Store {
                 }
                 None => {
                     changed = true;
+                    joined.extend(Some(&target.id).filter(|id| *id != UNKNOWN_ACCOUNT).cloned());
                     let account = Arc::new(Account::pending(&target.id, &target.name));
                     Entry { target, account }
                 }
             };
             accounts.by_key.insert(entry.target.key.clone(), entry);
         }
-        let was = before.len();
-        before.retain(|_, entry| !is_all && !excluded.contains(&entry.account.id));
-        changed |= before.len() != was;
+        let is_excluded = |_: &String, entry: &mut Entry| excluded.contains(&entry.account.id);
+        let excluded = before.extract_if(.., is_excluded);
+        let excluded: Vec<String> = excluded.map(|(_, entry)| entry.account.id.clone()).collect();
+        let gone = before.extract_if(.., |_, _| is_all);
+        let gone: Vec<String> = gone.map(|(_, entry)| entry.account.id.clone()).collect();
         accounts.by_key.append(&mut before);
         drop(accounts);
+        changed |= !(excluded.is_empty() && gone.is_empty());
+        log("accounts joined", &joined, &format!("found by {origin}"));
+        log("accounts left", &excluded, "excluded by the configuration");
+        log("accounts left", &gone, &format!("no longer in {origin}"));
         if changed {
             self.changes.send_replace(());
         }
     }
 
-    /// Publishes whether the accounts could be listed.
+    /// Publishes whether the accounts could be listed. If so, accounts whose credentials are another
+    /// account's leave.
     pub fn set_discovery(&self, discovery: Tried) {
-        if std::mem::replace(&mut self.lock().discovery, discovery) != discovery {
+        let mut accounts = self.lock();
+        let is_new = std::mem::replace(&mut accounts.discovery, discovery) != discovery;
+        let is_ok = discovery == Tried::Ok;
+        let left = if is_ok { std::mem::take(&mut accounts.left) } else { Vec::new() };
+        drop(accounts);
+        let ids: Vec<String> = left.iter().map(|account| account.id.clone()).collect();
+        log("accounts left", &ids, "their credentials or report files are of other accounts now");
+        if is_new || !ids.is_empty() {
             self.changes.send_replace(());
         }
     }
@@ -126,13 +171,17 @@ impl Store {
     }
 }
 
+/// One line that names all of these accounts.
+fn log(what: &str, accounts: &[String], why: &str) {
+    if !accounts.is_empty() {
+        info!(count = accounts.len(), accounts = accounts.join(" "), why, "{what}");
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::config::Access;
-    use crate::state::Attempt;
 
     fn all(accounts: &[(&str, &str)]) -> Discovered {
         let target = |(key, name): &(&str, &str)| {

@@ -151,11 +151,17 @@ catalogue! {
     REFRESH_DURATION = gauge(Group::Refresh, "iam_refresh_duration_seconds", ACCOUNT,
         "How long the last refresh of the account took.");
     CONFIRMATION_AVAILABLE = gauge(Group::Refresh, "iam_exporter_confirmation_available", ACCOUNT,
-        "Whether the keys of a user with an unrotated key could last be confirmed by a call (1) or not (0), in which case the report's word stands; absent before the first try.");
+        "Whether AWS answered (1) or refused (0) when the exporter last asked for the keys of users with an unrotated key; after a refusal earlier answers and the report still count. Absent before the first answer and if no user has an unrotated key.");
+    CONFIRMATION_WAITING = gauge(Group::Refresh, "iam_exporter_confirmation_waiting_users", ACCOUNT,
+        "Number of users with an unrotated key whom the last refresh did not ask about, because it had no time left or because AWS refused to answer; absent before the first confirmation.");
     TAGS_AVAILABLE = gauge(Group::Refresh, "iam_exporter_tags_available", ACCOUNT,
         "Whether the users' tags could last be read (1) or not (0), in which case those known before stay; absent where no tags are asked for.");
+    NAME_AVAILABLE = gauge(Group::Refresh, "iam_exporter_account_name_available", ACCOUNT,
+        "Whether the account's name is known (1), or its alias, which stands in for a name, could not be read the last time (0). Rules by account name do not apply to an account whose alias was never read. Absent before the first refresh and for report files.");
     REFRESH_FAILURES = counter(Group::Refresh, "iam_refresh_failures_total", &["account_id", "reason"],
         "Failed refreshes of the account by reason.");
+    UNIDENTIFIED_FAILURES = counter(Group::Refresh, "iam_exporter_unidentified_refresh_failures_total", &["reason"],
+        "Failed refreshes by reason of an account whose id is not known yet, because AWS has not said whose the credentials are.");
 
     BUILD_INFO = gauge(Group::Exporter, "iam_exporter_build_info", &["version"],
         "The exporter's version; the value is 1.");
@@ -172,7 +178,7 @@ catalogue! {
     RELOAD_SUCCESS = gauge(Group::Exporter, "iam_exporter_config_last_reload_success_timestamp_seconds", &[],
         "When the configuration was last read.");
     AWS_REQUESTS = counter(Group::Exporter, "iam_exporter_aws_requests_total", &["service", "operation", "outcome"],
-        "Requests to AWS, each try counted, by outcome: ok, client_error (HTTP 4xx), server_error (HTTP 5xx), no_response.");
+        "Requests to AWS, each try counted, by outcome: ok, client_error (HTTP 4xx), server_error (HTTP 5xx), no_response, aborted (cut off by a time limit).");
     PAGE_SERIES = gauge(Group::Exporter, "iam_exporter_page_series", &[],
         "Number of series on the last rendered page, without the exporter's own.");
     PAGE_BYTES = gauge(Group::Exporter, "iam_exporter_page_bytes", &["encoding"],

@@ -8,9 +8,11 @@ const INTRODUCTION: &str = "\
 <!-- Made by `iam-key-exporter metrics-doc`. Change src/metrics/catalogue.rs instead of this page. -->
 
 Every metric that the exporter can expose. A series is absent where the value is not known: nothing
-is 0, or 1970, for want of a value. `account_id` is the account's 12 digits; until they are known it
-is `unknown`, or the name of the report file. `key` and `cert` are the slot in the credential
-report, `1` or `2`: after a rotation the same slot can hold another key. `user` is
+is 0, or 1970, for want of a value. `account_id` is the account's 12 digits. Until AWS has said whose
+the credentials are, an account has no series and counts only in `iam_exporter_accounts` and
+`iam_exporter_unidentified_refresh_failures_total`. A report file that was never read has its name there. `key` and `cert` are the slot in the credential
+report, `1` or `2`, or a higher number for the further keys of a user who has more than two. After a
+rotation the same slot can hold another key. `user` is
 `<root_account>` for the account's root user.
 
 `sum by (account_id) (iam_access_key_unrotated)` equals `iam_unrotated_keys_total` on every page.

@@ -131,7 +131,7 @@ impl ExporterMetrics {
     /// Updates from the state that was published.
     pub fn record_state(&self, state: &State) {
         let (mut ok, mut failing, mut pending) = (0, 0, 0);
-        for account in &state.accounts {
+        for account in state.accounts.iter().chain(&state.unidentified) {
             match account.refresh.last {
                 None => pending += 1,
                 Some(attempt) if attempt.failure.is_none() => ok += 1,
@@ -191,8 +191,13 @@ impl AwsRequests {
         self.0.with_label_values(&[service, operation, outcome]).inc();
     }
 
+    /// Counts one request that was cut off before anything came back.
+    pub fn count_aborted(&self, service: &str, operation: &str) {
+        self.0.with_label_values(&[service, operation, "aborted"]).inc();
+    }
+
     fn start_at_zero(&self, service: &str, operation: &str) {
-        for outcome in ["ok", "client_error", "server_error", "no_response"] {
+        for outcome in ["ok", "client_error", "server_error", "no_response", "aborted"] {
             self.0.with_label_values(&[service, operation, outcome]);
         }
     }

@@ -144,6 +144,12 @@ impl Policy {
         self.rules.iter().any(|rule| !rule.matches.tags.is_empty())
     }
 
+    /// Whether the name of the account with this id decides about anything.
+    pub fn needs_name(&self, account_id: &str) -> bool {
+        let mut patterns = self.rules.iter().filter_map(|rule| rule.matches.account.as_ref());
+        patterns.any(|it| !it.matches(account_id) && !it.text.bytes().all(|c| c.is_ascii_digit()))
+    }
+
     /// When the next exemption ends after `now`: what was said until then no longer holds.
     pub fn next_end(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let ends = self.rules.iter().filter_map(|rule| match &rule.decision {

@@ -1,4 +1,4 @@
-//! One refresh of one account: report, tags, confirmation.
+//! One refresh of one account: identity, report, details, confirmation.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -11,12 +11,13 @@ use tracing::{debug, info, warn};
 
 use crate::clock::{Clock, is_from_the_future};
 use crate::config::Config;
-use crate::confirmation::{Confirmation, merge};
+use crate::confirmation::merge;
 use crate::failure::{Failure, Reason};
-use crate::report::Report;
+use crate::panics::{catch, catch_async};
+use crate::report::{Key, Report};
 use crate::source::Source;
 use crate::source::target::{FetchResult, RawReport, Target};
-use crate::state::{Account, Attempt, Tried};
+use crate::state::{Account, Tried};
 
 /// What a refresh needs, besides the account.
 #[derive(Debug, Clone, Copy)]
@@ -32,6 +33,10 @@ pub struct RefreshContext<'a> {
     /// Whether to ask for the report even if the last one is still good, because the way to the
     /// account was not tried yet.
     pub force: bool,
+    /// Whether it is time to confirm. A new report is always confirmed.
+    pub confirm: bool,
+    /// Why there was no report the last time, if it is too early to ask for one again.
+    pub paused: Option<&'a Failure>,
 }
 
 /// The result of a refresh.
@@ -39,22 +44,29 @@ pub struct RefreshContext<'a> {
 pub struct RefreshOutcome {
     /// The account as it is afterwards.
     pub account: Account,
+    /// Whether the account could be reached at all, with credentials that are its own.
+    pub reached: bool,
     /// Why there is no new report.
     pub failure: Option<Failure>,
     /// Why flagged users could not be confirmed.
     pub confirmation: Option<Failure>,
     /// Why tags could not be read.
     pub tags: Option<Failure>,
+    /// Why the alias, by which a rule decides, could not be read.
+    pub alias: Option<Failure>,
 }
 
-/// A refresh that is still confirming publishes its results so far at this interval.
+/// A refresh that is still confirming publishes its results so far at this interval,
 const PUBLISH_WHILE_CONFIRMING: Duration = Duration::from_secs(10);
+/// and a first report after this time.
+const PUBLISH_FIRST_REPORT: Duration = Duration::from_secs(2);
 
 /// A refresh stops confirming after this number of failures in a row.
 const MAX_FAILURES: usize = 3;
 
-/// Refreshes an account once: its report, tags, and the keys of flagged users. If that takes long,
-/// calls `publish` with the results so far.
+/// Refreshes an account once: finds out whether the credentials are its own, and then reads its report,
+/// its details, and the keys of the users whom the report flags. If that takes long, calls `publish`
+/// with the results so far. Whatever fails, and be it by a panic, what was known before stays.
 pub async fn refresh_account(
     context: &RefreshContext<'_>,
     target: &Target,
@@ -62,30 +74,99 @@ pub async fn refresh_account(
     publish: impl Fn(&Account),
 ) -> RefreshOutcome {
     let started = Instant::now();
-    let deadline = started + context.timeout;
-    let mut next = account.clone();
-    let failure = context.read_report(target, &mut next, deadline).await.err();
-    let failed = failure.as_ref().map(|failure| failure.reason);
-    let (mut tags, mut confirmation) = (None, None);
-    // Without a report, AWS is not asked for more.
-    let has_report = failed.is_none() || next.generated != account.generated;
-    if context.source.has_live_data() && has_report {
-        // Slow tags leave time for confirmation.
-        let half = Instant::now() + deadline.saturating_duration_since(Instant::now()) / 2;
-        tags = context.read_tags(target, &mut next, account.generated, half).await.err();
-        context.read_alias(target, &mut next, account.generated, half).await;
-        let so_far = |next: &Account| {
-            let mut so_far = next.clone();
-            so_far.record(failed, started.elapsed(), context.clock.now());
-            publish(&so_far);
-        };
-        confirmation = context.confirm(target, &mut next, deadline, so_far).await.err();
+    let mut outcome = RefreshOutcome {
+        account: account.clone(),
+        reached: false,
+        failure: None,
+        confirmation: None,
+        tags: None,
+        alias: None,
+    };
+    let refresh = context.refresh(target, &mut outcome, started, publish);
+    if let Err(failure) = catch_async(refresh).await {
+        outcome.account = account.clone();
+        outcome.reached = false;
+        outcome.failure = Some(failure);
     }
-    next.record(failed, started.elapsed(), context.clock.now());
-    RefreshOutcome { account: next, failure, confirmation, tags }
+    context.record(&mut outcome.account, outcome.failure.as_ref(), started);
+    outcome
 }
 
 impl RefreshContext<'_> {
+    async fn refresh(
+        &self,
+        target: &Target,
+        outcome: &mut RefreshOutcome,
+        started: Instant,
+        publish: impl Fn(&Account),
+    ) {
+        let deadline = started + self.timeout;
+        let half = |until: Instant| {
+            let now = Instant::now();
+            now + until.saturating_duration_since(now) / 2
+        };
+        let RefreshOutcome { account, reached, failure, confirmation, tags, alias } = outcome;
+        let id = account.id.clone();
+        if let Err(wrong) = self.identify(target, account, deadline).await {
+            *failure = Some(wrong);
+            return;
+        }
+        *reached = true;
+        let last = account.generated;
+        *failure = match self.paused.filter(|_| account.id == id) {
+            Some(failure) => Some(failure.clone()),
+            None => {
+                // A report that does not come leaves time to confirm the one before.
+                let is_confirmed = last.is_some() && self.confirm && self.config.confirm.is_some();
+                let until = if is_confirmed { half(deadline) } else { deadline };
+                self.read_report(target, account, until).await.err()
+            }
+        };
+        if !self.source.has_live_data() || account.report.is_none() {
+            return;
+        }
+        // Slow details leave time for confirmation.
+        let until = half(deadline);
+        *tags = self.read_tags(target, account, last, until).await.err();
+        *alias = self.read_alias(target, account, last, until).await.err();
+        if self.confirm || account.generated != last {
+            let so_far = |account: &Account| {
+                let mut so_far = account.clone();
+                self.record(&mut so_far, failure.as_ref(), started);
+                publish(&so_far);
+            };
+            *confirmation = self.confirm(target, account, deadline, so_far).await.err();
+        }
+    }
+
+    /// Records how the refresh went. A failure from before is not counted again.
+    fn record(&self, account: &mut Account, failure: Option<&Failure>, started: Instant) {
+        let failures = account.refresh.failures;
+        account.record(failure.map(|it| it.reason), started.elapsed(), self.clock.now());
+        if failure.is_some() && failure == self.paused {
+            account.refresh.failures = failures;
+        }
+    }
+
+    /// Finds out whose the credentials are. Credentials that did not work the last time are looked for
+    /// again.
+    async fn identify(
+        &self,
+        target: &Target,
+        account: &mut Account,
+        deadline: Instant,
+    ) -> Result<(), Failure> {
+        let last = account.refresh.last.and_then(|last| last.failure);
+        if last == Some(Reason::Credentials) {
+            self.source.forget_credentials_of(target);
+        }
+        let id = timeout_at(deadline, self.source.account_id(target)).await;
+        if let Some(id) = id.unwrap_or_else(|_| Err(Failure::deadline()))? {
+            account.identify(&id, target);
+        }
+        Ok(())
+    }
+
     /// Updates the account from its newest report.
     async fn read_report(
         &self,
@@ -95,25 +176,25 @@ impl RefreshContext<'_> {
     ) -> Result<(), Failure> {
         let now = self.clock.now();
         let last = account.generated.filter(|_| !self.force);
-        let FetchResult { account_id, report, failure } =
-            self.source.fetch(target, last, now, deadline).await;
-        if let Some(id) = &account_id {
-            account.id.clone_from(id);
-        }
+        let FetchResult { report, failure } = self.source.fetch(target, last, now, deadline).await;
         if let Some(RawReport { csv, generated }) = report {
             // A report that cannot be read says more than that a newer one could not be had.
             let fingerprint = Some(fingerprint(&csv));
+            let is_new = account.fingerprint != fingerprint || account.generated != Some(generated);
             if account.fingerprint != fingerprint {
-                let report = read(csv, account_id).await?;
+                let expected = self.source.has_live_data().then_some(account.id.as_str());
+                let report = read(csv, expected).await?;
                 if let Some(id) = &report.account_id {
-                    account.id.clone_from(id);
+                    account.identify(id, target);
                 }
                 log_report(&report, &account.id, generated);
                 account.report = Some(Arc::new(report));
                 account.fingerprint = fingerprint;
             }
+            if is_new && let Some(report) = &account.report {
+                Arc::make_mut(&mut account.confirmed).start_over(report);
+            }
             account.generated = Some(generated);
-            Arc::make_mut(&mut account.confirmed).retain_after(generated);
         }
         failure.map_or_else(|| behind(account, now), Err)
     }
@@ -143,32 +224,46 @@ impl RefreshContext<'_> {
         Ok(())
     }
 
-    /// Reads the alias of an account without a configured name, once for each new report. Having no
-    /// alias, or no permission to read it, is no failure.
+    /// Reads the alias of an account without a configured name: once for each new report, and if it
+    /// could not be read but rules need it, in each refresh. Otherwise having no permission to read it is
+    /// no failure.
     async fn read_alias(
         &self,
         target: &Target,
         account: &mut Account,
         last: Option<DateTime<Utc>>,
         deadline: Instant,
-    ) {
-        if !target.name.is_empty() || account.generated == last {
-            return;
+    ) -> Result<(), Failure> {
+        if !target.name.is_empty() {
+            account.refresh.name = Tried::Ok;
+            return Ok(());
         }
-        match timeout_at(deadline, self.source.alias(target)).await {
-            Ok(Ok(alias)) => {
+        let is_needed = self.config.policy.needs_name(&account.id);
+        let is_due = is_needed && account.refresh.name != Tried::Ok;
+        if account.generated == last && !is_due {
+            return Ok(());
+        }
+        let read = timeout_at(deadline, self.source.alias(target)).await;
+        let read = read.unwrap_or_else(|_| Err(Failure::deadline()));
+        account.refresh.name = Tried::from_result(&read);
+        match read {
+            Ok(alias) => {
                 account.alias = alias;
                 account.rename(&target.name);
+                Ok(())
             }
-            Ok(Err(error)) => debug!(account = account.id, %error, "alias not read"),
-            Err(_) => debug!(account = account.id, "alias not read in time"),
+            Err(failure) if is_needed => Err(failure),
+            Err(error) => {
+                debug!(account = account.id, %error, "alias not read");
+                Ok(())
+            }
         }
     }
 
-    /// Asks for the keys of every user who has an unrotated one, starting with the users checked
-    /// longest ago. If time runs out, the others follow in the next refresh. A failure may concern
-    /// one user only, such as a permission for some paths, so only a few failures in a row stop it.
-    /// If AWS asks for fewer calls, one failure does.
+    /// Asks for the keys of every user whom the report flags, starting with the users checked longest
+    /// ago. If time runs out, the others follow in the next refresh: that is no failure. A failure may
+    /// concern one user only, such as a permission for some paths, so only a few failures in a row stop
+    /// it. If AWS asks for fewer calls, one failure does.
     async fn confirm(
         &self,
         target: &Target,
@@ -178,14 +273,20 @@ impl RefreshContext<'_> {
     ) -> Result<(), Failure> {
         let Some(rate) = self.config.confirm else {
             account.refresh.confirmation = Tried::NotYet;
+            account.refresh.waiting = None;
             return Ok(());
         };
         let mut turns = interval(Duration::from_secs(1) / rate);
         turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut published = Instant::now();
-        let (mut outcome, mut failures) = (Ok(()), 0);
+        let is_new = account.refresh.last.is_none();
+        let wait = if is_new { PUBLISH_FIRST_REPORT } else { PUBLISH_WHILE_CONFIRMING };
+        let mut publication = Instant::now() + wait;
+        let (mut refusal, mut refusals) = (None, 0);
         let flagged = self.flagged(account);
-        let is_tried = !flagged.is_empty();
+        let mut waiting = flagged.len();
+        if flagged.is_empty() {
+            account.refresh.confirmation = Tried::NotYet;
+        }
         for index in flagged {
             if self.source.calls_aws() && timeout_at(deadline, turns.tick()).await.is_err() {
                 break;
@@ -195,48 +296,54 @@ impl RefreshContext<'_> {
             else {
                 break;
             };
-            let at = self.clock.now();
             let confirmed = Arc::make_mut(&mut account.confirmed);
-            confirmed.ask(&user.name, at);
+            confirmed.ask(&user.name);
             let answer = timeout_at(deadline, self.source.keys(target, &user.name)).await;
-            match answer.unwrap_or_else(|_| Err(Failure::deadline())) {
+            let Ok(answer) = answer else { break };
+            waiting -= 1;
+            match answer {
                 Ok(listed) => {
                     let keys = listed.map(|listed| merge(&user.keys, &listed));
-                    confirmed.insert(&user.name, Confirmation { at, keys });
-                    failures = 0;
+                    confirmed.insert(&user.name, keys);
+                    account.refresh.confirmation = Tried::Ok;
+                    refusals = 0;
                 }
                 Err(failure) => {
-                    failures += 1;
-                    let is_last = failure.reason.is_overload() || failures == MAX_FAILURES;
-                    outcome = Err(failure);
+                    refusals += 1;
+                    let is_last = failure.reason.is_overload() || refusals == MAX_FAILURES;
+                    refusal = Some(failure);
                     if is_last {
                         break;
                     }
                 }
             }
-            if published.elapsed() >= PUBLISH_WHILE_CONFIRMING {
-                published = Instant::now();
+            if Instant::now() >= publication {
+                publication = Instant::now() + PUBLISH_WHILE_CONFIRMING;
                 so_far(account);
             }
         }
-        if is_tried {
-            account.refresh.confirmation = Tried::from_result(&outcome);
+        account.refresh.waiting = Some(waiting);
+        if refusal.is_some() {
+            account.refresh.confirmation = Tried::Failed;
         }
-        outcome
+        refusal.map_or(Ok(()), Err)
     }
 
-    /// The places in the report of users who have an unrotated key, users checked longest ago first.
-    /// Without root, since only root itself can list root's keys.
+    /// The places in the report of the users whom it flags, users checked longest ago first: those who
+    /// have a key that is unrotated, or active without a time. Earlier answers do not count. Without
+    /// root, since only root itself can list root's keys.
     fn flagged(&self, account: &Account) -> Vec<usize> {
         let now = self.clock.now();
-        let tags = account.tags(&self.config.tag_keys());
         let users = account.report.iter().flat_map(|report| &report.users).enumerate();
         let mut flagged: Vec<_> = users
             .filter(|(_, user)| !user.is_root())
             .filter(|(_, user)| {
-                let ruling = self.config.policy.ruling(&account.subject(user, tags), now);
-                let keys = account.confirmed.keys(user).into_iter().flatten().flatten();
-                keys.into_iter().any(|key| ruling.judge(key, now).unrotated == Some(true))
+                let ruling = self.config.policy.ruling(&account.subject(user), now);
+                let is_flagged = |key: &Key| match ruling.judge(key, now).unrotated {
+                    Some(unrotated) => unrotated,
+                    None => key.active && ruling.exemption.is_none(),
+                };
+                user.keys.iter().flatten().any(is_flagged)
             })
             .map(|(index, user)| (account.confirmed.asked(&user.name), index))
             .collect();
@@ -268,13 +375,13 @@ fn fingerprint(csv: &[u8]) -> u64 {
 }
 
 /// Parses away from the tasks that serve scrapes.
-async fn read(csv: Vec<u8>, account_id: Option<String>) -> Result<Report, Failure> {
+async fn read(csv: Vec<u8>, expected: Option<&str>) -> Result<Report, Failure> {
     let malformed = |message: String| Failure::new(Reason::MalformedReport, message);
-    let report = spawn_blocking(move || Report::parse(&csv))
+    let report = spawn_blocking(move || catch(|| Report::parse(&csv)))
         .await
-        .map_err(|_| malformed("reading the report panicked: please report this".to_owned()))?
+        .expect("its panics are caught")?
         .map_err(|error| malformed(error.to_string()))?;
-    match (&account_id, &report.account_id) {
+    match (expected, &report.account_id) {
         (Some(expected), Some(found)) if expected != found => {
             Err(malformed(format!("a report of account {found} instead of {expected}")))
         }
@@ -296,16 +403,5 @@ fn log_report(report: &Report, account: &str, generated: DateTime<Utc>) {
     }
     if let Some(more) = rejected.checked_sub(MAX_LOGGED_ROWS + 1) {
         warn!(account, rows = more + 1, "further rows of the report rejected");
-    }
-}
-
-impl Account {
-    /// Records the result of a refresh.
-    fn record(&mut self, failure: Option<Reason>, duration: Duration, now: DateTime<Utc>) {
-        self.refresh.last = Some(Attempt { failure, duration });
-        match failure {
-            None => self.refresh.last_success = Some(now),
-            Some(reason) => self.refresh.failures.count(reason),
-        }
     }
 }

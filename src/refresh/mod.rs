@@ -155,8 +155,7 @@ struct Running {
 
 impl Running {
     /// Publishes which accounts are known. Ends the tasks of those that are gone, or that are reached
-    /// in another way now, and gives each a task that has none. A task ends only when it panicked; its
-    /// account gets another.
+    /// in another way now, and gives each a task that has none.
     fn update(&mut self, shared: &Arc<Shared>, config: &Config) {
         let Shared { source, schedule, store, .. } = &**shared;
         let mut known = source.known(config);
@@ -194,19 +193,32 @@ struct Shared {
 
 async fn keep_fresh(shared: Arc<Shared>, key: String) {
     let Shared { source, schedule, clock, config, store, .. } = &*shared;
-    let mut failures = 0;
+    let (mut failures, mut overloads) = (0, 0);
     let mut faults = Faults::default();
     // An earlier task may have refreshed the account with another role or profile.
     let mut force = true;
+    // When all of the account is next refreshed, and until when AWS has a pause from calls for reports.
+    let mut regular = Instant::now();
+    let mut pause: Option<(Instant, Failure)> = None;
     loop {
         let permit = if source.calls_aws() { None } else { shared.permits.acquire().await.ok() };
         source.admit().await;
         let Some((target, account)) = store.get(&key) else { return };
         let config = config.borrow().clone();
-        let timeout = schedule.timeout;
-        let context = RefreshContext { source, timeout, clock, config: &config, force };
+        let confirm = Instant::now() >= regular;
+        let paused = pause.clone().filter(|(end, _)| Instant::now() < *end);
+        let paused = paused.map(|(_, failure)| failure);
+        let context = RefreshContext {
+            source,
+            timeout: schedule.timeout,
+            clock,
+            config: &config,
+            force,
+            confirm,
+            paused: paused.as_ref(),
+        };
         let publish = |account: &Account| store.publish(&target, account.clone());
-        let RefreshOutcome { mut account, failure, confirmation, tags } =
+        let RefreshOutcome { mut account, reached, failure, confirmation, tags, alias } =
             // On the heap: an account that waits for its next refresh does not keep room for it.
             Box::pin(refresh_account(&context, &target, &account, publish)).await;
         drop(permit);
@@ -215,25 +227,37 @@ async fn keep_fresh(shared: Arc<Shared>, key: String) {
         faults.refresh.note(id, "refresh", failure.as_ref());
         faults.confirmation.note(id, "confirmation", confirmation.as_ref());
         faults.tags.note(id, "reading tags", tags.as_ref());
+        faults.alias.note(id, "reading the alias", alias.as_ref());
         let now = Instant::now();
-        let is_overload = |failure: &Failure| failure.reason.is_overload();
-        let overload = [confirmation, tags].into_iter().flatten().find(is_overload);
-        let wake = match (failure, overload) {
+        match failure {
+            None => (failures, pause) = (0, None),
+            Some(failure) if reached && Some(&failure) == paused.as_ref() => {}
             // A file can be read at any time, but AWS needs a pause.
-            (Some(failure), _) if source.calls_aws() => {
+            Some(failure) if source.calls_aws() => {
                 failures += 1;
-                now + schedule.pause(failures, failure.reason)
+                pause = Some((now + schedule.pause(failures, failure.reason), failure));
             }
+            Some(_) => {}
+        }
+        let is_overload = |failure: &Failure| failure.reason.is_overload();
+        let mut earliest = now;
+        match [confirmation, tags].into_iter().flatten().find(is_overload) {
             // The next regular refresh is soon enough.
-            (None, Some(overload)) => {
-                failures += 1;
-                let pause = schedule.pause(failures, overload.reason);
-                schedule.next(&key, shared.start, now + pause)
+            Some(overload) => {
+                overloads += 1;
+                earliest += schedule.pause(overloads, overload.reason);
             }
-            _ => {
-                failures = 0;
-                schedule.next(&key, shared.start, now)
-            }
+            None if confirm => overloads = 0,
+            None => {}
+        }
+        if confirm || earliest > now {
+            regular = schedule.next(&key, shared.start, earliest);
+        }
+        let wake = match &pause {
+            // With what failed, nothing else of the account can be had.
+            Some((end, _)) if !reached => *end,
+            Some((end, _)) => regular.min(*end),
+            None => regular,
         };
         account.refresh.next = Some(clock.now() + (wake - now));
         store.publish(&target, account);
@@ -247,18 +271,20 @@ struct Faults {
     refresh: Fault,
     confirmation: Fault,
     tags: Fault,
+    alias: Fault,
 }
 
+/// A fault with another message is another one: mending a permission shows which one is missing next.
 #[derive(Default)]
-struct Fault(Option<Reason>);
+struct Fault(Option<Failure>);
 
 impl Fault {
     fn note(&mut self, account: Option<&str>, what: &str, failure: Option<&Failure>) {
-        let before = std::mem::replace(&mut self.0, failure.map(|failure| failure.reason));
+        let before = std::mem::replace(&mut self.0, failure.cloned());
         match failure {
-            Some(Failure { reason, message }) if before == Some(*reason) => {
-                let reason = reason.as_str();
-                debug!(account, reason, error = message, "{what} failed again");
+            Some(failure) if before.as_ref() == Some(failure) => {
+                let (reason, error) = (failure.reason.as_str(), &failure.message);
+                debug!(account, reason, error, "{what} failed again");
             }
             Some(Failure { reason, message }) => {
                 warn!(account, reason = reason.as_str(), error = message, "{what} failed");
@@ -266,5 +292,44 @@ impl Fault {
             None if before.is_some() => info!(account, "{what} works again"),
             None => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::Mutex;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("lines").write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_fault_is_logged_when_it_begins_changes_and_ends() {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let log = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
+        let denied = |what: &str| Failure::new(Reason::AccessDenied, what);
+        tracing::subscriber::with_default(log, || {
+            let mut fault = Fault::default();
+            for failure in [Some("get"), Some("get"), Some("generate"), None, None] {
+                fault.note(None, "refresh", failure.map(denied).as_ref());
+            }
+        });
+        let text = String::from_utf8(lines.0.lock().expect("lines").clone()).expect("UTF-8");
+        let expected = ["error=\"get\"", "error=\"generate\"", "refresh works again"];
+        assert_eq!(text.lines().count(), expected.len(), "{text}");
+        assert!(text.lines().zip(expected).all(|(line, part)| line.contains(part)), "{text}");
     }
 }

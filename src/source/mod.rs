@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use crate::config::{Access, Config};
 use crate::confirmation::ListedKey;
 use crate::failure::{Failure, Reason};
+use crate::panics::catch_async;
 use crate::state::Tags;
 use target::{Discovered, FetchResult, Target};
 
@@ -32,21 +33,27 @@ pub enum Source {
 impl Source {
     /// Finds out which accounts there are now. If that fails, the accounts from before stay.
     pub async fn discover(&self, config: &Config) -> Result<(), Failure> {
-        match self {
-            Source::Aws(aws) => aws.discover(config).await,
-            Source::Files(files) => files.discover().await,
-            Source::Demo(_) => Ok(()),
-        }
+        let discovery = async {
+            match self {
+                Source::Aws(aws) => aws.discover(config).await,
+                Source::Files(files) => files.discover().await,
+                Source::Demo(_) => Ok(()),
+            }
+        };
+        catch_async(discovery).await.and_then(|done| done)
     }
 
     /// The accounts that are known, as far as the configuration wants them.
     pub fn known(&self, config: &Config) -> Discovered {
         match self {
             Source::Aws(aws) => aws.known(config),
-            Source::Files(files) => files.known(),
-            Source::Demo(demo) => {
-                Discovered { targets: demo.targets(), is_all: true, ..Discovered::default() }
-            }
+            Source::Files(files) => Discovered { origin: "the report files", ..files.known() },
+            Source::Demo(demo) => Discovered {
+                targets: demo.targets(),
+                is_all: true,
+                origin: "the demo",
+                ..Discovered::default()
+            },
         }
     }
 
@@ -54,6 +61,13 @@ impl Source {
     pub fn forget_credentials(&self) {
         if let Source::Aws(aws) = self {
             aws.forget_credentials();
+        }
+    }
+
+    /// Forgets the credentials of an account that did not work, so that a refresh can find others.
+    pub fn forget_credentials_of(&self, target: &Target) {
+        if let Source::Aws(aws) = self {
+            aws.forget_credentials_of(target);
         }
     }
 
@@ -76,6 +90,16 @@ impl Source {
     pub async fn admit(&self) {
         if let Source::Aws(aws) = self {
             aws.admit().await;
+        }
+    }
+
+    /// The id of the account that the target's credentials belong to. `None` if only a report can
+    /// tell it.
+    pub async fn account_id(&self, target: &Target) -> Result<Option<String>, Failure> {
+        match self {
+            Source::Aws(aws) => aws.account_id(target).await.map(Some),
+            Source::Files(_) => Ok(None),
+            Source::Demo(_) => Ok(Some(target.id.clone())),
         }
     }
 

@@ -41,6 +41,8 @@ pub struct Discovered {
     pub is_all: bool,
     /// The ids of accounts that the configuration excludes.
     pub excluded: BTreeSet<String>,
+    /// Where the accounts were found, for the log.
+    pub origin: &'static str,
 }
 
 /// A report's bytes, not read yet.
@@ -56,8 +58,6 @@ pub struct RawReport {
 /// With both, the source has a report, but a newer one could not be had.
 #[derive(Debug, Default)]
 pub struct FetchResult {
-    /// The account's id, if the source found it out.
-    pub account_id: Option<String>,
     /// The newest report.
     pub report: Option<RawReport>,
     /// Why there is no report, or why it is older than it should be.

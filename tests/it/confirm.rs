@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use iam_key_exporter::check;
+use iam_key_exporter::clock::Clock;
 use iam_key_exporter::config::Config;
 use iam_key_exporter::failure::{Failure, Reason};
 use iam_key_exporter::metrics::filter::Filter;
@@ -13,7 +15,7 @@ use iam_key_exporter::refresh::Schedule;
 use iam_key_exporter::state::{State, Tried};
 use tokio::time::{Instant, sleep};
 
-use crate::support::answers::{error, keys, report_at, tags};
+use crate::support::answers::{error, generating, keys, report_at, tags};
 use crate::support::exporter::value;
 use crate::support::fake_aws::{ACCOUNT, FakeAws, account};
 use crate::support::protocol::Answer;
@@ -89,8 +91,8 @@ async fn each_flagged_user_costs_one_call_a_refresh_and_nobody_else_one() {
     assert_eq!(value(&subject.page(), available), Some(1.0));
 }
 
-/// After a good refresh this is what a call says of alpha: the next refresh clears it, and alpha is
-/// not asked about again.
+/// After a good refresh this is what a call says of alpha: the next refresh clears it. Alpha is asked
+/// about again, and when the call says what it said at first, so does the page.
 async fn cleared_by(answer: impl Fn() -> Answer + Send + 'static) -> String {
     let mut subject = subject("", company(|_| None)).await;
     subject.refresh().await;
@@ -98,8 +100,13 @@ async fn cleared_by(answer: impl Fn() -> Answer + Send + 'static) -> String {
     subject.follow(company(move |user| (user == "alpha").then(&answer)));
     subject.refresh().await;
     assert_eq!(subject.unrotated(), Some(1.0));
-    assert_eq!(subject.refresh().await, ["ListAccessKeys beta"]);
-    subject.page()
+    let page = subject.page();
+    assert_eq!(subject.refresh().await, ["ListAccessKeys alpha", "ListAccessKeys beta"]);
+    assert_eq!(subject.unrotated(), Some(1.0));
+    subject.follow(company(|_| None));
+    subject.refresh().await;
+    assert_eq!(subject.unrotated(), Some(2.0));
+    page
 }
 
 #[tokio::test]
@@ -134,17 +141,24 @@ async fn a_deleted_user_is_gone() {
 }
 
 #[tokio::test]
-async fn a_report_that_is_older_than_the_confirmation_does_not_bring_the_old_key_back() {
+async fn a_new_report_is_confirmed_at_once_whatever_the_clocks_say() {
     let mut subject = subject("", company(|_| Some(error(404, "NoSuchEntity")))).await;
     subject.refresh().await;
     assert_eq!(subject.unrotated(), Some(0.0));
 
-    // AWS makes a new report, of which the exporter hears late: it was generated before the call.
-    subject.account.generated = Some(Utc::now() - TimeDelta::hours(5));
-    let before = Utc::now() - TimeDelta::minutes(10);
-    subject.follow(move |_: &str| users(&["alpha", "beta"], &["gamma"], before));
-    assert_eq!(subject.refresh().await, ["GetCredentialReport"]);
-    assert_eq!(subject.unrotated(), Some(0.0));
+    // Generated before the calls or, as far as clocks agree, after them: earlier answers are of no use.
+    for minutes in [-10, 4] {
+        subject.account.generated = Some(Utc::now() - TimeDelta::hours(5));
+        let generated = Utc::now() + TimeDelta::minutes(minutes);
+        subject.follow(move |call: &str| match call {
+            "GetCredentialReport" => users(&["alpha", "beta"], &["gamma"], generated),
+            "ListAccessKeys alpha" => error(404, "NoSuchEntity"),
+            _ => error(403, "AccessDenied"),
+        });
+        let calls = subject.refresh().await;
+        assert_eq!(calls, ["GetCredentialReport", "ListAccessKeys alpha", "ListAccessKeys beta"]);
+        assert_eq!(subject.unrotated(), Some(1.0), "of beta the report's word stands");
+    }
 }
 
 #[tokio::test]
@@ -401,4 +415,164 @@ async fn throttled_confirmation_makes_refreshes_rarer_and_never_more_frequent() 
         let gap = pair[1] - pair[0];
         assert!(gap >= Duration::from_secs(4 * 60), "{gap:?}");
     }
+}
+
+#[tokio::test]
+async fn running_out_of_time_is_no_failure_and_the_others_wait_for_their_turn() {
+    let mut subject = subject("", ten(|_| keys(&[("AKIAOLD", "Active", OLD)]))).await;
+    // Five calls a second.
+    let (outcome, calls) = subject.refresh_within(Duration::from_millis(700)).await;
+    assert_eq!((outcome.failure, outcome.confirmation), (None, None));
+    let asked = calls.len() - 1;
+    assert!((1..8).contains(&asked), "{calls:?}");
+    let page = subject.page();
+    assert_eq!(value(&page, "iam_exporter_confirmation_available"), Some(1.0));
+    let waiting = "iam_exporter_confirmation_waiting_users";
+    // The limit may have cut off the last call.
+    let answered = value(&page, waiting).map(|waiting| 10 - waiting as usize);
+    assert!(answered == Some(asked) || answered == Some(asked - 1), "{answered:?} of {asked}");
+    let calls = subject.refresh().await;
+    assert_eq!(calls[0], format!("ListAccessKeys u{asked}"), "those who waited come first");
+    assert_eq!(value(&subject.page(), waiting), Some(0.0));
+}
+
+#[tokio::test]
+async fn when_nobody_is_flagged_any_more_an_earlier_refusal_is_forgotten() {
+    let mut subject = subject("", company(|_| Some(error(403, "AccessDenied")))).await;
+    subject.refresh().await;
+    let available = "iam_exporter_confirmation_available";
+    assert_eq!(value(&subject.page(), available), Some(0.0));
+    subject.account.generated = Some(Utc::now() - TimeDelta::hours(5));
+    let generated = Utc::now();
+    subject.follow(move |_: &str| users(&[], &["alpha", "beta", "gamma"], generated));
+    subject.refresh().await;
+    assert_eq!(value(&subject.page(), available), None);
+}
+
+#[tokio::test]
+async fn an_active_key_without_a_time_is_asked_about() {
+    let generated = Utc::now() - TimeDelta::hours(1);
+    let mut subject = subject("", move |call: &str| match call {
+        "GetCredentialReport" => {
+            let odd = row(ACCOUNT, "/", "odd", "true,N/A,N/A,N/A,N/A");
+            report_at(&report([odd]), generated)
+        }
+        _ => keys(&[("AKIAOLD", "Active", OLD)]),
+    })
+    .await;
+    assert_eq!(subject.refresh().await, ["GetCredentialReport", "ListAccessKeys odd"]);
+    assert_eq!(subject.unrotated(), Some(1.0));
+}
+
+#[tokio::test]
+async fn a_third_key_is_on_the_page() {
+    let three = [("AKIA1", "Active", OLD), ("AKIA2", "Active", OLD), ("AKIA3", "Inactive", OLD)];
+    let mut subject = subject("", company(move |_| Some(keys(&three)))).await;
+    subject.refresh().await;
+    assert_eq!(subject.unrotated(), Some(4.0));
+    let third = "iam_access_key_active{account_id=\"123456789012\",user=\"alpha\",key=\"3\"}";
+    assert_eq!(value(&subject.page(), third), Some(0.0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn confirmation_goes_on_while_aws_gives_no_report() {
+    for (operation, fault, reason) in [
+        ("GenerateCredentialReport", error(409, "LimitExceeded"), Reason::LimitExceeded),
+        ("GetCredentialReport", error(400, "Throttling"), Reason::Throttled),
+        ("GetCredentialReport", Answer::Hang, Reason::Timeout),
+    ] {
+        let (csv, start) = (of_one("alpha"), Instant::now());
+        let rotated = Duration::from_secs(5 * 3600);
+        let aws = FakeAws::new(account(move |call: &str| match call {
+            call if call == operation && start.elapsed() > Duration::from_secs(3600) => {
+                fault.clone()
+            }
+            "GetCredentialReport" => report_at(&csv, beginning()),
+            "GenerateCredentialReport" => generating("COMPLETE"),
+            _ if start.elapsed() < rotated => keys(&[("AKIAOLD", "Active", OLD)]),
+            _ => keys(&[("AKIANEW", "Active", "2026-11-01T17:00:00Z")]),
+        }));
+        let store = run(aws.source(), Config::default());
+        sleep(rotated).await;
+        let failure = |state: &State| state.accounts[0].refresh.last.and_then(|it| it.failure);
+        assert_eq!(failure(&store.snapshot()), Some(reason));
+        let failures = store.snapshot().accounts[0].refresh.failures.get(reason);
+        assert!((4..60).contains(&failures), "each is counted once: {failures} in an hour");
+        let state = published(&store, |state| {
+            let mut keys = state.accounts[0].users().flat_map(|(_, keys)| keys.iter().flatten());
+            keys.any(|key| key.id.as_deref() == Some("AKIANEW"))
+        })
+        .await;
+        let waited = start.elapsed() - rotated;
+        assert!(waited <= Duration::from_secs(5 * 60 + 61), "{waited:?} for {reason:?}");
+        assert_eq!(failure(&state), Some(reason), "it still fails");
+        assert_eq!(state.accounts[0].refresh.confirmation, Tried::Ok);
+    }
+}
+
+/// An account whose alias can be read from a moment on.
+fn named_late(script: impl FnMut(&str) -> Answer + Send + 'static, failures: usize) -> FakeAws {
+    let (mut usual, mut tries) = (account(script), 0);
+    FakeAws::new(move |request| {
+        if request.operation == "ListAccountAliases" {
+            tries += 1;
+            if tries <= failures {
+                return (Duration::ZERO, error(403, "AccessDenied"));
+            }
+        }
+        usual(request)
+    })
+}
+
+#[tokio::test]
+async fn a_rule_by_account_name_is_not_decided_until_the_alias_was_read() {
+    let generated = Utc::now() - TimeDelta::hours(1);
+    let config = "confirm: { enabled: false }\nrotation: { rules: [{ match: { account: 'the-*' }, max_age: 1h }] }";
+    let source = named_late(move |_| users(&[], &["gamma"], generated), 2);
+    let mut subject = subject(config, |_| error(403, "AccessDenied")).await;
+    subject.source = source.source();
+    let name = "iam_exporter_account_name_available";
+    for _ in 0..2 {
+        let (outcome, _) = subject.refresh_within(Duration::from_secs(20)).await;
+        assert_eq!(outcome.failure, None);
+        assert_eq!(outcome.alias.map(|failure| failure.reason), Some(Reason::AccessDenied));
+        assert_eq!(value(&subject.page(), name), Some(0.0));
+    }
+    let (outcome, _) = subject.refresh_within(Duration::from_secs(20)).await;
+    assert_eq!(outcome.alias, None);
+    assert_eq!(value(&subject.page(), name), Some(1.0));
+    assert_eq!(subject.unrotated(), Some(1.0));
+}
+
+#[tokio::test]
+async fn check_could_not_tell_if_a_rule_needs_a_name_that_cannot_be_read() {
+    for (pattern, exit_code) in [("the-*", 2), ("123*", 1), ("999999999999", 1)] {
+        let csv = of_one("alpha");
+        let aws = named_late(move |_| report_at(&csv, Utc::now()), usize::MAX);
+        let rules = format!("rules: [{{ match: {{ account: '{pattern}' }}, max_age: 1h }}]");
+        let config = parse(&format!("confirm: {{ enabled: false }}\nrotation: {{ {rules} }}"));
+        let (schedule, clock) = (Schedule::default(), Clock::system());
+        let outcome = check::run(aws.source(), &schedule, &clock, &Arc::new(config)).await;
+        assert_eq!(outcome.expect("an outcome").exit_code(1), exit_code, "{pattern}");
+    }
+}
+
+#[tokio::test]
+async fn a_rule_whose_tags_are_known_holds_while_others_are_not() {
+    let generated = Utc::now() - TimeDelta::hours(1);
+    let rules = "confirm: { enabled: false }\nrotation: { rules: [{ match: { tags: { tier: gold } }, exempt: { reason: x } }] }\n";
+    let mut subject = subject(rules, move |call: &str| match call {
+        "GetCredentialReport" => users(&["alpha"], &[], generated),
+        _ => tags(&[("alpha", "tier", "gold")], None),
+    })
+    .await;
+    subject.refresh().await;
+    assert_eq!(subject.unrotated(), Some(0.0));
+    subject.config = parse(&format!("{rules}labels: {{ user_tags: [owner] }}"));
+    assert_eq!(subject.unrotated(), Some(0.0), "after the reload");
+    subject.follow(|_| error(403, "AccessDenied"));
+    subject.refresh().await;
+    assert_eq!(subject.unrotated(), Some(0.0), "after the permission is gone");
+    assert_eq!(value(&subject.page(), "iam_exporter_tags_available"), Some(0.0));
+    assert_eq!(value(&subject.page(), "iam_user_tags"), None);
 }

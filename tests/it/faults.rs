@@ -330,3 +330,23 @@ async fn every_request_is_counted_by_what_came_of_it() {
         assert_eq!(value(&text, &series), Some(count), "{series}");
     }
 }
+
+#[tokio::test]
+async fn a_request_that_is_cut_off_is_counted_as_aborted() {
+    let server = FakeAws::new(account(|_: &str| Answer::Hang)).listen().await;
+    let metrics = ExporterMetrics::new(Filter::default(), Operation::ALL.map(Operation::names));
+    let config_of_sdk = sdk_config(&server.url());
+    let source = Source::Aws(Aws::with_config(&config_of_sdk, metrics.aws_requests.clone(), 32));
+    let target = only_target(&source);
+    let pending = Account::pending(&target.id, &target.name);
+    refresh(&source, &target, &pending, &config(), Duration::from_secs(1)).await;
+    let text = String::from_utf8(metrics.gather()).expect("UTF-8");
+    for (outcome, count) in [("aborted", 1.0), ("no_response", 0.0), ("ok", 0.0)] {
+        let series = format!(
+            "iam_exporter_aws_requests_total{{operation=\"GetCredentialReport\",outcome=\"{outcome}\",service=\"IAM\"}}"
+        );
+        assert_eq!(value(&text, &series), Some(count), "{series}");
+    }
+    let identity = "iam_exporter_aws_requests_total{operation=\"GetCallerIdentity\",outcome=\"aborted\",service=\"STS\"}";
+    assert_eq!(value(&text, identity), Some(0.0));
+}

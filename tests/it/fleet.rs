@@ -8,9 +8,13 @@ use aws_credential_types::Credentials;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
 use iam_key_exporter::config::Config;
 use iam_key_exporter::failure::Reason;
+use iam_key_exporter::metrics::exporter::ExporterMetrics;
+use iam_key_exporter::metrics::filter::Filter;
 use iam_key_exporter::refresh::account::{RefreshContext, refresh_account};
 use iam_key_exporter::refresh::{self, Schedule};
 use iam_key_exporter::shard::Shard;
+use iam_key_exporter::source::Source;
+use iam_key_exporter::source::aws::Aws;
 use iam_key_exporter::state::{Account, State, Tried};
 use iam_key_exporter::store::Store;
 use tokio::runtime::Runtime;
@@ -373,8 +377,15 @@ async fn what_sts_does_not_answer_is_told_as_such() {
     let source = FakeAws::new(|_| (Duration::ZERO, Answer::Hang)).source();
     let [target] = source.known(&config).targets.try_into().expect("one account");
     let (clock, timeout) = (clock(), Duration::from_secs(120));
-    let context =
-        RefreshContext { source: &source, timeout, clock: &clock, config: &config, force: true };
+    let context = RefreshContext {
+        source: &source,
+        timeout,
+        clock: &clock,
+        config: &config,
+        force: true,
+        confirm: true,
+        paused: None,
+    };
     let start = Instant::now();
     let outcome = refresh_account(&context, &target, &Account::pending(&id, ""), |_| {}).await;
     let failure = outcome.failure.expect("a failure");
@@ -477,9 +488,9 @@ async fn an_account_whose_credentials_fail_leaves_the_others_theirs() {
     subject.ready().await;
     sleep(Duration::from_secs(2 * 3600)).await;
     let state = subject.store.snapshot();
-    let confirmed: Vec<_> =
-        state.accounts.iter().map(|account| account.refresh.confirmation).collect();
-    assert_eq!(confirmed, [Tried::Failed, Tried::Ok]);
+    let failures = state.accounts.iter().map(|account| account.refresh.last?.failure);
+    assert_eq!(failures.collect::<Vec<_>>(), [Some(Reason::Credentials), None]);
+    assert_eq!(state.accounts[1].refresh.confirmation, Tried::Ok);
 }
 
 #[test]
@@ -543,6 +554,42 @@ async fn a_discovery_that_fails_keeps_the_last_list_and_says_so() {
     published(&subject.store, |state| state.accounts.len() == 24).await;
     published(&subject.store, |state| state.discovery == Tried::Ok).await;
     assert!(start.elapsed() < 3 * hour + Duration::from_secs(15 * 60));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_organization_without_accounts_is_a_discovery_that_failed() {
+    let fleet = Arc::new(Fleet { unrotated: 0, ..Fleet::new(3, 1) });
+    let (mut usual, start) = (fleet.paused(), Instant::now());
+    let aws = FakeAws::new(move |request| match request.operation.as_str() {
+        "ListAccounts" if start.elapsed() > Duration::from_secs(1800) => {
+            (Duration::ZERO, Answer::Reply(200, "{\"Accounts\":[]}".to_owned()))
+        }
+        _ => usual(request),
+    });
+    let subject = Subject::start_with(fleet, aws.source(), ORGANIZATION, Shard::default());
+    subject.ready().await;
+    let state = published(&subject.store, |state| state.discovery == Tried::Failed).await;
+    assert_eq!(ids(&state), all(3));
+    sleep(Duration::from_secs(3 * 3600)).await;
+    assert_eq!(ids(&subject.store.snapshot()), all(3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn first_reports_do_not_wait_for_the_confirmations_of_other_accounts() {
+    let latency = Duration::from_millis(100);
+    let fleet = Fleet { latency, unrotated: 50, ..Fleet::new(60, 50) };
+    let fleet = Arc::new(fleet);
+    let config = FakeAws::new(fleet.paused()).config_with(sdk_config("http://in-memory"));
+    let requests = ExporterMetrics::new(Filter::default(), []).aws_requests;
+    let source = Source::Aws(Aws::with_config(&config, requests, 4));
+    let subject = Subject::start_with(fleet, source, ORGANIZATION, Shard::default());
+    let start = Instant::now();
+    published(&subject.store, |state| {
+        state.accounts.iter().filter(|account| account.report.is_some()).count() == 60
+    })
+    .await;
+    // Of each account an identity, four report calls; the first results are published after 10 s.
+    assert!(start.elapsed() < Duration::from_secs(25), "{:?}", start.elapsed());
 }
 
 #[tokio::test(start_paused = true)]

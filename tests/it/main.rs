@@ -7,6 +7,7 @@ mod confirm;
 mod faults;
 mod files;
 mod fleet;
+mod identity;
 mod reload;
 mod schedule;
 mod web;

@@ -341,10 +341,11 @@ fn it_serves_while_aws_cannot_be_reached_and_says_so() {
     command.env("AWS_ACCESS_KEY_ID", "x").env("AWS_SECRET_ACCESS_KEY", "x");
     let exporter = Exporter::spawn(command);
     exporter.page_where(|page| {
-        value(page, "iam_refresh_success{account_id=\"unknown\"}") == Some(0.0)
-            && value(page, "iam_refresh_failures_total{account_id=\"unknown\",reason=\"network\"}")
-                == Some(1.0)
+        let failures = "iam_exporter_unidentified_refresh_failures_total{reason=\"network\"}";
+        let failing = "iam_exporter_accounts{state=\"failing\"}";
+        value(page, failures) == Some(1.0) && value(page, failing) == Some(1.0)
     });
+    assert!(!exporter.get("/metrics").contains("account_id="), "no series of an unknown account");
     let line = exporter.log_line("refresh failed");
     assert!(line.contains("level=warn"), "{line}");
     assert!(line.contains("reason=network"), "{line}");

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from fake_aws import DENIED, GENERATE, GET, LIST_KEYS, FakeAws, Key, time_ago, with_one_key
+from fake_aws import DENIED, GENERATE, GET, IDENTITY, LIST_KEYS, FakeAws, Key, time_ago, with_one_key
 from harness import Exporter, wait_for
 
 INTERVAL = 2
@@ -81,10 +81,10 @@ def test_nobody_but_flagged_users_is_asked_about(tmp_path):
     with FakeAws(users) as aws, Exporter(tmp_path, *EVERY, endpoint=aws.endpoint):
         wait_for("four refreshes", lambda: aws.actions().count(GENERATE) >= 4)
     asked = [(request.action, request.user) for request in aws.requests]
-    report = [(GET, ""), (GENERATE, ""), (GET, "")]
+    report = [(IDENTITY, ""), (GET, ""), (GENERATE, ""), (GET, "")]
     flagged = [(LIST_KEYS, "old"), (LIST_KEYS, "older")]
     # The report stays the same here, so the account's alias is asked for with the first one only.
-    first = [("GetCallerIdentity", ""), *report, ("ListAccountAliases", ""), *flagged]
+    first = [*report, ("ListAccountAliases", ""), *flagged]
     assert asked == [*first, *(report + flagged) * 9][: len(asked)]
 
 
@@ -124,22 +124,28 @@ def test_a_key_is_cleared_while_the_report_lags(aws, lagging, outcome):
     assert aws.actions().count(GET) == 1
 
 
-def test_a_cleared_user_stays_cleared_and_is_asked_about_no_more(aws, lagging):
-    def last_refresh(page):
-        [(_, at)] = page.family("iam_refresh_last_success_timestamp_seconds")
-        return at
-
+def test_an_account_at_rest_costs_one_call_a_refresh_and_one_for_each_user_whom_the_report_flags(
+    aws, lagging
+):
     aws.keys["old"] = [Key("AKIANEW", time_ago(timedelta()))]
-    cleared = wait_for_count(lagging, 0)
-    asked = aws.actions().count(LIST_KEYS)
-    later = lagging.wait_for_page(
-        "two more refreshes",
-        lambda page: last_refresh(page) > last_refresh(cleared) + 1.5 * INTERVAL,
-        # Times alone are rendered once a minute.
-        seconds=90,
-    )
-    assert unrotated(later) == 0
-    assert aws.actions().count(LIST_KEYS) == asked
+    wait_for_count(lagging, 0)
+    before = len(aws.requests)
+    # Each refresh begins with this one.
+    wait_for("four refreshes", lambda: aws.actions()[before:].count(IDENTITY) >= 4)
+    asked = [(request.action, request.user) for request in aws.requests[before:]]
+    each = [(IDENTITY, ""), (LIST_KEYS, "old")]
+    begin = asked.index(each[0])
+    assert asked[begin:] == (each * 9)[: len(asked) - begin]
+    assert unrotated(lagging.page()) == 0
+
+
+def test_a_key_that_is_reactivated_is_back_within_an_interval(aws, lagging):
+    [key] = aws.keys["old"]
+    aws.keys["old"] = [replace(key, status="Inactive")]
+    wait_for_count(lagging, 0)
+    aws.keys["old"] = [key]
+    wait_for_count(lagging, 1)
+    assert aws.actions().count(GET) == 1
 
 
 def test_the_ids_of_flagged_keys_are_shown(aws, lagging):

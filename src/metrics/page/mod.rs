@@ -5,7 +5,7 @@
 //! documentation, version 0.0.4; a test holds it equal to the `prometheus` crate's encoder.
 
 use std::ops::Range;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -15,6 +15,7 @@ use super::filter::Filter;
 use super::gzip;
 use super::text::{Value, Writer, push_label};
 use crate::config::{Config, TagLabel};
+use crate::confirmation::MAX_KEYS;
 use crate::failure::Reason;
 use crate::policy::{Exemption, Tag, Verdict};
 use crate::report::{Certificate, Key, User};
@@ -104,6 +105,12 @@ pub fn write(
     let max_age = config.policy.max_age.num_seconds();
     page.family(&names::ROTATION_MAX_AGE, |family| family.sample(&[], max_age));
     rows.write_refreshes(&mut page);
+    page.family(&names::UNIDENTIFIED_FAILURES, |family| {
+        for reason in Reason::ALL {
+            let count = state.unidentified_failures.get(reason) as i64;
+            family.sample(&["reason=\"", reason.as_str(), "\""], count);
+        }
+    });
     page.finish()
 }
 
@@ -147,7 +154,8 @@ struct AccountRow<'a> {
     keys: Range<usize>,
 }
 
-const SLOTS: [&str; 2] = ["1", "2"];
+static SLOTS: LazyLock<[String; MAX_KEYS]> =
+    LazyLock::new(|| std::array::from_fn(|index| (index + 1).to_string()));
 
 impl<'a> Rows<'a> {
     fn new(state: &'a State, config: &'a Config, now: DateTime<Utc>) -> Rows<'a> {
@@ -161,18 +169,18 @@ impl<'a> Rows<'a> {
         };
         let tag_keys = config.tag_keys();
         for account in &state.accounts {
-            let tags = account.tags(&tag_keys);
+            let knows_tags = account.knows_tags(&tag_keys);
             let mut labels = String::new();
             push_label(&mut labels, "account_id", &account.id);
             let (first_user, first_key) = (rows.users.len(), rows.keys.len());
-            for (subject, keys) in account.users(tags) {
+            for (subject, keys) in account.users() {
                 let user = subject.user;
                 let ruling = config.policy.ruling(&subject, now);
                 let start = rows.labels.len();
                 rows.labels.push_str(&labels);
                 push_label(&mut rows.labels, "user", &user.name);
                 let labels = start..rows.labels.len();
-                for (key, slot) in keys.iter().zip(SLOTS) {
+                for (key, slot) in keys.iter().zip(&*SLOTS) {
                     let Some(key) = key else { continue };
                     rows.keys.push(KeyRow {
                         labels: labels.clone(),
@@ -185,7 +193,7 @@ impl<'a> Rows<'a> {
                         exemption: ruling.exemption.filter(|_| key.active),
                     });
                 }
-                rows.users.push(UserRow { user, tags: tags.map(|_| subject.tags), labels });
+                rows.users.push(UserRow { user, tags: knows_tags.then_some(subject.tags), labels });
             }
             let users = first_user..rows.users.len();
             let keys = first_key..rows.keys.len();
@@ -206,7 +214,7 @@ impl<'a> Rows<'a> {
         for row in &self.users {
             for (slot, certificate) in row.user.certificates.iter().enumerate() {
                 if let Some(certificate) = certificate {
-                    let labels = [self.labels(row), ",cert=\"", SLOTS[slot], "\""];
+                    let labels = [self.labels(row), ",cert=\"", &SLOTS[slot], "\""];
                     visit(&labels, certificate);
                 }
             }
@@ -380,8 +388,14 @@ impl<'a> Rows<'a> {
         per_account(&names::CONFIRMATION_AVAILABLE, |account| {
             account.refresh.confirmation.worked().map(Value::from)
         });
+        per_account(&names::CONFIRMATION_WAITING, |account| {
+            account.refresh.waiting.map(Value::from)
+        });
         per_account(&names::TAGS_AVAILABLE, |account| {
             account.refresh.tags.worked().map(Value::from)
+        });
+        per_account(&names::NAME_AVAILABLE, |account| {
+            account.refresh.name.worked().map(Value::from)
         });
         page.family(&names::REFRESH_FAILURES, |family| {
             for AccountRow { account, labels, .. } in &self.accounts {

@@ -7,7 +7,7 @@ use prometheus::{Encoder, TextEncoder};
 use proptest::prelude::*;
 
 use super::*;
-use crate::confirmation::{Confirmation, ListedKey, merge};
+use crate::confirmation::{ListedKey, merge};
 use crate::metrics::catalogue;
 use crate::metrics::catalogue::Metric;
 use crate::metrics::filter::name_pattern;
@@ -47,7 +47,9 @@ fn state() -> State {
     confirm(&mut every_kind, "cleared-deleted", Some(&[]));
     confirm(&mut every_kind, "cleared-user-gone", None);
     every_kind.refresh.confirmation = Tried::Ok;
+    every_kind.refresh.waiting = Some(0);
     every_kind.refresh.tags = Tried::Ok;
+    every_kind.refresh.name = Tried::Ok;
     let tags = |tags: &[(&str, &str)]| {
         tags.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect()
     };
@@ -68,6 +70,8 @@ fn state() -> State {
         Some(Attempt { failure: Some(Reason::AccessDenied), duration: Duration::ZERO });
     denied.refresh.failures.count(Reason::AccessDenied);
     govcloud.refresh.confirmation = Tried::Failed;
+    govcloud.refresh.waiting = Some(7);
+    govcloud.refresh.name = Tried::Failed;
     let pending = Account::pending("444444444444", "");
     State::new([every_kind, govcloud, denied, pending].map(Arc::new), Tried::Ok, true)
 }
@@ -105,8 +109,7 @@ fn confirm(account: &mut Account, user: &str, listed: Option<&[ListedKey]>) {
     let report = account.report.as_ref().expect("a report");
     let user = report.users.iter().find(|known| known.name == user).expect("a user");
     let keys = listed.map(|listed| merge(&user.keys, listed));
-    let confirmation = Confirmation { at: at("2026-11-01T11:00:00Z"), keys };
-    Arc::make_mut(&mut account.confirmed).insert(&user.name, confirmation);
+    Arc::make_mut(&mut account.confirmed).insert(&user.name, keys);
 }
 
 fn listed(id: &str, active: bool, created: &str) -> ListedKey {

@@ -7,15 +7,19 @@ use chrono::DateTime;
 use super::clients::AccountClient;
 use super::errors;
 use super::sdk::Operation;
-use crate::confirmation::ListedKey;
+use crate::confirmation::{ListedKey, MAX_KEYS};
 use crate::failure::{Failure, Reason};
 
 /// The user's keys by `ListAccessKeys`; `None` if there is no such user.
 ///
-/// One page is enough: it has up to 100 keys, and a user has two.
+/// One page is enough: it has up to 100 keys, and a user has two, or a few more by an agreement with AWS.
 pub async fn keys(client: &AccountClient, user: &str) -> Result<Option<Vec<ListedKey>>, Failure> {
     let call = client.iam.list_access_keys().user_name(user).send();
-    match client.call(call).await {
+    match client.call_for_details(call).await {
+        Ok(output) if output.is_truncated => {
+            let message = format!("ListAccessKeys: a user with more than {MAX_KEYS} keys");
+            Err(Failure::new(Reason::ServiceError, message))
+        }
         Ok(output) => {
             let keys: Option<Vec<ListedKey>> =
                 output.access_key_metadata.into_iter().map(listed).collect();

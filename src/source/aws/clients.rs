@@ -5,41 +5,46 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use aws_config::SdkConfig;
 use aws_sdk_iam::config::retry::RetryPartition;
-use tokio::time::Instant;
 
 use super::call_limit::CallLimit;
 use super::credentials::{
-    BaseCredentials, CredentialCache, CredentialKey, MIN_CREDENTIAL_AGE, assuming,
+    BaseCredentials, CredentialCache, CredentialKey, account_id, assuming, sts_config,
 };
-use super::sdk::{CountRequests, signing_region};
+use super::sdk::{CountRequests, signing_region, time_limits};
 use crate::config::Access;
+use crate::failure::Failure;
 use crate::metrics::exporter::AwsRequests;
 
 /// The AWS clients of all accounts.
 #[derive(Debug)]
 pub struct Clients {
     count: CountRequests,
+    /// Of calls for identities, lists of accounts, and reports.
     limit: Arc<CallLimit>,
+    /// Of calls for the rest, so that a new account never waits behind the old keys of others.
+    detail_limit: Arc<CallLimit>,
     credentials: Arc<CredentialCache>,
-    /// With the moment at which each was made.
-    by_access: Mutex<HashMap<Access, (AccountClient, Instant)>>,
+    by_access: Mutex<HashMap<Access, AccountClient>>,
 }
 
 /// The AWS client of one account.
 #[derive(Debug, Clone)]
 pub struct AccountClient {
     pub(super) iam: aws_sdk_iam::Client,
+    sts: aws_sdk_sts::Client,
     limit: Arc<CallLimit>,
+    detail_limit: Arc<CallLimit>,
 }
 
 impl Clients {
-    /// Makes at most `concurrency` calls at the same time, and counts each in `requests`. `given`
-    /// replaces the configuration that the SDK's chains find.
+    /// Makes at most `concurrency` calls at the same time for reports, and as many for details beside
+    /// them. Counts each in `requests`. `given` replaces the configuration that the SDK's chains find.
     pub fn new(given: Option<SdkConfig>, requests: AwsRequests, concurrency: usize) -> Clients {
         let count = CountRequests::new(requests);
         let limit = Arc::new(CallLimit::new(concurrency));
         let credentials = Arc::new(CredentialCache::new(given, count.clone(), limit.clone()));
-        Clients { count, limit, credentials, by_access: Mutex::default() }
+        let detail_limit = Arc::new(CallLimit::new(concurrency));
+        Clients { count, limit, detail_limit, credentials, by_access: Mutex::default() }
     }
 
     /// Waits until a refresh may begin.
@@ -54,16 +59,32 @@ impl Clients {
 
     /// The client of an account; the same each time, with the credentials that it has.
     pub async fn get(&self, access: &Access) -> AccountClient {
-        if let Some((client, _)) = self.lock().get(access) {
+        if let Some(client) = self.lock().get(access) {
             return client.clone();
         }
         let base = self.base(access).await;
+        let sts_region = base.config.region().cloned();
         let config = match &access.role {
             Some(role) => assuming(role, base, CredentialKey::of(access), self.credentials.clone()),
             None => base.config,
         };
-        let client = AccountClient::new(&config, self.count.clone(), self.limit.clone());
-        self.lock().entry(access.clone()).or_insert((client, Instant::now())).0.clone()
+        let iam = aws_sdk_iam::config::Builder::from(&config)
+            .region(signing_region(&config, None))
+            // Each account has its own retry budget. The SDK's is one for all clients of a process,
+            // and many broken accounts would use it up.
+            .retry_partition(RetryPartition::custom("account").build())
+            .interceptor(self.count.clone());
+        // Where roles are assumed. It has the time limits of a call that may have to assume one first.
+        let sts = sts_config(&config, self.count.clone())
+            .region(sts_region)
+            .timeout_config(time_limits());
+        let client = AccountClient {
+            iam: aws_sdk_iam::Client::from_conf(iam.build()),
+            sts: aws_sdk_sts::Client::from_conf(sts.build()),
+            limit: self.limit.clone(),
+            detail_limit: self.detail_limit.clone(),
+        };
+        self.lock().entry(access.clone()).or_insert(client).clone()
     }
 
     /// A client of Organizations, with the default credentials.
@@ -92,34 +113,36 @@ impl Clients {
         self.lock().retain(|access, _| access.role.is_some());
     }
 
-    /// Call this after AWS rejected an account's credentials. Drops them, and the base credentials too
-    /// if those are the cause. `account`: the account that the base credentials should belong to, if
-    /// no role is used. Returns whether a retry is worthwhile.
-    pub async fn renew(&self, access: &Access, account: Option<&str>) -> bool {
-        let forgotten = self.lock().remove(access);
-        let had_old = forgotten.is_some_and(|(_, since)| since.elapsed() >= MIN_CREDENTIAL_AGE);
-        let account = account.filter(|_| access.role.is_none());
-        self.credentials.forget_broken(&CredentialKey::of(access), account).await || had_old
+    /// Call this after a failure because of an account's credentials: forgets them, and their base, so
+    /// that both are looked for again. The SDK keeps what it has read of a profile for good. Roles that
+    /// were assumed with the same base stay until they end.
+    pub fn forget(&self, access: &Access) {
+        let key = CredentialKey::of(access);
+        let is_base_gone = self.credentials.forget(&key);
+        self.lock().retain(|other, _| {
+            let had_base = is_base_gone && other.role.is_none() && CredentialKey::of(other) == key;
+            other != access && !had_base
+        });
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Access, (AccountClient, Instant)>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Access, AccountClient>> {
         self.by_access.lock().expect("nothing panics while it is locked")
     }
 }
 
 impl AccountClient {
-    fn new(config: &SdkConfig, count: CountRequests, limit: Arc<CallLimit>) -> AccountClient {
-        let iam = aws_sdk_iam::config::Builder::from(config)
-            .region(signing_region(config, None))
-            // Each account has its own retry budget. The SDK's is one for all clients of a process,
-            // and many broken accounts would use it up.
-            .retry_partition(RetryPartition::custom("account").build())
-            .interceptor(count);
-        AccountClient { iam: aws_sdk_iam::Client::from_conf(iam.build()), limit }
-    }
-
     /// Makes a call once there is a permit, which is held for one call and never for a pause.
     pub(super) async fn call<T>(&self, call: impl Future<Output = T>) -> T {
         self.limit.call(call).await
+    }
+
+    /// The same for a call that can wait until there are reports.
+    pub(super) async fn call_for_details<T>(&self, call: impl Future<Output = T>) -> T {
+        self.detail_limit.call(call).await
+    }
+
+    /// The account of the credentials: 12 digits. Needs no permission.
+    pub(super) async fn account_id(&self) -> Result<String, Failure> {
+        account_id(&self.sts, &self.limit).await
     }
 }

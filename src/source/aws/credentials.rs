@@ -66,7 +66,7 @@ const STS_ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
 /// failure names STS.
 const STS_TIMEOUT: Duration = Duration::from_secs(18);
 /// Credentials that do not work are not looked for more often.
-pub const MIN_CREDENTIAL_AGE: Duration = Duration::from_secs(30);
+const MIN_CREDENTIAL_AGE: Duration = Duration::from_secs(30);
 /// A role's credentials are renewed when they end within this time.
 const RENEW_BEFORE_END: Duration = Duration::from_secs(60);
 
@@ -105,19 +105,13 @@ impl CredentialCache {
             Some(given) => given.clone(),
             None => load(key, self.http.clone()).await,
         };
-        let timeouts = TimeoutConfig::builder()
-            .connect_timeout(STS_ATTEMPT_TIMEOUT)
-            .read_timeout(STS_ATTEMPT_TIMEOUT)
-            .operation_timeout(STS_TIMEOUT);
-        let sts = aws_sdk_sts::config::Builder::from(&config)
-            .timeout_config(timeouts.build())
-            // Roles that may not be assumed take no retries from the others.
-            .retry_partition(
-                RetryPartition::custom("sts").token_bucket(TokenBucket::unlimited()).build(),
-            )
-            .interceptor(self.count.clone());
+        // Its clients share what they have of the credentials: whose they are holds for all of them.
+        let config = match config.identity_cache() {
+            Some(_) => config,
+            None => config.into_builder().identity_cache(IdentityCache::lazy().build()).build(),
+        };
         BaseCredentials {
-            sts: aws_sdk_sts::Client::from_conf(sts.build()),
+            sts: aws_sdk_sts::Client::from_conf(sts_config(&config, self.count.clone()).build()),
             config,
             limit: self.limit.clone(),
             account_id: Arc::default(),
@@ -130,24 +124,15 @@ impl CredentialCache {
         self.lock().clear();
     }
 
-    /// Forgets base credentials that do not work, or that are not of the expected account: the SDK
-    /// keeps for good what it has read of a profile. Returns whether there may be others now.
-    pub async fn forget_broken(&self, key: &CredentialKey, account: Option<&str>) -> bool {
-        let base = self.get(key).await;
-        if base.found.elapsed() < MIN_CREDENTIAL_AGE {
-            return false;
-        }
-        let is_broken = match base.ask_account_id().await {
-            Ok(id) => account.is_some_and(|account| account != id),
-            Err(failure) => failure.reason == Reason::Credentials,
-        };
+    /// Forgets base credentials, unless they were looked for a moment ago. Returns whether it did.
+    pub fn forget(&self, key: &CredentialKey) -> bool {
         let mut by_key = self.lock();
-        let kept = by_key.get(key).and_then(|cell| cell.get());
-        // Another account may have done so meanwhile.
-        if is_broken && kept.is_some_and(|kept| kept.found == base.found) {
+        let base = by_key.get(key).and_then(|cell| cell.get());
+        let is_old = base.is_some_and(|base| base.found.elapsed() >= MIN_CREDENTIAL_AGE);
+        if is_old {
             by_key.remove(key);
         }
-        is_broken
+        is_old
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<CredentialKey, Arc<OnceCell<BaseCredentials>>>> {
@@ -158,17 +143,34 @@ impl CredentialCache {
 impl BaseCredentials {
     /// The account of the credentials: 12 digits. Needs no permission.
     pub async fn account_id(&self) -> Result<&str, Failure> {
-        self.account_id.get_or_try_init(|| self.ask_account_id()).await.map(String::as_str)
+        let ask = || account_id(&self.sts, &self.limit);
+        self.account_id.get_or_try_init(ask).await.map(String::as_str)
     }
+}
 
-    async fn ask_account_id(&self) -> Result<String, Failure> {
-        match self.limit.call(self.sts.get_caller_identity().send()).await {
-            Ok(identity) => identity.account.ok_or_else(|| {
-                Failure::new(Reason::ServiceError, "GetCallerIdentity named no account")
-            }),
-            Err(error) => Err(errors::failure(Operation::GetCallerIdentity, &error)),
-        }
+/// The account of the credentials of this client.
+pub async fn account_id(sts: &aws_sdk_sts::Client, limit: &CallLimit) -> Result<String, Failure> {
+    match limit.call(sts.get_caller_identity().send()).await {
+        Ok(identity) => identity.account.ok_or_else(|| {
+            Failure::new(Reason::ServiceError, "GetCallerIdentity named no account")
+        }),
+        Err(error) => Err(errors::failure(Operation::GetCallerIdentity, &error)),
     }
+}
+
+/// The configuration of a client of STS.
+pub fn sts_config(config: &SdkConfig, count: CountRequests) -> aws_sdk_sts::config::Builder {
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(STS_ATTEMPT_TIMEOUT)
+        .read_timeout(STS_ATTEMPT_TIMEOUT)
+        .operation_timeout(STS_TIMEOUT);
+    aws_sdk_sts::config::Builder::from(config)
+        .timeout_config(timeouts.build())
+        // Roles that may not be assumed take no retries from the others.
+        .retry_partition(
+            RetryPartition::custom("sts").token_bucket(TokenBucket::unlimited()).build(),
+        )
+        .interceptor(count)
 }
 
 /// The configuration that the SDK's chains find. Without a profile these are credentials from the

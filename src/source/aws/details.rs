@@ -24,7 +24,7 @@ pub async fn tags(client: &AccountClient, keys: &BTreeSet<String>) -> Result<Tag
         .max_items(1000)
         .into_paginator()
         .send();
-    while let Some(page) = client.call(pages.next()).await {
+    while let Some(page) = client.call_for_details(pages.next()).await {
         let page = page
             .map_err(|error| errors::failure(Operation::GetAccountAuthorizationDetails, &error))?;
         for user in page.user_detail_list.unwrap_or_default() {
@@ -44,7 +44,7 @@ pub async fn tags(client: &AccountClient, keys: &BTreeSet<String>) -> Result<Tag
 
 /// The account's alias, by `ListAccountAliases`: an account has one or none.
 pub async fn alias(client: &AccountClient) -> Result<Option<String>, Failure> {
-    match client.call(client.iam.list_account_aliases().send()).await {
+    match client.call_for_details(client.iam.list_account_aliases().send()).await {
         Ok(output) => Ok(output.account_aliases.into_iter().next()),
         Err(error) => Err(errors::failure(Operation::ListAccountAliases, &error)),
     }

@@ -16,7 +16,7 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 use tracing::info;
 
 use super::target::{Discovered, FetchResult, Target, is_good};
@@ -26,7 +26,7 @@ use crate::failure::{Failure, Reason};
 use crate::metrics::exporter::AwsRequests;
 use crate::state::{Tags, UNKNOWN_ACCOUNT};
 use clients::{AccountClient, Clients};
-use organization::Member;
+use organization::{Listing, Member};
 use sdk::SdkConfig;
 
 /// AWS.
@@ -35,23 +35,27 @@ pub struct Aws {
     clients: Clients,
     /// The organization's accounts as they were last found, by their ids.
     members: Mutex<Option<BTreeMap<String, Member>>>,
+    /// What a look for them has found so far. If it fails, the next one goes on from there.
+    listing: Mutex<Listing>,
 }
 
 /// An organization's accounts change now and then.
 pub const DISCOVERY_INTERVAL: Duration = Duration::from_secs(60 * 60);
-/// The time limit of looking for accounts.
-const DISCOVERY_TIMEOUT: Duration = Duration::from_secs(120);
 
 impl Aws {
     /// Makes at most `concurrency` calls at the same time, and counts each in `requests`.
     pub fn new(requests: AwsRequests, concurrency: usize) -> Aws {
-        Aws { clients: Clients::new(None, requests, concurrency), members: Mutex::default() }
+        Aws::new_with(None, requests, concurrency)
     }
 
     /// The same with this configuration instead of the one that the SDK's chains find.
     pub fn with_config(config: &SdkConfig, requests: AwsRequests, concurrency: usize) -> Aws {
-        let given = Some(config.clone());
-        Aws { clients: Clients::new(given, requests, concurrency), members: Mutex::default() }
+        Aws::new_with(Some(config.clone()), requests, concurrency)
+    }
+
+    fn new_with(given: Option<SdkConfig>, requests: AwsRequests, concurrency: usize) -> Aws {
+        let clients = Clients::new(given, requests, concurrency);
+        Aws { clients, members: Mutex::default(), listing: Mutex::default() }
     }
 
     /// Asks for the accounts of the organization, if the configuration has one.
@@ -59,10 +63,7 @@ impl Aws {
         if config.organization.is_none() {
             return Ok(());
         }
-        let base = Access::default();
-        let members = |_| organization::members(&self.clients);
-        let found = timeout(DISCOVERY_TIMEOUT, self.ask(&base, members)).await;
-        let found = found.unwrap_or_else(|_| Err(Failure::deadline()))?;
+        let found = organization::members(&self.clients, &self.listing).await?;
         info!(active = found.len(), "accounts of the organization found");
         let by_id = found.into_iter().map(|member| (member.id.clone(), member)).collect();
         *self.members() = Some(by_id);
@@ -74,7 +75,12 @@ impl Aws {
         let Config { accounts, organization, .. } = config;
         let members = self.members();
         let mut targets: Vec<Target> = accounts.iter().map(target_of_listed).collect();
-        let mut known = Discovered { is_all: true, ..Discovered::default() };
+        let origin = match organization {
+            Some(_) => "the organization or the configuration",
+            None if targets.is_empty() => "the default credentials",
+            None => "the configuration",
+        };
+        let mut known = Discovered { is_all: true, origin, ..Discovered::default() };
         match organization {
             Some(organization) => {
                 for target in targets.iter_mut().filter(|target| target.name.is_empty()) {
@@ -104,6 +110,10 @@ impl Aws {
         self.clients.forget_credentials();
     }
 
+    pub(super) fn forget_credentials_of(&self, target: &Target) {
+        self.clients.forget(&target.access);
+    }
+
     pub(super) fn retain(&self, accesses: &HashSet<&Access>) {
         self.clients.retain(accesses);
     }
@@ -123,31 +133,13 @@ impl Aws {
         if last.is_some_and(|generated| is_good(generated, now)) {
             return FetchResult::default();
         }
-        let mut fetch = Box::pin(self.report(target, now, deadline)).await;
-        if is_about_credentials(fetch.failure.as_ref()) {
-            let id = Some(target.id.as_str()).filter(|id| *id != UNKNOWN_ACCOUNT);
-            let renewed = timeout_at(deadline, self.clients.renew(&target.access, id)).await;
-            if renewed.unwrap_or_default() {
-                fetch = Box::pin(self.report(target, now, deadline)).await;
-            }
-        }
-        fetch.failure = fetch.failure.map(|failure| with_profile_name(failure, &target.access));
-        fetch
-    }
-
-    async fn report(&self, target: &Target, now: DateTime<Utc>, deadline: Instant) -> FetchResult {
-        let client = async {
-            let account_id = self.account_id(target).await?;
-            Ok((account_id, self.clients.get(&target.access).await))
+        let client = match timeout_at(deadline, self.clients.get(&target.access)).await {
+            Ok(client) => client,
+            Err(_) => return Failure::deadline().into(),
         };
-        let client = timeout_at(deadline, client).await;
-        match client.unwrap_or_else(|_| Err(Failure::deadline())) {
-            Ok((account_id, client)) => {
-                let fetched = credential_report::fetch(&client, now, deadline).await;
-                FetchResult { account_id: Some(account_id), ..fetched }
-            }
-            Err(failure) => failure.into(),
-        }
+        let fetched = Box::pin(credential_report::fetch(&client, now, deadline)).await;
+        let failure = fetched.failure.map(|failure| with_profile_name(failure, &target.access));
+        FetchResult { failure, ..fetched }
     }
 
     pub(super) async fn keys(
@@ -173,39 +165,30 @@ impl Aws {
         self.ask(&target.access, alias).await
     }
 
-    /// Asks with the client of an account. If its credentials do not work and there may be others by
-    /// now, asks once more.
+    /// Asks with the client of an account.
     async fn ask<T, F: Future<Output = Result<T, Failure>>>(
         &self,
         access: &Access,
-        question: impl Fn(AccountClient) -> F,
+        question: impl FnOnce(AccountClient) -> F,
     ) -> Result<T, Failure> {
         // On the heap: the compiler refuses futures that are nested too deeply.
-        let mut answer = Box::pin(question(self.clients.get(access).await)).await;
-        if is_about_credentials(answer.as_ref().err()) && self.clients.renew(access, None).await {
-            answer = Box::pin(question(self.clients.get(access).await)).await;
-        }
+        let answer = Box::pin(question(self.clients.get(access).await)).await;
         answer.map_err(|failure| with_profile_name(failure, access))
     }
 
-    /// The account that the credentials lead to. That of a role is in its ARN.
-    async fn account_id(&self, target: &Target) -> Result<String, Failure> {
-        if target.access.role.is_some() {
-            return Ok(target.id.clone());
-        }
-        let base = self.clients.base(&target.access).await;
-        match base.account_id().await? {
-            id if target.id == UNKNOWN_ACCOUNT || target.id == id => Ok(id.to_owned()),
+    /// The account that the credentials belong to, by a call: the proof that they work, and that they
+    /// are those of the account that the configuration means.
+    pub(super) async fn account_id(&self, target: &Target) -> Result<String, Failure> {
+        let identity = |client: AccountClient| async move { client.account_id().await };
+        match self.ask(&target.access, identity).await? {
+            id if target.id == UNKNOWN_ACCOUNT || target.id == id => Ok(id),
             id => {
                 let message = format!("the credentials are of account {id}, not of {}", target.id);
-                Err(Failure::new(Reason::Credentials, message))
+                let failure = Failure::new(Reason::Credentials, message);
+                Err(with_profile_name(failure, &target.access))
             }
         }
     }
-}
-
-fn is_about_credentials(failure: Option<&Failure>) -> bool {
-    failure.is_some_and(|failure| failure.reason == Reason::Credentials)
 }
 
 fn with_profile_name(mut failure: Failure, access: &Access) -> Failure {

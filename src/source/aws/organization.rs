@@ -1,5 +1,8 @@
 //! The accounts of an organization.
 
+use std::mem;
+use std::sync::Mutex;
+
 use aws_sdk_organizations::types::{Account, AccountState, AccountStatus};
 
 use super::clients::Clients;
@@ -32,31 +35,67 @@ impl Member {
     }
 }
 
+/// How far a look for the accounts has come.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// Whose credentials they were found with.
+    own: String,
+    members: Vec<Member>,
+    /// Where the next page begins.
+    token: Option<String>,
+}
+
 /// The active accounts of the organization, by `ListAccounts`, which the management account and
-/// delegated administrators may call.
-pub async fn members(clients: &Clients) -> Result<Vec<Member>, Failure> {
+/// delegated administrators may call. Each page has the time limit of a call. If one cannot be had in
+/// time, the next look goes on from there. An organization without accounts is a failure: it has at
+/// least the account that asks.
+pub async fn members(clients: &Clients, listing: &Mutex<Listing>) -> Result<Vec<Member>, Failure> {
+    let lock = || listing.lock().expect("nothing panics while it is locked");
     let base = clients.base(&Access::default()).await;
     let own = base.account_id().await?;
-    let mut pages = clients.organizations().await.list_accounts().into_paginator().send();
-    let mut members = Vec::new();
-    while let Some(page) = clients.call(pages.next()).await {
-        let page = page.map_err(|error| errors::failure(Operation::ListAccounts, &error))?;
+    if lock().own != own {
+        *lock() = Listing { own: own.to_owned(), ..Listing::default() };
+    }
+    let client = clients.organizations().await;
+    loop {
+        let token = lock().token.clone();
+        let page = clients.call(client.list_accounts().set_next_token(token.clone()).send()).await;
+        let page = page.map_err(|error| {
+            let failure = errors::failure(Operation::ListAccounts, &error);
+            let is_passing = matches!(failure.reason, Reason::Timeout | Reason::Network);
+            if !is_passing && !failure.reason.is_overload() {
+                // Among others because the token is too old.
+                *lock() = Listing::default();
+            }
+            failure
+        })?;
         let active = page.accounts.unwrap_or_default().into_iter().filter(is_active);
-        for account in active {
-            members.push(member(account, own).ok_or_else(|| {
-                let message = "ListAccounts: an account without its id or ARN";
-                Failure::new(Reason::ServiceError, message)
-            })?);
+        let found: Option<Vec<Member>> = active.map(|account| member(account, own)).collect();
+        let odd = |message| Failure::new(Reason::ServiceError, message);
+        let found = found.ok_or_else(|| odd("ListAccounts: an account without its id or ARN"))?;
+        let is_last = page.next_token.is_none();
+        if !is_last && page.next_token == token {
+            *lock() = Listing::default();
+            return Err(odd("ListAccounts: the same page again and again"));
+        }
+        let mut listing = lock();
+        listing.members.extend(found);
+        listing.token = page.next_token;
+        if is_last {
+            let members = mem::take(&mut *listing).members;
+            let none = || odd("ListAccounts: an organization without active accounts");
+            return if members.is_empty() { Err(none()) } else { Ok(members) };
         }
     }
-    Ok(members)
 }
 
 /// `Status` is on its way out, and `State` was not always there.
 fn is_active(account: &Account) -> bool {
     match (&account.state, &account.status) {
         (Some(state), _) => *state == AccountState::Active,
-        (None, status) => *status == Some(AccountStatus::Active),
+        (None, Some(status)) => *status == AccountStatus::Active,
+        // That AWS does not say it does not mean that the account is gone.
+        (None, None) => true,
     }
 }
 

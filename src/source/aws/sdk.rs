@@ -1,16 +1,19 @@
 //! What every call to AWS has in common: the list of calls, time limits, regions, counting.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use aws_config::Region;
 pub use aws_config::SdkConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_smithy_runtime_api::box_error::BoxError;
-use aws_smithy_runtime_api::client::interceptors::context::FinalizerInterceptorContextRef;
+use aws_smithy_runtime_api::client::interceptors::context::{
+    BeforeTransmitInterceptorContextRef, FinalizerInterceptorContextRef,
+};
 use aws_smithy_runtime_api::client::interceptors::{Intercept, dyn_dispatch_hint};
 use aws_smithy_runtime_api::client::orchestrator::Metadata;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
-use aws_smithy_types::config_bag::ConfigBag;
+use aws_smithy_types::config_bag::{ConfigBag, Storable, StoreReplace};
 
 use crate::metrics::exporter::AwsRequests;
 
@@ -107,10 +110,44 @@ impl CountRequests {
     }
 }
 
+/// A request that was sent. If a time limit cuts it off, nothing is left of it but its end.
+#[derive(Debug)]
+struct Attempt {
+    call: Metadata,
+    requests: AwsRequests,
+    is_counted: AtomicBool,
+}
+
+impl Storable for Attempt {
+    type Storer = StoreReplace<Attempt>;
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        if !*self.is_counted.get_mut() {
+            self.requests.count_aborted(self.call.service(), self.call.name());
+        }
+    }
+}
+
 #[dyn_dispatch_hint]
 impl Intercept for CountRequests {
     fn name(&self) -> &'static str {
         "CountRequests"
+    }
+
+    fn read_before_transmit(
+        &self,
+        _: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        if let Some(call) = config.load::<Metadata>().cloned() {
+            let requests = self.0.clone();
+            let attempt = Attempt { call, requests, is_counted: AtomicBool::new(false) };
+            config.interceptor_state().store_put(attempt);
+        }
+        Ok(())
     }
 
     fn read_after_attempt(
@@ -127,6 +164,9 @@ impl Intercept for CountRequests {
             );
             let status = context.response().map(|response| response.status().as_u16());
             self.0.count(names.0, names.1, status);
+            if let Some(attempt) = config.load::<Attempt>() {
+                attempt.is_counted.store(true, Ordering::Relaxed);
+            }
         }
         Ok(())
     }

@@ -48,7 +48,8 @@ pub fn rows(snapshot: &Snapshot) -> Vec<AccountSummary<'_>> {
         },
         unrotated: unrotated.get(account.id.as_str()).copied().unwrap_or_default(),
     };
-    let mut rows: Vec<_> = snapshot.state.accounts.iter().map(|account| row(account)).collect();
+    let all = snapshot.state.accounts.iter().chain(&snapshot.state.unidentified);
+    let mut rows: Vec<_> = all.map(|account| row(account)).collect();
     rows.sort_by_key(|row| (row.health, Reverse(row.unrotated)));
     rows
 }

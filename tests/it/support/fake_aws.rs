@@ -116,14 +116,18 @@ impl FakeAws {
 
     /// The same with the credentials of this configuration.
     pub fn source_with(&self, config: SdkConfig) -> Source {
+        source(&self.config_with(config))
+    }
+
+    /// This configuration, answered from memory.
+    pub fn config_with(&self, config: SdkConfig) -> SdkConfig {
         // Credentials end by the clock that the SDK is given.
-        let config = config
+        config
             .into_builder()
             .http_client(self.clone())
             .timeout_config(time_limits())
             .time_source(PausedTime(clock()))
-            .build();
-        source(&config)
+            .build()
     }
 }
 

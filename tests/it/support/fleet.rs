@@ -106,7 +106,10 @@ impl Fleet {
     fn answer(&self, request: &Request, now: DateTime<Utc>) -> (Duration, Answer) {
         let answer = match request.operation.as_str() {
             "ListAccounts" => self.list(request),
-            "GetCallerIdentity" => identity(&Fleet::id(0)),
+            "GetCallerIdentity" => match request.access_key.split('-').collect::<Vec<_>>()[..] {
+                ["ASIA", account, _] => identity(account),
+                _ => identity(&Fleet::id(0)),
+            },
             "AssumeRole" => self.assume(request, now),
             _ => self.iam(request, now),
         };

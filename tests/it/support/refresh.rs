@@ -37,7 +37,15 @@ pub async fn refresh(
     timeout: Duration,
 ) -> RefreshOutcome {
     let clock = Clock::system();
-    let context = RefreshContext { source, timeout, clock: &clock, config, force: false };
+    let context = RefreshContext {
+        source,
+        timeout,
+        clock: &clock,
+        config,
+        force: false,
+        confirm: true,
+        paused: None,
+    };
     refresh_account(&context, target, account, |_| {}).await
 }
 

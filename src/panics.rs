@@ -1,0 +1,62 @@
+//! A panic while the exporter works on one account is a failure of that account, and of nothing else.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::panic::{self, AssertUnwindSafe};
+use std::pin::pin;
+use std::sync::Once;
+use std::task::Poll;
+
+use crate::failure::{Failure, Reason};
+
+thread_local! {
+    /// How many [`catch`] are under way on this thread.
+    static DEPTH: Cell<usize> = const { Cell::new(0) };
+    /// Where the last panic that was caught happened.
+    static PLACE: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+/// Does the work. A panic becomes an [`InternalError`](Reason::InternalError) that names its place.
+/// The panic's own text may hold anything, a secret too, and is not repeated.
+pub fn catch<T>(work: impl FnOnce() -> T) -> Result<T, Failure> {
+    static QUIET: Once = Once::new();
+    QUIET.call_once(|| {
+        let report = panic::take_hook();
+        panic::set_hook(Box::new(move |info| match (DEPTH.get(), info.location()) {
+            (0, _) => report(info),
+            (_, place) => PLACE.set(place.map(ToString::to_string).unwrap_or_default()),
+        }));
+    });
+    DEPTH.set(DEPTH.get() + 1);
+    let done = panic::catch_unwind(AssertUnwindSafe(work));
+    DEPTH.set(DEPTH.get() - 1);
+    done.map_err(|_| {
+        let message = format!("a panic at {}: please report this", PLACE.take());
+        Failure::new(Reason::InternalError, message)
+    })
+}
+
+/// The same for a future.
+pub async fn catch_async<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
+    let mut work = pin!(work);
+    poll_fn(|context| match catch(|| work.as_mut().poll(context)) {
+        Ok(poll) => poll.map(Ok),
+        Err(failure) => Poll::Ready(Err(failure)),
+    })
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_an_internal_error_that_names_its_place_and_not_its_text() {
+        assert_eq!(catch_async(async { 1 }).await, Ok(1));
+        let failure = catch_async(async { panic!("SECRET") }).await.expect_err("one");
+        assert_eq!(failure.reason, Reason::InternalError);
+        assert!(failure.message.contains("src/panics.rs:"), "{failure}");
+        assert!(!failure.message.contains("SECRET"), "{failure}");
+        assert!(catch(|| 1) == Ok(1) && catch(|| panic!()).is_err());
+    }
+}

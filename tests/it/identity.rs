@@ -1,0 +1,179 @@
+//! Whose credentials they are, what happens when that changes, and panics: nothing that failed looks
+//! like something that was fixed.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use iam_key_exporter::check;
+use iam_key_exporter::config::Config;
+use iam_key_exporter::failure::Reason;
+use iam_key_exporter::refresh::{self, Schedule};
+use iam_key_exporter::state::{Account, State, Tried};
+use iam_key_exporter::store::Store;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
+
+use crate::support::answers::{credentials, error, identity, keys, report_at};
+use crate::support::fake_aws::{ACCOUNT, FakeAws, Scenario, account};
+use crate::support::fleet::Fleet;
+use crate::support::protocol::Request;
+use crate::support::refresh::{Subject, parse, published, run};
+use crate::support::report::{OLD, of_one};
+use crate::support::time::{beginning, clock};
+
+const OTHER: &str = "210987654321";
+
+/// The credentials are those of this account, whose user has an old key: `ci` in the one and `ops` in
+/// the other. The report was generated then.
+fn belonging_to(id: &'static str, generated: DateTime<Utc>) -> impl Scenario {
+    move |request: &Request| {
+        let user = if id == ACCOUNT { "ci" } else { "ops" };
+        let answer = match request.call().as_str() {
+            "GetCallerIdentity" => identity(id),
+            "GetCredentialReport" => report_at(&of_one(user).replace(ACCOUNT, id), generated),
+            call if call == format!("ListAccessKeys {user}") => keys(&[("AKIAOLD", "Active", OLD)]),
+            call if call.starts_with("ListAccessKeys") => error(404, "NoSuchEntity"),
+            _ => error(403, "AccessDenied"),
+        };
+        (Duration::ZERO, answer)
+    }
+}
+
+fn users(account: &Account) -> Vec<&str> {
+    account.users().map(|(subject, _)| subject.user.name.as_str()).collect()
+}
+
+#[tokio::test]
+async fn another_accounts_credentials_fail_the_refresh_and_what_is_known_stays() {
+    let mut subject = Subject::new(Config::default(), |_| error(403, "AccessDenied")).await;
+    ACCOUNT.clone_into(&mut subject.target.id);
+    subject.account = Account::pending(ACCOUNT, "");
+    subject.aws.follow(belonging_to(ACCOUNT, Utc::now()));
+    let timeout = Duration::from_secs(20);
+    assert_eq!(subject.refresh_within(timeout).await.0.failure, None);
+
+    subject.aws.follow(belonging_to(OTHER, Utc::now()));
+    let (outcome, calls) = subject.refresh_within(timeout).await;
+    let failure = outcome.failure.expect("a failure");
+    assert_eq!(failure.reason, Reason::Credentials);
+    assert_eq!(failure.message, "the credentials are of account 210987654321, not of 123456789012");
+    assert_eq!((users(&subject.account), calls), (vec!["ci"], vec![]), "nothing else is asked");
+
+    subject.aws.follow(belonging_to(ACCOUNT, Utc::now()));
+    assert_eq!(subject.refresh_within(timeout).await.0.failure, None);
+    assert_eq!(users(&subject.account), ["ci"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn default_credentials_of_another_account_begin_a_new_one_and_the_old_one_fails_until_it_leaves()
+ {
+    let aws = FakeAws::new(belonging_to(ACCOUNT, beginning()));
+    let store = run(aws.source(), Config::default());
+    published(&store, |state| state.ready).await;
+    sleep(Duration::from_secs(600)).await;
+    aws.follow(belonging_to(OTHER, beginning()));
+    let changed = Instant::now();
+    let state = published(&store, |state| state.accounts.len() == 2).await;
+    assert!(changed.elapsed() <= Duration::from_secs(5 * 60), "{:?}", changed.elapsed());
+    let failures = |state: &State| -> Vec<(String, Option<Reason>)> {
+        let of = |account: &Arc<Account>| account.refresh.last.and_then(|last| last.failure);
+        state.accounts.iter().map(|account| (account.id.clone(), of(account))).collect()
+    };
+    let [old, new] = [ACCOUNT, OTHER].map(ToOwned::to_owned);
+    assert_eq!(failures(&state), [(old, Some(Reason::Credentials)), (new.clone(), None)]);
+    assert_eq!(users(&state.accounts[0]), ["ci"], "what was known stays");
+    assert_eq!(users(&state.accounts[1]), ["ops"], "nothing of the other account hides anything");
+    assert_eq!(state.accounts[1].refresh.confirmation, Tried::Ok);
+    // Until the next look for accounts.
+    let state = published(&store, |state| state.accounts.len() == 1).await;
+    assert_eq!(failures(&state), [(new, None)]);
+    assert!(changed.elapsed() <= Duration::from_secs(3600), "{:?}", changed.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_aws_that_is_gone_shows_within_one_interval_though_there_is_nothing_to_ask() {
+    let young = of_one("ci").replace(OLD, "2026-10-31T00:00:00Z");
+    let aws = FakeAws::new(account(move |_: &str| report_at(&young, beginning())));
+    let store = run(aws.source(), Config::default());
+    published(&store, |state| state.ready).await;
+    aws.follow(|_: &Request| (Duration::ZERO, error(403, "InvalidClientTokenId")));
+    let start = Instant::now();
+    let failed = Some(Reason::Credentials);
+    published(&store, |state| {
+        state.accounts[0].refresh.last.and_then(|last| last.failure) == failed
+    })
+    .await;
+    assert!(start.elapsed() <= Duration::from_secs(5 * 60), "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn before_its_id_is_known_an_account_counts_and_has_no_id() {
+    let is_gone = Arc::new(Mutex::new(true));
+    let of_script = is_gone.clone();
+    let mut well = belonging_to(ACCOUNT, beginning());
+    let aws = FakeAws::new(move |request: &Request| {
+        if *of_script.lock().expect("a flag") {
+            return (Duration::ZERO, error(403, "InvalidClientTokenId"));
+        }
+        well(request)
+    });
+    let store = run(aws.source(), Config::default());
+    let state = published(&store, |state| state.ready).await;
+    assert_eq!((state.accounts.len(), state.unidentified.len()), (0, 1));
+    assert_eq!(state.unidentified_failures.get(Reason::Credentials), 1);
+    *is_gone.lock().expect("a flag") = false;
+    let state = published(&store, |state| state.accounts.len() == 1).await;
+    assert_eq!(state.accounts[0].refresh.failures.get(Reason::Credentials), 0);
+    assert!(state.unidentified.is_empty());
+    assert_eq!(state.unidentified_failures.get(Reason::Credentials), 1, "counters stay");
+}
+
+/// Two accounts, of which the SDK panics over the credentials of the second: their key's id ends with
+/// a line break.
+fn one_that_panics() -> (FakeAws, Config) {
+    let fleet = Arc::new(Fleet { unrotated: 1, ..Fleet::new(3, 2) });
+    let mut usual = fleet.paused();
+    let aws = FakeAws::new(move |request: &Request| {
+        let role = request.field("RoleArn").unwrap_or_default();
+        if role.contains(&Fleet::id(2)) {
+            let end = beginning() + TimeDelta::hours(1);
+            return (Duration::ZERO, credentials("ASIA&#10;", end));
+        }
+        usual(request)
+    });
+    let line = |index| {
+        let id = Fleet::id(index);
+        format!("  - {{ id: '{id}', role_arn: 'arn:aws:iam::{id}:role/r' }}\n")
+    };
+    (aws, parse(&format!("accounts:\n{}{}", line(1), line(2))))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_fails_one_account_and_no_other() {
+    let (aws, config) = one_that_panics();
+    let store = Arc::new(Store::default());
+    let (_config, configs) = watch::channel(Arc::new(config));
+    let schedule = Schedule::default();
+    tokio::spawn(refresh::run(aws.source(), schedule, clock(), configs, store.clone()));
+    let state = published(&store, |state| state.ready).await;
+    let failures = state.accounts.iter().map(|account| account.refresh.last?.failure);
+    assert_eq!(failures.collect::<Vec<_>>(), [None, Some(Reason::InternalError)]);
+    sleep(Duration::from_secs(3600)).await;
+    let state = store.snapshot();
+    assert!(state.accounts[1].refresh.failures.get(Reason::InternalError) > 5, "it keeps trying");
+    assert_eq!(state.accounts[0].refresh.last.and_then(|last| last.failure), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn check_has_the_keys_of_the_others_and_could_not_tell() {
+    let (aws, config) = one_that_panics();
+    let schedule = Schedule::default();
+    let outcome = check::run(aws.source(), &schedule, &clock(), &Arc::new(config)).await;
+    let outcome = outcome.expect("an outcome");
+    assert_eq!(outcome.exit_code(1), 2);
+    let summary = outcome.summary(1);
+    let expected = format!("account {}: internal_error: a panic at ", Fleet::id(2));
+    assert!(summary.starts_with(&expected), "{summary}");
+    assert!(summary.ends_with("unrotated keys: 1; accounts read: 1 of 2"), "{summary}");
+}
