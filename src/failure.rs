@@ -1,5 +1,7 @@
 //! What goes wrong: one closed set of reasons, the same in logs, metrics, `check` and the status page.
 
+use crate::secrets;
+
 /// Why a refresh failed: the closed set that is the label `reason` of `iam_refresh_failures_total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reason {
@@ -85,10 +87,10 @@ impl Reason {
 }
 
 impl Failure {
-    /// A failure with this message. Control characters become spaces: part of the message may come
-    /// from elsewhere, and it is shown on terminals.
+    /// A failure with this message. Part of the message may come from elsewhere, and it is shown on
+    /// terminals: secrets that are known are masked, and control characters become spaces.
     pub fn new(reason: Reason, message: impl Into<String>) -> Failure {
-        let message = message.into().replace(char::is_control, " ");
+        let message = secrets::mask(&message.into()).replace(char::is_control, " ");
         Failure { reason, message }
     }
 

@@ -1,6 +1,4 @@
-//! Logs: one line for each event on stderr, as logfmt or JSON.
-
-use std::io::{self, Write};
+//! Logs: one line for each event on stderr, as logfmt or JSON, without the secrets that are known.
 
 use clap::ValueEnum;
 use tracing::Level;
@@ -9,6 +7,8 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::secrets::MaskedStderr;
 
 /// The form of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -19,21 +19,6 @@ pub enum LogFormat {
     Json,
 }
 
-/// Stderr, where a line that cannot be written is lost. The layers would report an error with
-/// `eprintln!`, which panics then.
-struct Stderr;
-
-impl Write for Stderr {
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let _ = io::stderr().write_all(line);
-        Ok(line.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 /// Sets up logging for the whole process. Call it once.
 pub fn init(level: Level, format: LogFormat) {
     // Libraries do not log: each failure is logged once, by the code that handles it, and an SDK's
@@ -41,14 +26,16 @@ pub fn init(level: Level, format: LogFormat) {
     let ours =
         Targets::new().with_target(env!("CARGO_CRATE_NAME"), level).with_default(LevelFilter::OFF);
     let layer = match format {
-        LogFormat::Logfmt => {
-            tracing_logfmt::builder().with_target(false).layer().with_writer(|| Stderr).boxed()
-        }
+        LogFormat::Logfmt => tracing_logfmt::builder()
+            .with_target(false)
+            .layer()
+            .with_writer(|| MaskedStderr)
+            .boxed(),
         LogFormat::Json => tracing_subscriber::fmt::layer()
             .json()
             .flatten_event(true)
             .with_target(false)
-            .with_writer(|| Stderr)
+            .with_writer(|| MaskedStderr)
             .boxed(),
     };
     tracing_subscriber::registry().with(layer.with_filter(ours)).init();
