@@ -179,6 +179,8 @@ catalogue! {
         "When the configuration was last read.");
     AWS_REQUESTS = counter(Group::Exporter, "iam_exporter_aws_requests_total", &["service", "operation", "outcome"],
         "Requests to AWS, each try counted, by outcome: ok, client_error (HTTP 4xx), server_error (HTTP 5xx), no_response, aborted (cut off by a time limit).");
+    CLOCK_SKEW = gauge(Group::Exporter, "iam_exporter_clock_skew_seconds", &[],
+        "Seconds by which the exporter's clock is ahead of AWS's (below 0: behind it), by the date of the last answer; absent before the first.");
     PAGE_SERIES = gauge(Group::Exporter, "iam_exporter_page_series", &[],
         "Number of series on the last rendered page, without the exporter's own.");
     PAGE_BYTES = gauge(Group::Exporter, "iam_exporter_page_bytes", &["encoding"],

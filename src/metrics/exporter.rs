@@ -51,9 +51,13 @@ type Recent = Option<(Instant, Arc<Tail>)>;
 /// connection, 1.23 and 0.91 (medians of three alternating rounds on a busy machine).
 const RECENT: Duration = Duration::from_millis(50);
 
-/// Counts requests to AWS. Clones share the counters.
+/// What requests to AWS show: how many there are, and what time AWS has. Clones share it.
 #[derive(Debug, Clone)]
-pub struct AwsRequests(IntCounterVec);
+pub struct AwsRequests {
+    counts: IntCounterVec,
+    /// Without labels. A gauge of its own would be 0 before the first answer.
+    clock_skew: IntGaugeVec,
+}
 
 impl ExporterMetrics {
     /// All of them, with those of the process if the platform has them. `filter` selects the ones that
@@ -68,7 +72,10 @@ impl ExporterMetrics {
         let build_info = vec(&registry, &catalogue::BUILD_INFO, GaugeVec::new);
         build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
         let metrics = ExporterMetrics {
-            aws_requests: AwsRequests(vec(&registry, &catalogue::AWS_REQUESTS, IntCounterVec::new)),
+            aws_requests: AwsRequests {
+                counts: vec(&registry, &catalogue::AWS_REQUESTS, IntCounterVec::new),
+                clock_skew: vec(&registry, &catalogue::CLOCK_SKEW, IntGaugeVec::new),
+            },
             http_connections: one(&registry, &catalogue::HTTP_CONNECTIONS, IntGauge::with_opts),
             http_accept_failures: one(
                 &registry,
@@ -188,17 +195,26 @@ impl AwsRequests {
             Some(400..500) => "client_error",
             Some(500..) => "server_error",
         };
-        self.0.with_label_values(&[service, operation, outcome]).inc();
+        self.counts.with_label_values(&[service, operation, outcome]).inc();
+    }
+
+    /// Records by how many seconds the exporter's clock is ahead of AWS's. Returns what was recorded
+    /// before; 0 if there was nothing.
+    pub fn record_clock_skew(&self, seconds: i64) -> i64 {
+        let gauge = self.clock_skew.with_label_values(&[""; 0]);
+        let before = gauge.get();
+        gauge.set(seconds);
+        before
     }
 
     /// Counts one request that was cut off before anything came back.
     pub fn count_aborted(&self, service: &str, operation: &str) {
-        self.0.with_label_values(&[service, operation, "aborted"]).inc();
+        self.counts.with_label_values(&[service, operation, "aborted"]).inc();
     }
 
     fn start_at_zero(&self, service: &str, operation: &str) {
         for outcome in ["ok", "client_error", "server_error", "no_response", "aborted"] {
-            self.0.with_label_values(&[service, operation, outcome]);
+            self.counts.with_label_values(&[service, operation, outcome]);
         }
     }
 }
@@ -245,14 +261,24 @@ mod tests {
         let mut expected = 0;
         for Metric { name, kind, help, .. } in own {
             let kind = kind.as_str();
-            // A label set that is known only later has no series yet.
-            if *name != catalogue::PAGE_BYTES.name {
+            // What is known only later has no series yet.
+            if ![catalogue::PAGE_BYTES.name, catalogue::CLOCK_SKEW.name].contains(name) {
                 let head = format!("# HELP {name} {help}\n# TYPE {name} {kind}\n");
                 assert!(text.contains(&head), "no {head}in:\n{text}");
                 expected += 1;
             }
         }
         assert_eq!(text.matches("# HELP").count(), expected);
+    }
+
+    #[test]
+    fn the_clocks_skew_is_absent_until_aws_has_answered() {
+        let metrics = ExporterMetrics::new(Filter::default(), []);
+        let text = || String::from_utf8(metrics.gather()).expect("UTF-8");
+        assert!(!text().contains("clock_skew"));
+        assert_eq!(metrics.aws_requests.record_clock_skew(-400), 0);
+        assert!(text().contains("\niam_exporter_clock_skew_seconds -400\n"));
+        assert_eq!(metrics.aws_requests.record_clock_skew(1), -400);
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! What every call to AWS has in common: the list of calls, time limits, regions, counting.
+//! What every call to AWS has in common: the list of calls, time limits, regions, counting, and the
+//! comparison of clocks.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -11,9 +12,11 @@ use aws_smithy_runtime_api::client::interceptors::context::{
     BeforeTransmitInterceptorContextRef, FinalizerInterceptorContextRef,
 };
 use aws_smithy_runtime_api::client::interceptors::{Intercept, dyn_dispatch_hint};
-use aws_smithy_runtime_api::client::orchestrator::Metadata;
+use aws_smithy_runtime_api::client::orchestrator::{HttpResponse, Metadata};
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::config_bag::{ConfigBag, Storable, StoreReplace};
+use chrono::{DateTime, TimeDelta, Utc};
+use tracing::{info, warn};
 
 use crate::metrics::exporter::AwsRequests;
 
@@ -99,7 +102,17 @@ pub fn signing_region(config: &SdkConfig, partition: Option<&str>) -> Option<Reg
     }
 }
 
-/// Counts every attempt of every call by its outcome.
+/// From here on a wrong clock is worth a warning. AWS refuses requests that are 5 to 15 minutes off,
+/// and the SDK corrects them silently, but ages and verdicts are told by our clock.
+pub const MAX_CLOCK_SKEW: TimeDelta = TimeDelta::minutes(5);
+
+/// By how much `now` is ahead of the clock of whoever answered, if the answer has a date.
+pub fn clock_skew(answer: &HttpResponse, now: DateTime<Utc>) -> Option<TimeDelta> {
+    let date = DateTime::parse_from_rfc2822(answer.headers().get("date")?).ok()?;
+    Some(now - date.to_utc())
+}
+
+/// Counts every attempt of every call by its outcome, and compares our clock with that of the answer.
 #[derive(Debug, Clone)]
 pub struct CountRequests(AwsRequests);
 
@@ -107,6 +120,23 @@ impl CountRequests {
     /// Counts in `requests`, each operation from 0 on.
     pub fn new(requests: AwsRequests) -> CountRequests {
         CountRequests(requests)
+    }
+
+    /// Warns once when the clock gets wrong, and says once when it is right again.
+    fn compare_clocks(&self, skew: TimeDelta) {
+        let before = TimeDelta::seconds(self.0.record_clock_skew(skew.num_seconds()));
+        let is_wrong = |skew: TimeDelta| skew.abs() > MAX_CLOCK_SKEW;
+        let seconds = skew.num_seconds();
+        match (is_wrong(before), is_wrong(skew)) {
+            (false, true) => warn!(
+                ahead_seconds = seconds,
+                "the clock differs from that of AWS by more than five minutes: ages of keys are wrong"
+            ),
+            (true, false) => {
+                info!(ahead_seconds = seconds, "the clock agrees with that of AWS again")
+            }
+            _ => {}
+        }
     }
 }
 
@@ -153,7 +183,7 @@ impl Intercept for CountRequests {
     fn read_after_attempt(
         &self,
         context: &FinalizerInterceptorContextRef<'_>,
-        _: &RuntimeComponents,
+        components: &RuntimeComponents,
         config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         if let Some(call) = config.load::<Metadata>() {
@@ -167,6 +197,11 @@ impl Intercept for CountRequests {
             if let Some(attempt) = config.load::<Attempt>() {
                 attempt.is_counted.store(true, Ordering::Relaxed);
             }
+        }
+        let now = components.time_source().map(|clock| clock.now().into());
+        let skew = context.response().zip(now).and_then(|(answer, now)| clock_skew(answer, now));
+        if let Some(skew) = skew {
+            self.compare_clocks(skew);
         }
         Ok(())
     }
