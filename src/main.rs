@@ -12,8 +12,9 @@ use iam_key_exporter::config::Config;
 use iam_key_exporter::config::origin::Origin;
 use iam_key_exporter::logging;
 use iam_key_exporter::metrics::{doc, exporter::ExporterMetrics};
+use iam_key_exporter::secrets;
 use iam_key_exporter::serve::{ServeOptions, serve};
-use iam_key_exporter::source::aws::{Aws, sdk::Operation};
+use iam_key_exporter::source::aws::{Aws, environment, sdk::Operation};
 use iam_key_exporter::source::{Source, demo::Demo, files::Files};
 
 fn main() -> ExitCode {
@@ -68,7 +69,10 @@ async fn run(Cli { command, flags }: Cli) -> anyhow::Result<ExitCode> {
 fn source(flags: &Flags, metrics: &ExporterMetrics) -> anyhow::Result<Source> {
     Ok(match &flags.reports {
         Some(path) => Source::Files(Files::open(path.clone()).context("--source.reports")?),
-        None => Source::Aws(Aws::new(metrics.aws_requests.clone(), flags.concurrency.into())),
+        None => {
+            environment::check()?;
+            Source::Aws(Aws::new(metrics.aws_requests.clone(), flags.concurrency.into()))
+        }
     })
 }
 
@@ -94,12 +98,13 @@ async fn check(
     let mut text = Vec::new();
     let found = outcome.write(format, show, &config, &flags.filter(), clock.now(), &mut text)?;
     write(io::stdout(), &text)?;
-    write(io::stderr(), format!("{}\n", outcome.summary(found)).as_bytes())?;
+    write(io::stderr(), format!("{}\n", secrets::mask(&outcome.summary(found))).as_bytes())?;
     Ok(ExitCode::from(outcome.exit_code(found)))
 }
 
 fn fail(error: &str) -> ExitCode {
-    let line = format!("iam-key-exporter: {}\n", error.trim_start_matches("error: "));
+    let line =
+        format!("iam-key-exporter: {}\n", secrets::mask(error.trim_start_matches("error: ")));
     // The exit code says it, too, where stderr cannot be written.
     let _ = write(io::stderr(), line.as_bytes());
     ExitCode::from(2)

@@ -4,11 +4,13 @@ mod support;
 
 mod cli;
 mod confirm;
+mod credentials;
 mod faults;
 mod files;
 mod fleet;
 mod identity;
 mod reload;
 mod schedule;
+mod secrets;
 mod web;
 mod whole;

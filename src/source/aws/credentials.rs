@@ -3,40 +3,34 @@
 //! A role is always assumed with base credentials, never with those of another role.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
-use aws_config::meta::region::RegionProviderChain;
-use aws_config::profile::ProfileFileCredentialsProvider;
-use aws_config::profile::region::ProfileFileRegionProvider;
-use aws_config::provider_config::ProviderConfig;
-use aws_config::retry::RetryConfig;
-use aws_config::{AppName, BehaviorVersion, SdkConfig};
+use aws_config::SdkConfig;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
 use aws_sdk_sts::config::IdentityCache;
 use aws_sdk_sts::config::retry::{RetryPartition, TokenBucket};
 use aws_sdk_sts::config::timeout::TimeoutConfig;
-use aws_smithy_http_client::proxy::ProxyConfig;
-use aws_smithy_http_client::{ConnectorBuilder, tls};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
-use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use super::call_limit::CallLimit;
-use super::errors;
-use super::sdk::{CALL_TIMEOUT, CountRequests, Operation, signing_region, time_limits};
+use super::sdk::{CALL_TIMEOUT, CountRequests, Operation, signing_region};
+use super::{environment, errors, http, providers};
 use crate::config::{Access, Role};
 use crate::failure::{Failure, Reason};
+use crate::secrets;
 
 /// Base credentials, each looked for once and not once for each account that they lead to.
 #[derive(Debug)]
 pub struct CredentialCache {
     /// Replaces the SDK's chains, if given.
     given: Option<SdkConfig>,
-    http: SharedHttpClient,
+    http: Result<SharedHttpClient, Failure>,
     count: CountRequests,
     limit: Arc<CallLimit>,
     by_key: Mutex<HashMap<CredentialKey, Arc<OnceCell<BaseCredentials>>>>,
@@ -90,7 +84,9 @@ impl CredentialCache {
         count: CountRequests,
         limit: Arc<CallLimit>,
     ) -> CredentialCache {
-        CredentialCache { given, http: http_client(), count, limit, by_key: Mutex::default() }
+        let ca_bundle = environment::value(http::CA_BUNDLE);
+        let http = http::client(ca_bundle.as_ref().map(Path::new));
+        CredentialCache { given, http, count, limit, by_key: Mutex::default() }
     }
 
     /// The base credentials. The first call looks for them, which can take seconds. That there are
@@ -103,7 +99,11 @@ impl CredentialCache {
     async fn find(&self, key: &CredentialKey) -> BaseCredentials {
         let config = match &self.given {
             Some(given) => given.clone(),
-            None => load(key, self.http.clone()).await,
+            None => {
+                let profile = key.profile.as_deref();
+                // On the heap: the compiler refuses futures that are nested too deeply.
+                Box::pin(providers::load(profile, key.default_region, self.http.clone())).await
+            }
         };
         // Its clients share what they have of the credentials: whose they are holds for all of them.
         let config = match config.identity_cache() {
@@ -173,45 +173,6 @@ pub fn sts_config(config: &SdkConfig, count: CountRequests) -> aws_sdk_sts::conf
         .interceptor(count)
 }
 
-/// The configuration that the SDK's chains find. Without a profile these are credentials from the
-/// environment, a profile, SSO, web identity, ECS or EKS, or the instance; with a profile, those of
-/// the profile alone. The region likewise. This takes seconds if an instance metadata service has to
-/// be waited for, and never fails: missing credentials show at the first call.
-async fn load(key: &CredentialKey, http: SharedHttpClient) -> SdkConfig {
-    let loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
-        .http_client(http.clone())
-        .app_name(AppName::new("iam-key-exporter").expect("letters and dashes only"))
-        .retry_config(RetryConfig::standard().with_max_attempts(3))
-        .timeout_config(time_limits());
-    let Some(profile) = &key.profile else {
-        let region = RegionProviderChain::default_provider().or_else(key.default_region);
-        return loader.region(region).load().await;
-    };
-    // The environment's variables are for the default credentials.
-    let region = ProfileFileRegionProvider::builder().profile_name(profile).build();
-    let region = RegionProviderChain::first_try(region).or_else(key.default_region).region().await;
-    let provider_config =
-        ProviderConfig::default().with_region(region.clone()).with_http_client(http);
-    let credentials = ProfileFileCredentialsProvider::builder()
-        .configure(&provider_config)
-        .profile_name(profile)
-        .build();
-    loader.profile_name(profile).region(region).credentials_provider(credentials).load().await
-}
-
-/// The SDK's own default client, shared by all accounts. With one each, every account would have
-/// connections and a copy of the system's certificates of its own.
-fn http_client() -> SharedHttpClient {
-    aws_smithy_http_client::Builder::new().build_with_connector_fn(|settings, components| {
-        let mut connector = ConnectorBuilder::default()
-            .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::AwsLc));
-        connector.set_connector_settings(settings.cloned());
-        connector.set_sleep_impl(components.and_then(RuntimeComponents::sleep_impl));
-        connector.set_proxy_config(Some(ProxyConfig::from_env()));
-        connector.build()
-    })
-}
-
 /// Provides the credentials of a role.
 #[derive(Debug)]
 struct AssumedRole {
@@ -242,6 +203,7 @@ pub fn assuming(
 impl AssumedRole {
     async fn assume(&self) -> Result<Credentials, Failure> {
         let base = self.cache.get(&self.base).await;
+        self.role.external_id.iter().for_each(|id| secrets::add(id));
         let call = base
             .sts
             .assume_role()
@@ -253,6 +215,8 @@ impl AssumedRole {
         let credentials = output.credentials.ok_or_else(|| {
             Failure::new(Reason::ServiceError, "AssumeRole: an answer without credentials")
         })?;
+        secrets::add(&credentials.secret_access_key);
+        secrets::add(&credentials.session_token);
         Ok(Credentials::new(
             credentials.access_key_id,
             credentials.secret_access_key,

@@ -4,11 +4,16 @@
 pub mod access_keys;
 pub mod call_limit;
 pub mod clients;
+pub mod credential_process;
 pub mod credential_report;
 pub mod credentials;
 pub mod details;
+pub mod environment;
 pub mod errors;
+pub mod http;
 pub mod organization;
+pub mod profiles;
+pub mod providers;
 pub mod sdk;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};

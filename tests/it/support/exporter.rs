@@ -18,12 +18,15 @@ pub struct Exporter {
     log: Mutex<Receiver<String>>,
 }
 
-/// The binary, without whatever this machine knows of AWS and without the internet's metadata
-/// services.
+/// The binary, without whatever this machine knows of AWS, certificates and proxies, and without the
+/// internet's metadata services.
 pub fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_iam-key-exporter"));
     for (name, _) in std::env::vars() {
-        if name.starts_with("AWS_") || name.starts_with("IAM_KEY_EXPORTER_") {
+        let is_known =
+            ["AWS_", "IAM_KEY_EXPORTER_", "SSL_CERT_"].iter().any(|p| name.starts_with(p))
+                || name.to_ascii_uppercase().ends_with("_PROXY");
+        if is_known {
             command.env_remove(name);
         }
     }
@@ -125,6 +128,13 @@ impl Exporter {
                 }
             }
         }
+    }
+
+    /// Ends it, and returns the lines of the log that nobody asked for.
+    pub fn end(mut self) -> Vec<String> {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        self.log.lock().expect("the log").iter().collect()
     }
 
     /// Sends a signal by its name, such as TERM.

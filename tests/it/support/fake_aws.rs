@@ -202,7 +202,7 @@ impl HttpConnector for FakeAws {
         HttpConnectorFuture::new(async move {
             sleep(delay).await;
             match answer {
-                Answer::Reply(status, body) => {
+                Answer::Reply(status, body) | Answer::Dated(_, status, body) => {
                     let status = status.try_into().expect("a status");
                     Ok(HttpResponse::new(status, SdkBody::from(body)))
                 }

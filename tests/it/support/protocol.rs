@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use chrono::{TimeDelta, Utc};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
@@ -9,6 +10,8 @@ use tokio::net::TcpStream;
 #[derive(Debug, Clone)]
 pub enum Answer {
     Reply(u16, String),
+    /// A reply by a clock that is ahead of ours by so many seconds.
+    Dated(i64, u16, String),
     /// Never answers.
     Hang,
     /// Closes the connection.
@@ -16,15 +19,28 @@ pub enum Answer {
 }
 
 impl Answer {
+    /// The same reply by a clock that is ahead of ours by so many seconds.
+    pub fn dated(self, ahead: i64) -> Answer {
+        match self {
+            Answer::Reply(status, body) => Answer::Dated(ahead, status, body),
+            other => other,
+        }
+    }
+
     /// Writes it; false if the connection is of no further use.
     pub async fn write(self, stream: &mut BufReader<TcpStream>) -> bool {
-        let (status, body) = match self {
-            Answer::Reply(status, body) => (status, body),
+        let (date, status, body) = match self {
+            Answer::Reply(status, body) => (String::new(), status, body),
+            Answer::Dated(ahead, status, body) => {
+                let date =
+                    (Utc::now() + TimeDelta::seconds(ahead)).format("%a, %d %b %Y %H:%M:%S GMT");
+                (format!("date: {date}\r\n"), status, body)
+            }
             Answer::Hang => std::future::pending().await,
             Answer::Drop => return false,
         };
         let head = format!(
-            "HTTP/1.1 {status} x\r\ncontent-type: text/xml\r\ncontent-length: {}\r\n\r\n",
+            "HTTP/1.1 {status} x\r\ncontent-type: text/xml\r\n{date}content-length: {}\r\n\r\n",
             body.len()
         );
         stream.write_all(format!("{head}{body}").as_bytes()).await.is_ok()

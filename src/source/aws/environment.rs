@@ -1,0 +1,145 @@
+//! What the process's environment says about AWS: checked once, at the start, because the SDK panics on
+//! some values and ignores others without a word.
+
+use std::env::{self, VarError};
+use std::path::Path;
+
+use aws_config::Region;
+use aws_credential_types::Credentials;
+
+use super::http;
+use crate::failure::{Failure, Reason};
+use crate::secrets;
+
+const KEY_ID: &str = "AWS_ACCESS_KEY_ID";
+const SECRET: &str = "AWS_SECRET_ACCESS_KEY";
+const SESSION_TOKEN: &str = "AWS_SESSION_TOKEN";
+const CONTAINER_TOKEN: &str = "AWS_CONTAINER_AUTHORIZATION_TOKEN";
+
+/// Fails with the first variable that cannot be meant so. Knows the secrets from then on.
+pub fn check() -> Result<(), Failure> {
+    add_secrets();
+    for name in [KEY_ID, SECRET, SESSION_TOKEN, CONTAINER_TOKEN] {
+        if let Some(value) = get(name)? {
+            check_key(name, &value)?;
+        }
+    }
+    let looks_like_id = |name| Ok(get(name)?.is_some_and(|value| is_key_id(&value)));
+    if looks_like_id(SECRET)? && !looks_like_id(KEY_ID)? {
+        return Err(fault(KEY_ID, &format!("seems to be swapped with {SECRET}")));
+    }
+    for (name, value) in env::vars_os() {
+        let name = name.to_string_lossy().into_owned();
+        if name.starts_with("AWS_ENDPOINT_URL") {
+            check_url(&value.to_string_lossy()).map_err(|what| fault(&name, what))?;
+        }
+    }
+    if let Some(path) = get(http::CA_BUNDLE)? {
+        http::client(Some(Path::new(&path)))
+            .map_err(|error| fault(http::CA_BUNDLE, &error.message))?;
+    }
+    Ok(())
+}
+
+/// The access key that the environment has, if any.
+pub fn credentials() -> Result<Option<Credentials>, Failure> {
+    let (id, secret) = (get(KEY_ID)?, get(SECRET)?);
+    let Some((id, secret)) = id.zip(secret) else { return Ok(None) };
+    Ok(Some(Credentials::new(id, secret, get(SESSION_TOKEN)?, None, "environment")))
+}
+
+/// The region that the environment names, if any.
+pub fn region() -> Option<Region> {
+    let names = ["AWS_REGION", "AWS_DEFAULT_REGION"];
+    names.into_iter().find_map(value).map(Region::new)
+}
+
+/// A variable; an empty one counts as unset, and spaces or line breaks around it do not count. Values
+/// that are not UTF-8 count as unset, too.
+pub fn value(name: &str) -> Option<String> {
+    get(name).unwrap_or_default()
+}
+
+fn get(name: &str) -> Result<Option<String>, Failure> {
+    match env::var(name) {
+        Ok(value) => Ok(Some(value.trim().to_owned()).filter(|value| !value.is_empty())),
+        Err(VarError::NotPresent) => Ok(None),
+        Err(VarError::NotUnicode(_)) => Err(fault(name, "is not UTF-8")),
+    }
+}
+
+/// Fails if AWS cannot have given this key id, secret or token. The value is not in the message.
+pub fn check_key(name: &str, value: &str) -> Result<(), Failure> {
+    if value.contains(|c: char| c.is_control() || c.is_whitespace()) {
+        return Err(fault(name, "has a blank or a line break in it"));
+    }
+    Ok(())
+}
+
+/// What is wrong with the URL of an endpoint, if anything.
+pub fn check_url(url: &str) -> Result<(), &'static str> {
+    let has_scheme = url.starts_with("http://") || url.starts_with("https://");
+    match url::Url::parse(url) {
+        _ if url.is_empty() => Err("is empty: unset it, or give a URL"),
+        Ok(parsed)
+            if has_scheme && parsed.has_host() && url.bytes().all(|b| b.is_ascii_graphic()) =>
+        {
+            Ok(())
+        }
+        _ => Err("must be a URL such as https://sts.eu-west-1.amazonaws.com"),
+    }
+}
+
+fn is_key_id(value: &str) -> bool {
+    let is_id = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit();
+    value.len() == 20 && value.starts_with('A') && value.chars().all(is_id)
+}
+
+fn add_secrets() {
+    for name in [SECRET, "SECRET_ACCESS_KEY", SESSION_TOKEN, CONTAINER_TOKEN] {
+        // A key id that stands in the place of the secret is one.
+        if let Some(secret) = value(name).filter(|secret| !is_key_id(secret)) {
+            secrets::add(&secret);
+        }
+    }
+    // With both swapped, what is called the id is the secret. Ids have no such characters.
+    if let Some(id) = value(KEY_ID).filter(|id| id.len() == 40) {
+        secrets::add(&id);
+    }
+    for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
+        for name in [name.to_owned(), name.to_lowercase()] {
+            let url = value(&name).and_then(|proxy| url::Url::parse(&proxy).ok());
+            if let Some(password) = url.as_ref().and_then(url::Url::password) {
+                secrets::add(password);
+            }
+        }
+    }
+}
+
+fn fault(name: &str, what: &str) -> Failure {
+    Failure::new(Reason::Credentials, format!("{name} {what}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoint_is_a_url_with_a_host() {
+        for good in ["http://127.0.0.1:4566", "https://sts.example.com/", "http://[::1]:80"] {
+            assert_eq!(check_url(good), Ok(()), "{good}");
+        }
+        for bad in ["", "localhost:4566", "ftp://x", "http://", "http://a b", "http://[::", ":"] {
+            assert!(check_url(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_key_has_no_blanks() {
+        assert_eq!(check_key("X", "AKIAEXAMPLE"), Ok(()));
+        for bad in ["AKIA\nEXAMPLE", "AKIA EXAMPLE", "AKIA\u{0}"] {
+            let failure = check_key("X", bad).expect_err(bad);
+            assert_eq!(failure.message, "X has a blank or a line break in it");
+        }
+    }
+}
