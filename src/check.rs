@@ -171,9 +171,13 @@ impl CheckOutcome {
             0 => String::new(),
             rows => format!("; rows that could not be read: {rows}"),
         };
+        let duplicates = match self.state.duplicates {
+            0 => String::new(),
+            number => format!("; further reports of the same accounts, not counted: {number}"),
+        };
         let verdict = if self.is_uncertain() { "could not tell for all keys: " } else { "" };
         format!(
-            "{failures}{verdict}unrotated keys: {unrotated}; accounts read: {read} of {accounts}{rejected}"
+            "{failures}{verdict}unrotated keys: {unrotated}; accounts read: {read} of {accounts}{duplicates}{rejected}"
         )
     }
 

@@ -166,6 +166,14 @@ impl Account {
         }
     }
 
+    /// Of two accounts with the same id the one with the greater is published.
+    fn newness(&self) -> impl Ord {
+        let newest = self.report.as_ref().and_then(|report| report.newest_time());
+        let works = self.refresh.last.is_some_and(|last| last.failure.is_none());
+        // Whatever ties is the same then, so the order in which accounts come decides nothing.
+        (newest, self.generated, works, self.name.clone(), self.fingerprint)
+    }
+
     /// The users that there are, as they are known best, each with its keys by their slots.
     pub fn users(&self) -> impl Iterator<Item = (Subject<'_>, &[Option<Key>])> {
         let users = self.report.iter().flat_map(|report| &report.users);
@@ -191,8 +199,9 @@ impl Account {
 }
 
 impl State {
-    /// The state of these accounts. If several have the same id, the one with the newest report is
-    /// published and the others are counted.
+    /// The state of these accounts. Where several have the same id, the one with the newest report is
+    /// published and the others are counted. The newest is the one with the newest time in it, then the
+    /// one that was generated last, then the one whose refresh works, then the last one by name.
     pub fn new(
         accounts: impl IntoIterator<Item = Arc<Account>>,
         discovery: Tried,
@@ -201,7 +210,7 @@ impl State {
         let (unidentified, mut accounts): (Vec<_>, Vec<Arc<Account>>) =
             accounts.into_iter().partition(|account| account.id == UNKNOWN_ACCOUNT);
         let all = accounts.len();
-        accounts.sort_by(|a, b| a.id.cmp(&b.id).then(b.generated.cmp(&a.generated)));
+        accounts.sort_by(|a, b| a.id.cmp(&b.id).then_with(|| b.newness().cmp(&a.newness())));
         accounts.dedup_by(|later, first| later.id == first.id);
         let duplicates = all - accounts.len();
         let unidentified_failures = FailureCounts::default();
@@ -231,5 +240,39 @@ mod tests {
         assert_eq!(state.accounts.len(), 1);
         assert_eq!(state.accounts[0].name, "new");
         assert_eq!(state.duplicates, 2);
+    }
+
+    #[test]
+    fn the_newest_report_is_the_one_that_has_the_newest_time_in_it() {
+        let generated = Some(DateTime::UNIX_EPOCH);
+        let account = |name: &str, created: Option<&str>| {
+            let report = created.map(|created| {
+                let csv = format!(
+                    "user,arn,user_creation_time,access_key_1_active,access_key_1_last_rotated,access_key_2_active,access_key_2_last_rotated\n\
+                     a,arn:aws:iam::123456789012:user/a,{created},false,N/A,false,N/A\n"
+                );
+                Arc::new(Report::parse(csv.as_bytes()).expect("a report"))
+            });
+            Arc::new(Account { report, generated, ..Account::pending("123456789012", name) })
+        };
+        let later = |account: &Arc<Account>| {
+            let generated = generated.map(|at| at + chrono::TimeDelta::nanoseconds(1));
+            Arc::new(Account { generated, ..Account::clone(account) })
+        };
+        let published = |a: &Arc<Account>, b: &Arc<Account>| {
+            let name = |accounts: [&Arc<Account>; 2]| {
+                let state = State::new(accounts.map(Arc::clone), Tried::Ok, true);
+                state.accounts[0].name.clone()
+            };
+            assert_eq!(name([a, b]), name([b, a]), "the order decides nothing");
+            name([a, b])
+        };
+        let old = account("z-old", Some("2026-01-01T00:00:00Z"));
+        let new = account("new", Some("2026-01-02T00:00:00Z"));
+        assert_eq!(published(&later(&old), &new), "new");
+        let twin = account("a-twin", Some("2026-01-02T00:00:00Z"));
+        assert_eq!(published(&new, &twin), "new");
+        assert_eq!(published(&new, &later(&twin)), "a-twin");
+        assert_eq!(published(&later(&account("none", None)), &old), "z-old");
     }
 }
