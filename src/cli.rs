@@ -75,6 +75,10 @@ pub struct Flags {
     #[arg(long = "source.reports", value_name = "PATH", global = true)]
     pub reports: Option<PathBuf>,
 
+    /// Keep the account of a report file that is gone for this time, as failing.
+    #[arg(long = "source.keep-missing", value_name = "DURATION", default_value = "1d", value_parser = keep_missing, global = true)]
+    pub keep_missing: Duration,
+
     /// How old an active key may become, such as 90d or 12h. Decides over the configuration file.
     /// [default: the file's, else 90d]
     #[arg(
@@ -229,6 +233,10 @@ fn environment_variable(flag: &str) -> String {
 
 fn pause(text: &str) -> Result<Duration, String> {
     config::parse_duration(text, Duration::from_secs(24 * 60 * 60))
+}
+
+fn keep_missing(text: &str) -> Result<Duration, String> {
+    config::parse_duration(text, Duration::from_secs(365 * 24 * 60 * 60))
 }
 
 fn listen_address(text: &str) -> Result<String, &'static str> {

@@ -68,7 +68,10 @@ async fn run(Cli { command, flags }: Cli) -> anyhow::Result<ExitCode> {
 
 fn source(flags: &Flags, metrics: &ExporterMetrics) -> anyhow::Result<Source> {
     Ok(match &flags.reports {
-        Some(path) => Source::Files(Files::open(path.clone()).context("--source.reports")?),
+        Some(path) => {
+            let files = Files::open(path.clone(), flags.keep_missing);
+            Source::Files(files.context("--source.reports")?)
+        }
         None => {
             environment::check()?;
             Source::Aws(Aws::new(metrics.aws_requests.clone(), flags.concurrency.into()))

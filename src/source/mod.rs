@@ -114,7 +114,7 @@ impl Source {
     ) -> FetchResult {
         match self {
             Source::Aws(aws) => aws.fetch(target, last, now, deadline).await,
-            Source::Files(files) => files.fetch(target, deadline).await,
+            Source::Files(files) => files.fetch(target, now, deadline).await,
             Source::Demo(demo) => demo.fetch(target, last, now).await,
         }
     }

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::exporter::{Exporter, value};
+use crate::support::exporter::{Exporter, output, value};
 use crate::support::folder::Folder;
 use crate::support::report::{self, OLD, row, unused};
 
@@ -48,14 +48,54 @@ fn a_changed_file_is_read_again_and_what_it_lost_is_gone() {
 }
 
 #[test]
-fn files_that_come_and_go_are_accounts_that_come_and_go() {
+fn a_file_that_is_gone_fails_its_account_and_then_drops_it() {
     let folder = Folder::new();
     folder.write("a.csv", &report("111111111111", "a"));
-    let exporter = start(&folder);
+    let arguments = ["--source.reports", folder.path(), "--refresh.interval", "1s"];
+    let exporter = Exporter::start(&[&arguments[..], &["--source.keep-missing", "8s"]].concat());
+    exporter.wait_until_ready();
     folder.write("b.csv", &report("222222222222", "b"));
     exporter.page_where(|page| page.contains("account_id=\"222222222222\",user=\"b\""));
     folder.remove("a.csv");
+    let success = "iam_refresh_success{account_id=\"111111111111\"}";
+    let page = exporter.page_where(|page| value(page, success) == Some(0.0));
+    assert!(page.contains("account_id=\"111111111111\",user=\"a\""));
+    assert_eq!(value(&page, "iam_exporter_discovery_success"), Some(1.0));
     exporter.page_where(|page| !page.contains("111111111111"));
+    let line = exporter.log_line("its account is dropped");
+    assert!(line.contains("account=111111111111"), "{line}");
+    assert!(line.contains("a.csv"), "{line}");
+}
+
+#[test]
+fn an_empty_folder_is_a_failure_and_what_is_known_stays() {
+    let folder = Folder::new();
+    folder.write("a.csv", &report("111111111111", "a"));
+    let exporter = start(&folder);
+    folder.remove("a.csv");
+    let success = "iam_refresh_success{account_id=\"111111111111\"}";
+    let page = exporter.page_where(|page| {
+        value(page, "iam_exporter_discovery_success") == Some(0.0)
+            && value(page, success) == Some(0.0)
+    });
+    assert_eq!(value(&page, "iam_unrotated_keys_total{account_id=\"111111111111\"}"), Some(1.0));
+    let check = output(&["check", "--source.reports", folder.path()]);
+    assert_eq!(check.status.code(), Some(2));
+    let stderr = String::from_utf8_lossy(&check.stderr).into_owned();
+    assert!(stderr.contains("the folder has no *.csv file"), "{stderr}");
+}
+
+#[test]
+fn check_takes_the_newer_of_two_files_and_says_that_there_are_two() {
+    let folder = Folder::new();
+    let young = unused("2020-02-01T00:00:00Z").replace("true", "false");
+    folder.write("a.csv", &report::report([row("111111111111", "/", "a", &young)]));
+    folder.write("z.csv", &report("111111111111", "a"));
+    let check = output(&["check", "--source.reports", folder.path()]);
+    let stderr = String::from_utf8_lossy(&check.stderr).into_owned();
+    assert_eq!(check.status.code(), Some(0), "{stderr}");
+    assert!(stderr.contains("further reports of the same accounts, not counted: 1"), "{stderr}");
+    assert!(stderr.contains("several files have a report of this account"), "{stderr}");
 }
 
 #[test]
@@ -63,7 +103,10 @@ fn a_file_that_is_no_report_fails_alone_and_shows_under_its_name() {
     let folder = Folder::new();
     folder.write("good.csv", &report("111111111111", "a"));
     folder.write("bad.csv", "<html>\n");
-    let page = start(&folder).get("/metrics");
+    // One refresh only: the failure is counted once.
+    let exporter = Exporter::start(&["--source.reports", folder.path()]);
+    exporter.wait_until_ready();
+    let page = exporter.get("/metrics");
     assert_eq!(value(&page, "iam_refresh_success{account_id=\"111111111111\"}"), Some(1.0));
     assert_eq!(value(&page, "iam_refresh_success{account_id=\"bad\"}"), Some(0.0));
     let count = "iam_refresh_failures_total{account_id=\"bad\",reason=\"malformed_report\"}";
