@@ -65,7 +65,7 @@ impl Confirmations {
         self.by_user.insert(user.to_owned(), keys);
     }
 
-    /// A new report ends all answers. Only the ids stay with their keys.
+    /// A new report ends all answers. What stays are the ids, and the times that the report lacks.
     pub fn start_over(&mut self, report: &Report) {
         let mut before = mem::take(&mut self.by_user);
         let mut asked = mem::take(&mut self.asked);
@@ -80,10 +80,16 @@ impl Confirmations {
     }
 }
 
-/// The reported keys, with the ids of the known ones that were created when these were.
+/// The reported keys, with the ids of the known ones that were created when these were. A key for which
+/// the report has no time keeps what was known of its slot.
 fn with_ids(reported: &[Option<Key>], known: &[Option<Key>]) -> Vec<Option<Key>> {
     let same = |a: &Key, b: &Key| are_near(a.last_rotated, b.last_rotated);
-    let with_id = |key: &Key| {
+    let with_id = |slot: usize, key: &Key| {
+        if key.last_rotated.is_none() {
+            let before = known.get(slot).and_then(Option::as_ref);
+            let last_rotated = before.and_then(|before| before.last_rotated);
+            return Key { id: before.and_then(|it| it.id.clone()), last_rotated, ..key.clone() };
+        }
         let mut candidates = known.iter().flatten().filter(|other| same(key, other));
         let is_only = reported.iter().flatten().filter(|other| same(key, other)).count() == 1;
         let id = match (candidates.next(), candidates.next()) {
@@ -92,7 +98,8 @@ fn with_ids(reported: &[Option<Key>], known: &[Option<Key>]) -> Vec<Option<Key>>
         };
         Key { id, ..key.clone() }
     };
-    reported.iter().map(|key| key.as_ref().map(with_id)).collect()
+    let slots = reported.iter().enumerate();
+    slots.map(|(slot, key)| Some(with_id(slot, key.as_ref()?))).collect()
 }
 
 fn are_near(a: Option<DateTime<Utc>>, b: Option<DateTime<Utc>>) -> bool {
@@ -345,6 +352,13 @@ mod tests {
         let key = after.keys(&same_key.users[0]).and_then(|keys| keys[0].clone()).expect("a key");
         assert_eq!((key.id.as_deref(), key.active), (Some("A"), true), "the report's word");
         assert_eq!((after.asked("alpha"), after.asked("beta")), (Some(1), None));
+
+        let timeless = report("N/A");
+        let mut after = confirmations.clone();
+        after.start_over(&timeless);
+        let key = after.keys(&timeless.users[0]).and_then(|keys| keys[0].clone()).expect("a key");
+        assert_eq!((key.id.as_deref(), key.active), (Some("A"), true), "the report's word");
+        assert_eq!(key.last_rotated, Some(at(1)), "what was known of it");
 
         let other_key = report("2026-01-09T00:00:00Z");
         confirmations.start_over(&other_key);

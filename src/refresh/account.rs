@@ -319,6 +319,7 @@ impl RefreshContext<'_> {
             }
             if Instant::now() >= publication {
                 publication = Instant::now() + PUBLISH_WHILE_CONFIRMING;
+                account.refresh.waiting = Some(waiting);
                 so_far(account);
             }
         }

@@ -250,7 +250,10 @@ async fn keep_fresh(shared: Arc<Shared>, key: String) {
             None if confirm => overloads = 0,
             None => {}
         }
-        if confirm || earliest > now {
+        if !reached {
+            // What could not be asked is asked with the next try.
+            regular = now;
+        } else if confirm || earliest > now {
             regular = schedule.next(&key, shared.start, earliest);
         }
         let wake = match &pause {
