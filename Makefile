@@ -1,5 +1,6 @@
 # make run    the exporter with a made-up organization
 # make test   everything; installs what it needs from Debian, PyPI and npm
+# make soak   the random walk of tests/it/walk for ten minutes, with another seed each time
 # make story  a key that becomes too old, from AWS to its owners and back; shows what they are told
 # make screenshots renews docs/images
 # make lint   invariants of src/lib.rs, formatting, clippy, documentation
@@ -8,7 +9,7 @@
 
 VENV := target/venv
 
-.PHONY: run test test-cargo test-stack story screenshots lint bench golden docs tools
+.PHONY: run test test-cargo test-stack soak story screenshots lint bench golden docs tools
 
 run:
 	cargo run --release -- demo
@@ -45,6 +46,11 @@ lint:
 	@! grep -E -A1 'name = "(hyper|rustls|openssl-sys)"' Cargo.lock | grep -E 'openssl-sys|version = "0\.(14|20|21)\.' || \
 		{ echo "Cargo.lock has a second, outdated HTTP or TLS stack"; exit 1; }
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+
+# A failure names its seed: WALK_SEED repeats it, but for the random pauses after failures.
+soak:
+	WALK_SECONDS=$${WALK_SECONDS:-600} WALK_SEED=$${WALK_SEED:-$$(date +%s)} \
+		cargo test --locked --test it walk -- --nocapture
 
 # Not at the same time as anything else that has work for the cores.
 bench: tools

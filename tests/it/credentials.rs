@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::task::spawn_blocking;
 
 use crate::support::answers::{error, identity, keys, report};
@@ -20,6 +21,10 @@ fn well(call: &str) -> Answer {
         "ListAccessKeys alpha" => keys(&[("AKIAALPHA", "Active", OLD)]),
         _ => report("alpha", 1),
     }
+}
+
+fn in_seconds(seconds: i64) -> DateTime<Utc> {
+    Utc::now() + TimeDelta::seconds(seconds)
 }
 
 /// `check` with these variables and no others of AWS's.
@@ -264,7 +269,7 @@ fn the_certificates_of_aws_ca_bundle_and_of_a_profile_are_trusted() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clock_that_differs_from_aws_is_shown_and_said_once() {
-    let aws = FakeAws::new(account(|call: &str| well(call).dated(400)));
+    let aws = FakeAws::new(account(|call: &str| well(call).dated(in_seconds(400))));
     let server = aws.listen().await;
     let mut command = command(&["--web.listen-address", "127.0.0.1:0", "--refresh.interval", "1s"]);
     command.env("AWS_ENDPOINT_URL", server.url());
@@ -276,7 +281,7 @@ async fn a_clock_that_differs_from_aws_is_shown_and_said_once() {
         exporter
             .page_where(|page| skew(page).is_some_and(|skew| (-402.0..=-395.0).contains(&skew)));
         exporter.log_line("differs from that of AWS by more than five minutes");
-        aws.follow(account(|call: &str| well(call).dated(0)));
+        aws.follow(account(|call: &str| well(call).dated(in_seconds(0))));
         exporter.log_line("agrees with that of AWS again");
         exporter.page_where(|page| skew(page).is_some_and(|skew| skew.abs() <= 5.0));
         let rest = exporter.end();
@@ -293,7 +298,7 @@ async fn a_signature_that_is_refused_because_of_the_clock_counts_as_that() {
         ("RequestTimeTooSkewed", 0, "clock: GetCallerIdentity: RequestTimeTooSkewed"),
         ("AuthFailure", 0, "credentials: GetCallerIdentity: AuthFailure"),
     ] {
-        let refuse = move |_: &Request| (Duration::ZERO, error(403, code).dated(ahead));
+        let refuse = move |_: &Request| (Duration::ZERO, error(403, code).dated(in_seconds(ahead)));
         let server = FakeAws::new(refuse).listen().await;
         let url = server.url();
         let run = move || {

@@ -12,5 +12,6 @@ mod identity;
 mod reload;
 mod schedule;
 mod secrets;
+mod walk;
 mod web;
 mod whole;

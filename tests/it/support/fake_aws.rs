@@ -30,7 +30,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use super::answers::{alias, identity};
-use super::protocol::{Answer, Request};
+use super::protocol::{Answer, Request, http_date};
 use super::time::clock;
 
 pub const ACCOUNT: &str = "123456789012";
@@ -121,12 +121,17 @@ impl FakeAws {
 
     /// This configuration, answered from memory.
     pub fn config_with(&self, config: SdkConfig) -> SdkConfig {
+        self.config_with_clock(config, clock())
+    }
+
+    /// The same on a host with this clock.
+    pub fn config_with_clock(&self, config: SdkConfig, clock: Clock) -> SdkConfig {
         // Credentials end by the clock that the SDK is given.
         config
             .into_builder()
             .http_client(self.clone())
             .timeout_config(time_limits())
-            .time_source(PausedTime(clock()))
+            .time_source(HostTime(clock))
             .build()
     }
 }
@@ -170,9 +175,9 @@ pub fn sdk_config(endpoint: &str) -> SdkConfig {
 }
 
 #[derive(Debug)]
-struct PausedTime(Clock);
+struct HostTime(Clock);
 
-impl TimeSource for PausedTime {
+impl TimeSource for HostTime {
     fn now(&self) -> SystemTime {
         self.0.now().into()
     }
@@ -202,9 +207,15 @@ impl HttpConnector for FakeAws {
         HttpConnectorFuture::new(async move {
             sleep(delay).await;
             match answer {
-                Answer::Reply(status, body) | Answer::Dated(_, status, body) => {
+                Answer::Reply(status, body) => {
                     let status = status.try_into().expect("a status");
                     Ok(HttpResponse::new(status, SdkBody::from(body)))
+                }
+                Answer::Dated(date, status, body) => {
+                    let status = status.try_into().expect("a status");
+                    let mut response = HttpResponse::new(status, SdkBody::from(body));
+                    response.headers_mut().insert("date", http_date(date));
+                    Ok(response)
                 }
                 Answer::Hang | Answer::Drop => std::future::pending().await,
             }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use chrono::{TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
@@ -10,8 +10,8 @@ use tokio::net::TcpStream;
 #[derive(Debug, Clone)]
 pub enum Answer {
     Reply(u16, String),
-    /// A reply by a clock that is ahead of ours by so many seconds.
-    Dated(i64, u16, String),
+    /// A reply with this date.
+    Dated(DateTime<Utc>, u16, String),
     /// Never answers.
     Hang,
     /// Closes the connection.
@@ -19,10 +19,10 @@ pub enum Answer {
 }
 
 impl Answer {
-    /// The same reply by a clock that is ahead of ours by so many seconds.
-    pub fn dated(self, ahead: i64) -> Answer {
+    /// The same reply with this date.
+    pub fn dated(self, date: DateTime<Utc>) -> Answer {
         match self {
-            Answer::Reply(status, body) => Answer::Dated(ahead, status, body),
+            Answer::Reply(status, body) => Answer::Dated(date, status, body),
             other => other,
         }
     }
@@ -31,10 +31,8 @@ impl Answer {
     pub async fn write(self, stream: &mut BufReader<TcpStream>) -> bool {
         let (date, status, body) = match self {
             Answer::Reply(status, body) => (String::new(), status, body),
-            Answer::Dated(ahead, status, body) => {
-                let date =
-                    (Utc::now() + TimeDelta::seconds(ahead)).format("%a, %d %b %Y %H:%M:%S GMT");
-                (format!("date: {date}\r\n"), status, body)
+            Answer::Dated(date, status, body) => {
+                (format!("date: {}\r\n", http_date(date)), status, body)
             }
             Answer::Hang => std::future::pending().await,
             Answer::Drop => return false,
@@ -45,6 +43,11 @@ impl Answer {
         );
         stream.write_all(format!("{head}{body}").as_bytes()).await.is_ok()
     }
+}
+
+/// A date as HTTP has it.
+pub fn http_date(date: DateTime<Utc>) -> String {
+    date.format("%a, %d %b %Y %H:%M:%S GMT").to_string()
 }
 
 /// A request to AWS.
