@@ -4,6 +4,8 @@ takes 60 ms, an API answers 20 requests a second and a report takes 2 s. They ha
 
 The exporter is looked at twice: when the account is on its page, and when it has also asked AWS about
 every user whom the report says to have an unrotated key, which is where it has the ids of these keys.
+
+And what an account at rest costs: what is asked of AWS in a refresh while the report is young.
 """
 
 import json
@@ -19,7 +21,7 @@ from pathlib import Path
 
 from bench import cpu_seconds, memory, save
 import population
-from fake_aws import FakeAws
+from fake_aws import IDENTITY, FakeAws, with_one_key
 from harness import Exporter, Page, exporter_environment, wait_for
 
 USERS = 5_000
@@ -27,6 +29,10 @@ USERS = 5_000
 TIMEOUT = "--refresh.timeout=5m"
 LATENCY, RATE, GENERATION = 0.06, 20, 2
 MOST_SECONDS = 900
+# Users whom the report flags in accounts at rest, and how many refreshes are counted.
+FLAGGED, REFRESHES = (0, 10, 100), 3
+# Enough for 100 users at 5 a second.
+REST_INTERVAL = "--refresh.interval=30s"
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,7 @@ def main():
             "rate": RATE,
             "generation": GENERATION,
             "readers": {**stages, "script": script},
+            "at_rest": at_rest(),
         },
     )
 
@@ -79,6 +86,32 @@ def run_exporter(users):
             found = wait_for("all are confirmed", confirmed, MOST_SECONDS, every=5)
             assert first == {(key.user, key.created) for key in found}, "the first page was wrong"
             return found, {"page": page, "confirmed": figures()}
+
+
+def at_rest():
+    """The calls of each refresh of accounts at rest, by operation."""
+    with ThreadPoolExecutor() as all_of_them:
+        calls = all_of_them.map(calls_at_rest, FLAGGED)
+        return [{"flagged": flagged, "calls": each} for flagged, each in zip(FLAGGED, calls)]
+
+
+def calls_at_rest(flagged):
+    ages = {f"old-{number}": 100 for number in range(flagged)}
+    users = with_one_key({**ages, "young": 10})
+    hour = timedelta(hours=1)
+    with tempfile.TemporaryDirectory() as folder, FakeAws(users, report_age=hour) as aws:
+        with Exporter(Path(folder), REST_INTERVAL, endpoint=aws.endpoint) as exporter:
+            exporter.wait_until_ready()
+
+            def begun():
+                return [place for place, it in enumerate(aws.actions()) if it == IDENTITY]
+
+            # The first refresh also reads the report; the last one may be on its way.
+            wait_for("refreshes", lambda: len(begun()) >= REFRESHES + 2, MOST_SECONDS, every=1)
+            _, first, *_, end = begun()
+            calls = Counter(aws.actions()[first:end])
+    refreshes = calls[IDENTITY]
+    return {operation: count / refreshes for operation, count in calls.items()}
 
 
 def slow_aws(users):

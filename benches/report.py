@@ -79,6 +79,7 @@ def tables(machine, scrape, cost, storage, start, rest, medians, allocations):
         "scrapes-during-refreshes": scrapes_during_refreshes(refreshing),
         "rest": at_rest(rest),
         "account": account(cost["readers"]),
+        "account-at-rest": account_at_rest(cost["at_rest"]),
         "disk": disk(storage),
         "start": start_times(start),
         "memory": memory(start["growth"]),
@@ -241,6 +242,18 @@ def account(readers):
             row(f"`{action}`", int, lambda reader: reader["calls"].get(action, 0), compared=False)
             for action in actions
         ),
+    ]
+
+
+def account_at_rest(accounts):
+    """What is asked of AWS in each refresh."""
+    operations = sorted({operation for each in accounts for operation in each["calls"]})
+    return [
+        {
+            "users whom the report flags": number(each["flagged"]),
+            **{f"`{it}`": number(each["calls"].get(it, 0)) for it in operations},
+        }
+        for each in accounts
     ]
 
 
