@@ -371,6 +371,7 @@ impl Server {
         let status = StatusSettings {
             telemetry_path: "/metrics".to_owned(),
             runbook_url: String::new(),
+            dashboard_url: None,
             is_demo: true,
         };
         let render_permit = Arc::new(Semaphore::new(1));

@@ -39,7 +39,7 @@ pub enum OutputFormat {
 pub enum Show {
     /// Keys that are older than they may be.
     Unrotated,
-    /// Also keys that are due within 14 days, and keys that are exempt.
+    /// Also keys that are due soon (--rotation.warn-before), and keys that are exempt.
     All,
 }
 

@@ -84,10 +84,20 @@ pub struct Flags {
     #[arg(
         long = "rotation.max-age",
         value_name = "DURATION",
-        value_parser = config::parse_max_age,
+        value_parser = config::parse_time_delta,
         global = true
     )]
     pub max_age: Option<TimeDelta>,
+
+    /// A key counts as due soon if it must be rotated within this time. Overrides the configuration
+    /// file. [default: the file's, else 14d]
+    #[arg(
+        long = "rotation.warn-before",
+        value_name = "DURATION",
+        value_parser = config::parse_time_delta,
+        global = true
+    )]
+    pub warn_before: Option<TimeDelta>,
 
     /// Refresh each account once in this time. AWS is asked for a report only every four hours.
     #[arg(long = "refresh.interval", value_name = "DURATION", default_value = "5m", value_parser = pause, global = true)]
@@ -142,6 +152,15 @@ pub struct Flags {
         global = true
     )]
     pub runbook_url: String,
+
+    /// Your dashboard's address: the status page links to it.
+    #[arg(
+        long = "web.dashboard-url",
+        value_name = "URL",
+        value_parser = dashboard_url,
+        global = true
+    )]
+    pub dashboard_url: Option<String>,
 
     /// Read the configuration file again on POST /-/reload, as on SIGHUP.
     #[arg(
@@ -208,7 +227,12 @@ impl Flags {
 
     /// Where the configuration comes from.
     pub fn origin(&self) -> Origin {
-        Origin { file: self.config.clone(), max_age: self.max_age, ..Origin::default() }
+        Origin {
+            file: self.config.clone(),
+            max_age: self.max_age,
+            warn_before: self.warn_before,
+            ..Origin::default()
+        }
     }
 
     /// What the status page says besides the snapshot.
@@ -216,6 +240,7 @@ impl Flags {
         StatusSettings {
             telemetry_path: self.telemetry_path.clone(),
             runbook_url: self.runbook_url.clone(),
+            dashboard_url: self.dashboard_url.clone(),
             is_demo,
         }
     }
@@ -260,12 +285,27 @@ fn telemetry_path(text: &str) -> Result<String, String> {
 const RUNBOOK_URL: &str = "https://example.com/iam-key-exporter/runbooks.md";
 
 fn runbook_url(text: &str) -> Result<String, &'static str> {
-    let is_url = text.starts_with("https://") || text.starts_with("http://");
-    if is_url && !text.contains(|c: char| c.is_whitespace() || c == '#') {
+    if is_url(text) && !text.contains('#') {
         Ok(text.to_owned())
     } else {
         Err("must begin with https:// or http:// and have no part after #")
     }
+}
+
+fn dashboard_url(text: &str) -> Result<String, &'static str> {
+    if is_url(text) {
+        Ok(text.to_owned())
+    } else {
+        Err("must begin with https:// or http:// and have no blanks")
+    }
+}
+
+/// Whether a link can lead there. Other schemes could run code in a reader's browser.
+fn is_url(text: &str) -> bool {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    rest.is_some_and(|rest| {
+        !rest.is_empty() && !rest.contains(|c: char| c.is_whitespace() || c.is_control())
+    })
 }
 
 fn log_level(text: &str) -> Result<Level, String> {

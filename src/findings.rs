@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Serialize, Serializer};
 
 use crate::config::Config;
-use crate::policy::{Age, Ruling, Tag, Verdict};
+use crate::policy::{Age, KeyStatus, Ruling, Tag};
 use crate::state::State;
 
 /// An active key that somebody has to know about.
@@ -52,7 +52,7 @@ pub struct Finding {
 pub enum Status {
     /// Older than it may be.
     Unrotated,
-    /// To be rotated within 14 days.
+    /// To be rotated within [`Policy::warn_before`](crate::policy::Policy::warn_before).
     DueSoon,
     /// Of any age, for a time.
     Exempt,
@@ -62,15 +62,12 @@ impl Status {
     /// The status as it is printed.
     pub fn as_str(self) -> &'static str {
         match self {
-            Status::Unrotated => "unrotated",
-            Status::DueSoon => "due_soon",
-            Status::Exempt => "exempt",
+            Status::Unrotated => KeyStatus::Unrotated.as_str(),
+            Status::DueSoon => KeyStatus::DueSoon.as_str(),
+            Status::Exempt => KeyStatus::Exempt.as_str(),
         }
     }
 }
-
-/// A key that is due within this time is due soon.
-const SOON: TimeDelta = TimeDelta::days(14);
 
 /// All findings as of `now`, oldest first.
 pub fn findings(state: &State, config: &Config, now: DateTime<Utc>) -> Vec<Finding> {
@@ -84,7 +81,7 @@ pub fn findings(state: &State, config: &Config, now: DateTime<Utc>) -> Vec<Findi
                 let Some(key) = key.as_ref().filter(|key| key.active) else { continue };
                 let verdict = ruling.judge(key, now);
                 let (Some(age), Some(last_rotated), Some(status)) =
-                    (verdict.age, key.last_rotated, status(&verdict, &ruling, now))
+                    (verdict.age, key.last_rotated, status(verdict.status))
                 else {
                     continue;
                 };
@@ -113,22 +110,22 @@ pub fn findings(state: &State, config: &Config, now: DateTime<Utc>) -> Vec<Findi
 
 /// The number of active keys that could not be judged as of `now`, because their age is not known.
 pub fn not_judged(state: &State, config: &Config, now: DateTime<Utc>) -> usize {
-    let keys_of_users = state.accounts.iter().flat_map(|account| {
+    let statuses = state.accounts.iter().flat_map(|account| {
         account.users().flat_map(|(subject, keys)| {
             let ruling = config.policy.ruling(&subject, now);
-            keys.iter().flatten().map(move |key| ruling.judge(key, now).is_unknown(key))
+            keys.iter().flatten().map(move |key| ruling.judge(key, now).status)
         })
     });
-    keys_of_users.filter(|is_unknown| *is_unknown).count()
+    statuses.filter(|status| *status == KeyStatus::NotJudged).count()
 }
 
-/// What an active key is; `None` where there is nothing to say of it.
-fn status(verdict: &Verdict, ruling: &Ruling, now: DateTime<Utc>) -> Option<Status> {
-    match verdict {
-        _ if ruling.exemption.is_some() => Some(Status::Exempt),
-        Verdict { unrotated: Some(true), .. } => Some(Status::Unrotated),
-        Verdict { due: Some(due), .. } if *due <= now + SOON => Some(Status::DueSoon),
-        _ => None,
+/// Why a key is a finding; `None` if nobody has to know about it.
+fn status(status: KeyStatus) -> Option<Status> {
+    match status {
+        KeyStatus::Unrotated => Some(Status::Unrotated),
+        KeyStatus::DueSoon => Some(Status::DueSoon),
+        KeyStatus::Exempt => Some(Status::Exempt),
+        KeyStatus::Ok | KeyStatus::Inactive | KeyStatus::NotJudged => None,
     }
 }
 

@@ -21,6 +21,7 @@ use crate::metrics::exporter::ExporterMetrics;
 use crate::metrics::filter::Filter;
 use crate::metrics::page::{self, Page};
 use crate::panics::catch;
+use crate::policy::Verdict;
 use crate::state::{Account, State, Tried};
 use crate::store::Store;
 
@@ -205,7 +206,9 @@ fn verdicts(account: &Account, config: &Config, now: DateTime<Utc>) -> u64 {
         (&subject.user.name, ruling.rule, subject.tags).hash(&mut hasher);
         for key in keys {
             let verdict = key.as_ref().map(|key| {
-                (&key.id, key.active, key.last_rotated, ruling.judge(key, now).unrotated)
+                let Verdict { status, unrotated, .. } = ruling.judge(key, now);
+                let is_never_used = key.last_used.is_none();
+                (&key.id, key.last_rotated, is_never_used, status, unrotated)
             });
             verdict.hash(&mut hasher);
         }
@@ -217,6 +220,7 @@ fn verdicts(account: &Account, config: &Config, now: DateTime<Utc>) -> u64 {
 mod tests {
     use super::*;
     use crate::failure::Reason;
+    use crate::report::Report;
     use crate::state::Attempt;
 
     fn state(change: impl FnOnce(&mut Account)) -> State {
@@ -243,5 +247,28 @@ mod tests {
         assert!(!shown.update(&failed, &config, now));
         assert!(shown.update(&State::new([], Tried::Ok, true), &config, now), "an account left");
         assert!(shown.update(&State::new([], Tried::Failed, true), &config, now));
+    }
+
+    #[test]
+    fn a_number_of_an_owner_that_changes_is_new() {
+        let (config, now) = (Config::default(), "2026-11-01T12:00:00Z".parse().expect("a time"));
+        let with_key = |columns: &str| {
+            let csv = format!(
+                "user,arn,access_key_1_active,access_key_1_last_rotated,access_key_1_last_used_date,access_key_2_active,access_key_2_last_rotated\n\
+                 a,arn:aws:iam::123456789012:user/a,{columns},false,N/A\n"
+            );
+            let report = Report::parse(csv.as_bytes()).expect("a report");
+            state(|account| account.report = Some(Arc::new(report)))
+        };
+        let rotated = "2026-08-18T12:00:00Z";
+        let never_used = with_key(&format!("true,{rotated},N/A"));
+        let mut shown = Shown::default();
+        shown.update(&never_used, &config, now);
+        let used = |time| with_key(&format!("true,{rotated},{time}"));
+        assert!(shown.update(&used("2026-11-01T10:00:00Z"), &config, now), "never used: one less");
+        assert!(!shown.update(&used("2026-11-01T11:00:00Z"), &config, now), "a time alone");
+        let day_later = now + chrono::TimeDelta::days(1);
+        assert!(!shown.update(&used("2026-11-01T12:00:00Z"), &config, now));
+        assert!(shown.update(&used("2026-11-01T13:00:00Z"), &config, day_later), "due soon");
     }
 }

@@ -124,22 +124,22 @@ pub fn external_id<'de, D: Deserializer<'de>>(field: D) -> Result<Option<String>
     })
 }
 
-pub fn max_age<'de, D: Deserializer<'de>>(field: D) -> Result<Option<TimeDelta>, D::Error> {
-    read_given(field, |text: String| parse_max_age(&text))
+pub fn time_delta<'de, D: Deserializer<'de>>(field: D) -> Result<Option<TimeDelta>, D::Error> {
+    read_given(field, |text: String| parse_time_delta(&text))
 }
 
-/// Like [`max_age`], but an empty field counts as unset.
-pub fn max_age_or_empty<'de, D>(field: D) -> Result<Option<TimeDelta>, D::Error>
+/// Like [`time_delta`], but an empty field counts as unset.
+pub fn time_delta_or_empty<'de, D>(field: D) -> Result<Option<TimeDelta>, D::Error>
 where
     D: Deserializer<'de>,
 {
-    read(field, |text: Option<String>| text.map(|text| parse_max_age(&text)).transpose())
+    read(field, |text: Option<String>| text.map(|text| parse_time_delta(&text)).transpose())
 }
 
-/// A max age, written like `90d`: between a second and a century.
-pub fn parse_max_age(text: &str) -> Result<TimeDelta, String> {
-    let age = parse_duration(text, CENTURY)?;
-    Ok(TimeDelta::from_std(age).expect("a century fits"))
+/// A max age or the like, written like `90d`: between a second and a century.
+pub fn parse_time_delta(text: &str) -> Result<TimeDelta, String> {
+    let duration = parse_duration(text, CENTURY)?;
+    Ok(TimeDelta::from_std(duration).expect("a century fits"))
 }
 
 /// A duration, written like `5m`: between a second and `max`.

@@ -20,7 +20,7 @@ use serde_saphyr::{
 use crate::policy::{Decision, Policy, in_days};
 
 pub use accounts::{Access, ListedAccount, Organization, Role, RoleArn};
-pub use fields::{parse_duration, parse_max_age};
+pub use fields::{parse_duration, parse_time_delta};
 use sections::File;
 
 /// The configuration: the file's values, and defaults for the rest.
@@ -31,7 +31,7 @@ pub struct Config {
     pub accounts: Vec<ListedAccount>,
     /// The organization whose accounts are served in addition to the listed ones.
     pub organization: Option<Organization>,
-    /// The maximum age of keys, and the rules that override it.
+    /// The maximum age of keys, how long before it they are due soon, and the rules that override it.
     pub policy: Policy,
     /// Requests a second, in each account, that confirm users with unrotated keys; `None`: no requests.
     pub confirm: Option<u32>,
@@ -60,11 +60,13 @@ impl From<File> for Config {
     fn from(File { accounts, organization, rotation, confirm, labels }: File) -> Config {
         let rotation = rotation.unwrap_or_default();
         let confirm = confirm.unwrap_or_default();
+        let policy = Policy::default();
         Config {
             accounts,
             organization,
             policy: Policy {
-                max_age: rotation.max_age.unwrap_or(Policy::default().max_age),
+                max_age: rotation.max_age.unwrap_or(policy.max_age),
+                warn_before: rotation.warn_before.unwrap_or(policy.warn_before),
                 rules: rotation.rules,
             },
             confirm: confirm.enabled.then_some(confirm.rate),
@@ -141,16 +143,21 @@ impl Config {
 
     /// One line for each value that is valid but probably a mistake, as of `now`.
     pub fn warnings(&self, now: DateTime<Utc>) -> Vec<String> {
-        let rules = self.policy.rules.iter().enumerate();
-        rules
-            .filter_map(|(index, rule)| match &rule.decision {
-                Decision::Exempt(exemption) if !exemption.holds(now) => Some(format!(
-                    "warning: rotation.rules[{index}]: its exemption has ended, so it decides nothing: {}",
-                    rule.matches
-                )),
-                _ => None,
-            })
-            .collect()
+        let Policy { max_age, warn_before, rules } = &self.policy;
+        let always_due = (warn_before >= max_age).then(|| {
+            let [warn_before, max_age] = [*warn_before, *max_age].map(in_days);
+            format!(
+                "warning: rotation.warn_before: {warn_before} is not less than the max age of {max_age}: a key is due soon from its first day on"
+            )
+        });
+        let ended = rules.iter().enumerate().filter_map(|(index, rule)| match &rule.decision {
+            Decision::Exempt(exemption) if !exemption.holds(now) => Some(format!(
+                "warning: rotation.rules[{index}]: its exemption has ended, so it decides nothing: {}",
+                rule.matches
+            )),
+            _ => None,
+        });
+        always_due.into_iter().chain(ended).collect()
     }
 
     /// The keys of all tags that labels or rules need, in lower case.
@@ -204,6 +211,7 @@ impl fmt::Display for Config {
             None => {}
         }
         writeln!(f, "max age: {}", in_days(self.policy.max_age))?;
+        writeln!(f, "warn before: {}", in_days(self.policy.warn_before))?;
         for (index, rule) in self.policy.rules.iter().enumerate() {
             writeln!(f, "rotation.rules[{index}]: {}: {}", rule.matches, rule.decision)?;
         }

@@ -13,12 +13,14 @@ pub struct Origin {
     pub file: Option<PathBuf>,
     /// The configuration to use without a file.
     pub default: Config,
-    /// The flag that overrides the file, if it was given.
+    /// The flag that overrides the file's `rotation.max_age`, if it was given.
     pub max_age: Option<TimeDelta>,
+    /// The flag that overrides the file's `rotation.warn_before`, if it was given.
+    pub warn_before: Option<TimeDelta>,
 }
 
 impl Origin {
-    /// Reads the file, if there is one, and applies the flag.
+    /// Reads the file, if there is one, and applies the flags.
     pub fn load(&self) -> Result<Config, Error> {
         let mut config = match &self.file {
             Some(file) => Config::load(file)?,
@@ -26,6 +28,9 @@ impl Origin {
         };
         if let Some(max_age) = self.max_age {
             config.policy.max_age = max_age;
+        }
+        if let Some(warn_before) = self.warn_before {
+            config.policy.warn_before = warn_before;
         }
         Ok(config)
     }

@@ -24,8 +24,10 @@ pub struct File {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RotationSection {
-    #[serde(deserialize_with = "fields::max_age_or_empty")]
+    #[serde(deserialize_with = "fields::time_delta_or_empty")]
     pub max_age: Option<TimeDelta>,
+    #[serde(deserialize_with = "fields::time_delta_or_empty")]
+    pub warn_before: Option<TimeDelta>,
     pub rules: Vec<Rule>,
 }
 
@@ -49,7 +51,7 @@ pub struct LabelsSection {
 struct RuleSection {
     #[serde(rename = "match", deserialize_with = "matches")]
     matches: Match,
-    #[serde(default, deserialize_with = "fields::max_age")]
+    #[serde(default, deserialize_with = "fields::time_delta")]
     max_age: Option<TimeDelta>,
     #[serde(default, deserialize_with = "fields::given")]
     exempt: Option<ExemptSection>,

@@ -18,6 +18,7 @@ fn every_field_is_read() {
          organization: { role_name: exporter, exclude: ['111111111111'] }\n\
          rotation:\n\
          \x20 max_age: 60d\n\
+         \x20 warn_before: 36h\n\
          \x20 rules:\n\
          \x20   - match: { user: 'svc-*', path: /service/*, account: 123456789012, tags: { tier: gold } }\n\
          \x20     max_age: 365d\n\
@@ -32,6 +33,7 @@ account 123456789012 (production): default credentials, which assume arn:aws:iam
 account 012345678901: credentials of the profile china
 organization: every active account, role exporter, without 111111111111
 max age: 60d
+warn before: 129600s
 rotation.rules[0]: user svc-*, path /service/*, account 123456789012, tag tier=gold: max age 365d
 rotation.rules[1]: user vendor-sync: exempt until 2027-03-02T00:00:00Z: vendor cannot rotate before the 3.2 release
 confirm: 2 requests a second for each account
@@ -48,7 +50,7 @@ fn an_empty_file_is_as_none() {
     for text in ["", "# nothing\n", "{}\n", "rotation: {}\nlabels: {}\n", "rotation:\nconfirm:\n"] {
         assert_eq!(parse(text), Ok(Config::default()), "{text:?}");
     }
-    let expected = "account of the default credentials\nmax age: 90d\nconfirm: 5 requests a second for each account\n";
+    let expected = "account of the default credentials\nmax age: 90d\nwarn before: 14d\nconfirm: 5 requests a second for each account\n";
     assert_eq!(Config::default().to_string(), expected);
 }
 
@@ -87,6 +89,21 @@ fn an_exemption_that_has_ended_is_warned_of() {
     );
 }
 
+#[test]
+fn a_warning_that_never_ends_is_warned_of() {
+    let warnings = |text| {
+        let config = parse(text).expect("a configuration");
+        config.warnings("2026-11-01T12:00:00Z".parse().expect("a time"))
+    };
+    assert_eq!(warnings("rotation: { max_age: 15d }"), [""; 0]);
+    assert_eq!(
+        warnings("rotation: { max_age: 14d }"),
+        [
+            "warning: rotation.warn_before: 14d is not less than the max age of 14d: a key is due soon from its first day on"
+        ]
+    );
+}
+
 /// Twenty-odd broken files: each gives one line with file, line, field and what was expected.
 #[test]
 fn broken_files_are_refused_with_file_line_and_field() {
@@ -112,7 +129,7 @@ proptest! {
     #[test]
     fn no_mixture_of_fields_and_yaml_panics(
         words in proptest::collection::vec(
-            "(accounts|organization|rotation|rules|match|exempt|until|max_age|confirm|rate|labels|user_tags|tags|id):|[-{}\\[\\],:&*!|>'\"#?%@`] ?|&a |\\*a|<<: \\*a|\n {0,6}|[0-9]{1,20}[dhs]?|[0-9]{4}-[0-9]{2}-[0-9]{2}|\\PC",
+            "(accounts|organization|rotation|rules|match|exempt|until|max_age|warn_before|confirm|rate|labels|user_tags|tags|id):|[-{}\\[\\],:&*!|>'\"#?%@`] ?|&a |\\*a|<<: \\*a|\n {0,6}|[0-9]{1,20}[dhs]?|[0-9]{4}-[0-9]{2}-[0-9]{2}|\\PC",
             0..60,
         )
     ) {

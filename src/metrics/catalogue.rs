@@ -44,6 +44,8 @@ pub enum Group {
     Users,
     /// One series for each account.
     Accounts,
+    /// One or more series for each owner of keys.
+    Owners,
     /// How the data is refreshed.
     Refresh,
     /// The exporter itself.
@@ -74,6 +76,7 @@ const ACCOUNT: &[&str] = &["account_id"];
 const USER: &[&str] = &["account_id", "user"];
 const KEY: &[&str] = &["account_id", "user", "key"];
 const CERTIFICATE: &[&str] = &["account_id", "user", "cert"];
+const OWNER: &[&str] = &["account_id", "account_name", "tag_NAME"];
 
 macro_rules! catalogue {
     ($($name:ident = $metric:expr;)*) => {
@@ -139,6 +142,21 @@ catalogue! {
         "The account's name and partition; the value is 1.");
     ROTATION_MAX_AGE = gauge(Group::Accounts, "iam_rotation_max_age_seconds", &[],
         "How old an active access key may become before it counts as unrotated, where no rule says otherwise.");
+    ROTATION_WARN_BEFORE = gauge(Group::Accounts, "iam_rotation_warn_before_seconds", &[],
+        "How long before its due date an active access key counts as due soon.");
+
+    OWNER_KEYS = gauge(Group::Owners, "iam_owner_access_keys", &["account_id", "account_name", "tag_NAME", "status"],
+        "Number of the owner's access keys by status, each key in exactly one: unrotated, due_soon, ok, exempt, inactive, not_judged (active, but its age is not known). From the credential report, which AWS renews at most every four hours, or from later calls.");
+    OWNER_ROOT_KEYS = gauge(Group::Owners, "iam_owner_root_access_keys", &["account_id", "account_name"],
+        "Number of active access keys of the account's root user. From the credential report, which AWS renews at most every four hours.");
+    OWNER_NEVER_USED = gauge(Group::Owners, "iam_owner_access_keys_never_used", OWNER,
+        "Number of the owner's active access keys that were never used. From the credential report, which AWS renews at most every four hours, or from later calls.");
+    OWNER_NEXT_DUE = gauge(Group::Owners, "iam_owner_next_rotation_due_timestamp_seconds", OWNER,
+        "By when the next of the owner's access keys must be rotated: the earliest due date that is still ahead. From the credential report, which AWS renews at most every four hours, or from later calls.");
+    OWNER_NEXT_EXEMPTION_END = gauge(Group::Owners, "iam_owner_next_exemption_end_timestamp_seconds", OWNER,
+        "When the first exemption of one of the owner's active access keys ends. From the configuration, for keys of the credential report, which AWS renews at most every four hours.");
+    OWNER_OLDEST_UNROTATED = gauge(Group::Owners, "iam_owner_oldest_unrotated_age_days", OWNER,
+        "Age of the owner's oldest unrotated access key in days, in hundredths, cut off; 0 if no key is unrotated. From the credential report, which AWS renews at most every four hours, or from later calls.");
 
     REPORT_GENERATED = gauge(Group::Refresh, "iam_credential_report_generated_timestamp_seconds", ACCOUNT,
         "When AWS generated the credential report, at most every four hours; for a report file, when it was modified.");
@@ -236,7 +254,7 @@ mod tests {
     #[test]
     fn what_comes_from_the_report_says_how_old_that_can_be() {
         for metric in ALL {
-            if matches!(metric.group, Group::Keys | Group::Users) {
+            if matches!(metric.group, Group::Keys | Group::Users | Group::Owners) {
                 assert!(metric.help.contains("at most every four hours"), "{}", metric.name);
             }
         }

@@ -15,10 +15,17 @@ report, `1` or `2`, or a higher number for the further keys of a user who has mo
 rotation the same slot can hold another key. `user` is
 `<root_account>` for the account's root user.
 
-`sum by (account_id) (iam_access_key_unrotated)` equals `iam_unrotated_keys_total` on every page.
+An owner is an account and the values of the tags in `labels.user_tags`, each of them a label
+`tag_NAME`, empty for users without the tag. While the tags of an account are not known, they are empty for
+all its users (`iam_exporter_tags_available` is 0 or absent). The metrics of an owner have no `user`, and every key
+counts for exactly one owner. While an owner has any key, the numbers that are 0 are there as 0. An account that
+was read and has no key at all has one owner with empty tags, and an account that was not read has none.
 
-`iam_access_key_age_days` and `iam_unrotated_keys_total` keep their names although a linter objects
-to `_days`, which is no base unit, and to `_total` on a gauge.
+On every page `sum by (account_id) (iam_access_key_unrotated)` equals `iam_unrotated_keys_total`, and so does
+`sum by (account_id) (iam_owner_access_keys{status=\"unrotated\"})`.
+
+`iam_access_key_age_days`, `iam_owner_oldest_unrotated_age_days` and `iam_unrotated_keys_total` keep their
+names although a linter objects to `_days`, which is no base unit, and to `_total` on a gauge.
 
 Names and labels of a released metric are an interface: labels may be added; a metric that gets
 another name keeps the old one, too, for two minor releases.
@@ -31,6 +38,7 @@ pub fn markdown() -> String {
         (Group::Keys, "Access keys and certificates"),
         (Group::Users, "Users"),
         (Group::Accounts, "Accounts and policy"),
+        (Group::Owners, "Owners"),
         (Group::Refresh, "Reports and refreshes"),
         (Group::Exporter, "The exporter"),
         (Group::Process, "The process (on Linux)"),

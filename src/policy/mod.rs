@@ -4,6 +4,8 @@
 //! active key that was not rotated within its max age is a finding. Rules of the configuration give
 //! some keys another max age, or exempt them for a time.
 
+pub mod owner;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -19,6 +21,8 @@ use crate::report::{Key, User};
 pub struct Policy {
     /// The oldest that an active key may be where no rule decides.
     pub max_age: TimeDelta,
+    /// A key is due soon if it must be rotated within this time.
+    pub warn_before: TimeDelta,
     /// The first rule that matches a user decides about the user's keys.
     pub rules: Vec<Rule>,
 }
@@ -92,6 +96,8 @@ pub struct Subject<'a> {
 pub struct Ruling<'a> {
     /// How old they may become.
     pub max_age: TimeDelta,
+    /// How long before its due date a key is due soon.
+    pub warn_before: TimeDelta,
     /// Where they may be of any age.
     pub exemption: Option<&'a Exemption>,
     /// Which rule decided, counted from 0; `None`: none of them.
@@ -109,12 +115,32 @@ pub struct Verdict {
     /// Whether the key is active, not exempt, and older than it may be. Absent where its age is not
     /// known.
     pub unrotated: Option<bool>,
+    /// How the key stands.
+    pub status: KeyStatus,
+}
+
+/// How a key stands. Every key has exactly one status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum KeyStatus {
+    /// Active, and older than it may be.
+    Unrotated,
+    /// Active, and to be rotated within [`Policy::warn_before`].
+    DueSoon,
+    /// Active, and to be rotated later.
+    Ok,
+    /// Active, and of any age, for a time.
+    Exempt,
+    /// It cannot be used.
+    Inactive,
+    /// Active, but its age is not known.
+    NotJudged,
 }
 
 impl Default for Policy {
-    /// 90 days, as in every version of the CIS AWS Foundations benchmark, for every key.
+    /// 90 days, as in every version of the CIS AWS Foundations benchmark, for every key, and two weeks
+    /// to rotate it.
     fn default() -> Policy {
-        Policy { max_age: TimeDelta::days(90), rules: Vec::new() }
+        Policy { max_age: TimeDelta::days(90), warn_before: TimeDelta::days(14), rules: Vec::new() }
     }
 }
 
@@ -126,14 +152,16 @@ impl Policy {
             Decision::MaxAge(_) => true,
         };
         let decided = |(_, rule): &(usize, &Rule)| in_force(rule) && rule.matches.includes(subject);
+        let Policy { max_age, warn_before, .. } = *self;
+        let default = Ruling { max_age, warn_before, exemption: None, rule: None };
         match self.rules.iter().enumerate().find(decided) {
-            None => Ruling { max_age: self.max_age, exemption: None, rule: None },
+            None => default,
             Some((index, rule)) => match &rule.decision {
                 Decision::MaxAge(max_age) => {
-                    Ruling { max_age: *max_age, exemption: None, rule: Some(index) }
+                    Ruling { max_age: *max_age, rule: Some(index), ..default }
                 }
                 Decision::Exempt(exemption) => {
-                    Ruling { max_age: self.max_age, exemption: Some(exemption), rule: Some(index) }
+                    Ruling { exemption: Some(exemption), rule: Some(index), ..default }
                 }
             },
         }
@@ -207,10 +235,27 @@ impl Pattern {
     }
 }
 
-impl Verdict {
-    /// Whether the key can be used, but nobody knows whether it is unrotated.
-    pub fn is_unknown(&self, key: &Key) -> bool {
-        key.active && self.unrotated.is_none()
+impl KeyStatus {
+    /// Every status.
+    pub const ALL: [KeyStatus; 6] = [
+        KeyStatus::Unrotated,
+        KeyStatus::DueSoon,
+        KeyStatus::Ok,
+        KeyStatus::Exempt,
+        KeyStatus::Inactive,
+        KeyStatus::NotJudged,
+    ];
+
+    /// The value of the label `status`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            KeyStatus::Unrotated => "unrotated",
+            KeyStatus::DueSoon => "due_soon",
+            KeyStatus::Ok => "ok",
+            KeyStatus::Exempt => "exempt",
+            KeyStatus::Inactive => "inactive",
+            KeyStatus::NotJudged => "not_judged",
+        }
     }
 }
 
@@ -220,13 +265,20 @@ impl Ruling<'_> {
         let last_rotated = key.last_rotated.filter(|time| !is_from_the_future(*time, now));
         let age = last_rotated.map(|time| Age::between(time, now));
         let counts = key.active && self.exemption.is_none();
-        Verdict {
-            age,
-            due: last_rotated
-                .filter(|_| counts)
-                .and_then(|time| time.checked_add_signed(self.max_age)),
-            unrotated: age.map(|age| counts && age.exceeds(self.max_age)),
-        }
+        let due =
+            last_rotated.filter(|_| counts).and_then(|time| time.checked_add_signed(self.max_age));
+        let unrotated = age.map(|age| counts && age.exceeds(self.max_age));
+        let status = match unrotated {
+            _ if !key.active => KeyStatus::Inactive,
+            None => KeyStatus::NotJudged,
+            Some(_) if self.exemption.is_some() => KeyStatus::Exempt,
+            Some(true) => KeyStatus::Unrotated,
+            Some(false) if due.is_some_and(|due| due <= now + self.warn_before) => {
+                KeyStatus::DueSoon
+            }
+            Some(false) => KeyStatus::Ok,
+        };
+        Verdict { age, due, unrotated, status }
     }
 }
 

@@ -21,7 +21,8 @@ const ROTATED: &str = "2026-01-01T00:00:00Z";
 
 /// Judges by a max age alone.
 fn judge(max_age: TimeDelta, key: &Key, now: &str) -> Verdict {
-    Ruling { max_age, exemption: None, rule: None }.judge(key, at(now))
+    let Policy { warn_before, .. } = Policy::default();
+    Ruling { max_age, warn_before, exemption: None, rule: None }.judge(key, at(now))
 }
 
 const DAYS_90: TimeDelta = TimeDelta::days(90);
@@ -218,7 +219,9 @@ fn an_exemption_ends_with_its_date_and_the_next_rule_decides() {
 #[test]
 fn an_exempt_key_is_neither_unrotated_nor_due() {
     let exemption = Exemption { end: None, reason: "x".to_owned() };
-    let ruling = Ruling { max_age: DAYS_90, exemption: Some(&exemption), rule: Some(0) };
+    let Policy { warn_before, .. } = Policy::default();
+    let (exemption, rule) = (Some(&exemption), Some(0));
+    let ruling = Ruling { max_age: DAYS_90, warn_before, exemption, rule };
     let verdict = ruling.judge(&key(true, Some(ROTATED)), at("2027-01-01T00:00:00Z"));
     assert_eq!((verdict.unrotated, verdict.due), (Some(false), None));
     assert_eq!(verdict.age.map(Age::days), Some(365.0));

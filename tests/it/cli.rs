@@ -35,6 +35,10 @@ fn bad_input_is_refused_in_one_line_that_names_it() {
             "invalid value '0s' for '--rotation.max-age <DURATION>': must lie between 1s and 36500d",
         ),
         (
+            &["--rotation.warn-before", "2 months"],
+            "invalid value '2 months' for '--rotation.warn-before <DURATION>': months and years have no fixed length; write it like 90d, 12h or 5m",
+        ),
+        (
             &["--refresh.interval", "soon"],
             "invalid value 'soon' for '--refresh.interval <DURATION>': expected number at 0; write it like 90d, 12h or 5m",
         ),
@@ -61,6 +65,14 @@ fn bad_input_is_refused_in_one_line_that_names_it() {
         (
             &["--web.runbook-url", "javascript:alert(1)"],
             "invalid value 'javascript:alert(1)' for '--web.runbook-url <URL>': must begin with https:// or http:// and have no part after #",
+        ),
+        (
+            &["--web.dashboard-url", "javascript:alert(1)"],
+            "invalid value 'javascript:alert(1)' for '--web.dashboard-url <URL>': must begin with https:// or http:// and have no blanks",
+        ),
+        (
+            &["--web.dashboard-url", "https://"],
+            "invalid value 'https://' for '--web.dashboard-url <URL>': must begin with https:// or http:// and have no blanks",
         ),
         (
             &["--log.level", "loud"],
@@ -217,13 +229,15 @@ fn check_shows_what_is_exempt_or_due_soon_and_which_rule_decided() {
 
 #[test]
 fn check_config_prints_what_a_file_resolves_to_and_warns() {
-    let output = output(&["check-config", "--config.file", RULES, "--rotation.max-age", "30d"]);
+    let flags = ["--rotation.max-age", "30d", "--rotation.warn-before", "3d"];
+    let output = output(&[&["check-config", "--config.file", RULES][..], &flags].concat());
     assert_eq!(output.status.code(), Some(0));
     let stdout = String::from_utf8(output.stdout).expect("UTF-8");
     assert_eq!(
         stdout,
         "account of the default credentials\n\
          max age: 30d\n\
+         warn before: 3d\n\
          rotation.rules[0]: user o*: exempt until 2020-01-02T00:00:00Z: long ago\n\
          rotation.rules[1]: user o*, path /: exempt until 2099-01-01T00:00:00Z: too old to move\n\
          confirm: never\n\

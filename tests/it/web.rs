@@ -96,15 +96,47 @@ fn other_paths_and_methods_are_told_so() {
 }
 
 #[test]
-fn the_status_page_links_to_the_metrics_and_the_runbooks_wherever_they_are() {
-    let arguments = ["--web.telemetry-path", "/keys", "--web.runbook-url", "http://wiki/runbooks"];
+fn the_status_page_links_to_metrics_runbooks_and_dashboard_wherever_they_are() {
+    let arguments = [
+        "--web.telemetry-path=/keys",
+        "--web.runbook-url=http://wiki/runbooks",
+        "--web.dashboard-url=https://grafana/d/fleet?var-team=All&from=now-7d",
+    ];
     let exporter = Exporter::start(&[&["demo"][..], &arguments].concat());
     exporter.wait_until_ready();
     let page = exporter.get("/");
     assert!(page.contains("<a href=\"./keys\">"));
     assert!(page.contains("<a href=\"http://wiki/runbooks#iamaccesskeyunrotated\">"));
+    let dashboard = "https://grafana/d/fleet?var-team=All&amp;from=now-7d";
+    assert!(page.contains(&format!("<a href=\"{dashboard}\">Dashboard</a>")));
     assert!(exporter.get("/keys").contains("iam_exporter_build_info"));
     assert_eq!(exporter.request("GET", "/metrics", &[]).status, 404);
+}
+
+#[test]
+fn how_soon_is_soon_is_said_wherever_it_counts() {
+    let due_soon = |days: u32| {
+        let exporter = Exporter::start(&["demo", &format!("--rotation.warn-before={days}d")]);
+        exporter.wait_until_ready();
+        let status = exporter.get("/?show=due_soon");
+        assert!(status.contains(&format!("Keys due within {days} days")));
+        assert!(!status.contains("Dashboard"));
+        let metrics = exporter.get("/metrics");
+        let seconds = value(&metrics, "iam_rotation_warn_before_seconds");
+        assert_eq!(seconds, Some(f64::from(days) * 86_400.0));
+        let is_due = |line: &&str| {
+            line.starts_with("iam_owner_access_keys{") && line.contains("status=\"due_soon\"")
+        };
+        let numbers = metrics.lines().filter(is_due).map(|line| {
+            let (_, number) = line.rsplit_once(' ').expect("a value");
+            number.parse::<usize>().expect("a number")
+        });
+        let rows = exporter.get("/keys.csv?show=due_soon").lines().count() - 1;
+        assert_eq!(numbers.sum::<usize>(), rows);
+        rows
+    };
+    let (within_two_weeks, within_two_months) = (due_soon(14), due_soon(60));
+    assert!(0 < within_two_weeks && within_two_weeks < within_two_months);
 }
 
 #[test]

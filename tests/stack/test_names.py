@@ -133,7 +133,7 @@ class Catalogue:
         for label in sorted(found.labels - known):
             yield f"no label {label}"
         for metric, label in sorted(found.matched, key=str):
-            # A tag may be asked of any metric: none but iam_user_tags has one, which is the point.
+            # A tag may be asked of any metric, also of one that has none, which is the point.
             own = self.labels.get(metric)
             if own is not None and label not in own | TARGET | self.tags and label in known:
                 yield f"no label {label} of {metric}"
@@ -184,7 +184,9 @@ def catalogue():
     labels = {metric: set(re.findall(r"`(\w+)`", cell)) for metric, cell in rows}
     assert labels["iam_access_key_unrotated"] == {"account_id", "user", "key"}
     tags = asked_tags()
-    labels["iam_user_tags"] |= tags
+    for own in labels.values():
+        if "tag_NAME" in own:
+            own |= tags
     return Catalogue(labels, {rule["record"] for _, rule in rules() if "record" in rule}, tags)
 
 
@@ -215,6 +217,10 @@ SAMPLES = {
     ],
     'iam_user_info{tag_team=~"$team"}': [],
     'iam_user_info{tag_taem=~"$team"}': ["no label tag_taem"],
+    'sum by (tag_team) (iam_owner_access_keys{status="unrotated", account_name=~"a"})': [],
+    'iam_owner_root_access_keys{status="unrotated"}': [
+        "no label status of iam_owner_root_access_keys"
+    ],
     "account:iam_made_up:count": ["no metric account:iam_made_up:count"],
 }
 

@@ -17,7 +17,8 @@ use super::text::{Value, Writer, push_label};
 use crate::config::{Config, TagLabel};
 use crate::confirmation::MAX_KEYS;
 use crate::failure::Reason;
-use crate::policy::{Exemption, Tag, Verdict};
+use crate::policy::owner::{KeySummary, Owner, Owners};
+use crate::policy::{Exemption, KeyStatus, Verdict};
 use crate::report::{Certificate, Key, User};
 use crate::state::{Account, State};
 
@@ -100,10 +101,13 @@ pub fn write(
     let rows = Rows::new(state, config, now);
     let mut page = Writer::new(filter, to);
     rows.write_keys(&mut page);
-    rows.write_users(&mut page, &config.user_tags);
+    rows.write_users(&mut page);
     rows.write_accounts(&mut page);
     let max_age = config.policy.max_age.num_seconds();
     page.family(&names::ROTATION_MAX_AGE, |family| family.sample(&[], max_age));
+    let warn_before = config.policy.warn_before.num_seconds();
+    page.family(&names::ROTATION_WARN_BEFORE, |family| family.sample(&[], warn_before));
+    rows.write_owners(&mut page);
     rows.write_refreshes(&mut page);
     page.family(&names::UNIDENTIFIED_FAILURES, |family| {
         for reason in Reason::ALL {
@@ -117,17 +121,21 @@ pub fn write(
 /// The state, laid out for writing: the labels of each user escaped once, each key judged once, and
 /// all that a family needs close together, since every family goes through all of it.
 struct Rows<'a> {
-    /// All `account_id="…",user="…"`, one after the other.
+    /// All `account_id="…",user="…"`, and the labels of owners, one after the other.
     labels: String,
     users: Vec<UserRow<'a>>,
     keys: Vec<KeyRow<'a>>,
+    owners: Vec<OwnerRow>,
     accounts: Vec<AccountRow<'a>>,
+    tags: &'a [TagLabel],
 }
 
 struct UserRow<'a> {
     user: &'a User,
-    /// Absent where the account's tags were not read.
-    tags: Option<&'a [Tag]>,
+    /// Whether the account's tags were read.
+    knows_tags: bool,
+    /// The place of the user's owner.
+    owner: usize,
     /// The user's labels.
     labels: Range<usize>,
 }
@@ -146,12 +154,26 @@ struct KeyRow<'a> {
     exemption: Option<&'a Exemption>,
 }
 
+struct OwnerRow {
+    /// `account_id="…",account_name="…",tag_…="…"`
+    labels: Range<usize>,
+    /// The last of these labels, from the comma before the first tag on.
+    tags: Range<usize>,
+    keys: KeySummary,
+    /// Whether it is on the page: it has a key, or stands for an account that has none.
+    is_shown: bool,
+}
+
 struct AccountRow<'a> {
     account: &'a Arc<Account>,
     /// The account's label.
     labels: String,
+    /// `account_id="…",account_name="…"`
+    owner_labels: String,
     users: Range<usize>,
     keys: Range<usize>,
+    /// The number of active keys of the root user.
+    root_keys: usize,
 }
 
 static SLOTS: LazyLock<[String; MAX_KEYS]> =
@@ -165,7 +187,9 @@ impl<'a> Rows<'a> {
             labels: String::new(),
             users: Vec::with_capacity(capacity),
             keys: Vec::with_capacity(capacity),
+            owners: Vec::new(),
             accounts: Vec::with_capacity(state.accounts.len()),
+            tags: &config.user_tags,
         };
         let tag_keys = config.tag_keys();
         for account in &state.accounts {
@@ -173,6 +197,9 @@ impl<'a> Rows<'a> {
             let mut labels = String::new();
             push_label(&mut labels, "account_id", &account.id);
             let (first_user, first_key) = (rows.users.len(), rows.keys.len());
+            let first_owner = rows.owners.len();
+            let mut root_keys = 0;
+            let mut owners = Owners::new(config.user_tags.iter().map(|tag| tag.key.as_str()));
             for (subject, keys) in account.users() {
                 let user = subject.user;
                 let ruling = config.policy.ruling(&subject, now);
@@ -180,8 +207,12 @@ impl<'a> Rows<'a> {
                 rows.labels.push_str(&labels);
                 push_label(&mut rows.labels, "user", &user.name);
                 let labels = start..rows.labels.len();
+                let owner = owners.place(subject.tags);
                 for (key, slot) in keys.iter().zip(&*SLOTS) {
                     let Some(key) = key else { continue };
+                    let verdict = ruling.judge(key, now);
+                    root_keys += usize::from(key.active && user.is_root());
+                    owners.keys(owner).add(key, &verdict, ruling.exemption, now);
                     rows.keys.push(KeyRow {
                         labels: labels.clone(),
                         slot,
@@ -189,17 +220,49 @@ impl<'a> Rows<'a> {
                         active: key.active,
                         last_rotated: key.last_rotated,
                         last_used: key.last_used,
-                        verdict: ruling.judge(key, now),
+                        verdict,
                         exemption: ruling.exemption.filter(|_| key.active),
                     });
                 }
-                rows.users.push(UserRow { user, tags: knows_tags.then_some(subject.tags), labels });
+                let owner = first_owner + owner;
+                rows.users.push(UserRow { user, knows_tags, owner, labels });
             }
             let users = first_user..rows.users.len();
             let keys = first_key..rows.keys.len();
-            rows.accounts.push(AccountRow { account, labels, users, keys });
+            let mut owner_labels = labels.clone();
+            push_label(&mut owner_labels, "account_name", &account.name);
+            rows.push_owners(&owner_labels, owners, account.report.is_some() && keys.is_empty());
+            rows.accounts.push(AccountRow {
+                account,
+                labels,
+                owner_labels,
+                users,
+                keys,
+                root_keys,
+            });
         }
         rows
+    }
+
+    /// Takes the owners of an account's keys; `without_keys`: the account was read and has none, which
+    /// the page says of one owner without tags.
+    fn push_owners(&mut self, account_labels: &str, mut owners: Owners, without_keys: bool) {
+        let nobody = without_keys.then(|| owners.place(&[]));
+        for (place, Owner { tags, keys }) in owners.finish().into_iter().enumerate() {
+            let start = self.labels.len();
+            self.labels.push_str(account_labels);
+            let start_of_tags = self.labels.len();
+            for (TagLabel { label, .. }, value) in self.tags.iter().zip(&*tags) {
+                push_label(&mut self.labels, label, value);
+            }
+            let end = self.labels.len();
+            self.owners.push(OwnerRow {
+                labels: start..end,
+                tags: start_of_tags..end,
+                is_shown: keys.total() > 0 || nobody == Some(place),
+                keys,
+            });
+        }
     }
 
     fn labels(&self, row: &UserRow) -> &str {
@@ -274,7 +337,7 @@ impl<'a> Rows<'a> {
         });
     }
 
-    fn write_users(&self, page: &mut Writer, tags: &[TagLabel]) {
+    fn write_users(&self, page: &mut Writer) {
         page.family(&names::USER_INFO, |family| {
             let mut labels = String::new();
             for row in &self.users {
@@ -286,16 +349,9 @@ impl<'a> Rows<'a> {
         });
         // One for each user of an account whose tags were read, so that a join loses nobody.
         page.family(&names::USER_TAGS, |family| {
-            let mut labels = String::new();
-            for row in self.users.iter().filter(|_| !tags.is_empty()) {
-                let Some(of_user) = row.tags else { continue };
-                labels.clear();
-                labels.push_str(self.labels(row));
-                for TagLabel { key, label } in tags {
-                    let tag = of_user.iter().find(|(name, _)| name.eq_ignore_ascii_case(key));
-                    push_label(&mut labels, label, tag.map_or("", |(_, value)| value));
-                }
-                family.sample(&[&labels], 1_i64);
+            for row in self.users.iter().filter(|row| row.knows_tags && !self.tags.is_empty()) {
+                let tags = &self.labels[self.owners[row.owner].tags.clone()];
+                family.sample(&[self.labels(row), tags], 1_i64);
             }
         });
         let mut per_user = |metric, value: fn(&User) -> Option<Value>| {
@@ -339,8 +395,8 @@ impl<'a> Rows<'a> {
         });
         page.family(&names::NOT_JUDGED_KEYS, |family| {
             for row in with_report() {
-                let is_unknown = |row: &&KeyRow| row.verdict.is_unknown(row.key);
-                family.sample(&[&row.labels], keys(row).iter().filter(is_unknown).count());
+                let is_not_judged = |row: &&KeyRow| row.verdict.status == KeyStatus::NotJudged;
+                family.sample(&[&row.labels], keys(row).iter().filter(is_not_judged).count());
             }
         });
         page.family(&names::USERS, |family| {
@@ -359,6 +415,43 @@ impl<'a> Rows<'a> {
                 push_label(&mut labels, "partition", partition.unwrap_or_default());
                 family.sample(&[&labels], 1_i64);
             }
+        });
+    }
+
+    fn write_owners(&self, page: &mut Writer) {
+        let shown = || self.owners.iter().filter(|row| row.is_shown);
+        page.family(&names::OWNER_KEYS, |family| {
+            for OwnerRow { labels, keys, .. } in shown() {
+                for status in KeyStatus::ALL {
+                    let labels =
+                        [&self.labels[labels.clone()], ",status=\"", status.as_str(), "\""];
+                    family.sample(&labels, keys.count(status));
+                }
+            }
+        });
+        page.family(&names::OWNER_ROOT_KEYS, |family| {
+            for row in self.accounts.iter().filter(|row| row.account.report.is_some()) {
+                family.sample(&[&row.owner_labels], row.root_keys);
+            }
+        });
+        let mut per_owner = |metric, value: fn(&KeySummary) -> Option<Value>| {
+            page.family(metric, |family| {
+                for OwnerRow { labels, keys, .. } in shown() {
+                    if let Some(value) = value(keys) {
+                        family.sample(&[&self.labels[labels.clone()]], value);
+                    }
+                }
+            });
+        };
+        per_owner(&names::OWNER_NEVER_USED, |keys| Some(keys.never_used.into()));
+        per_owner(&names::OWNER_NEXT_DUE, |keys| keys.next_due.map(Value::from));
+        per_owner(&names::OWNER_NEXT_EXEMPTION_END, |keys| {
+            keys.next_exemption_end.map(Value::from)
+        });
+        // 0 says that no key is unrotated, which is known here. Last, beside the refreshes, because it
+        // changes as often as they do.
+        per_owner(&names::OWNER_OLDEST_UNROTATED, |keys| {
+            Some(keys.oldest_unrotated.map_or(Value::Integer(0), Value::from))
         });
     }
 

@@ -91,6 +91,15 @@ pub fn relative(time: DateTime<Utc>, now: DateTime<Utc>) -> String {
     if time > now { format!("in {span}") } else { format!("{span} ago") }
 }
 
+/// A length of time in its largest whole unit.
+pub fn in_words(span: TimeDelta) -> String {
+    let seconds = span.num_seconds().unsigned_abs() as usize;
+    let units = [(86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second")];
+    let whole = units.into_iter().find(|(length, _)| seconds.is_multiple_of(*length));
+    let (length, unit) = whole.expect("every number of seconds is a whole one");
+    counted(seconds / length, unit)
+}
+
 /// How many there are of what.
 pub fn counted(count: usize, what: &str) -> String {
     match count {

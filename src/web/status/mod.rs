@@ -26,6 +26,8 @@ pub struct StatusSettings {
     pub telemetry_path: String,
     /// The address at which docs/runbooks.md is published.
     pub runbook_url: String,
+    /// The address of a dashboard, if there is one to link to.
+    pub dashboard_url: Option<String>,
     /// Whether the organization is made up.
     pub is_demo: bool,
 }

@@ -5,7 +5,9 @@ use chrono::{DateTime, Utc};
 use maud::{DOCTYPE, Markup, html};
 
 use super::accounts::{self, AccountSummary};
-use super::components::{account_cell, counted, grouped, moment, pager, rows_of, runbook, when};
+use super::components::{
+    account_cell, counted, grouped, in_words, moment, pager, rows_of, runbook, when,
+};
 use super::query::{KeyFilter, MAX_SEARCH, Order, Query, Sort};
 use super::{Pagination, StatusSettings, account_name, select};
 use crate::findings::{Finding, Status};
@@ -22,6 +24,7 @@ pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> 
     let count = |status| findings.iter().filter(|finding| finding.status == status).count();
     let unrotated = count(Status::Unrotated);
     let accounts = accounts::rows(snapshot);
+    let soon = in_words(snapshot.config.policy.warn_before);
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -35,20 +38,23 @@ pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> 
                 a.skip href="#keys" { "Skip to the keys" }
                 header {
                     h1 { "IAM access keys" }
-                    p { "As of " (moment(snapshot.now)) }
+                    p {
+                        "As of " (moment(snapshot.now))
+                        @if let Some(url) = &settings.dashboard_url { " · " a href=(url) { "Dashboard" } }
+                    }
                 }
                 main {
                     (notices(settings, snapshot))
                     ul.tiles {
                         li class=[(unrotated > 0).then_some("bad")] { (tile("?#keys", unrotated, unrotated_keys(unrotated))) }
-                        li { (tile("?show=due_soon#keys", count(Status::DueSoon), "due within 14 days")) }
+                        li { (tile("?show=due_soon#keys", count(Status::DueSoon), &format!("due within {soon}"))) }
                         li { (tile("?show=exempt#keys", count(Status::Exempt), "exempt")) }
                         li class=[accounts.iter().any(AccountSummary::is_failing).then_some("bad")] {
                             (tile("#accounts", accounts.len(), &accounts::health(&accounts)))
                         }
                     }
                     (accounts::section(settings, snapshot.now, &accounts, query))
-                    (keys_section(settings, snapshot.now, findings, query))
+                    (keys_section(settings, snapshot, &soon, query))
                 }
                 footer {
                     p {
@@ -102,25 +108,26 @@ fn unrotated_keys(count: usize) -> &'static str {
 
 fn keys_section(
     settings: &StatusSettings,
-    now: DateTime<Utc>,
-    findings: &[Finding],
+    snapshot: &Snapshot,
+    soon: &str,
     query: &Query,
 ) -> Markup {
-    let rows = select(findings, query);
+    let now = snapshot.now;
+    let rows = select(snapshot.findings(), query);
     let pagination = Pagination::new(query.page, PAGE_SIZE, rows.len());
     let link = |page| Query { page, ..query.clone() }.link() + "#keys";
     let download = Query { page: 1, accounts: None, ..query.clone() }.link();
     html! {
         section id="keys" aria-labelledby="keys-heading" {
             h2 id="keys-heading" { "Keys" }
-            (search(query))
+            (search(query, soon))
             @if rows.is_empty() {
-                p.empty { (nothing(query)) }
+                p.empty { (nothing(query, soon)) }
             } @else {
                 div.table role="region" aria-labelledby="keys-caption" tabindex="0" {
                     table {
                         caption id="keys-caption" {
-                            (title(query.show)) ": " (rows_of(&pagination, rows.len()))
+                            (title(query.show, soon)) ": " (rows_of(&pagination, rows.len()))
                         }
                         thead {
                             tr {
@@ -147,7 +154,7 @@ fn keys_section(
     }
 }
 
-fn search(query: &Query) -> Markup {
+fn search(query: &Query, soon: &str) -> Markup {
     html! {
         form role="search" method="get" {
             div {
@@ -159,7 +166,7 @@ fn search(query: &Query) -> Markup {
                 label for="show" { "Show" }
                 select id="show" name="show" {
                     @for show in KeyFilter::ALL {
-                        option value=(show.as_str()) selected[show == query.show] { (title(show)) }
+                        option value=(show.as_str()) selected[show == query.show] { (title(show, soon)) }
                     }
                 }
             }
@@ -177,27 +184,27 @@ fn search(query: &Query) -> Markup {
     }
 }
 
-fn title(show: KeyFilter) -> &'static str {
+fn title(show: KeyFilter, soon: &str) -> String {
     match show {
-        KeyFilter::Unrotated => "Unrotated keys",
-        KeyFilter::DueSoon => "Keys due within 14 days",
-        KeyFilter::Exempt => "Exempt keys",
-        KeyFilter::All => "All of these",
+        KeyFilter::Unrotated => "Unrotated keys".to_owned(),
+        KeyFilter::DueSoon => format!("Keys due within {soon}"),
+        KeyFilter::Exempt => "Exempt keys".to_owned(),
+        KeyFilter::All => "All of these".to_owned(),
     }
 }
 
-fn nothing(query: &Query) -> &'static str {
+fn nothing(query: &Query, soon: &str) -> String {
     match (query.search.is_empty(), query.show) {
         (true, KeyFilter::Unrotated) => {
-            "No key is unrotated, as far as the accounts could be read."
+            "No key is unrotated, as far as the accounts could be read.".to_owned()
         }
-        (true, KeyFilter::DueSoon) => "No key is due within 14 days.",
-        (true, KeyFilter::Exempt) => "No key is exempt.",
-        (true, KeyFilter::All) => "No key is unrotated, due within 14 days or exempt.",
-        (false, KeyFilter::All) => {
-            "None of these keys matches. Inactive keys, and keys with more than 14 days left, are not listed."
-        }
-        (false, _) => "None of these keys matches. \"All of these\" searches in more.",
+        (true, KeyFilter::DueSoon) => format!("No key is due within {soon}."),
+        (true, KeyFilter::Exempt) => "No key is exempt.".to_owned(),
+        (true, KeyFilter::All) => format!("No key is unrotated, due within {soon} or exempt."),
+        (false, KeyFilter::All) => format!(
+            "None of these keys matches. Inactive keys, and keys with more than {soon} left, are not listed."
+        ),
+        (false, _) => "None of these keys matches. \"All of these\" searches in more.".to_owned(),
     }
 }
 

@@ -26,7 +26,7 @@ pub struct Query {
 pub enum KeyFilter {
     /// Older than they may be.
     Unrotated,
-    /// To be rotated within 14 days.
+    /// To be rotated soon.
     DueSoon,
     /// Of any age, for a time.
     Exempt,

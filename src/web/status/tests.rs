@@ -1,6 +1,6 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::components::{grouped, relative};
+use super::components::{grouped, in_words, relative};
 use super::query::KeyFilter;
 use super::*;
 use crate::clock::Clock;
@@ -176,6 +176,14 @@ fn times_and_numbers_are_told_as_people_do() {
     ] {
         assert_eq!(relative(seconds(count), now()), expected);
     }
+    for (span, expected) in [
+        (TimeDelta::days(14), "14 days"),
+        (TimeDelta::days(1), "1 day"),
+        (TimeDelta::hours(36), "36 hours"),
+        (TimeDelta::seconds(90), "90 seconds"),
+    ] {
+        assert_eq!(in_words(span), expected);
+    }
     assert_eq!(
         [0, 999, 1_000, 20_000, 1_234_567].map(grouped),
         ["0", "999", "1,000", "20,000", "1,234,567"]
@@ -203,6 +211,7 @@ fn page_of(account: &str, user: &str, path: &str, asked: &str) -> String {
     let settings = StatusSettings {
         telemetry_path: "/metrics".to_owned(),
         runbook_url: "https://runbooks.example/a?b=\"<c>&d".to_owned(),
+        dashboard_url: Some("https://grafana.example/d/x?y=\"<z>&var=1#top".to_owned()),
         is_demo: false,
     };
     page::render(&settings, &renderer.snapshot(state, None), &query(asked))
@@ -225,6 +234,9 @@ fn whatever_comes_from_elsewhere_is_text() {
     assert!(rows.contains(&"&lt;b&gt;&quot;&amp;'".repeat(50)));
     assert!(rows.contains(
         "href=\"https://runbooks.example/a?b=&quot;&lt;c&gt;&amp;d#iamaccesskeyunrotated\""
+    ));
+    assert!(rows.contains(
+        "<a href=\"https://grafana.example/d/x?y=&quot;&lt;z&gt;&amp;var=1#top\">Dashboard</a>"
     ));
 }
 

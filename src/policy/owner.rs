@@ -1,0 +1,208 @@
+//! Users and their tags → [`Owner`]s, each with a summary of its keys: what alerts and dashboards ask
+//! for, so that they need no join over all keys.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use chrono::{DateTime, Utc};
+
+use super::{Age, Exemption, KeyStatus, Tag, Verdict};
+use crate::report::Key;
+
+/// Whom to ask about keys: the users of one account who have the same values of the tags that the
+/// configuration names.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Owner<'a> {
+    /// One value for each of the tags, in the order of the configuration. Empty for users who do not
+    /// have the tag, and for all users while tags are not known.
+    pub tags: Rc<[&'a str]>,
+    /// The keys of all these users.
+    pub keys: KeySummary,
+}
+
+/// The owners in one account.
+#[derive(Debug)]
+pub struct Owners<'a> {
+    tag_keys: Vec<&'a str>,
+    places: HashMap<Rc<[&'a str]>, usize>,
+    owners: Vec<Owner<'a>>,
+    /// The values of the user at hand. Here, so that not every user needs memory.
+    values: Vec<&'a str>,
+}
+
+/// How some keys stand.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct KeySummary {
+    counts: [usize; KeyStatus::ALL.len()],
+    /// The number of active keys that were never used.
+    pub never_used: usize,
+    /// The age of the oldest unrotated key.
+    pub oldest_unrotated: Option<Age>,
+    /// The earliest due date that is still ahead.
+    pub next_due: Option<DateTime<Utc>>,
+    /// The earliest end of an exemption of an active key.
+    pub next_exemption_end: Option<DateTime<Utc>>,
+}
+
+impl<'a> Owners<'a> {
+    /// No owners yet. They differ by the values of the tags with these keys.
+    pub fn new(tag_keys: impl IntoIterator<Item = &'a str>) -> Owners<'a> {
+        let tag_keys = Vec::from_iter(tag_keys);
+        Owners { tag_keys, places: HashMap::new(), owners: Vec::new(), values: Vec::new() }
+    }
+
+    /// The place, counted from 0, of the owner who has these tags. IAM ignores the case of tag keys.
+    pub fn place(&mut self, tags: &'a [Tag]) -> usize {
+        let value = |key: &&str| {
+            let tag = tags.iter().find(|(name, _)| name.eq_ignore_ascii_case(key));
+            tag.map_or("", |(_, value)| &**value)
+        };
+        self.values.clear();
+        self.values.extend(self.tag_keys.iter().map(value));
+        if let Some(place) = self.places.get(&*self.values) {
+            return *place;
+        }
+        let place = self.owners.len();
+        let tags: Rc<[&str]> = Rc::from(&*self.values);
+        self.places.insert(Rc::clone(&tags), place);
+        self.owners.push(Owner { tags, keys: KeySummary::default() });
+        place
+    }
+
+    /// The keys of the owner at this place.
+    pub fn keys(&mut self, place: usize) -> &mut KeySummary {
+        &mut self.owners[place].keys
+    }
+
+    /// The owners by their places.
+    pub fn finish(self) -> Vec<Owner<'a>> {
+        self.owners
+    }
+}
+
+impl KeySummary {
+    /// Adds a key that was judged as of `now`. `exemption` is the one in its ruling.
+    pub fn add(
+        &mut self,
+        key: &Key,
+        verdict: &Verdict,
+        exemption: Option<&Exemption>,
+        now: DateTime<Utc>,
+    ) {
+        self.counts[verdict.status as usize] += 1;
+        self.never_used += usize::from(key.active && key.last_used.is_none());
+        if verdict.status == KeyStatus::Unrotated {
+            // `None` is less than every age.
+            self.oldest_unrotated = self.oldest_unrotated.max(verdict.age);
+        }
+        let due = verdict.due.filter(|due| *due > now);
+        self.next_due = self.next_due.into_iter().chain(due).min();
+        let end = exemption.filter(|_| key.active).and_then(|exemption| exemption.end);
+        self.next_exemption_end = self.next_exemption_end.into_iter().chain(end).min();
+    }
+
+    /// The number of keys of this status.
+    pub fn count(&self, status: KeyStatus) -> usize {
+        self.counts[status as usize]
+    }
+
+    /// The number of keys.
+    pub fn total(&self) -> usize {
+        self.counts.iter().sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+    use crate::policy::Ruling;
+
+    fn at(text: &str) -> DateTime<Utc> {
+        text.parse().expect("a time")
+    }
+
+    fn tags(tags: &[(&str, &str)]) -> Vec<Tag> {
+        tags.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect()
+    }
+
+    #[test]
+    fn users_with_the_same_values_of_the_wanted_tags_are_one_owner() {
+        let of_users = [
+            tags(&[("Team", "payments"), ("other", "1")]),
+            tags(&[("other", "2"), ("team", "payments")]),
+            tags(&[("team", "Payments")]),
+            tags(&[("team", "payments"), ("cost-center", "42")]),
+            tags(&[]),
+            tags(&[("team", "")]),
+        ];
+        let mut owners = Owners::new(["team", "Cost-Center"]);
+        let places: Vec<usize> = of_users.iter().map(|tags| owners.place(tags)).collect();
+        assert_eq!(places, [0, 0, 1, 2, 3, 3]);
+        let found: Vec<_> = owners.finish().into_iter().map(|owner| owner.tags.to_vec()).collect();
+        assert_eq!(found, [["payments", ""], ["Payments", ""], ["payments", "42"], ["", ""]]);
+    }
+
+    #[test]
+    fn without_wanted_tags_an_account_has_one_owner() {
+        let of_user = tags(&[("team", "payments")]);
+        let mut owners = Owners::new([]);
+        assert_eq!([owners.place(&of_user), owners.place(&[])], [0, 0]);
+    }
+
+    #[test]
+    fn a_summary_has_the_most_urgent_of_its_keys() {
+        let now = at("2026-11-01T12:00:00Z");
+        let exemption =
+            |end: Option<&str>| Exemption { end: end.map(at), reason: "vendor".to_owned() };
+        let [early, late, endless] = [
+            exemption(Some("2026-12-01T00:00:00Z")),
+            exemption(Some("2027-01-01T00:00:00Z")),
+            exemption(None),
+        ];
+        let mut summary = KeySummary::default();
+        for (active, days, exemption) in [
+            (true, Some(400), None),
+            (true, Some(200), None),
+            (false, Some(500), None),
+            (true, Some(10), None),
+            (true, Some(80), None),
+            (true, None, None),
+            (true, Some(600), Some(&late)),
+            (true, Some(5), Some(&early)),
+            (true, Some(5), Some(&endless)),
+            (false, Some(600), Some(&exemption(Some("2026-11-02T00:00:00Z")))),
+        ] {
+            let key = Key {
+                active,
+                id: None,
+                last_rotated: days.map(|days| now - TimeDelta::days(days)),
+                last_used: days.filter(|days| *days == 10).map(|_| now),
+                last_used_region: None,
+                last_used_service: None,
+            };
+            let ruling = Ruling {
+                max_age: TimeDelta::days(90),
+                warn_before: TimeDelta::days(14),
+                exemption,
+                rule: None,
+            };
+            summary.add(&key, &ruling.judge(&key, now), exemption, now);
+        }
+        let counts = KeyStatus::ALL.map(|status| (status.as_str(), summary.count(status)));
+        let expected = [
+            ("unrotated", 2),
+            ("due_soon", 1),
+            ("ok", 1),
+            ("exempt", 3),
+            ("inactive", 2),
+            ("not_judged", 1),
+        ];
+        assert_eq!((counts, summary.total()), (expected, 10));
+        assert_eq!(summary.never_used, 7);
+        assert_eq!(summary.oldest_unrotated.map(Age::days), Some(400.0));
+        assert_eq!(summary.next_due, Some(now + TimeDelta::days(10)));
+        assert_eq!(summary.next_exemption_end, early.end);
+    }
+}
