@@ -126,7 +126,7 @@ fn start_of(text: &[u8]) -> Option<Start> {
 }
 
 fn ends_word(c: char) -> bool {
-    !c.is_ascii_alphanumeric() && !"+/=-_.~%".contains(c)
+    !c.is_ascii_alphanumeric() && !"+/=-_.~%:@,".contains(c)
 }
 
 #[cfg(test)]

@@ -141,6 +141,10 @@ impl Account {
 
     /// Sets the configured name, or if that is empty the account's alias.
     pub fn rename(&mut self, given: &str) {
+        if given.is_empty() && !self.name.is_empty() && self.alias.is_none() {
+            // The name that it had is gone from the configuration, and the alias was never read.
+            self.refresh.name = Tried::NotYet;
+        }
         self.name = match given {
             "" => self.alias.clone().unwrap_or_default(),
             given => given.to_owned(),
@@ -221,6 +225,22 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_that_leaves_the_configuration_leaves_the_alias_to_be_read() {
+        let mut account = Account::pending("123456789012", "production");
+        account.refresh.name = Tried::Ok;
+        account.rename("production");
+        assert_eq!(account.refresh.name, Tried::Ok);
+        account.rename("");
+        assert_eq!((account.name.as_str(), account.refresh.name), ("", Tried::NotYet));
+        account.alias = Some("prod".to_owned());
+        account.refresh.name = Tried::Ok;
+        for name in ["", "production", ""] {
+            account.rename(name);
+        }
+        assert_eq!((account.name.as_str(), account.refresh.name), ("prod", Tried::Ok));
+    }
 
     #[test]
     fn of_two_reports_of_one_account_the_newer_is_published() {

@@ -61,6 +61,9 @@ const PUBLISH_WHILE_CONFIRMING: Duration = Duration::from_secs(10);
 /// and a first report after this time.
 const PUBLISH_FIRST_REPORT: Duration = Duration::from_secs(2);
 
+/// A call that has no answer after this time has failed. One that was cut off earlier has not.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
+
 /// A refresh stops confirming after this number of failures in a row.
 const MAX_FAILURES: usize = 3;
 
@@ -274,6 +277,8 @@ impl RefreshContext<'_> {
         let Some(rate) = self.config.confirm else {
             account.refresh.confirmation = Tried::NotYet;
             account.refresh.waiting = None;
+            // The report's word stands alone again.
+            account.confirmed = Arc::default();
             return Ok(());
         };
         let mut turns = interval(Duration::from_secs(1) / rate);
@@ -298,8 +303,16 @@ impl RefreshContext<'_> {
             };
             let confirmed = Arc::make_mut(&mut account.confirmed);
             confirmed.ask(&user.name);
+            let asked = Instant::now();
             let answer = timeout_at(deadline, self.source.keys(target, &user.name)).await;
-            let Ok(answer) = answer else { break };
+            let answer = match answer {
+                Ok(answer) => answer,
+                Err(_) if asked.elapsed() < ANSWERED_WITHIN => break,
+                Err(_) => Err(Failure::new(
+                    Reason::Timeout,
+                    "ListAccessKeys: no answer within the time that the refresh had left",
+                )),
+            };
             waiting -= 1;
             match answer {
                 Ok(listed) => {

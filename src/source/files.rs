@@ -23,6 +23,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use tracing::{debug, warn};
 
 use super::target::{Discovered, FetchResult, RawReport, Target};
+use crate::clock::MAX_CLOCK_SKEW;
 use crate::config::Access;
 use crate::failure::{Failure, Reason};
 use crate::report::{MAX_BYTES, Report};
@@ -209,7 +210,8 @@ impl Files {
             (history, permit) = guard;
             if let Ok(FileRead { content, modified, unsettled: unsettled @ None, .. }) = &mut read {
                 let age = now + started.elapsed() - *modified;
-                let is_young = (TimeDelta::zero()..SETTLED).contains(&age);
+                // The clock of a file server may be ahead.
+                let is_young = (-MAX_CLOCK_SKEW..SETTLED).contains(&age);
                 if is_young && history.taken.as_ref() != Some(content) {
                     let settled = Instant::now() + (SETTLED - age).to_std().unwrap_or_default();
                     if !waited && settled < deadline {

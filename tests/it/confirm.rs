@@ -252,6 +252,45 @@ async fn a_key_that_cannot_be_read_does_not_vanish() {
 }
 
 #[tokio::test]
+async fn an_answer_that_is_cut_off_clears_nothing() {
+    let Answer::Reply(_, whole) = keys(&[("AKIAOLD", "Active", OLD)]) else { unreachable!() };
+    let member = whole.find("<member>").expect("a key");
+    let end = whole.len();
+    let mut answers: Vec<String> =
+        [member, member + 8, end - 30, end - 1].map(|cut| whole[..cut].to_owned()).into();
+    answers.push(
+        "<ListAccessKeysResponse><ListAccessKeysResult/></ListAccessKeysResponse>".to_owned(),
+    );
+    for answer in answers {
+        let cut = Answer::Reply(200, answer.clone());
+        let mut subject = subject("", company(move |_| Some(cut.clone()))).await;
+        let (_, confirmation, _) = subject.outcome().await;
+        let failure = confirmation.expect(&answer);
+        assert_eq!(failure.reason, Reason::ServiceError, "{answer}");
+        assert!(failure.message.contains("a response that cannot be read"), "{failure}");
+        assert_eq!(subject.unrotated(), Some(2.0), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_hangs_as_long_as_it_can_is_a_failure() {
+    let mut subject = subject("", company(|_| Some(Answer::Hang))).await;
+    let (outcome, _) = subject.refresh_within(Duration::from_secs(7)).await;
+    assert_eq!(outcome.confirmation.map(|failure| failure.reason), Some(Reason::Timeout));
+    assert_eq!(subject.account.refresh.confirmation, Tried::Failed);
+}
+
+#[tokio::test]
+async fn without_confirmation_earlier_answers_do_not_count() {
+    let mut subject = subject("", company(|_| Some(keys(&[])))).await;
+    subject.refresh().await;
+    assert_eq!(subject.unrotated(), Some(0.0));
+    subject.config = parse("confirm: { enabled: false }");
+    subject.refresh().await;
+    assert_eq!(subject.unrotated(), Some(2.0), "the report's word");
+}
+
+#[tokio::test]
 async fn tags_that_were_not_asked_for_are_not_empty_but_absent() {
     let generated = Utc::now() - TimeDelta::hours(1);
     let mut subject = subject(TAGS, move |call: &str| match call {

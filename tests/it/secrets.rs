@@ -236,8 +236,8 @@ async fn what_is_wrong_with_a_value_is_said_without_it() {
     let expected = "AWS_SECRET_ACCESS_KEY has a blank or a line break in it";
     fault("secret in two lines", setup, expected, false).await;
 
-    let setup = Setup::new(echo(&[])).await.set("AWS_CONTAINER_AUTHORIZATION_TOKEN", "PLANTED x");
-    let expected = "AWS_CONTAINER_AUTHORIZATION_TOKEN has a blank or a line break in it";
+    let setup = Setup::new(echo(&[])).await.set("AWS_CONTAINER_AUTHORIZATION_TOKEN", "PLANTED\nx");
+    let expected = "AWS_CONTAINER_AUTHORIZATION_TOKEN has a line break in it";
     fault("token with a blank", setup, expected, false).await;
 
     let setup = Setup::new(echo(&[])).await.web_identity().set("AWS_ENDPOINT_URL_STS", "PLANTED");

@@ -2,10 +2,8 @@
 //!
 //! The SDK's own provider lets a program that hangs run on, and starts the next one beside it.
 
-use std::collections::HashMap;
 use std::io;
 use std::process::Stdio;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_credential_types::Credentials;
@@ -18,7 +16,8 @@ use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use super::environment::check_key;
+use super::environment::{add_if_swapped, check_key};
+use super::turns::turn;
 use crate::failure::{Failure, Reason};
 use crate::secrets;
 
@@ -57,7 +56,7 @@ impl CredentialProcess {
     }
 
     async fn run(&self) -> Result<Credentials, Failure> {
-        let turn = turn(&self.profile);
+        let turn = turn(&format!("the program of profile {}", self.profile));
         let run = async {
             let _turn = turn.lock().await;
             self.output().await
@@ -99,6 +98,7 @@ impl CredentialProcess {
         };
         // The error of the parser can hold what was printed.
         let printed: Printed = serde_json::from_slice(output).map_err(|_| unreadable())?;
+        add_if_swapped(&printed.access_key_id);
         secrets::add(&printed.secret_access_key);
         printed.session_token.iter().for_each(|token| secrets::add(token));
         let expiration = printed.expiration.map(|time| DateTime::parse_from_rfc3339(&time));
@@ -121,14 +121,6 @@ impl CredentialProcess {
         let message = format!("credential_process of profile {} {what}", self.profile);
         Failure::new(Reason::Credentials, message)
     }
-}
-
-/// The turn of a profile's program: one runs at a time, however many accounts wait for it.
-fn turn(profile: &str) -> Arc<tokio::sync::Mutex<()>> {
-    static TURNS: LazyLock<Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>> =
-        LazyLock::new(Mutex::default);
-    let mut turns = TURNS.lock().unwrap_or_else(PoisonError::into_inner);
-    turns.entry(profile.to_owned()).or_default().clone()
 }
 
 impl Drop for ProcessGroup {

@@ -19,10 +19,14 @@ const CONTAINER_TOKEN: &str = "AWS_CONTAINER_AUTHORIZATION_TOKEN";
 /// Fails with the first variable that cannot be meant so. Knows the secrets from then on.
 pub fn check() -> Result<(), Failure> {
     add_secrets();
-    for name in [KEY_ID, SECRET, SESSION_TOKEN, CONTAINER_TOKEN] {
+    for name in [KEY_ID, SECRET, SESSION_TOKEN] {
         if let Some(value) = get(name)? {
             check_key(name, &value)?;
         }
+    }
+    // `Basic` and a password have a blank between them.
+    if get(CONTAINER_TOKEN)?.is_some_and(|token| token.contains(char::is_control)) {
+        return Err(fault(CONTAINER_TOKEN, "has a line break in it"));
     }
     let looks_like_id = |name| Ok(get(name)?.is_some_and(|value| is_key_id(&value)));
     if looks_like_id(SECRET)? && !looks_like_id(KEY_ID)? {
@@ -90,6 +94,13 @@ pub fn check_url(url: &str) -> Result<(), &'static str> {
     }
 }
 
+/// With id and secret swapped, what is called the id is the secret, which is twice as long.
+pub fn add_if_swapped(id: &str) {
+    if id.trim().len() >= 40 {
+        secrets::add(id);
+    }
+}
+
 fn is_key_id(value: &str) -> bool {
     let is_id = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit();
     value.len() == 20 && value.starts_with('A') && value.chars().all(is_id)
@@ -102,9 +113,8 @@ fn add_secrets() {
             secrets::add(&secret);
         }
     }
-    // With both swapped, what is called the id is the secret. Ids have no such characters.
-    if let Some(id) = value(KEY_ID).filter(|id| id.len() == 40) {
-        secrets::add(&id);
+    if let Some(id) = value(KEY_ID) {
+        add_if_swapped(&id);
     }
     for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
         for name in [name.to_owned(), name.to_lowercase()] {

@@ -15,6 +15,7 @@ pub mod organization;
 pub mod profiles;
 pub mod providers;
 pub mod sdk;
+pub mod turns;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::{Mutex, MutexGuard};

@@ -69,9 +69,11 @@ pub async fn members(clients: &Clients, listing: &Mutex<Listing>) -> Result<Vec<
             }
             failure
         })?;
-        let active = page.accounts.unwrap_or_default().into_iter().filter(is_active);
-        let found: Option<Vec<Member>> = active.map(|account| member(account, own)).collect();
         let odd = |message| Failure::new(Reason::ServiceError, message);
+        let accounts =
+            page.accounts.ok_or_else(|| odd("ListAccounts: an answer without a list"))?;
+        let active = accounts.into_iter().filter(is_active);
+        let found: Option<Vec<Member>> = active.map(|account| member(account, own)).collect();
         let found = found.ok_or_else(|| odd("ListAccounts: an account without its id or ARN"))?;
         let is_last = page.next_token.is_none();
         if !is_last && page.next_token == token {

@@ -11,7 +11,7 @@ use aws_runtime::env_config::file::{EnvConfigFileKind as Kind, EnvConfigFiles};
 use serde_json::Value as Json;
 
 use super::credential_process::CredentialProcess;
-use super::environment::{self, check_key, check_url};
+use super::environment::{self, add_if_swapped, check_key, check_url};
 use crate::failure::{Failure, Reason};
 use crate::secrets;
 
@@ -204,6 +204,7 @@ fn check_values(files: &[File], properties: &Properties) -> Result<(), Failure> 
             "aws_secret_access_key" | "aws_session_token" | "external_id" => {
                 secrets::add(&property.value);
             }
+            "aws_access_key_id" => add_if_swapped(&property.value),
             _ => {}
         }
         match key {

@@ -19,8 +19,6 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
 use aws_sdk_sts::config::IdentityCache;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
-use tokio::task::spawn_blocking;
-use tokio::time::timeout;
 
 use super::credential_process;
 use super::environment::{self, check_key};
@@ -28,11 +26,9 @@ use super::errors;
 use super::http;
 use super::profiles::{self, Profile};
 use super::sdk::time_limits;
+use super::turns::read_in_turn;
 use crate::failure::{Failure, Reason};
 use crate::secrets;
-
-/// The time limit of reading the profile files.
-const FILES_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The configuration that the environment and the profile files give. Without a profile the
 /// credentials are from the environment, a profile, SSO, web identity, ECS or EKS, or the instance;
@@ -81,14 +77,7 @@ pub async fn load(
 
 async fn read_profile(name: Option<&str>) -> Result<Profile, Failure> {
     let name = name.map(str::to_owned);
-    let read = spawn_blocking(move || profiles::read(name.as_deref()));
-    match timeout(FILES_TIMEOUT, read).await {
-        Ok(Ok(read)) => read,
-        Ok(Err(error)) => Err(Failure::new(Reason::InternalError, error.to_string())),
-        Err(_) => {
-            Err(Failure::new(Reason::Timeout, "reading the AWS profile files takes too long"))
-        }
-    }
+    read_in_turn("the AWS profile files", move || profiles::read(name.as_deref())).await
 }
 
 async fn region(named: Option<&str>, files: &Profile, conf: &ProviderConfig) -> Option<Region> {
@@ -191,8 +180,18 @@ impl Step {
     /// `None` if the provider is not configured.
     async fn credentials(&self) -> Result<Option<Credentials>, Failure> {
         match &self.token {
-            Some(Token::File(path)) => profiles::check_token(path, &self.name)?,
-            Some(Token::SignOn) => profiles::add_sign_on_tokens(),
+            Some(Token::File(path)) => {
+                let (path, name) = (path.clone(), self.name.clone());
+                let what = path.display().to_string();
+                read_in_turn(&what, move || profiles::check_token(&path, &name)).await?;
+            }
+            Some(Token::SignOn) => {
+                let read = || {
+                    profiles::add_sign_on_tokens();
+                    Ok(())
+                };
+                read_in_turn("the tokens of the AWS CLI", read).await?;
+            }
             None => {}
         }
         let credentials = match self.provider.provide_credentials().await {

@@ -9,13 +9,15 @@ pub use aws_config::SdkConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::context::{
-    BeforeTransmitInterceptorContextRef, FinalizerInterceptorContextRef,
+    AfterDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextRef,
+    FinalizerInterceptorContextRef,
 };
 use aws_smithy_runtime_api::client::interceptors::{Intercept, dyn_dispatch_hint};
 use aws_smithy_runtime_api::client::orchestrator::{HttpResponse, Metadata};
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::config_bag::{ConfigBag, Storable, StoreReplace};
 use chrono::{DateTime, TimeDelta, Utc};
+use memchr::memmem;
 use tracing::{info, warn};
 
 use crate::metrics::exporter::AwsRequests;
@@ -140,6 +142,20 @@ impl CountRequests {
     }
 }
 
+/// Whether this XML ends too early. The SDK takes the end of the text for the end of each element, and a
+/// list that is not there for an empty one: keys would seem to be gone.
+fn is_cut_off(call: &Metadata, body: &[u8]) -> bool {
+    let is_xml = ["IAM", "STS"].contains(&call.service());
+    let end = format!("</{}Response>", call.name());
+    let list: &[u8] = match call.name() {
+        "ListAccessKeys" => b"<AccessKeyMetadata",
+        "GetAccountAuthorizationDetails" => b"<UserDetailList",
+        _ => b"",
+    };
+    is_xml
+        && (!body.trim_ascii_end().ends_with(end.as_bytes()) || memmem::find(body, list).is_none())
+}
+
 /// A request that was sent. If a time limit cuts it off, nothing is left of it but its end.
 #[derive(Debug)]
 struct Attempt {
@@ -178,6 +194,21 @@ impl Intercept for CountRequests {
             config.interceptor_state().store_put(attempt);
         }
         Ok(())
+    }
+
+    fn read_after_deserialization(
+        &self,
+        context: &AfterDeserializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let answer = context.response();
+        match (config.load::<Metadata>(), answer.body().bytes()) {
+            (Some(call), Some(body)) if answer.status().is_success() && is_cut_off(call, body) => {
+                Err("the answer is not complete".into())
+            }
+            _ => Ok(()),
+        }
     }
 
     fn read_after_attempt(
