@@ -4,12 +4,15 @@
 //! twenty times as long. The text format is that of "Exposition formats" in Prometheus's
 //! documentation, version 0.0.4; a test holds it equal to the `prometheus` crate's encoder.
 
+mod owners;
+
 use std::ops::Range;
 use std::sync::{Arc, LazyLock, OnceLock};
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
+use self::owners::OwnerRow;
 use super::catalogue as names;
 use super::filter::Filter;
 use super::gzip;
@@ -17,7 +20,7 @@ use super::text::{Value, Writer, push_label};
 use crate::config::{Config, TagLabel};
 use crate::confirmation::MAX_KEYS;
 use crate::failure::Reason;
-use crate::policy::owner::{KeySummary, Owner, Owners};
+use crate::policy::owner::Owners;
 use crate::policy::{Exemption, KeyStatus, Verdict};
 use crate::report::{Certificate, Key, User};
 use crate::state::{Account, State};
@@ -154,16 +157,6 @@ struct KeyRow<'a> {
     exemption: Option<&'a Exemption>,
 }
 
-struct OwnerRow {
-    /// `account_id="…",account_name="…",tag_…="…"`
-    labels: Range<usize>,
-    /// The last of these labels, from the comma before the first tag on.
-    tags: Range<usize>,
-    keys: KeySummary,
-    /// Whether it is on the page: it has a key, or stands for an account that has none.
-    is_shown: bool,
-}
-
 struct AccountRow<'a> {
     account: &'a Arc<Account>,
     /// The account's label.
@@ -242,27 +235,6 @@ impl<'a> Rows<'a> {
             });
         }
         rows
-    }
-
-    /// Takes the owners of an account's keys; `without_keys`: the account was read and has none, which
-    /// the page says of one owner without tags.
-    fn push_owners(&mut self, account_labels: &str, mut owners: Owners, without_keys: bool) {
-        let nobody = without_keys.then(|| owners.place(&[]));
-        for (place, Owner { tags, keys }) in owners.finish().into_iter().enumerate() {
-            let start = self.labels.len();
-            self.labels.push_str(account_labels);
-            let start_of_tags = self.labels.len();
-            for (TagLabel { label, .. }, value) in self.tags.iter().zip(&*tags) {
-                push_label(&mut self.labels, label, value);
-            }
-            let end = self.labels.len();
-            self.owners.push(OwnerRow {
-                labels: start..end,
-                tags: start_of_tags..end,
-                is_shown: keys.total() > 0 || nobody == Some(place),
-                keys,
-            });
-        }
     }
 
     fn labels(&self, row: &UserRow) -> &str {
@@ -415,43 +387,6 @@ impl<'a> Rows<'a> {
                 push_label(&mut labels, "partition", partition.unwrap_or_default());
                 family.sample(&[&labels], 1_i64);
             }
-        });
-    }
-
-    fn write_owners(&self, page: &mut Writer) {
-        let shown = || self.owners.iter().filter(|row| row.is_shown);
-        page.family(&names::OWNER_KEYS, |family| {
-            for OwnerRow { labels, keys, .. } in shown() {
-                for status in KeyStatus::ALL {
-                    let labels =
-                        [&self.labels[labels.clone()], ",status=\"", status.as_str(), "\""];
-                    family.sample(&labels, keys.count(status));
-                }
-            }
-        });
-        page.family(&names::OWNER_ROOT_KEYS, |family| {
-            for row in self.accounts.iter().filter(|row| row.account.report.is_some()) {
-                family.sample(&[&row.owner_labels], row.root_keys);
-            }
-        });
-        let mut per_owner = |metric, value: fn(&KeySummary) -> Option<Value>| {
-            page.family(metric, |family| {
-                for OwnerRow { labels, keys, .. } in shown() {
-                    if let Some(value) = value(keys) {
-                        family.sample(&[&self.labels[labels.clone()]], value);
-                    }
-                }
-            });
-        };
-        per_owner(&names::OWNER_NEVER_USED, |keys| Some(keys.never_used.into()));
-        per_owner(&names::OWNER_NEXT_DUE, |keys| keys.next_due.map(Value::from));
-        per_owner(&names::OWNER_NEXT_EXEMPTION_END, |keys| {
-            keys.next_exemption_end.map(Value::from)
-        });
-        // 0 says that no key is unrotated, which is known here. Last, beside the refreshes, because it
-        // changes as often as they do.
-        per_owner(&names::OWNER_OLDEST_UNROTATED, |keys| {
-            Some(keys.oldest_unrotated.map_or(Value::Integer(0), Value::from))
         });
     }
 

@@ -1,0 +1,83 @@
+//! The owners on a page: their labels, and the metrics of their keys.
+
+use std::ops::Range;
+
+use super::super::catalogue as names;
+use super::super::text::{Value, Writer, push_label};
+use super::Rows;
+use crate::config::TagLabel;
+use crate::policy::KeyStatus;
+use crate::policy::owner::{KeySummary, Owner, Owners};
+
+/// An owner, as the page shows it.
+pub struct OwnerRow {
+    /// `account_id="…",account_name="…",tag_…="…"`
+    pub labels: Range<usize>,
+    /// The last of these labels, from the comma before the first tag on.
+    pub tags: Range<usize>,
+    /// How the owner's keys stand.
+    pub keys: KeySummary,
+    /// Whether it is on the page: it has a key, or stands for an account that has none.
+    pub is_shown: bool,
+}
+
+impl Rows<'_> {
+    /// Takes the owners of an account's keys; `without_keys`: the account was read and has none, which
+    /// the page says of one owner without tags.
+    pub fn push_owners(&mut self, account_labels: &str, mut owners: Owners, without_keys: bool) {
+        let nobody = without_keys.then(|| owners.place(&[]));
+        for (place, Owner { tags, keys }) in owners.finish().into_iter().enumerate() {
+            let start = self.labels.len();
+            self.labels.push_str(account_labels);
+            let start_of_tags = self.labels.len();
+            for (TagLabel { label, .. }, value) in self.tags.iter().zip(&*tags) {
+                push_label(&mut self.labels, label, value);
+            }
+            let end = self.labels.len();
+            self.owners.push(OwnerRow {
+                labels: start..end,
+                tags: start_of_tags..end,
+                is_shown: keys.total() > 0 || nobody == Some(place),
+                keys,
+            });
+        }
+    }
+
+    /// Writes the metrics by owner.
+    pub fn write_owners(&self, page: &mut Writer) {
+        let shown = || self.owners.iter().filter(|row| row.is_shown);
+        page.family(&names::OWNER_KEYS, |family| {
+            for OwnerRow { labels, keys, .. } in shown() {
+                for status in KeyStatus::ALL {
+                    let labels =
+                        [&self.labels[labels.clone()], ",status=\"", status.as_str(), "\""];
+                    family.sample(&labels, keys.count(status));
+                }
+            }
+        });
+        page.family(&names::OWNER_ROOT_KEYS, |family| {
+            for row in self.accounts.iter().filter(|row| row.account.report.is_some()) {
+                family.sample(&[&row.owner_labels], row.root_keys);
+            }
+        });
+        let mut per_owner = |metric, value: fn(&KeySummary) -> Option<Value>| {
+            page.family(metric, |family| {
+                for OwnerRow { labels, keys, .. } in shown() {
+                    if let Some(value) = value(keys) {
+                        family.sample(&[&self.labels[labels.clone()]], value);
+                    }
+                }
+            });
+        };
+        per_owner(&names::OWNER_NEVER_USED, |keys| Some(keys.never_used.into()));
+        per_owner(&names::OWNER_NEXT_DUE, |keys| keys.next_due.map(Value::from));
+        per_owner(&names::OWNER_NEXT_EXEMPTION_END, |keys| {
+            keys.next_exemption_end.map(Value::from)
+        });
+        // 0 says that no key is unrotated, which is known here. Last, beside the refreshes, because it
+        // changes as often as they do.
+        per_owner(&names::OWNER_OLDEST_UNROTATED, |keys| {
+            Some(keys.oldest_unrotated.map_or(Value::Integer(0), Value::from))
+        });
+    }
+}

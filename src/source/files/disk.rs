@@ -1,0 +1,182 @@
+//! What waits for the disk: listing a folder, and reading one file.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use chrono::{DateTime, Utc};
+
+use crate::failure::{Failure, Reason};
+use crate::report::{MAX_BYTES, Report};
+use crate::shard::stable_hash;
+
+/// What a report says, as far as it matters for the next one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Content {
+    /// Of its bytes.
+    pub hash: u64,
+    /// `None` if the bytes are no report.
+    pub account_id: Option<String>,
+    /// How many there are.
+    pub users: usize,
+}
+
+/// One read of a file.
+pub struct FileRead {
+    /// Its bytes.
+    pub csv: Vec<u8>,
+    /// What they say.
+    pub content: Content,
+    /// When the file was last modified.
+    pub modified: DateTime<Utc>,
+    /// Why the file may be incomplete.
+    pub unsettled: Option<&'static str>,
+}
+
+/// The files that were found.
+#[derive(Debug)]
+pub struct Listing {
+    /// Their paths.
+    pub files: BTreeSet<PathBuf>,
+    /// Why there may be others.
+    pub failure: Option<Failure>,
+}
+
+/// Fails if there is neither file nor folder, or if it may not be read.
+pub fn can_open(path: &Path) -> Result<(), Failure> {
+    let failed = |error| unreadable(path, &error);
+    let metadata = fs::metadata(path).map_err(failed)?;
+    if metadata.is_file() {
+        fs::File::open(path).map(drop).map_err(failed)
+    } else if metadata.is_dir() {
+        fs::read_dir(path).map(drop).map_err(failed)
+    } else {
+        Err(failed(io::Error::other("neither a regular file nor a folder")))
+    }
+}
+
+/// The file itself, or the report files in the folder.
+pub fn list(path: &Path) -> Result<Listing, Failure> {
+    let failed = |error| unreadable(path, &error);
+    let metadata = fs::metadata(path).map_err(failed)?;
+    if metadata.is_file() {
+        return Ok(Listing { files: [path.to_owned()].into(), failure: None });
+    }
+    if !metadata.is_dir() {
+        return Err(failed(io::Error::other("neither a regular file nor a folder")));
+    }
+    let (mut files, mut failure) = (BTreeSet::new(), None);
+    for entry in fs::read_dir(path).map_err(failed)? {
+        let file = entry.map_err(failed)?.path();
+        let hidden = file.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        let is_csv =
+            file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"));
+        if !is_csv || hidden {
+            continue;
+        }
+        match fs::metadata(&file) {
+            Ok(metadata) if !metadata.is_file() => {}
+            // Removed since the folder was read.
+            Err(_)
+                if fs::symlink_metadata(&file)
+                    .is_err_and(|e| e.kind() == io::ErrorKind::NotFound) => {}
+            Ok(_) => {
+                files.insert(file);
+            }
+            // A link that leads nowhere, or a folder that may be listed but not searched.
+            Err(error) => {
+                failure.get_or_insert_with(|| unreadable(&file, &error));
+                files.insert(file);
+            }
+        }
+    }
+    if files.is_empty() {
+        return Err(failed(io::Error::other(
+            "the folder has no *.csv file: is it empty, or not mounted?",
+        )));
+    }
+    Ok(Listing { files, failure })
+}
+
+/// Reads the file. What it says is not parsed again if it is the same as `taken`.
+pub fn read(path: &Path, taken: Option<&Content>) -> Result<FileRead, Failure> {
+    let failed = |error: io::Error| unreadable(path, &error);
+    let mut file = fs::File::open(path).map_err(failed)?;
+    let stat = |file: &fs::File| -> io::Result<(u64, SystemTime)> {
+        file.metadata().and_then(|metadata| Ok((metadata.len(), metadata.modified()?)))
+    };
+    let before = stat(&file).map_err(failed)?;
+    // One byte more than a report may have, so that the parser sees that it is too large.
+    let mut csv = Vec::new();
+    file.by_ref().take(MAX_BYTES as u64 + 1).read_to_end(&mut csv).map_err(failed)?;
+    let is_moving = stat(&file).map_err(failed)? != before;
+    let unsettled = if is_moving {
+        Some("it changed while it was read")
+    } else {
+        is_cut(&csv).then_some("its last row is cut")
+    };
+    let hash = stable_hash(&csv);
+    let content = match taken.filter(|taken| taken.hash == hash) {
+        Some(taken) => taken.clone(),
+        None => {
+            let report = Report::parse(&csv).ok();
+            let users = report.as_ref().map_or(0, |report| report.users.len());
+            Content { hash, account_id: report.and_then(|report| report.account_id), users }
+        }
+    };
+    Ok(FileRead { csv, content, modified: before.1.into(), unsettled })
+}
+
+/// Whether the file ends within its last row. AWS does not end the last row with a line break, but
+/// gives it all its fields. What does not begin with a name and an ARN is not the beginning of a row.
+fn is_cut(csv: &[u8]) -> bool {
+    // In UTF-16 every other byte is 0.
+    let plain = |line: &[u8]| -> Vec<u8> {
+        line.iter().copied().filter(|byte| !matches!(byte, 0 | b'"')).collect()
+    };
+    let is_break = |byte: &u8| *byte == b'\n';
+    let (Some(header), Some(last)) = (csv.split(is_break).next(), csv.rsplit(is_break).next())
+    else {
+        return false;
+    };
+    let (header, last) = (plain(header), plain(last));
+    let fields = |line: &[u8]| line.split(|byte| *byte == b',').count();
+    let arn = last.split(|byte| *byte == b',').nth(1).unwrap_or_default();
+    !last.trim_ascii().is_empty()
+        && fields(&last) < fields(&header)
+        && (arn.starts_with(b"arn:") || b"arn:".starts_with(arn))
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Failure {
+    Failure::new(Reason::UnreadableFile, format!("{}: {error}", path.display()))
+}
+
+/// The file system does not answer.
+pub fn hangs(path: &Path) -> Failure {
+    let message = format!("{}: the file system does not answer", path.display());
+    Failure::new(Reason::Timeout, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{HEADER, report};
+    use super::*;
+
+    #[test]
+    fn a_row_is_cut_where_the_file_ends_before_its_last_field() {
+        let whole = report(2);
+        let wide = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>();
+        let last = whole.rfind('\n').expect("two rows") + 1;
+        for end in last..=whole.len() {
+            // The rest of the last field may be missing unseen.
+            let expected = (last + 1..=whole.len() - 4).contains(&end);
+            assert_eq!(is_cut(&whole.as_bytes()[..end]), expected, "{:?}", &whole[last..end]);
+            assert_eq!(is_cut(&wide(&whole[..end])), expected, "{:?}", &whole[last..end]);
+        }
+        for text in ["", HEADER, &whole, &format!("{whole}\n"), &format!("{whole}\na,b")] {
+            assert!(!is_cut(text.as_bytes()), "{text}");
+        }
+    }
+}

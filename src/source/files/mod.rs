@@ -1,0 +1,287 @@
+//! Reports from CSV files: one file, or every `*.csv` in a folder.
+//!
+//! A file system says less than AWS does: a volume that is not mounted looks like an empty folder, and
+//! a file that is being written looks like a shorter one. So a folder without files is a failure, a
+//! file that is gone keeps its account for a time, and a file is read only when it has settled.
+//!
+//! A file system can hang, and a thread that waits for it cannot be stopped. So a path is never read
+//! again before the last read of it has ended, and at most `MAX_READS` threads wait.
+
+mod disk;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio::sync::{Mutex as AsyncMutex, Semaphore};
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep_until, timeout_at};
+use tracing::{debug, warn};
+
+use self::disk::{Content, FileRead, can_open, hangs, list, read};
+use super::target::{Discovered, FetchResult, RawReport, Target};
+use crate::clock::MAX_CLOCK_SKEW;
+use crate::config::Access;
+use crate::failure::{Failure, Reason};
+
+/// Report files.
+#[derive(Debug)]
+pub struct Files {
+    path: PathBuf,
+    keep_missing: Duration,
+    /// The files that have an account, by the keys of their targets.
+    known: Mutex<BTreeMap<String, KnownFile>>,
+    /// A listing holds it until it has ended, even if nobody waits for it any more.
+    listing: Arc<AsyncMutex<()>>,
+    reads: Arc<Semaphore>,
+}
+
+/// A file that was found, and may be missing by now.
+#[derive(Debug)]
+struct KnownFile {
+    path: PathBuf,
+    target: Target,
+    missing_since: Option<Instant>,
+    /// The account of its last report.
+    account_id: Option<String>,
+    /// A read holds it until it has ended, even if nobody waits for it any more.
+    history: Arc<AsyncMutex<History>>,
+}
+
+/// What earlier looks at a file found.
+#[derive(Debug, Default)]
+struct History {
+    /// The last report that was taken.
+    taken: Option<Content>,
+    /// The hash of a report that was not taken by the last look, because it has lost too many users.
+    smaller: Option<u64>,
+    /// Since when the file is still being written.
+    unsettled_since: Option<Instant>,
+}
+
+/// For how long an account stays whose file is gone, if nothing else is said.
+pub const KEEP_MISSING: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A file system that hangs must not stop the look for accounts for good.
+const LIST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The number of files that are read at the same time, reads that hang included. The runtime has 512
+/// threads for all that may block, and pages are rendered on them, too.
+const MAX_READS: usize = 64;
+
+/// A file that was modified within this time may still be written.
+const SETTLED: TimeDelta = TimeDelta::seconds(2);
+
+/// A file that is not complete for longer than this fails its account, although there is an earlier
+/// report of it.
+const MAX_UNSETTLED: Duration = Duration::from_secs(60);
+
+/// Nothing that can panic runs while the files are locked.
+const NO_PANIC: &str = "nothing panics while it is locked";
+
+impl Files {
+    /// The file, or the folder of files, at `path`. A file that is gone keeps its account for
+    /// `keep_missing`. Fails if there is neither file nor folder, or if it may not be read.
+    pub fn open(path: PathBuf, keep_missing: Duration) -> Result<Files, Failure> {
+        let (sender, answer) = mpsc::channel();
+        let looked_at = path.clone();
+        thread::spawn(move || sender.send(can_open(&looked_at)));
+        answer.recv_timeout(LIST_TIMEOUT).unwrap_or_else(|_| Err(hangs(&path)))?;
+        Ok(Files {
+            path,
+            keep_missing,
+            known: Mutex::default(),
+            listing: Arc::default(),
+            reads: Arc::new(Semaphore::new(MAX_READS)),
+        })
+    }
+
+    /// Looks for files. If that fails, no file counts as gone.
+    pub(super) async fn discover(&self) -> Result<(), Failure> {
+        let deadline = Instant::now() + LIST_TIMEOUT;
+        let listing = timeout_at(deadline, self.listing.clone().lock_owned()).await;
+        let path = self.path.clone();
+        let listed = match listing {
+            Ok(guard) => blocking(guard, &self.path, deadline, move || list(&path)).await?.1?,
+            Err(_) => return Err(hangs(&self.path)),
+        };
+        self.update(listed.files, listed.failure.is_none());
+        listed.failure.map_or(Ok(()), Err)
+    }
+
+    /// Adds files that are new. If these are all, the others are missing.
+    fn update(&self, files: BTreeSet<PathBuf>, is_all: bool) {
+        let now = Instant::now();
+        let mut known = self.lock();
+        known.retain(|_, file| {
+            if files.contains(&file.path) {
+                file.missing_since = None;
+            } else if is_all {
+                let gone = now - *file.missing_since.get_or_insert(now);
+                let keep = gone < self.keep_missing;
+                if !keep {
+                    let (path, account) = (file.path.display(), file.account_id.as_deref());
+                    let hours = gone.as_secs() / 3600;
+                    warn!(account, file = %path, hours, "the report file is gone, its account is dropped");
+                }
+                return keep;
+            }
+            true
+        });
+        for path in files {
+            let target = target(&path);
+            known.entry(target.key.clone()).or_insert_with(|| KnownFile {
+                path,
+                target,
+                missing_since: None,
+                account_id: None,
+                history: Arc::default(),
+            });
+        }
+    }
+
+    /// One for each file. A file's account is named for the file.
+    pub(super) fn known(&self) -> Discovered {
+        let targets = self.lock().values().map(|file| file.target.clone()).collect();
+        Discovered { targets, is_all: true, ..Discovered::default() }
+    }
+
+    /// The file's bytes. It is for the caller to tell whether they are new: a file can be replaced
+    /// by another of the same time.
+    pub(super) async fn fetch(
+        &self,
+        target: &Target,
+        now: DateTime<Utc>,
+        deadline: Instant,
+    ) -> FetchResult {
+        match self.read(target, now, deadline).await {
+            Ok(Some(report)) => report.into(),
+            Ok(None) => FetchResult::default(),
+            Err(failure) => failure.into(),
+        }
+    }
+
+    /// The report; `None` if the file changes just now and the last report stays.
+    async fn read(
+        &self,
+        target: &Target,
+        now: DateTime<Utc>,
+        deadline: Instant,
+    ) -> Result<Option<RawReport>, Failure> {
+        let started = Instant::now();
+        let file =
+            self.lock().get(&target.key).map(|file| (file.path.clone(), file.history.clone()));
+        let (path, history) = file.ok_or_else(|| {
+            Failure::new(Reason::UnreadableFile, format!("{}: the file is gone", target.key))
+        })?;
+        let Ok(mut history) = history.try_lock_owned() else { return Err(hangs(&path)) };
+        let permit = timeout_at(deadline, self.reads.clone().acquire_owned()).await;
+        let mut permit = permit.map_err(|_| hangs(&path))?.expect("it is never closed");
+        // Only a smaller report of the last look can agree with this one.
+        let smaller = history.smaller.take();
+        let mut waited = false;
+        let read = loop {
+            let (read_path, taken) = (path.clone(), history.taken.clone());
+            let work = move || read(&read_path, taken.as_ref());
+            let (guard, mut read) = blocking((history, permit), &path, deadline, work).await?;
+            (history, permit) = guard;
+            if let Ok(FileRead { content, modified, unsettled: unsettled @ None, .. }) = &mut read {
+                let age = now + started.elapsed() - *modified;
+                // The clock of a file server may be ahead.
+                let is_young = (-MAX_CLOCK_SKEW..SETTLED).contains(&age);
+                if is_young && history.taken.as_ref() != Some(content) {
+                    let settled = Instant::now() + (SETTLED - age).to_std().unwrap_or_default();
+                    if !waited && settled < deadline {
+                        waited = true;
+                        sleep_until(settled).await;
+                        continue;
+                    }
+                    *unsettled = Some("it was modified less than 2 s ago");
+                }
+            }
+            break read?;
+        };
+        let failed = |why: String| {
+            let message = format!("{}: {why}", path.display());
+            Failure::new(Reason::ReportNotReady, message)
+        };
+        let FileRead { csv, content, modified, unsettled } = read;
+        if let Some(why) = unsettled {
+            let since = *history.unsettled_since.get_or_insert(started);
+            let failure = failed(format!("not read yet, {why}"));
+            if history.taken.is_some() && started - since < MAX_UNSETTLED {
+                debug!(file = %path.display(), why, "report file not read yet");
+                return Ok(None);
+            }
+            return Err(failure);
+        }
+        history.unsettled_since = None;
+        let before = history.taken.as_ref().filter(|last| last.account_id == content.account_id);
+        let before = before.map_or(0, |last| last.users);
+        if content.users * 2 < before && smaller != Some(content.hash) {
+            history.smaller = Some(content.hash);
+            let users = content.users;
+            return Err(failed(format!(
+                "it has {users} users and had {before}: taken if the next look finds the same"
+            )));
+        }
+        if content.account_id.is_some() && history.taken.as_ref() != Some(&content) {
+            self.note_account(&target.key, content.account_id.clone());
+            history.taken = Some(content);
+        }
+        Ok(Some(RawReport { csv, generated: modified }))
+    }
+
+    /// Records whose report a file has, and logs which other files have one of the same account.
+    fn note_account(&self, key: &str, account_id: Option<String>) {
+        let mut known = self.lock();
+        let other = |file: &&KnownFile| file.target.key != key && file.account_id == account_id;
+        let others: Vec<_> = known.values().filter(other).map(|file| &*file.target.key).collect();
+        if !others.is_empty() {
+            let others = others.join(", ");
+            let what = "several files have a report of this account, the newest is published";
+            warn!(account = account_id, file = key, others, "{what}");
+        }
+        if let Some(file) = known.get_mut(key) {
+            file.account_id = account_id;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, KnownFile>> {
+        self.known.lock().expect(NO_PANIC)
+    }
+}
+
+/// Does the work on a thread of its own. `guard` is held until the work has ended, and given back.
+async fn blocking<G: Send + 'static, T: Send + 'static>(
+    guard: G,
+    path: &Path,
+    deadline: Instant,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<(G, T), Failure> {
+    match timeout_at(deadline, spawn_blocking(move || (guard, work()))).await {
+        Ok(Ok((guard, done))) => Ok((guard, done)),
+        Ok(Err(_)) => {
+            let message = format!("{}: reading it panicked: please report this", path.display());
+            Err(Failure::new(Reason::InternalError, message))
+        }
+        Err(_) => Err(hangs(path)),
+    }
+}
+
+fn target(path: &Path) -> Target {
+    let name = as_text(path.file_stem().unwrap_or_default());
+    Target { key: as_text(path.as_os_str()), id: name.clone(), name, access: Access::default() }
+}
+
+/// The name, with `\xFF` for bytes that are not UTF-8, so that two names stay two.
+fn as_text(name: &OsStr) -> String {
+    name.to_str().map_or_else(|| format!("{name:?}").trim_matches('"').to_owned(), str::to_owned)
+}
+
+#[cfg(test)]
+mod tests;
