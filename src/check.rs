@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 use tabwriter::TabWriter;
@@ -18,6 +18,7 @@ use crate::metrics::filter::Filter;
 use crate::metrics::page;
 use crate::refresh::Schedule;
 use crate::refresh::account::{RefreshContext, refresh_account};
+use crate::render::leave_out_what_panics;
 use crate::source::Source;
 use crate::state::{Account, State, Tried};
 
@@ -43,11 +44,16 @@ pub enum Show {
     All,
 }
 
+/// AWS makes a new report after four hours. One that is older than this is mentioned.
+const OLD: TimeDelta = TimeDelta::hours(8);
+
 /// The result of a check.
 #[derive(Debug)]
 pub struct CheckOutcome {
     /// Every account, as after its refresh.
     pub state: State,
+    /// When that was.
+    pub now: DateTime<Utc>,
     /// Why these are not all the accounts.
     pub listing: Option<Failure>,
     /// How many accounts could not be judged: their refresh failed, or they lack the tags or the name
@@ -55,6 +61,8 @@ pub struct CheckOutcome {
     pub failed: usize,
     /// How many active keys could not be judged, because their age is not known.
     pub not_judged: usize,
+    /// How many users have more keys or certificates than the report shows, and AWS did not list them.
+    pub unlisted: usize,
     /// What went wrong, with the account's id: failed refreshes, and what they could not find out.
     pub failures: Vec<(String, Failure)>,
 }
@@ -114,11 +122,26 @@ pub async fn run(
         bar.inc(1);
     }
     bar.finish_and_clear();
-    failures.sort_by(|(a, _), (b, _)| a.cmp(b));
     let discovery = if listing.is_none() { Tried::Ok } else { Tried::Failed };
-    let state = State::new(accounts, discovery, true);
-    let not_judged = not_judged(&state, config, clock.now());
-    Ok(CheckOutcome { state, listing, failed, not_judged, failures })
+    let now = clock.now();
+    let mut state = State::new(accounts, discovery, true);
+    let left_out = leave_out_what_panics(&mut state, config, now);
+    failed += left_out.len();
+    failures.extend(left_out);
+    failures.sort_by(|(a, _), (b, _)| a.cmp(b));
+    let not_judged = state.accounts.iter().map(|it| not_judged(it, config, now)).sum();
+    let unlisted = unlisted(&state);
+    Ok(CheckOutcome { state, now, listing, failed, not_judged, unlisted, failures })
+}
+
+/// The number of users of whom the report does not show all, and nothing else is known.
+fn unlisted(state: &State) -> usize {
+    let of_account = |account: &Arc<Account>| {
+        let users = account.report.iter().flat_map(|report| &report.users);
+        let more = users.filter(|user| user.additional_credentials);
+        more.filter(|user| !account.confirmed.knows(&user.name)).count()
+    };
+    state.accounts.iter().map(of_account).sum()
 }
 
 impl CheckOutcome {
@@ -128,6 +151,7 @@ impl CheckOutcome {
             || self.accounts().next().is_none()
             || self.failed > 0
             || self.not_judged > 0
+            || self.unlisted > 0
             || self.rejected_rows() > 0
     }
 
@@ -165,6 +189,12 @@ impl CheckOutcome {
                 "active keys that were not judged, because their age is not known: {keys}\n"
             ));
         }
+        if self.unlisted > 0 {
+            let users = self.unlisted;
+            failures.push_str(&format!(
+                "users with more keys or certificates than the report shows: {users}\n"
+            ));
+        }
         let accounts = self.accounts().count();
         let read = self.accounts().filter(|account| account.report.is_some()).count();
         let rejected = match self.rejected_rows() {
@@ -175,9 +205,13 @@ impl CheckOutcome {
             0 => String::new(),
             number => format!("; further reports of the same accounts, not counted: {number}"),
         };
+        let oldest = self.accounts().filter_map(|account| account.generated).min();
+        let old = oldest.map(|generated| self.now - generated).filter(|age| *age > OLD);
+        let old = old
+            .map_or(String::new(), |age| format!("; oldest report: {} hours old", age.num_hours()));
         let verdict = if self.is_uncertain() { "could not tell for all keys: " } else { "" };
         format!(
-            "{failures}{verdict}unrotated keys: {unrotated}; accounts read: {read} of {accounts}{duplicates}{rejected}"
+            "{failures}{verdict}unrotated keys: {unrotated}; accounts read: {read} of {accounts}{duplicates}{rejected}{old}"
         )
     }
 

@@ -49,6 +49,11 @@ impl Confirmations {
         }
     }
 
+    /// Whether anything is known of this user besides the report.
+    pub fn knows(&self, user: &str) -> bool {
+        self.by_user.contains_key(user)
+    }
+
     /// The place of the last call about this user among all calls; `None`: there was none.
     pub fn asked(&self, user: &str) -> Option<u64> {
         self.asked.get(user).copied()

@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 
 use crate::config::Config;
 use crate::policy::{Age, KeyStatus, Ruling, Tag};
-use crate::state::State;
+use crate::state::{Account, State};
 
 /// An active key that somebody has to know about.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -108,13 +108,12 @@ pub fn findings(state: &State, config: &Config, now: DateTime<Utc>) -> Vec<Findi
     findings
 }
 
-/// The number of active keys that could not be judged as of `now`, because their age is not known.
-pub fn not_judged(state: &State, config: &Config, now: DateTime<Utc>) -> usize {
-    let statuses = state.accounts.iter().flat_map(|account| {
-        account.users().flat_map(|(subject, keys)| {
-            let ruling = config.policy.ruling(&subject, now);
-            keys.iter().flatten().map(move |key| ruling.judge(key, now).status)
-        })
+/// The number of active keys in an account that could not be judged as of `now`, because their age is
+/// not known.
+pub fn not_judged(account: &Account, config: &Config, now: DateTime<Utc>) -> usize {
+    let statuses = account.users().flat_map(|(subject, keys)| {
+        let ruling = config.policy.ruling(&subject, now);
+        keys.iter().flatten().map(move |key| ruling.judge(key, now).status)
     });
     statuses.filter(|status| *status == KeyStatus::NotJudged).count()
 }

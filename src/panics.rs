@@ -12,8 +12,8 @@ use crate::failure::{Failure, Reason};
 thread_local! {
     /// How many [`catch`] are under way on this thread.
     static DEPTH: Cell<usize> = const { Cell::new(0) };
-    /// Where the last panic that was caught happened.
-    static PLACE: RefCell<String> = const { RefCell::new(String::new()) };
+    /// Where the last panic that was caught happened, if that is known.
+    static PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
 /// Does the work. A panic becomes an [`InternalError`](Reason::InternalError) that names its place.
@@ -24,14 +24,15 @@ pub fn catch<T>(work: impl FnOnce() -> T) -> Result<T, Failure> {
         let report = panic::take_hook();
         panic::set_hook(Box::new(move |info| match (DEPTH.get(), info.location()) {
             (0, _) => report(info),
-            (_, place) => PLACE.set(place.map(ToString::to_string).unwrap_or_default()),
+            (_, place) => PLACE.set(place.map(ToString::to_string)),
         }));
     });
     DEPTH.set(DEPTH.get() + 1);
     let done = panic::catch_unwind(AssertUnwindSafe(work));
     DEPTH.set(DEPTH.get() - 1);
     done.map_err(|_| {
-        let message = format!("a panic at {}: please report this", PLACE.take());
+        let place = PLACE.take().unwrap_or_else(|| "an unknown place".to_owned());
+        let message = format!("a panic at {place}: please report this");
         Failure::new(Reason::InternalError, message)
     })
 }

@@ -15,7 +15,7 @@ use tracing::error;
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::failure::FailureCounts;
+use crate::failure::{Failure, FailureCounts};
 use crate::findings::{Finding, findings};
 use crate::metrics::exporter::ExporterMetrics;
 use crate::metrics::filter::Filter;
@@ -76,7 +76,7 @@ impl Renderer {
         let before = before.map(|before| &before.page);
         let render = |state: &State| Page::render(state, &config, &self.filter, now, before);
         let page = catch(|| render(&state)).unwrap_or_else(|_| {
-            leave_out_what_panics(&mut state, &config, now);
+            drop(leave_out_what_panics(&mut state, &config, now));
             render(&state)
         });
         self.metrics.record_page(&page, now, started.elapsed());
@@ -138,8 +138,14 @@ impl Renderer {
     }
 }
 
-/// Replaces each account whose page cannot be rendered by one that says so and nothing else.
-fn leave_out_what_panics(state: &mut State, config: &Config, now: DateTime<Utc>) {
+/// Replaces each account that cannot be judged or rendered by one that says so and nothing else.
+/// Returns their ids and why.
+pub fn leave_out_what_panics(
+    state: &mut State,
+    config: &Config,
+    now: DateTime<Utc>,
+) -> Vec<(String, Failure)> {
+    let mut left_out = Vec::new();
     for account in &mut state.accounts {
         let alone = State { accounts: vec![account.clone()], ..State::default() };
         let rendered = catch(|| {
@@ -151,8 +157,10 @@ fn leave_out_what_panics(state: &mut State, config: &Config, now: DateTime<Utc>)
         let mut bare = Account::pending(&account.id, &account.name);
         bare.refresh = account.refresh.clone();
         bare.record(Some(failure.reason), Duration::ZERO, now);
+        left_out.push((account.id.clone(), failure));
         *account = Arc::new(bare);
     }
+    left_out
 }
 
 /// Duplicates, discovery, readiness, and the accounts that are not identified with their failures.
@@ -161,7 +169,8 @@ type Rest = (usize, Tried, bool, usize, FailureCounts);
 /// The accounts on the newest page, to tell a change that is urgent from one that merely ticks.
 #[derive(Default)]
 struct Shown {
-    accounts: HashMap<String, (Arc<Account>, u64)>,
+    /// With the hash of its verdicts; `None` if it cannot be judged.
+    accounts: HashMap<String, (Arc<Account>, Option<u64>)>,
     rest: Option<Rest>,
 }
 
@@ -179,8 +188,8 @@ impl Shown {
             let (shown, hash) = match known {
                 Some((shown, hash)) if Arc::ptr_eq(&shown, account) => (shown, hash),
                 known => {
-                    // An account that cannot be judged shows when the page is rendered.
-                    let hash = catch(|| verdicts(account, config, now)).unwrap_or_default();
+                    // The page says that an account cannot be judged: it is rendered for that, too.
+                    let hash = catch(|| verdicts(account, config, now)).ok();
                     is_new |= known.is_none_or(|(_, before)| before != hash);
                     (account.clone(), hash)
                 }

@@ -82,7 +82,8 @@ pub struct Refresh {
     pub waiting: Option<usize>,
     /// The last try to read tags.
     pub tags: Tried,
-    /// Whether the name is known: the last try to read the alias, if there is no other name.
+    /// Whether the name is known: the last try to read the alias, if there is no other name. A failure
+    /// counts only if a rule needs the name.
     pub name: Tried,
 }
 
@@ -151,14 +152,20 @@ impl Account {
         };
     }
 
-    /// Sets the id that was verified. What was known of another account stays behind; a file's name,
-    /// which is `target`'s id, is replaced.
+    /// Sets the id that was verified. What was known of another account stays behind. The name of a
+    /// file that was not read before, which is `target`'s id, is replaced.
     pub fn identify(&mut self, id: &str, target: &Target) {
-        if self.id == target.id && target.id != UNKNOWN_ACCOUNT {
+        if self.is_unverified(target) && target.id != UNKNOWN_ACCOUNT {
             self.id = id.to_owned();
         } else if self.id != id {
             *self = Account::pending(id, &target.name);
         }
+    }
+
+    /// Whether its id is still the one that stands for it until a report or AWS has said which account
+    /// it is.
+    pub fn is_unverified(&self, target: &Target) -> bool {
+        self.id == target.id && self.report.is_none()
     }
 
     /// Records the end of a refresh.

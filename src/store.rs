@@ -88,7 +88,7 @@ impl Store {
             let (id, account) = (account.id.clone(), Arc::new(account));
             let before = std::mem::replace(&mut entry.account, account);
             let before_id = before.id.clone();
-            if before.id != id && before.id != target.id {
+            if before.id != id && !before.is_unverified(target) {
                 let why = "its credentials or its report file are of another account now";
                 warn!(account = before.id, now = id, why, "account no longer reached");
                 let mut before = Account::clone(&before);

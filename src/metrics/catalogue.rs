@@ -175,7 +175,7 @@ catalogue! {
     TAGS_AVAILABLE = gauge(Group::Refresh, "iam_exporter_tags_available", ACCOUNT,
         "Whether the users' tags could last be read (1) or not (0), in which case those known before stay; absent where no tags are asked for.");
     NAME_AVAILABLE = gauge(Group::Refresh, "iam_exporter_account_name_available", ACCOUNT,
-        "Whether the account's name is known (1), or its alias, which stands in for a name, could not be read the last time (0). Rules by account name do not apply to an account whose alias was never read. Absent before the first refresh and for report files.");
+        "Whether the account's name is known (1), or its alias, which rules by account name need, could not be read the last time (0). Such rules do not apply to an account whose alias was never read. Absent before the first refresh, for report files, and if no rule needs a name that could not be read.");
     REFRESH_FAILURES = counter(Group::Refresh, "iam_refresh_failures_total", &["account_id", "reason"],
         "Failed refreshes of the account by reason.");
     UNIDENTIFIED_FAILURES = counter(Group::Refresh, "iam_exporter_unidentified_refresh_failures_total", &["reason"],

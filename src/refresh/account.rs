@@ -125,7 +125,15 @@ impl RefreshContext<'_> {
                 self.read_report(target, account, until).await.err()
             }
         };
-        if !self.source.has_live_data() || account.report.is_none() {
+        if account.report.is_none() {
+            return;
+        }
+        if !self.source.has_live_data() {
+            if self.config.policy.needs_tags() {
+                let message = "rules go by tags, and report files have none";
+                *tags = Some(Failure::new(Reason::UnreadableFile, message));
+                account.refresh.tags = Tried::Failed;
+            }
             return;
         }
         // Slow details leave time for confirmation.
@@ -248,7 +256,9 @@ impl RefreshContext<'_> {
         }
         let read = timeout_at(deadline, self.source.alias(target)).await;
         let read = read.unwrap_or_else(|_| Err(Failure::deadline()));
-        account.refresh.name = Tried::from_result(&read);
+        // A name that nothing goes by is not missed.
+        let is_missed = is_needed || read.is_ok();
+        account.refresh.name = if is_missed { Tried::from_result(&read) } else { Tried::NotYet };
         match read {
             Ok(alias) => {
                 account.alias = alias;
@@ -344,8 +354,8 @@ impl RefreshContext<'_> {
     }
 
     /// The places in the report of the users whom it flags, users checked longest ago first: those who
-    /// have a key that is unrotated, or active without a time. Earlier answers do not count. Without
-    /// root, since only root itself can list root's keys.
+    /// have a key that is unrotated, or active without a time, or more than the report shows. Earlier
+    /// answers do not count. Without root, since only root itself can list root's keys.
     fn flagged(&self, account: &Account) -> Vec<usize> {
         let now = self.clock.now();
         let users = account.report.iter().flat_map(|report| &report.users).enumerate();
@@ -357,7 +367,8 @@ impl RefreshContext<'_> {
                     Some(unrotated) => unrotated,
                     None => key.active && ruling.exemption.is_none(),
                 };
-                user.keys.iter().flatten().any(is_flagged)
+                let has_more = user.additional_credentials && ruling.exemption.is_none();
+                has_more || user.keys.iter().flatten().any(is_flagged)
             })
             .map(|(index, user)| (account.confirmed.asked(&user.name), index))
             .collect();

@@ -153,14 +153,58 @@ fn check_exits_2_where_a_row_could_not_be_read_and_prints_the_others() {
     assert!(stderr.contains("line=24 column=user"), "{stderr}");
 }
 
-/// What `check` says of a report of one user with this key, on stderr.
-fn check_of_one(key: &str) -> String {
+/// What `check` says on stderr of a report that it cannot judge, with these flags.
+fn uncertain(report: &str, flags: &[&str]) -> String {
     let folder = Folder::new();
-    folder.write("a.csv", &report([row(ACCOUNT, "/", "a", key)]));
-    let output = output(&["check", "--source.reports", folder.path()]);
+    folder.write("a.csv", report);
+    let arguments = ["check", "--source.reports", folder.path()];
+    let output = output(&[&arguments[..], flags].concat());
     assert_eq!(output.status.code(), Some(2));
     assert_eq!(String::from_utf8_lossy(&output.stdout), "");
     String::from_utf8(output.stderr).expect("UTF-8")
+}
+
+/// The same of a report of one user with this key.
+fn check_of_one(key: &str) -> String {
+    uncertain(&report([row(ACCOUNT, "/", "a", key)]), &[])
+}
+
+/// Columns of a key that is younger than every rule here.
+const YOUNG: &str = "true,2026-11-20T00:00:00Z,N/A,N/A,N/A";
+
+#[test]
+fn check_exits_2_where_rules_go_by_tags_and_the_reports_are_files() {
+    let folder = Folder::new();
+    let rule = "rotation: { rules: [{ match: { tags: { team: a } }, max_age: 30d }] }";
+    folder.write("config.yaml", rule);
+    let config = folder.file("config.yaml");
+    let flags = ["--config.file", config.to_str().expect("UTF-8")];
+    let stderr = uncertain(&report([row(ACCOUNT, "/", "a", YOUNG)]), &flags);
+    let expected =
+        "account 123456789012: unreadable_file: rules go by tags, and report files have none";
+    assert!(stderr.contains(expected), "{stderr}");
+}
+
+#[test]
+fn check_exits_2_where_a_report_file_does_not_show_all_keys_of_a_user() {
+    let header = report([]) + ",additional_credentials_info\n";
+    let line = row(ACCOUNT, "/", "a", YOUNG) + ",1 more access key";
+    let stderr = uncertain(&(header + &line), &[]);
+    let expected = "users with more keys or certificates than the report shows: 1\n";
+    assert!(stderr.contains(expected), "{stderr}");
+}
+
+#[test]
+fn check_tells_of_a_report_that_is_old() {
+    let folder = Folder::new();
+    let path = folder.file("a.csv");
+    std::fs::write(&path, report([row(ACCOUNT, "/", "a", YOUNG)])).expect("a file");
+    let file = std::fs::File::options().write(true).open(&path).expect("a file");
+    let modified = std::time::SystemTime::now() - std::time::Duration::from_secs(3 * 86_400);
+    file.set_modified(modified).expect("a time");
+    let output = output(&["check", "--source.reports", folder.path()]);
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(stderr.ends_with("accounts read: 1 of 1; oldest report: 72 hours old\n"), "{stderr}");
 }
 
 #[test]

@@ -504,6 +504,21 @@ async fn an_active_key_without_a_time_is_asked_about() {
 }
 
 #[tokio::test]
+async fn a_user_who_has_more_than_the_report_shows_is_asked_about() {
+    let recent = now();
+    let line = row(ACCOUNT, "/", "more", &unused(&recent)) + ",1 more access key";
+    let header = report([]) + ",additional_credentials_info\n";
+    let generated = Utc::now() - TimeDelta::hours(1);
+    let mut subject = subject("", move |call: &str| match call {
+        "GetCredentialReport" => report_at(&(header.clone() + &line), generated),
+        _ => keys(&[("AKIANEW", "Active", &recent), ("AKIAOLD", "Active", OLD)]),
+    })
+    .await;
+    assert_eq!(subject.refresh().await, ["GetCredentialReport", "ListAccessKeys more"]);
+    assert_eq!(subject.unrotated(), Some(1.0));
+}
+
+#[tokio::test]
 async fn a_third_key_is_on_the_page() {
     let three = [("AKIA1", "Active", OLD), ("AKIA2", "Active", OLD), ("AKIA3", "Inactive", OLD)];
     let mut subject = subject("", company(move |_| Some(keys(&three)))).await;

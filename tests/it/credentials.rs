@@ -35,6 +35,17 @@ fn check(variables: &[(&str, &str)]) -> (Option<i32>, String) {
     (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
+#[test]
+fn a_variable_that_is_not_utf_8_is_refused() {
+    use std::os::unix::ffi::OsStrExt;
+    let mut command = command(&["check"]);
+    command.env("AWS_PROFILE", std::ffi::OsStr::from_bytes(b"prod\xff"));
+    let output = command.output().expect("it runs");
+    assert_eq!(output.status.code(), Some(2));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(stderr, "iam-key-exporter: AWS_PROFILE is not UTF-8\n");
+}
+
 /// What the default profile of these lines is refused with.
 fn refusal(content: &[u8], variables: &[(&str, &str)]) -> String {
     let folder = Folder::new();

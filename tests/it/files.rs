@@ -48,6 +48,17 @@ fn a_changed_file_is_read_again_and_what_it_lost_is_gone() {
 }
 
 #[test]
+fn a_file_named_by_its_account_that_becomes_another_accounts_is_a_new_account() {
+    let folder = Folder::new();
+    folder.write("222222222222.csv", &report("222222222222", "old"));
+    let exporter = start(&folder);
+    folder.write("222222222222.csv", &report("333333333333", "new"));
+    exporter.page_where(|page| page.contains("account_id=\"333333333333\",user=\"new\""));
+    let line = exporter.log_line("account no longer reached");
+    assert!(line.contains("account=222222222222 now=333333333333"), "{line}");
+}
+
+#[test]
 fn a_file_that_is_gone_fails_its_account_and_then_drops_it() {
     let folder = Folder::new();
     folder.write("a.csv", &report("111111111111", "a"));

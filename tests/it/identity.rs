@@ -14,7 +14,7 @@ use iam_key_exporter::store::Store;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
-use crate::support::answers::{credentials, error, identity, keys, report_at};
+use crate::support::answers::{accounts, credentials, error, identity, keys, report_at};
 use crate::support::fake_aws::{ACCOUNT, FakeAws, Scenario, account};
 use crate::support::fleet::Fleet;
 use crate::support::protocol::Request;
@@ -89,6 +89,50 @@ async fn default_credentials_of_another_account_begin_a_new_one_and_the_old_one_
     let state = published(&store, |state| state.accounts.len() == 1).await;
     assert_eq!(failures(&state), [(new, None)]);
     assert!(changed.elapsed() <= Duration::from_secs(3600), "{:?}", changed.elapsed());
+}
+
+/// An organization of these accounts. The first one asks, and nothing else can be read.
+fn organization(ids: &'static [&'static str]) -> impl Scenario {
+    move |request: &Request| {
+        let answer = match request.operation.as_str() {
+            "GetCallerIdentity" => identity(ids[0]),
+            "ListAccounts" => accounts(ids[0], ids.iter().map(|id| (*id, "")), None),
+            _ => error(403, "AccessDenied"),
+        };
+        (Duration::ZERO, answer)
+    }
+}
+
+fn ids(state: &State) -> Vec<&str> {
+    state.accounts.iter().map(|account| account.id.as_str()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_accounts_of_another_organization_do_not_replace_those_that_are_known() {
+    const KNOWN: &[&str] = &["111111111111", "222222222222", "333333333333"];
+    let aws = FakeAws::new(organization(KNOWN));
+    let store = run(aws.source(), parse("organization: { role_name: r }"));
+    published(&store, |state| state.accounts.len() == 3).await;
+    aws.follow(organization(&["444444444444", "555555555555"]));
+    published(&store, |state| state.discovery == Tried::Failed).await;
+    sleep(Duration::from_secs(6 * 3600)).await;
+    let state = store.snapshot();
+    assert_eq!((ids(&state), state.discovery), (KNOWN.to_vec(), Tried::Failed));
+    aws.follow(organization(KNOWN));
+    published(&store, |state| state.discovery == Tried::Ok).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_without_most_accounts_is_taken_when_two_looks_agree() {
+    const ALL: &[&str] = &["111111111111", "222222222222", "333333333333"];
+    let aws = FakeAws::new(organization(ALL));
+    let store = run(aws.source(), parse("organization: { role_name: r }"));
+    published(&store, |state| state.accounts.len() == 3).await;
+    aws.follow(organization(&ALL[..1]));
+    let state = published(&store, |state| state.discovery == Tried::Failed).await;
+    assert_eq!(ids(&state), ALL);
+    let state = published(&store, |state| state.discovery == Tried::Ok).await;
+    assert_eq!(ids(&state), ALL[..1]);
 }
 
 #[tokio::test(start_paused = true)]

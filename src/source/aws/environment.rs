@@ -19,6 +19,12 @@ const CONTAINER_TOKEN: &str = "AWS_CONTAINER_AUTHORIZATION_TOKEN";
 /// Fails with the first variable that cannot be meant so. Knows the secrets from then on.
 pub fn check() -> Result<(), Failure> {
     add_secrets();
+    for (name, value) in env::vars_os() {
+        let name = name.to_string_lossy().into_owned();
+        if name.starts_with("AWS_") && value.to_str().is_none() {
+            return Err(fault(&name, "is not UTF-8"));
+        }
+    }
     for name in [KEY_ID, SECRET, SESSION_TOKEN] {
         if let Some(value) = get(name)? {
             check_key(name, &value)?;
@@ -58,8 +64,8 @@ pub fn region() -> Option<Region> {
     names.into_iter().find_map(value).map(Region::new)
 }
 
-/// A variable; an empty one counts as unset, and spaces or line breaks around it do not count. Values
-/// that are not UTF-8 count as unset, too.
+/// A variable. An empty one counts as unset, and blanks and line breaks around the value are ignored.
+/// [`check`] has refused values that are not UTF-8.
 pub fn value(name: &str) -> Option<String> {
     get(name).unwrap_or_default()
 }

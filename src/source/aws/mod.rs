@@ -41,6 +41,8 @@ pub struct Aws {
     clients: Clients,
     /// The organization's accounts as they were last found, by their ids.
     members: Mutex<Option<BTreeMap<String, Member>>>,
+    /// The accounts of a list that was not taken by the last look, because it is so much shorter.
+    shorter: Mutex<Option<BTreeSet<String>>>,
     /// What a look for them has found so far. If it fails, the next one goes on from there.
     listing: Mutex<Listing>,
 }
@@ -61,7 +63,12 @@ impl Aws {
 
     fn new_with(given: Option<SdkConfig>, requests: AwsRequests, concurrency: usize) -> Aws {
         let clients = Clients::new(given, requests, concurrency);
-        Aws { clients, members: Mutex::default(), listing: Mutex::default() }
+        Aws {
+            clients,
+            members: Mutex::default(),
+            shorter: Mutex::default(),
+            listing: Mutex::default(),
+        }
     }
 
     /// Asks for the accounts of the organization, if the configuration has one.
@@ -70,10 +77,44 @@ impl Aws {
             return Ok(());
         }
         let found = organization::members(&self.clients, &self.listing).await?;
+        let found: BTreeMap<String, Member> =
+            found.into_iter().map(|member| (member.id.clone(), member)).collect();
+        self.compare(&found)?;
         info!(active = found.len(), "accounts of the organization found");
-        let by_id = found.into_iter().map(|member| (member.id.clone(), member)).collect();
-        *self.members() = Some(by_id);
+        *self.members() = Some(found);
         Ok(())
+    }
+
+    /// Fails if this list of accounts lacks more than half of those that are known. Another account's
+    /// list is never taken then; a list of the same account is, if the next look finds the same.
+    fn compare(&self, found: &BTreeMap<String, Member>) -> Result<(), Failure> {
+        let known = self.members();
+        let mut shorter = self.shorter.lock().expect("nothing panics while it is locked");
+        let before = shorter.take();
+        let Some(known) = known.as_ref() else { return Ok(()) };
+        let kept = known.keys().filter(|id| found.contains_key(*id)).count();
+        if kept * 2 >= known.len() {
+            return Ok(());
+        }
+        let own = |members: &BTreeMap<String, Member>| {
+            members.values().find(|member| member.is_own()).map(|member| member.id.clone())
+        };
+        let counts = format!("has {kept} of the {} accounts that are known", known.len());
+        if own(known) != own(found) {
+            let id = own(found).unwrap_or_else(|| "another account".to_owned());
+            let message = format!(
+                "the default credentials are of {id} now, whose organization {counts}: restart the \
+                 exporter if that is meant"
+            );
+            return Err(Failure::new(Reason::Credentials, message));
+        }
+        let ids: BTreeSet<String> = found.keys().cloned().collect();
+        if before.as_ref() == Some(&ids) {
+            return Ok(());
+        }
+        *shorter = Some(ids);
+        let message = format!("the list {counts}: taken if the next look finds the same");
+        Err(Failure::new(Reason::ServiceError, message))
     }
 
     /// Those that are listed, and those of the organization that are not.

@@ -24,6 +24,11 @@ pub struct Member {
 }
 
 impl Member {
+    /// Whether it is the account of the default credentials.
+    pub fn is_own(&self) -> bool {
+        self.is_own
+    }
+
     /// How it is reached. The account of the default credentials is reached with them: a role would
     /// be of no use there, and the management account often has none.
     pub fn access(&self, organization: &Organization) -> Access {

@@ -40,7 +40,9 @@ pub async fn load(
     http: Result<SharedHttpClient, Failure>,
 ) -> SdkConfig {
     let read = read_profile(profile).await;
-    let fault = read.as_ref().err().cloned();
+    // Credentials that are not there are looked for again, whatever the cause.
+    let fault = read.as_ref().err();
+    let fault = fault.map(|failure| Failure::new(Reason::Credentials, &failure.message));
     let files = read.unwrap_or_else(|_| Profile::none(profile));
     let http = match &files.ca_bundle {
         Some(path) if environment::value(http::CA_BUNDLE).is_none() => http::client(Some(path)),

@@ -10,7 +10,7 @@ use super::components::{account_cell, counted, grouped, pager, relative, rows_of
 use super::query::Query;
 use super::{Pagination, StatusSettings};
 use crate::failure::Reason;
-use crate::findings::Status;
+use crate::findings::{Status, not_judged};
 use crate::render::Snapshot;
 use crate::state::{Account, Tried};
 
@@ -24,6 +24,7 @@ pub struct AccountSummary<'a> {
     account: &'a Account,
     health: Health,
     unrotated: usize,
+    not_judged: usize,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,7 +47,9 @@ pub fn rows(snapshot: &Snapshot) -> Vec<AccountSummary<'_>> {
             Some(None) => Health::Ok,
             Some(Some(reason)) => Health::Failing(reason),
         },
+        // An account that has a report and no finding has no unrotated key.
         unrotated: unrotated.get(account.id.as_str()).copied().unwrap_or_default(),
+        not_judged: not_judged(account, &snapshot.config, snapshot.now),
     };
     let all = snapshot.state.accounts.iter().chain(&snapshot.state.unidentified);
     let mut rows: Vec<_> = all.map(|account| row(account)).collect();
@@ -58,6 +61,11 @@ impl AccountSummary<'_> {
     /// Whether its last refresh failed.
     pub fn is_failing(&self) -> bool {
         matches!(self.health, Health::Failing(_))
+    }
+
+    /// Whether its keys are known at all.
+    pub fn is_read(&self) -> bool {
+        self.account.report.is_some()
     }
 
     /// What a person should look into besides a refresh that fails, with the runbook's section.
@@ -72,7 +80,18 @@ impl AccountSummary<'_> {
             .then(|| ("keys not confirmed".to_owned(), "iamkeyexporterconfirmationunavailable"));
         let tags = (refresh.tags == Tried::Failed)
             .then(|| ("tags not read".to_owned(), "iamkeyexportertagsunavailable"));
-        [rows, confirmation, tags].into_iter().flatten().collect()
+        let waiting = refresh.waiting.filter(|users| *users > 0).map(|users| {
+            let users = counted(users, "user");
+            (format!("{users} not asked about"), "iamkeyexporterconfirmationwaiting")
+        });
+        let name = (refresh.name == Tried::Failed).then(|| {
+            ("name not read, and rules need it".to_owned(), "iamkeyexporteraccountnameunavailable")
+        });
+        let not_judged = (self.not_judged > 0).then(|| {
+            let keys = counted(self.not_judged, "key");
+            (format!("{keys} of unknown age"), "iamaccesskeysnotjudged")
+        });
+        [rows, not_judged, confirmation, waiting, tags, name].into_iter().flatten().collect()
     }
 }
 

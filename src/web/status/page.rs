@@ -13,7 +13,7 @@ use super::{Pagination, StatusSettings, account_name, select};
 use crate::findings::{Finding, Status};
 use crate::render::Snapshot;
 use crate::report::ROOT_USER;
-use crate::state::Tried;
+use crate::state::{State, Tried};
 
 /// Keys on one page.
 const PAGE_SIZE: usize = 200;
@@ -24,6 +24,7 @@ pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> 
     let count = |status| findings.iter().filter(|finding| finding.status == status).count();
     let unrotated = count(Status::Unrotated);
     let accounts = accounts::rows(snapshot);
+    let found = Found::new(snapshot, &accounts);
     let soon = in_words(snapshot.config.policy.warn_before);
     let page = html! {
         (DOCTYPE)
@@ -31,7 +32,7 @@ pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> 
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
-                title { (counted(unrotated, "unrotated key")) " · iam-key-exporter" }
+                title { (found.of(unrotated)) " " (unrotated_keys(unrotated)) " · iam-key-exporter" }
                 link rel="stylesheet" href="status.css";
             }
             body {
@@ -46,15 +47,15 @@ pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> 
                 main {
                     (notices(settings, snapshot))
                     ul.tiles {
-                        li class=[(unrotated > 0).then_some("bad")] { (tile("?#keys", unrotated, unrotated_keys(unrotated))) }
-                        li { (tile("?show=due_soon#keys", count(Status::DueSoon), &format!("due within {soon}"))) }
-                        li { (tile("?show=exempt#keys", count(Status::Exempt), "exempt")) }
+                        li class=[(unrotated > 0).then_some("bad")] { (tile("?#keys", &found.of(unrotated), unrotated_keys(unrotated))) }
+                        li { (tile("?show=due_soon#keys", &found.of(count(Status::DueSoon)), &format!("due within {soon}"))) }
+                        li { (tile("?show=exempt#keys", &found.of(count(Status::Exempt)), "exempt")) }
                         li class=[accounts.iter().any(AccountSummary::is_failing).then_some("bad")] {
-                            (tile("#accounts", accounts.len(), &accounts::health(&accounts)))
+                            (tile("#accounts", &grouped(accounts.len()), &accounts::health(&accounts)))
                         }
                     }
                     (accounts::section(settings, snapshot.now, &accounts, query))
-                    (keys_section(settings, snapshot, &soon, query))
+                    (keys_section(settings, snapshot, &found, &soon, query))
                 }
                 footer {
                     p {
@@ -95,8 +96,38 @@ fn notices(settings: &StatusSettings, snapshot: &Snapshot) -> Markup {
     }
 }
 
-fn tile(link: &str, count: usize, label: &str) -> Markup {
-    html! { a href=(link) { strong { (grouped(count)) } " " span { (label) } } }
+fn tile(link: &str, count: &str, label: &str) -> Markup {
+    html! { a href=(link) { strong { (count) } " " span { (label) } } }
+}
+
+/// How much of the truth a number of keys is.
+enum Found {
+    /// Every account was read.
+    All,
+    /// There may be more.
+    Some,
+    /// No account was read.
+    Nothing,
+}
+
+impl Found {
+    fn new(snapshot: &Snapshot, accounts: &[AccountSummary]) -> Found {
+        let State { discovery, ready, .. } = snapshot.state;
+        let read = accounts.iter().filter(|account| account.is_read()).count();
+        match read {
+            0 => Found::Nothing,
+            _ if read < accounts.len() || !ready || discovery == Tried::Failed => Found::Some,
+            _ => Found::All,
+        }
+    }
+
+    fn of(&self, number: usize) -> String {
+        match self {
+            Found::All => grouped(number),
+            Found::Some => format!("at least {}", grouped(number)),
+            Found::Nothing => "not known:".to_owned(),
+        }
+    }
 }
 
 fn unrotated_keys(count: usize) -> &'static str {
@@ -109,6 +140,7 @@ fn unrotated_keys(count: usize) -> &'static str {
 fn keys_section(
     settings: &StatusSettings,
     snapshot: &Snapshot,
+    found: &Found,
     soon: &str,
     query: &Query,
 ) -> Markup {
@@ -122,7 +154,7 @@ fn keys_section(
             h2 id="keys-heading" { "Keys" }
             (search(query, soon))
             @if rows.is_empty() {
-                p.empty { (nothing(query, soon)) }
+                p.empty { (nothing(query, found, soon)) }
             } @else {
                 div.table role="region" aria-labelledby="keys-caption" tabindex="0" {
                     table {
@@ -193,14 +225,18 @@ fn title(show: KeyFilter, soon: &str) -> String {
     }
 }
 
-fn nothing(query: &Query, soon: &str) -> String {
+fn nothing(query: &Query, found: &Found, soon: &str) -> String {
+    if let Found::Nothing = found {
+        return "No account was read, so nothing is known of its keys.".to_owned();
+    }
+    let as_far = "as far as the accounts could be read.";
     match (query.search.is_empty(), query.show) {
-        (true, KeyFilter::Unrotated) => {
-            "No key is unrotated, as far as the accounts could be read.".to_owned()
+        (true, KeyFilter::Unrotated) => format!("No key is unrotated, {as_far}"),
+        (true, KeyFilter::DueSoon) => format!("No key is due within {soon}, {as_far}"),
+        (true, KeyFilter::Exempt) => format!("No key is exempt, {as_far}"),
+        (true, KeyFilter::All) => {
+            format!("No key is unrotated, due within {soon} or exempt, {as_far}")
         }
-        (true, KeyFilter::DueSoon) => format!("No key is due within {soon}."),
-        (true, KeyFilter::Exempt) => "No key is exempt.".to_owned(),
-        (true, KeyFilter::All) => format!("No key is unrotated, due within {soon} or exempt."),
         (false, KeyFilter::All) => format!(
             "None of these keys matches. Inactive keys, and keys with more than {soon} left, are not listed."
         ),

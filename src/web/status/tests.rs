@@ -11,7 +11,7 @@ use crate::metrics::filter::Filter;
 use crate::policy::Age;
 use crate::render::Renderer;
 use crate::report::Report;
-use crate::state::{Account, State, Tags, Tried};
+use crate::state::{Account, State, Tags, Tried, UNKNOWN_ACCOUNT};
 
 fn now() -> DateTime<Utc> {
     "2026-11-01T12:00:00Z".parse().expect("a time")
@@ -204,10 +204,13 @@ fn page_of(account: &str, user: &str, path: &str, asked: &str) -> String {
     };
     let team = TagLabel { key: "team".to_owned(), label: "tag_team".to_owned() };
     let config = Config { user_tags: vec![team], ..Config::default() };
+    page_of_state(State::new([account.into()], Tried::Ok, true), config, asked)
+}
+
+fn page_of_state(state: State, config: Config, asked: &str) -> String {
     let (_sender, config) = tokio::sync::watch::channel(config.into());
     let metrics = ExporterMetrics::new(Filter::default(), []);
     let renderer = Renderer { config, filter: Filter::default(), clock: Clock::new(now), metrics };
-    let state = State::new([account.into()], Tried::Ok, true);
     let settings = StatusSettings {
         telemetry_path: "/metrics".to_owned(),
         runbook_url: "https://runbooks.example/a?b=\"<c>&d".to_owned(),
@@ -238,6 +241,57 @@ fn whatever_comes_from_elsewhere_is_text() {
     assert!(rows.contains(
         "<a href=\"https://grafana.example/d/x?y=&quot;&lt;z&gt;&amp;var=1#top\">Dashboard</a>"
     ));
+}
+
+/// An account of one user with this key.
+fn account(id: &str, key: &str) -> Account {
+    let csv = format!(
+        "user,arn,access_key_1_active,access_key_1_last_rotated,access_key_2_active,access_key_2_last_rotated\n\
+         a,arn:aws:iam::{id}:user/a,{key},false,N/A\n"
+    );
+    let report = Some(Report::parse(csv.as_bytes()).expect("a report").into());
+    Account { report, ..Account::pending(id, "") }
+}
+
+#[test]
+fn a_number_of_keys_says_that_it_is_not_all() {
+    let page = |accounts: Vec<Account>, discovery| {
+        let accounts = accounts.into_iter().map(Into::into);
+        page_of_state(State::new(accounts, discovery, true), Config::default(), "")
+    };
+    let title = |page: &str| {
+        let (_, rest) = page.split_once("<title>").expect("a title");
+        rest.split(" · ").next().expect("a title").to_owned()
+    };
+    let old = || account("123456789012", "true,2020-01-01T00:00:00Z");
+    let unread = || Account::pending("210987654321", "");
+    let nobody = || Account::pending(UNKNOWN_ACCOUNT, "");
+    for (accounts, discovery, expected) in [
+        (vec![old()], Tried::Ok, "1 unrotated key"),
+        (vec![old()], Tried::Failed, "at least 1 unrotated key"),
+        (vec![old(), unread()], Tried::Ok, "at least 1 unrotated key"),
+        (vec![old(), nobody()], Tried::Ok, "at least 1 unrotated key"),
+        (vec![nobody()], Tried::Ok, "not known: unrotated keys"),
+        (vec![], Tried::Failed, "not known: unrotated keys"),
+    ] {
+        assert_eq!(title(&page(accounts, discovery)), expected);
+    }
+    let nothing = "No account was read, so nothing is known of its keys.";
+    assert!(page(vec![nobody()], Tried::Ok).contains(nothing));
+}
+
+#[test]
+fn an_account_that_is_not_known_whole_is_not_just_ok() {
+    let mut account = account("123456789012", "true,N/A");
+    account.refresh.waiting = Some(40);
+    account.refresh.name = Tried::Failed;
+    let state = State::new([account.into()], Tried::Ok, true);
+    let page = page_of_state(state, Config::default(), "");
+    for trouble in
+        ["1 key of unknown age", "40 users not asked about", "name not read, and rules need it"]
+    {
+        assert!(page.contains(trouble), "{page}");
+    }
 }
 
 #[test]

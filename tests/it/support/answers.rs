@@ -50,6 +50,23 @@ pub fn credentials(access_key: &str, end: DateTime<Utc>) -> Answer {
     )
 }
 
+/// A page of the accounts (id, name) of an organization whose account `own` asks; where the next begins.
+pub fn accounts<'a>(
+    own: &str,
+    accounts: impl IntoIterator<Item = (&'a str, &'a str)>,
+    next: Option<&str>,
+) -> Answer {
+    let account = |(id, name): (&str, &str)| {
+        format!(
+            "{{\"Id\":\"{id}\",\"Name\":\"{name}\",\"State\":\"ACTIVE\",\
+             \"Arn\":\"arn:aws:organizations::{own}:account/o-1/{id}\"}}"
+        )
+    };
+    let accounts: Vec<String> = accounts.into_iter().map(account).collect();
+    let next = next.map_or(String::new(), |next| format!(",\"NextToken\":\"{next}\""));
+    Answer::Reply(200, format!("{{\"Accounts\":[{}]{next}}}", accounts.join(",")))
+}
+
 /// The alias that the account has.
 pub fn alias() -> Answer {
     result(

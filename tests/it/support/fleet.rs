@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
-use super::answers::{credentials, error, generating, identity, keys, report_at};
+use super::answers::{accounts, credentials, error, generating, identity, keys, report_at};
 use super::fake_aws::Scenario;
 use super::protocol::{Answer, Request};
 use super::report::{OLD, report, row};
@@ -125,19 +125,11 @@ impl Fleet {
         };
         let first: usize = first.parse().expect("a token of ours");
         let last = (first + 20).min(self.accounts);
-        let accounts: Vec<String> = (first..last)
-            .map(|index| {
-                let id = Fleet::id(index);
-                format!(
-                    "{{\"Id\":\"{id}\",\"Name\":\"account {index}\",\"State\":\"ACTIVE\",\
-                     \"Arn\":\"arn:aws:organizations::{}:account/o-1/{id}\"}}",
-                    Fleet::id(0)
-                )
-            })
-            .collect();
-        let next =
-            if last < self.accounts { format!(",\"NextToken\":\"{last}\"") } else { String::new() };
-        Answer::Reply(200, format!("{{\"Accounts\":[{}]{next}}}", accounts.join(",")))
+        let found: Vec<(String, String)> =
+            (first..last).map(|index| (Fleet::id(index), format!("account {index}"))).collect();
+        let found = found.iter().map(|(id, name)| (id.as_str(), name.as_str()));
+        let next = (last < self.accounts).then(|| last.to_string());
+        accounts(&Fleet::id(0), found, next.as_deref())
     }
 
     /// Credentials that tell the account and their end.

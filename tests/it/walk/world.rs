@@ -11,7 +11,9 @@ use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, IteratorRandom};
 use rand::{RngExt, SeedableRng};
 
-use crate::support::answers::{credentials, error, generating, identity, keys, report_at};
+use crate::support::answers::{
+    accounts, credentials, error, generating, identity, keys, report_at,
+};
 use crate::support::protocol::{Answer, Request};
 use crate::support::report::{report, row};
 
@@ -469,18 +471,8 @@ impl World {
                 self.said_left.insert(id.clone(), self.now);
             }
         }
-        let members: Vec<String> = members
-            .iter()
-            .map(|id| {
-                format!(
-                    "{{\"Id\":\"{id}\",\"Name\":\"{id}\",\"State\":\"ACTIVE\",\
-                     \"Arn\":\"arn:aws:organizations::{}:account/o-1/{id}\"}}",
-                    self.own()
-                )
-            })
-            .collect();
-        let next = if is_first { ",\"NextToken\":\"2\"" } else { "" };
-        Answer::Reply(200, format!("{{\"Accounts\":[{}]{next}}}", members.join(",")))
+        let members = members.iter().map(|id| (id.as_str(), id.as_str()));
+        accounts(&self.own(), members, is_first.then_some("2"))
     }
 
     pub fn note(&mut self, what: String) {
