@@ -250,7 +250,7 @@ def account_at_rest(accounts):
     operations = sorted({operation for each in accounts for operation in each["calls"]})
     return [
         {
-            "users whom the report flags": number(each["flagged"]),
+            "flagged users": number(each["flagged"]),
             **{f"`{it}`": number(each["calls"].get(it, 0)) for it in operations},
         }
         for each in accounts

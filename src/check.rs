@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::failure::Failure;
-use crate::findings::{COLUMNS, Finding, Status, findings, not_judged};
+use crate::findings::{COLUMNS, Finding, Status, findings, not_judged, unlisted};
 use crate::metrics::filter::Filter;
 use crate::metrics::page;
 use crate::refresh::Schedule;
@@ -101,7 +101,7 @@ pub async fn run(
                 clock: &clock,
                 config: &config,
                 force: true,
-                confirm: true,
+                details: true,
                 paused: None,
             };
             let pending = Account::pending(&target.id, &target.name);
@@ -130,18 +130,8 @@ pub async fn run(
     failures.extend(left_out);
     failures.sort_by(|(a, _), (b, _)| a.cmp(b));
     let not_judged = state.accounts.iter().map(|it| not_judged(it, config, now)).sum();
-    let unlisted = unlisted(&state);
+    let unlisted = state.accounts.iter().map(|it| unlisted(it, config, now)).sum();
     Ok(CheckOutcome { state, now, listing, failed, not_judged, unlisted, failures })
-}
-
-/// The number of users of whom the report does not show all, and nothing else is known.
-fn unlisted(state: &State) -> usize {
-    let of_account = |account: &Arc<Account>| {
-        let users = account.report.iter().flat_map(|report| &report.users);
-        let more = users.filter(|user| user.additional_credentials);
-        more.filter(|user| !account.confirmed.knows(&user.name)).count()
-    };
-    state.accounts.iter().map(of_account).sum()
 }
 
 impl CheckOutcome {

@@ -2,8 +2,7 @@
 //!
 //! The report can be four hours behind, so a key that was rotated a minute ago would alert for hours.
 //! An answer replaces the keys of one user for as long as this report is the newest one. Every refresh
-//! asks again about every user whom the report flags, whatever earlier answers said, and no two clocks
-//! are compared.
+//! asks again about every user whom the report or the last answer flags, and no two clocks are compared.
 
 use std::collections::BTreeMap;
 use std::mem;
@@ -70,7 +69,8 @@ impl Confirmations {
         self.by_user.insert(user.to_owned(), keys);
     }
 
-    /// A new report ends all answers. What stays are the ids, and the times that the report lacks.
+    /// A new report ends all answers. What stays are the ids, and what the report lacks: times, and the
+    /// further keys of users who have more than it shows.
     pub fn start_over(&mut self, report: &Report) {
         let mut before = mem::take(&mut self.by_user);
         let mut asked = mem::take(&mut self.asked);
@@ -79,7 +79,11 @@ impl Confirmations {
                 self.asked.insert(user.name.clone(), call);
             }
             if let Some(known) = before.remove(&user.name).flatten() {
-                self.by_user.insert(user.name.clone(), Some(with_ids(&user.keys, &known)));
+                let mut keys = with_ids(&user.keys, &known);
+                if user.additional_credentials {
+                    keys.extend(known.into_iter().skip(user.keys.len()));
+                }
+                self.by_user.insert(user.name.clone(), Some(keys));
             }
         }
     }
@@ -332,6 +336,25 @@ mod tests {
             &[listed("A", true, 1)],
             [Some(("A", true, 1, Some(3))), None],
         );
+    }
+
+    #[test]
+    fn keys_that_the_report_does_not_show_stay_while_it_says_that_there_are_more() {
+        let report = |more: &str| {
+            let csv = format!(
+                "user,arn,access_key_1_active,access_key_1_last_rotated,access_key_2_active,access_key_2_last_rotated,additional_credentials_info\n\
+                 alpha,arn:aws:iam::123456789012:user/alpha,true,2026-01-01T00:00:00Z,true,2026-01-02T00:00:00Z,{more}\n"
+            );
+            Report::parse(csv.as_bytes()).expect("a report")
+        };
+        let (before, after) = (report("1 more access key"), report("N/A"));
+        let listed = [listed("A", true, 1), listed("B", true, 2), listed("C", true, 3)];
+        let mut confirmations = Confirmations::default();
+        confirmations.insert("alpha", Some(merge(&before.users[0].keys, &listed)));
+        confirmations.start_over(&before);
+        assert_eq!(confirmations.keys(&before.users[0]).map(<[_]>::len), Some(3));
+        confirmations.start_over(&after);
+        assert_eq!(confirmations.keys(&after.users[0]).map(<[_]>::len), Some(2));
     }
 
     #[test]

@@ -118,6 +118,16 @@ pub fn not_judged(account: &Account, config: &Config, now: DateTime<Utc>) -> usi
     statuses.filter(|status| *status == KeyStatus::NotJudged).count()
 }
 
+/// The number of users in an account who have more keys or certificates than the report shows, and of
+/// whom AWS has not listed the keys. Without exempt ones, and without root, who has no more.
+pub fn unlisted(account: &Account, config: &Config, now: DateTime<Utc>) -> usize {
+    let users = account.users().filter(|(subject, _)| {
+        let user = subject.user;
+        user.additional_credentials && !user.is_root() && !account.confirmed.knows(&user.name)
+    });
+    users.filter(|(subject, _)| config.policy.ruling(subject, now).exemption.is_none()).count()
+}
+
 /// Why a key is a finding; `None` if nobody has to know about it.
 fn status(status: KeyStatus) -> Option<Status> {
     match status {

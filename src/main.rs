@@ -12,12 +12,14 @@ use iam_key_exporter::config::Config;
 use iam_key_exporter::config::origin::Origin;
 use iam_key_exporter::logging;
 use iam_key_exporter::metrics::{doc, exporter::ExporterMetrics};
+use iam_key_exporter::panics;
 use iam_key_exporter::secrets;
 use iam_key_exporter::serve::{ServeOptions, serve};
 use iam_key_exporter::source::aws::{Aws, environment, sdk::Operation};
 use iam_key_exporter::source::{Source, demo::Demo, files::Files};
 
 fn main() -> ExitCode {
+    panics::set_hook();
     let cli = match Cli::from_process() {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() => return fail(&one_line(&error)),

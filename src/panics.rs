@@ -2,12 +2,14 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
+use std::io::{self, Write};
 use std::panic::{self, AssertUnwindSafe};
 use std::pin::pin;
 use std::sync::Once;
 use std::task::Poll;
 
 use crate::failure::{Failure, Reason};
+use crate::secrets;
 
 thread_local! {
     /// How many [`catch`] are under way on this thread.
@@ -19,14 +21,7 @@ thread_local! {
 /// Does the work. A panic becomes an [`InternalError`](Reason::InternalError) that names its place.
 /// The panic's own text may hold anything, a secret too, and is not repeated.
 pub fn catch<T>(work: impl FnOnce() -> T) -> Result<T, Failure> {
-    static QUIET: Once = Once::new();
-    QUIET.call_once(|| {
-        let report = panic::take_hook();
-        panic::set_hook(Box::new(move |info| match (DEPTH.get(), info.location()) {
-            (0, _) => report(info),
-            (_, place) => PLACE.set(place.map(ToString::to_string)),
-        }));
-    });
+    set_hook();
     DEPTH.set(DEPTH.get() + 1);
     let done = panic::catch_unwind(AssertUnwindSafe(work));
     DEPTH.set(DEPTH.get() - 1);
@@ -35,6 +30,20 @@ pub fn catch<T>(work: impl FnOnce() -> T) -> Result<T, Failure> {
         let message = format!("a panic at {place}: please report this");
         Failure::new(Reason::InternalError, message)
     })
+}
+
+/// From now on other panics are printed without the secrets that are known.
+pub fn set_hook() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        panic::set_hook(Box::new(|info| match (DEPTH.get(), info.location()) {
+            (0, _) => {
+                // Where stderr cannot be written, there is nobody to tell.
+                let _ = writeln!(io::stderr(), "{}", secrets::mask(&info.to_string()));
+            }
+            (_, place) => PLACE.set(place.map(ToString::to_string)),
+        }));
+    });
 }
 
 /// The same for a future.

@@ -10,7 +10,6 @@ use crate::confirmation::Confirmations;
 use crate::failure::{FailureCounts, Reason};
 use crate::policy::{Subject, Tag};
 use crate::report::{Key, Report, User};
-use crate::source::target::Target;
 
 /// Everything that one page is made from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -152,20 +151,20 @@ impl Account {
         };
     }
 
-    /// Sets the id that was verified. What was known of another account stays behind. The name of a
-    /// file that was not read before, which is `target`'s id, is replaced.
-    pub fn identify(&mut self, id: &str, target: &Target) {
-        if self.is_unverified(target) && target.id != UNKNOWN_ACCOUNT {
+    /// Sets the id that was verified. `given` is the id that the source gave the account before, and
+    /// `name` its configured name. What was known of another account stays behind.
+    pub fn identify(&mut self, id: &str, given: &str, name: &str) {
+        if self.is_unverified(given) && given != UNKNOWN_ACCOUNT {
             self.id = id.to_owned();
         } else if self.id != id {
-            *self = Account::pending(id, &target.name);
+            *self = Account::pending(id, name);
         }
     }
 
-    /// Whether its id is still the one that stands for it until a report or AWS has said which account
-    /// it is.
-    pub fn is_unverified(&self, target: &Target) -> bool {
-        self.id == target.id && self.report.is_none()
+    /// Whether its id is still the one that the source gave it, such as the name of a report file, and
+    /// no report has said which account it is.
+    pub fn is_unverified(&self, given: &str) -> bool {
+        self.id == given && self.report.is_none()
     }
 
     /// Records the end of a refresh.

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::failure::{FailureCounts, Reason};
@@ -25,8 +26,8 @@ pub struct Store {
 #[derive(Debug, Default)]
 struct Accounts {
     by_key: BTreeMap<String, Entry>,
-    /// Accounts whose credentials have become those of another account, until the next discovery.
-    left: Vec<Arc<Account>>,
+    /// Accounts whose credentials or files have become those of another account, and since when.
+    left: Vec<(Arc<Account>, Instant)>,
     unidentified_failures: FailureCounts,
     /// The last look for accounts.
     discovery: Tried,
@@ -54,7 +55,11 @@ impl Store {
             // Stays true: an account that joins later does not make the exporter unready.
             accounts.ready |=
                 accounts.discovery != Tried::NotYet && accounts.by_key.values().all(tried);
-            let all = accounts.by_key.values().map(|entry| &entry.account).chain(&accounts.left);
+            let all = accounts
+                .by_key
+                .values()
+                .map(|entry| &entry.account)
+                .chain(accounts.left.iter().map(|(account, _)| account));
             let all: Vec<Arc<Account>> = all.cloned().collect();
             (all, accounts.discovery, accounts.ready, accounts.unidentified_failures)
         };
@@ -72,8 +77,8 @@ impl Store {
     }
 
     /// Publishes the account of a target, unless the target is gone or is reached in another way by
-    /// now. If the target has become another account, the one before stays, failing, until the next
-    /// discovery.
+    /// now. If the target has become another account, the one before stays, failing, until a discovery
+    /// drops it.
     pub fn publish(&self, target: &Target, mut account: Account) {
         let mut accounts = self.lock();
         let Accounts { by_key, left, unidentified_failures, .. } = &mut *accounts;
@@ -85,10 +90,16 @@ impl Store {
             if let (true, Some(reason)) = (account.id == UNKNOWN_ACCOUNT, failure) {
                 unidentified_failures.count(reason);
             }
+            if let (None, Some((kept, _))) =
+                (&account.report, left.iter().find(|(it, _)| it.id == account.id))
+            {
+                // The credentials are this account's again: what was known of it still is.
+                account = Account { refresh: account.refresh, ..Account::clone(kept) };
+            }
             let (id, account) = (account.id.clone(), Arc::new(account));
             let before = std::mem::replace(&mut entry.account, account);
             let before_id = before.id.clone();
-            if before.id != id && !before.is_unverified(target) {
+            if before.id != id && !before.is_unverified(&target.id) {
                 let why = "its credentials or its report file are of another account now";
                 warn!(account = before.id, now = id, why, "account no longer reached");
                 let mut before = Account::clone(&before);
@@ -96,12 +107,12 @@ impl Store {
                 before.refresh.last =
                     Some(Attempt { failure: Some(Reason::Credentials), duration: Duration::ZERO });
                 before.refresh.failures.count(Reason::Credentials);
-                left.push(Arc::new(before));
+                left.push((Arc::new(before), Instant::now()));
             }
             if before_id != id && target.id == UNKNOWN_ACCOUNT && id != UNKNOWN_ACCOUNT {
                 log("accounts joined", std::slice::from_ref(&id), "the credentials are of it");
             }
-            left.retain(|account| account.id != id);
+            left.retain(|(account, _)| account.id != id);
         }
         drop(accounts);
         self.changes.send_replace(());
@@ -151,15 +162,17 @@ impl Store {
         }
     }
 
-    /// Publishes whether the accounts could be listed. If so, accounts whose credentials are another
-    /// account's leave.
-    pub fn set_discovery(&self, discovery: Tried) {
+    /// Publishes whether the accounts could be listed. If so, accounts leave whose credentials or files
+    /// have been another account's for the time of `keep`.
+    pub fn set_discovery(&self, discovery: Tried, keep: Duration) {
         let mut accounts = self.lock();
         let is_new = std::mem::replace(&mut accounts.discovery, discovery) != discovery;
-        let is_ok = discovery == Tried::Ok;
-        let left = if is_ok { std::mem::take(&mut accounts.left) } else { Vec::new() };
+        let is_over = |(_, since): &mut (Arc<Account>, Instant)| {
+            discovery == Tried::Ok && since.elapsed() >= keep
+        };
+        let left = accounts.left.extract_if(.., is_over);
+        let ids: Vec<String> = left.map(|(account, _)| account.id.clone()).collect();
         drop(accounts);
-        let ids: Vec<String> = left.iter().map(|account| account.id.clone()).collect();
         log("accounts left", &ids, "their credentials or report files are of other accounts now");
         if is_new || !ids.is_empty() {
             self.changes.send_replace(());
@@ -215,7 +228,7 @@ mod tests {
         store.publish(&target("a"), tried("a"));
         assert!(!store.snapshot().ready, "nobody has looked for others");
         store.set_targets(all(&[("a", ""), ("b", "")]));
-        store.set_discovery(Tried::Ok);
+        store.set_discovery(Tried::Ok, Duration::ZERO);
         assert!(!store.snapshot().ready);
         store.publish(&target("b"), tried("b"));
         assert!(store.snapshot().ready);
@@ -226,7 +239,7 @@ mod tests {
     #[test]
     fn a_look_for_accounts_that_fails_was_a_try() {
         let store = Store::default();
-        store.set_discovery(Tried::Failed);
+        store.set_discovery(Tried::Failed, Duration::ZERO);
         // Whoever sends no scrapes to what is not ready would never see the metric that says why.
         assert!(store.snapshot().ready);
     }
@@ -292,8 +305,8 @@ mod tests {
         store.publish(&target("a"), tried("a"));
         assert!(changes.has_changed().expect("the store stays"));
         changes.mark_unchanged();
-        store.set_discovery(Tried::Failed);
-        store.set_discovery(Tried::Failed);
+        store.set_discovery(Tried::Failed, Duration::ZERO);
+        store.set_discovery(Tried::Failed, Duration::ZERO);
         assert!(changes.has_changed().expect("the store stays"));
     }
 }

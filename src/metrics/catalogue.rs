@@ -185,6 +185,8 @@ catalogue! {
         "The exporter's version; the value is 1.");
     ACCOUNTS = gauge(Group::Exporter, "iam_exporter_accounts", &["state"],
         "Number of accounts by state: ok, failing, pending (not tried yet), duplicate (another source has a newer report).");
+    UNIDENTIFIED_ACCOUNTS = gauge(Group::Exporter, "iam_exporter_unidentified_accounts", &[],
+        "Number of accounts whose id is not known, because AWS has not said whose the credentials are. Such an account has no series of its own.");
     DISCOVERY_SUCCESS = gauge(Group::Exporter, "iam_exporter_discovery_success", &[],
         "Whether the last look for accounts or report files worked (1) or not (0, also before the first); after a failure the last list stays.");
     SHARD = gauge(Group::Exporter, "iam_exporter_shard", &[],

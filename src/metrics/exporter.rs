@@ -31,6 +31,8 @@ pub struct ExporterMetrics {
     pub http_accept_failures: IntCounter,
     http_requests: IntCounterVec,
     accounts: IntGaugeVec,
+    /// Without labels. A gauge of its own would be 0 before anything is known.
+    unidentified_accounts: IntGaugeVec,
     discovery_success: IntGauge,
     shard: IntGauge,
     shards: IntGauge,
@@ -84,6 +86,11 @@ impl ExporterMetrics {
             ),
             http_requests: vec(&registry, &catalogue::HTTP_REQUESTS, IntCounterVec::new),
             accounts: vec(&registry, &catalogue::ACCOUNTS, IntGaugeVec::new),
+            unidentified_accounts: vec(
+                &registry,
+                &catalogue::UNIDENTIFIED_ACCOUNTS,
+                IntGaugeVec::new,
+            ),
             discovery_success: one(&registry, &catalogue::DISCOVERY_SUCCESS, IntGauge::with_opts),
             shard: one(&registry, &catalogue::SHARD, IntGauge::with_opts),
             shards: one(&registry, &catalogue::TOTAL_SHARDS, IntGauge::with_opts),
@@ -154,6 +161,11 @@ impl ExporterMetrics {
             self.accounts.with_label_values(&[state]).set(count);
         }
         self.discovery_success.set(i64::from(state.discovery == Tried::Ok));
+        let is_start = state.accounts.is_empty() && state.discovery == Tried::NotYet;
+        let unidentified = state.unidentified.len() as i64;
+        if unidentified > 0 || !is_start {
+            self.unidentified_accounts.with_label_values(&[""; 0]).set(unidentified);
+        }
     }
 
     /// Records which of several processes this is.
@@ -262,7 +274,9 @@ mod tests {
         for Metric { name, kind, help, .. } in own {
             let kind = kind.as_str();
             // What is known only later has no series yet.
-            if ![catalogue::PAGE_BYTES.name, catalogue::CLOCK_SKEW.name].contains(name) {
+            let later =
+                [&catalogue::PAGE_BYTES, &catalogue::CLOCK_SKEW, &catalogue::UNIDENTIFIED_ACCOUNTS];
+            if !later.iter().any(|metric| metric.name == *name) {
                 let head = format!("# HELP {name} {help}\n# TYPE {name} {kind}\n");
                 assert!(text.contains(&head), "no {head}in:\n{text}");
                 expected += 1;

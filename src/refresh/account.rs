@@ -33,8 +33,9 @@ pub struct RefreshContext<'a> {
     /// Whether to ask for the report even if the last one is still good, because the way to the
     /// account was not tried yet.
     pub force: bool,
-    /// Whether it is time to confirm. A new report is always confirmed.
-    pub confirm: bool,
+    /// Whether it is time to ask for details: tags, the alias, and users' keys. After a new report it
+    /// always is.
+    pub details: bool,
     /// Why there was no report the last time, if it is too early to ask for one again.
     pub paused: Option<&'a Failure>,
 }
@@ -48,6 +49,8 @@ pub struct RefreshOutcome {
     pub reached: bool,
     /// Why there is no new report.
     pub failure: Option<Failure>,
+    /// Whether details were asked for.
+    pub has_details: bool,
     /// Why flagged users could not be confirmed.
     pub confirmation: Option<Failure>,
     /// Why tags could not be read.
@@ -68,8 +71,8 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
 const MAX_FAILURES: usize = 3;
 
 /// Refreshes an account once: finds out whether the credentials are its own, and then reads its report,
-/// its details, and the keys of the users whom the report flags. If that takes long, calls `publish`
-/// with the results so far. Whatever fails, and be it by a panic, what was known before stays.
+/// its details, and the keys of flagged users. If that takes long, calls `publish` with the results so
+/// far. Whatever fails, and be it by a panic, what was known before stays.
 pub async fn refresh_account(
     context: &RefreshContext<'_>,
     target: &Target,
@@ -81,6 +84,7 @@ pub async fn refresh_account(
         account: account.clone(),
         reached: false,
         failure: None,
+        has_details: false,
         confirmation: None,
         tags: None,
         alias: None,
@@ -108,7 +112,8 @@ impl RefreshContext<'_> {
             let now = Instant::now();
             now + until.saturating_duration_since(now) / 2
         };
-        let RefreshOutcome { account, reached, failure, confirmation, tags, alias } = outcome;
+        let RefreshOutcome { account, reached, failure, has_details, confirmation, tags, alias } =
+            outcome;
         let id = account.id.clone();
         if let Err(wrong) = self.identify(target, account, deadline).await {
             *failure = Some(wrong);
@@ -120,34 +125,37 @@ impl RefreshContext<'_> {
             Some(failure) => Some(failure.clone()),
             None => {
                 // A report that does not come leaves time to confirm the one before.
-                let is_confirmed = last.is_some() && self.confirm && self.config.confirm.is_some();
+                let is_confirmed = last.is_some() && self.details && self.config.confirm.is_some();
                 let until = if is_confirmed { half(deadline) } else { deadline };
                 self.read_report(target, account, until).await.err()
             }
         };
-        if account.report.is_none() {
+        *has_details = account.report.is_some() && (self.details || account.generated != last);
+        if !*has_details {
             return;
         }
         if !self.source.has_live_data() {
-            if self.config.policy.needs_tags() {
+            let read = if self.config.policy.needs_tags() {
                 let message = "rules go by tags, and report files have none";
-                *tags = Some(Failure::new(Reason::UnreadableFile, message));
-                account.refresh.tags = Tried::Failed;
-            }
+                Err(Failure::new(Reason::UnreadableFile, message))
+            } else {
+                Ok(())
+            };
+            account.refresh.tags =
+                if read.is_ok() { Tried::NotYet } else { Tried::from_result(&read) };
+            *tags = read.err();
             return;
         }
         // Slow details leave time for confirmation.
         let until = half(deadline);
         *tags = self.read_tags(target, account, last, until).await.err();
         *alias = self.read_alias(target, account, last, until).await.err();
-        if self.confirm || account.generated != last {
-            let so_far = |account: &Account| {
-                let mut so_far = account.clone();
-                self.record(&mut so_far, failure.as_ref(), started);
-                publish(&so_far);
-            };
-            *confirmation = self.confirm(target, account, deadline, so_far).await.err();
-        }
+        let so_far = |account: &Account| {
+            let mut so_far = account.clone();
+            self.record(&mut so_far, failure.as_ref(), started);
+            publish(&so_far);
+        };
+        *confirmation = self.confirm(target, account, deadline, so_far).await.err();
     }
 
     /// Records how the refresh went. A failure from before is not counted again.
@@ -173,7 +181,7 @@ impl RefreshContext<'_> {
         }
         let id = timeout_at(deadline, self.source.account_id(target)).await;
         if let Some(id) = id.unwrap_or_else(|_| Err(Failure::deadline()))? {
-            account.identify(&id, target);
+            account.identify(&id, &target.id, &target.name);
         }
         Ok(())
     }
@@ -196,7 +204,7 @@ impl RefreshContext<'_> {
                 let expected = self.source.has_live_data().then_some(account.id.as_str());
                 let report = read(csv, expected).await?;
                 if let Some(id) = &report.account_id {
-                    account.identify(id, target);
+                    account.identify(id, &target.id, &target.name);
                 }
                 log_report(&report, &account.id, generated);
                 account.report = Some(Arc::new(report));
@@ -250,6 +258,9 @@ impl RefreshContext<'_> {
             return Ok(());
         }
         let is_needed = self.config.policy.needs_name(&account.id);
+        if !is_needed && account.refresh.name == Tried::Failed {
+            account.refresh.name = Tried::NotYet;
+        }
         let is_due = is_needed && account.refresh.name != Tried::Ok;
         if account.generated == last && !is_due {
             return Ok(());
@@ -273,7 +284,7 @@ impl RefreshContext<'_> {
         }
     }
 
-    /// Asks for the keys of every user whom the report flags, starting with the users checked longest
+    /// Asks for the keys of every flagged user, starting with the users checked longest
     /// ago. If time runs out, the others follow in the next refresh: that is no failure. A failure may
     /// concern one user only, such as a permission for some paths, so only a few failures in a row stop
     /// it. If AWS asks for fewer calls, one failure does.
@@ -353,9 +364,9 @@ impl RefreshContext<'_> {
         refusal.map_or(Ok(()), Err)
     }
 
-    /// The places in the report of the users whom it flags, users checked longest ago first: those who
-    /// have a key that is unrotated, or active without a time, or more than the report shows. Earlier
-    /// answers do not count. Without root, since only root itself can list root's keys.
+    /// The places in the report of flagged users, users checked longest ago first: those who have a key
+    /// that is unrotated, or active without a time, or more than the report shows. A key counts that the
+    /// report or the last answer has. Without root, since only root itself can list root's keys.
     fn flagged(&self, account: &Account) -> Vec<usize> {
         let now = self.clock.now();
         let users = account.report.iter().flat_map(|report| &report.users).enumerate();
@@ -368,7 +379,8 @@ impl RefreshContext<'_> {
                     None => key.active && ruling.exemption.is_none(),
                 };
                 let has_more = user.additional_credentials && ruling.exemption.is_none();
-                has_more || user.keys.iter().flatten().any(is_flagged)
+                let known = account.confirmed.keys(user).unwrap_or_default();
+                has_more || user.keys.iter().chain(known).flatten().any(is_flagged)
             })
             .map(|(index, user)| (account.confirmed.asked(&user.name), index))
             .collect();

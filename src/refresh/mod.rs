@@ -123,7 +123,8 @@ pub async fn run(
         };
         discovery.note(None, "listing accounts", failure.as_ref());
         running.update(&shared, &current);
-        store.set_discovery(if failure.is_none() { Tried::Ok } else { Tried::Failed });
+        let outcome = if failure.is_none() { Tried::Ok } else { Tried::Failed };
+        store.set_discovery(outcome, source.keep_replaced());
         let pause = match failure {
             Some(failure) if source.calls_aws() => {
                 failures += 1;
@@ -197,15 +198,18 @@ async fn keep_fresh(shared: Arc<Shared>, key: String) {
     let mut faults = Faults::default();
     // An earlier task may have refreshed the account with another role or profile.
     let mut force = true;
-    // When all of the account is next refreshed, and until when AWS has a pause from calls for reports.
+    // When the account is next refreshed, from when on AWS can be asked for details again, and until when
+    // it has a pause from calls for reports.
     let mut regular = Instant::now();
+    let mut details_from = Instant::now();
     let mut pause: Option<(Instant, Failure)> = None;
     loop {
         let permit = if source.calls_aws() { None } else { shared.permits.acquire().await.ok() };
         source.admit().await;
         let Some((target, account)) = store.get(&key) else { return };
         let config = config.borrow().clone();
-        let confirm = Instant::now() >= regular;
+        let is_regular = Instant::now() >= regular;
+        let details = is_regular && Instant::now() >= details_from;
         let paused = pause.clone().filter(|(end, _)| Instant::now() < *end);
         let paused = paused.map(|(_, failure)| failure);
         let context = RefreshContext {
@@ -214,20 +218,22 @@ async fn keep_fresh(shared: Arc<Shared>, key: String) {
             clock,
             config: &config,
             force,
-            confirm,
+            details,
             paused: paused.as_ref(),
         };
         let publish = |account: &Account| store.publish(&target, account.clone());
-        let RefreshOutcome { mut account, reached, failure, confirmation, tags, alias } =
-            // On the heap: an account that waits for its next refresh does not keep room for it.
-            Box::pin(refresh_account(&context, &target, &account, publish)).await;
+        // On the heap: an account that waits for its next refresh does not keep room for it.
+        let outcome = Box::pin(refresh_account(&context, &target, &account, publish)).await;
+        let RefreshOutcome { mut account, reached, failure, .. } = outcome;
         drop(permit);
         force &= failure.is_some();
         let id = Some(account.id.as_str());
         faults.refresh.note(id, "refresh", failure.as_ref());
-        faults.confirmation.note(id, "confirmation", confirmation.as_ref());
-        faults.tags.note(id, "reading tags", tags.as_ref());
-        faults.alias.note(id, "reading the alias", alias.as_ref());
+        if outcome.has_details {
+            faults.confirmation.note(id, "confirmation", outcome.confirmation.as_ref());
+            faults.tags.note(id, "reading tags", outcome.tags.as_ref());
+            faults.alias.note(id, "reading the alias", outcome.alias.as_ref());
+        }
         let now = Instant::now();
         match failure {
             None => (failures, pause) = (0, None),
@@ -239,21 +245,25 @@ async fn keep_fresh(shared: Arc<Shared>, key: String) {
             }
             Some(_) => {}
         }
-        let is_overload = |failure: &Failure| failure.reason.is_overload();
+        let overload = |failure: Option<Failure>| failure.filter(|it| it.reason.is_overload());
         let mut earliest = now;
-        match [confirmation, tags].into_iter().flatten().find(is_overload) {
-            // The next regular refresh is soon enough.
-            Some(overload) => {
+        match (overload(outcome.confirmation), overload(outcome.tags)) {
+            // The page says that AWS refuses: the account is still contacted in each interval.
+            (Some(overload), _) => {
+                overloads += 1;
+                details_from = now + schedule.pause(overloads, overload.reason);
+            }
+            (None, Some(overload)) => {
                 overloads += 1;
                 earliest += schedule.pause(overloads, overload.reason);
             }
-            None if confirm => overloads = 0,
-            None => {}
+            (None, None) if outcome.has_details => overloads = 0,
+            (None, None) => {}
         }
         if !reached {
             // What could not be asked is asked with the next try.
             regular = now;
-        } else if confirm || earliest > now {
+        } else if is_regular || earliest > now {
             regular = schedule.next(&key, shared.start, earliest);
         }
         let wake = match &pause {

@@ -64,6 +64,15 @@ impl Source {
         }
     }
 
+    /// How long an account stays, failing, whose credentials or file have become another account's. For
+    /// credentials until the next look for accounts.
+    pub fn keep_replaced(&self) -> Duration {
+        match self {
+            Source::Files(files) => files.keep_missing(),
+            Source::Aws(_) | Source::Demo(_) => Duration::ZERO,
+        }
+    }
+
     /// Forgets the credentials of an account that did not work, so that a refresh can find others.
     pub fn forget_credentials_of(&self, target: &Target) {
         if let Source::Aws(aws) = self {

@@ -435,7 +435,7 @@ async fn of_3000_flagged_users_each_has_its_turn_and_nobody_waits_for_them() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn throttled_confirmation_makes_refreshes_rarer_and_never_more_frequent() {
+async fn throttled_confirmation_is_tried_less_often_and_the_account_is_still_contacted() {
     let (csv, clock) = (of_one("alpha"), clock());
     let aws = FakeAws::new(account(move |call: &str| match call {
         "GetCredentialReport" => report_at(&csv, clock.now()),
@@ -444,6 +444,8 @@ async fn throttled_confirmation_makes_refreshes_rarer_and_never_more_frequent() 
     run(aws.source(), Config::default());
     sleep(Duration::from_secs(12 * 3600)).await;
     let calls = aws.calls();
+    let contacts = calls.iter().filter(|(_, call)| call == "GetCallerIdentity").count();
+    assert!(contacts >= 144, "{contacts} in 12 hours");
     let mut refreshes: Vec<Instant> =
         calls.iter().filter(|(_, call)| call.contains(' ')).map(|(time, _)| *time).collect();
     // The SDK's further tries belong to the first.
@@ -516,6 +518,27 @@ async fn a_user_who_has_more_than_the_report_shows_is_asked_about() {
     .await;
     assert_eq!(subject.refresh().await, ["GetCredentialReport", "ListAccessKeys more"]);
     assert_eq!(subject.unrotated(), Some(1.0));
+}
+
+#[tokio::test]
+async fn a_user_whom_only_the_last_answer_flags_is_asked_about() {
+    let generated = Utc::now() - TimeDelta::hours(1);
+    let report = move || users(&[], &["alpha"], generated);
+    let mut subject = subject("rotation: { max_age: 1s }", move |call: &str| match call {
+        "GetCredentialReport" => report(),
+        _ => keys(&[("AKIAOLD", "Active", OLD)]),
+    })
+    .await;
+    subject.refresh().await;
+    // The report does not flag alpha any more. The key that was found since then still counts.
+    subject.config = parse("");
+    assert_eq!(subject.unrotated(), Some(1.0));
+    subject.follow(move |call: &str| match call {
+        "GetCredentialReport" => report(),
+        _ => keys(&[]),
+    });
+    subject.refresh().await;
+    assert_eq!(subject.unrotated(), Some(0.0));
 }
 
 #[tokio::test]

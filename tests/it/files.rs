@@ -56,6 +56,10 @@ fn a_file_named_by_its_account_that_becomes_another_accounts_is_a_new_account() 
     exporter.page_where(|page| page.contains("account_id=\"333333333333\",user=\"new\""));
     let line = exporter.log_line("account no longer reached");
     assert!(line.contains("account=222222222222 now=333333333333"), "{line}");
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    let page = exporter.get("/metrics");
+    assert_eq!(value(&page, "iam_refresh_success{account_id=\"222222222222\"}"), Some(0.0));
+    assert!(page.contains("account_id=\"222222222222\",user=\"old\""), "its keys stay for a day");
 }
 
 #[test]

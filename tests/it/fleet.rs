@@ -383,7 +383,7 @@ async fn what_sts_does_not_answer_is_told_as_such() {
         clock: &clock,
         config: &config,
         force: true,
-        confirm: true,
+        details: true,
         paused: None,
     };
     let start = Instant::now();

@@ -41,8 +41,8 @@ pub struct Aws {
     clients: Clients,
     /// The organization's accounts as they were last found, by their ids.
     members: Mutex<Option<BTreeMap<String, Member>>>,
-    /// The accounts of a list that was not taken by the last look, because it is so much shorter.
-    shorter: Mutex<Option<BTreeSet<String>>>,
+    /// The accounts of a list that is not taken yet, because it is so much shorter, and since when.
+    shorter: Mutex<Option<(Instant, BTreeSet<String>)>>,
     /// What a look for them has found so far. If it fails, the next one goes on from there.
     listing: Mutex<Listing>,
 }
@@ -74,6 +74,7 @@ impl Aws {
     /// Asks for the accounts of the organization, if the configuration has one.
     pub(super) async fn discover(&self, config: &Config) -> Result<(), Failure> {
         if config.organization.is_none() {
+            *self.members() = None;
             return Ok(());
         }
         let found = organization::members(&self.clients, &self.listing).await?;
@@ -85,8 +86,9 @@ impl Aws {
         Ok(())
     }
 
-    /// Fails if this list of accounts lacks more than half of those that are known. Another account's
-    /// list is never taken then; a list of the same account is, if the next look finds the same.
+    /// Fails if this list of accounts lacks more than half of those that are known. Another
+    /// organization's list is never taken then. A list of the same organization is, if it stays like that
+    /// until the time of the next regular look.
     fn compare(&self, found: &BTreeMap<String, Member>) -> Result<(), Failure> {
         let known = self.members();
         let mut shorter = self.shorter.lock().expect("nothing panics while it is locked");
@@ -96,24 +98,30 @@ impl Aws {
         if kept * 2 >= known.len() {
             return Ok(());
         }
-        let own = |members: &BTreeMap<String, Member>| {
-            members.values().find(|member| member.is_own()).map(|member| member.id.clone())
+        let counts = format!("{kept} of the {} accounts that are known", known.len());
+        let organization = |members: &BTreeMap<String, Member>| {
+            members.values().next().map(|member| member.organization().to_owned())
         };
-        let counts = format!("has {kept} of the {} accounts that are known", known.len());
-        if own(known) != own(found) {
-            let id = own(found).unwrap_or_else(|| "another account".to_owned());
+        let (before_id, id) = (organization(known), organization(found));
+        if before_id != id {
+            let id = id.unwrap_or_default();
             let message = format!(
-                "the default credentials are of {id} now, whose organization {counts}: restart the \
-                 exporter if that is meant"
+                "the default credentials are of the organization {id} now, which has {counts}: restart \
+                 the exporter if that is meant"
             );
             return Err(Failure::new(Reason::Credentials, message));
         }
         let ids: BTreeSet<String> = found.keys().cloned().collect();
-        if before.as_ref() == Some(&ids) {
+        let agrees = |other: &BTreeSet<String>| other.intersection(&ids).count() * 2 > other.len();
+        let since = match before {
+            Some((since, other)) if agrees(&other) => since,
+            _ => Instant::now(),
+        };
+        if since.elapsed() >= DISCOVERY_INTERVAL {
             return Ok(());
         }
-        *shorter = Some(ids);
-        let message = format!("the list {counts}: taken if the next look finds the same");
+        *shorter = Some((since, ids));
+        let message = format!("the list has {counts}: taken if that is so for an hour");
         Err(Failure::new(Reason::ServiceError, message))
     }
 

@@ -19,14 +19,15 @@ pub struct Member {
     /// The name that it has in the organization.
     pub name: String,
     partition: String,
+    organization: String,
     /// Whether it is the account of the default credentials.
     is_own: bool,
 }
 
 impl Member {
-    /// Whether it is the account of the default credentials.
-    pub fn is_own(&self) -> bool {
-        self.is_own
+    /// The id of its organization, such as `o-exampleorgid`.
+    pub fn organization(&self) -> &str {
+        &self.organization
     }
 
     /// How it is reached. The account of the default credentials is reached with them: a role would
@@ -107,9 +108,10 @@ fn is_active(account: &Account) -> bool {
 }
 
 fn member(account: Account, own: &str) -> Option<Member> {
-    let id = account.id?;
+    let (id, arn) = (account.id?, account.arn?);
     Some(Member {
-        partition: account.arn?.split(':').nth(1)?.to_owned(),
+        partition: arn.split(':').nth(1)?.to_owned(),
+        organization: arn.split('/').nth(1)?.to_owned(),
         name: account.name.unwrap_or_default(),
         is_own: id == own,
         id,

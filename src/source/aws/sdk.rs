@@ -149,6 +149,7 @@ fn is_cut_off(call: &Metadata, body: &[u8]) -> bool {
     let end = format!("</{}Response>", call.name());
     let list: &[u8] = match call.name() {
         "ListAccessKeys" => b"<AccessKeyMetadata",
+        "ListAccountAliases" => b"<AccountAliases",
         "GetAccountAuthorizationDetails" => b"<UserDetailList",
         _ => b"",
     };
@@ -235,5 +236,33 @@ impl Intercept for CountRequests {
             self.compare_clocks(skew);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_without_its_end_or_its_list_is_cut_off() {
+        let is_cut = |service: &'static str, name: &'static str, body: &str| {
+            is_cut_off(&Metadata::new(name, service), body.as_bytes())
+        };
+        for (name, list) in [
+            ("ListAccessKeys", "<AccessKeyMetadata/>"),
+            ("ListAccountAliases", "<AccountAliases/>"),
+            ("GetAccountAuthorizationDetails", "<UserDetailList><member/></UserDetailList>"),
+            ("GenerateCredentialReport", "<State>STARTED</State>"),
+        ] {
+            let answer =
+                |list: &str| format!("<{name}Response xmlns=\"x\">{list}</{name}Response>");
+            let whole = answer(list);
+            assert!(!is_cut("IAM", name, &format!("{whole}\n")), "{whole}");
+            assert!(is_cut("IAM", name, &whole[..whole.len() - 1]), "{whole}");
+            let has_list = name != "GenerateCredentialReport";
+            assert_eq!(is_cut("IAM", name, &answer("")), has_list, "{whole}");
+        }
+        // JSON, which the SDK does not take if it ends too early.
+        assert!(!is_cut("Organizations", "ListAccounts", "{}"));
     }
 }

@@ -27,6 +27,7 @@ use super::target::{Discovered, FetchResult, RawReport, Target};
 use crate::clock::MAX_CLOCK_SKEW;
 use crate::config::Access;
 use crate::failure::{Failure, Reason};
+use crate::panics::catch;
 
 /// Report files.
 #[derive(Debug)]
@@ -142,6 +143,11 @@ impl Files {
                 history: Arc::default(),
             });
         }
+    }
+
+    /// How long the account of a file stays that is gone, or another account's by now.
+    pub(super) fn keep_missing(&self) -> Duration {
+        self.keep_missing
     }
 
     /// One for each file. A file's account is named for the file.
@@ -263,11 +269,10 @@ async fn blocking<G: Send + 'static, T: Send + 'static>(
     deadline: Instant,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<(G, T), Failure> {
-    match timeout_at(deadline, spawn_blocking(move || (guard, work()))).await {
-        Ok(Ok((guard, done))) => Ok((guard, done)),
-        Ok(Err(_)) => {
-            let message = format!("{}: reading it panicked: please report this", path.display());
-            Err(Failure::new(Reason::InternalError, message))
+    match timeout_at(deadline, spawn_blocking(move || (guard, catch(work)))).await {
+        Ok(done) => {
+            let (guard, done) = done.expect("the panics of the work are caught");
+            Ok((guard, done?))
         }
         Err(_) => Err(hangs(path)),
     }

@@ -10,7 +10,7 @@ use super::components::{account_cell, counted, grouped, pager, relative, rows_of
 use super::query::Query;
 use super::{Pagination, StatusSettings};
 use crate::failure::Reason;
-use crate::findings::{Status, not_judged};
+use crate::findings::{Status, not_judged, unlisted};
 use crate::render::Snapshot;
 use crate::state::{Account, Tried};
 
@@ -25,6 +25,8 @@ pub struct AccountSummary<'a> {
     health: Health,
     unrotated: usize,
     not_judged: usize,
+    unlisted: usize,
+    lacks_tags: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,6 +52,10 @@ pub fn rows(snapshot: &Snapshot) -> Vec<AccountSummary<'_>> {
         // An account that has a report and no finding has no unrotated key.
         unrotated: unrotated.get(account.id.as_str()).copied().unwrap_or_default(),
         not_judged: not_judged(account, &snapshot.config, snapshot.now),
+        unlisted: unlisted(account, &snapshot.config, snapshot.now),
+        lacks_tags: account.report.is_some()
+            && snapshot.config.policy.needs_tags()
+            && !account.knows_tags(&snapshot.config.tag_keys()),
     };
     let all = snapshot.state.accounts.iter().chain(&snapshot.state.unidentified);
     let mut rows: Vec<_> = all.map(|account| row(account)).collect();
@@ -66,6 +72,18 @@ impl AccountSummary<'_> {
     /// Whether its keys are known at all.
     pub fn is_read(&self) -> bool {
         self.account.report.is_some()
+    }
+
+    /// Whether it has no unrotated keys but those that are known.
+    pub fn is_whole(&self) -> bool {
+        let is_rejected = |account: &Account| {
+            account.report.as_ref().is_none_or(|report| !report.rejected.is_empty())
+        };
+        !is_rejected(self.account)
+            && self.not_judged == 0
+            && self.unlisted == 0
+            && !self.lacks_tags
+            && self.account.refresh.name != Tried::Failed
     }
 
     /// What a person should look into besides a refresh that fails, with the runbook's section.
@@ -91,7 +109,12 @@ impl AccountSummary<'_> {
             let keys = counted(self.not_judged, "key");
             (format!("{keys} of unknown age"), "iamaccesskeysnotjudged")
         });
-        [rows, not_judged, confirmation, waiting, tags, name].into_iter().flatten().collect()
+        let unlisted = (self.unlisted > 0).then(|| {
+            let users = counted(self.unlisted, "user");
+            (format!("{users} with more keys than the report shows"), "iamaccesskeysnotjudged")
+        });
+        let all = [rows, not_judged, unlisted, confirmation, waiting, tags, name];
+        all.into_iter().flatten().collect()
     }
 }
 

@@ -102,7 +102,7 @@ fn tile(link: &str, count: &str, label: &str) -> Markup {
 
 /// How much of the truth a number of keys is.
 enum Found {
-    /// Every account was read.
+    /// Every account was read, and all of it is known.
     All,
     /// There may be more.
     Some,
@@ -113,11 +113,14 @@ enum Found {
 impl Found {
     fn new(snapshot: &Snapshot, accounts: &[AccountSummary]) -> Found {
         let State { discovery, ready, .. } = snapshot.state;
-        let read = accounts.iter().filter(|account| account.is_read()).count();
-        match read {
-            0 => Found::Nothing,
-            _ if read < accounts.len() || !ready || discovery == Tried::Failed => Found::Some,
-            _ => Found::All,
+        if !accounts.iter().any(AccountSummary::is_read) {
+            return Found::Nothing;
+        }
+        let is_all = ready && discovery != Tried::Failed;
+        if is_all && accounts.iter().all(AccountSummary::is_whole) {
+            Found::All
+        } else {
+            Found::Some
         }
     }
 

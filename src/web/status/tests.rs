@@ -264,11 +264,13 @@ fn a_number_of_keys_says_that_it_is_not_all() {
         rest.split(" · ").next().expect("a title").to_owned()
     };
     let old = || account("123456789012", "true,2020-01-01T00:00:00Z");
+    let ageless = || account("123456789012", "true,N/A");
     let unread = || Account::pending("210987654321", "");
     let nobody = || Account::pending(UNKNOWN_ACCOUNT, "");
     for (accounts, discovery, expected) in [
         (vec![old()], Tried::Ok, "1 unrotated key"),
         (vec![old()], Tried::Failed, "at least 1 unrotated key"),
+        (vec![ageless()], Tried::Ok, "at least 0 unrotated keys"),
         (vec![old(), unread()], Tried::Ok, "at least 1 unrotated key"),
         (vec![old(), nobody()], Tried::Ok, "at least 1 unrotated key"),
         (vec![nobody()], Tried::Ok, "not known: unrotated keys"),

@@ -59,7 +59,7 @@ pub fn accounts<'a>(
     let account = |(id, name): (&str, &str)| {
         format!(
             "{{\"Id\":\"{id}\",\"Name\":\"{name}\",\"State\":\"ACTIVE\",\
-             \"Arn\":\"arn:aws:organizations::{own}:account/o-1/{id}\"}}"
+             \"Arn\":\"arn:aws:organizations::{own}:account/o-{own}/{id}\"}}"
         )
     };
     let accounts: Vec<String> = accounts.into_iter().map(account).collect();

@@ -43,7 +43,7 @@ pub async fn refresh(
         clock: &clock,
         config,
         force: false,
-        confirm: true,
+        details: true,
         paused: None,
     };
     refresh_account(&context, target, account, |_| {}).await
