@@ -2,14 +2,16 @@
 # make test   everything; installs what it needs from Debian, PyPI and npm
 # make soak   the random walk of tests/it/walk for ten minutes, with another seed each time
 # make story  a key that becomes too old, from AWS to its owners and back; shows what they are told
-# make screenshots renews docs/images
+# make screenshots renews the pictures of the status page in docs/images
+# make dashboards draws the dashboards into target/dashboards, and renews their pictures in docs/images
 # make lint   invariants of src/lib.rs, formatting, clippy, documentation
 # make bench  runs all benchmarks and renews the tables of docs/benchmarks.md; takes 35 minutes
+# make rules  renders deploy/prometheus/rules and optional from source and values.yaml
 # make golden renews the expected output of tests after a change that was meant
 
 VENV := target/venv
 
-.PHONY: run test test-cargo test-stack soak story screenshots lint bench golden docs tools
+.PHONY: run test test-cargo test-stack soak story screenshots dashboards lint bench rules golden docs tools
 
 run:
 	cargo run --release -- demo
@@ -32,6 +34,10 @@ story: tools
 screenshots: tools
 	cargo build --locked
 	$(VENV)/bin/python tests/stack/screenshots.py
+
+dashboards: tools
+	cargo build --locked
+	$(VENV)/bin/python tests/stack/draw_dashboards.py target/dashboards
 
 $(VENV)/done: tests/stack/requirements.txt tests/tools.sh
 	tests/tools.sh
@@ -61,8 +67,12 @@ bench: tools
 	$(VENV)/bin/python benches/storage.py
 	$(VENV)/bin/python benches/start.py
 	$(VENV)/bin/python benches/rest.py
+	$(VENV)/bin/python benches/rules.py
 	cargo bench --locked --bench pipeline
 	$(VENV)/bin/python benches/report.py
+
+rules: tools
+	$(VENV)/bin/python deploy/prometheus/render.py
 
 golden:
 	UPDATE_EXPECT=1 cargo test --locked

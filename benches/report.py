@@ -23,7 +23,7 @@ RELATIONS = {"at least": operator.ge, "at most": operator.le, "under": operator.
 
 
 def main():
-    results = [result(name) for name in ("scrape", "cost", "storage", "start", "rest")]
+    results = [result(name) for name in ("scrape", "cost", "storage", "start", "rest", "rules")]
     machines = [each["machine"] for each in results]
     if any(machine != machines[0] for machine in machines):
         sys.exit("the results are of different machines or versions: run `make bench`")
@@ -66,18 +66,19 @@ def criterion():
     return medians, json.loads(file.read_text())
 
 
-def tables(machine, scrape, cost, storage, start, rest, medians, allocations):
+def tables(machine, scrape, cost, storage, start, rest, rules, medians, allocations):
     """The tables by the names of their marks; each is a list of rows, each row a dict by column."""
     beside_nginx, refreshing = scrape["beside_nginx"], scrape["while_refreshing"]
     return {
         "machine": [{"measured on": name, "": value} for name, value in machine.items()],
-        "targets": targets(scrape, start, rest, medians),
+        "targets": targets(scrape, start, rest, rules, medians),
         "sizing": sizing(storage, start),
         "scraped-page": scraped_page(beside_nginx),
         "scrapes": scrapes(beside_nginx["loads"]),
         "refreshes": refreshes(refreshing),
         "scrapes-during-refreshes": scrapes_during_refreshes(refreshing),
         "rest": at_rest(rest),
+        "rules": rules_of_prometheus(rules["sizes"]),
         "account": account(cost["readers"]),
         "account-at-rest": account_at_rest(cost["at_rest"]),
         "disk": disk(storage),
@@ -87,7 +88,7 @@ def tables(machine, scrape, cost, storage, start, rest, medians, allocations):
     }
 
 
-def targets(scrape, start, rest, medians):
+def targets(scrape, start, rest, rules, medians):
     loads = scrape["beside_nginx"]["loads"]
     gzip = [load["ratio"]["nginx"] for load in loads if load["encoding"] == "gzip"]
     slowest = min(load["scrapes_per_second"] for load in gzip)
@@ -98,6 +99,7 @@ def targets(scrape, start, rest, medians):
     of_the_page = large[peak] / large["plain_bytes"]
     peak_a_key = (large[peak] / large["keys"]) / (middle[peak] / middle["keys"])
     encoder = ratios(medians, *RENDERED)
+    _, fleet, largest = (size["rules"]["now"]["cpu_seconds"] for size in rules["sizes"])
 
     def target(name, value, relation, limit):
         met = "met" if RELATIONS[relation](value, limit) else "**missed**"
@@ -120,6 +122,8 @@ def targets(scrape, start, rest, medians):
             "at most",
             1.1,
         ),
+        target("An evaluation of the rules, 50,000 keys, CPU seconds", fleet, "under", 0.5),
+        target("An evaluation of the rules, 500,000 keys, CPU seconds", largest, "under", 2),
         target("From start to a whole page, ms", start["start"]["whole"] * 1e3, "at most", 100),
     ]
 
@@ -214,6 +218,31 @@ def at_rest(figures):
 
 def cores(figures):
     return figures["cpu_seconds"] / figures["seconds"]
+
+
+# The rules that were measured, and how often Prometheus evaluates them.
+RULES = {
+    "silent": ("shipped, no alert fires", 240),
+    "now": ("shipped", 240),
+    "before": ("of before", 60),
+}
+
+
+def rules_of_prometheus(sizes):
+    def row(size, name, figures):
+        title, interval = RULES[name]
+        return {
+            "keys": size["keys"],
+            "accounts": size["accounts"],
+            "owners": size["owners"],
+            "rules": title,
+            "alerts": figures["alerts"],
+            "CPU time of an evaluation": duration(figures["cpu_seconds"]),
+            "share of a core": f"{figures['cpu_seconds'] / interval:.1%}",
+            "failed rules": int(figures["failed"]),
+        }
+
+    return [row(size, *each) for size in sizes for each in size["rules"].items()]
 
 
 def account(readers):

@@ -50,7 +50,17 @@ interface Variable extends Json<Omit<grafana.VariableModel, 'datasource' | 'quer
 }
 
 /** Not in @grafana/schema: the ids of the units that are used here. */
-type Unit = 'bytes' | 'dateTimeAsIso' | 'none' | 'percentunit' | 'reqps' | 's' | 'string' | 'suffix:d';
+type Unit =
+  | 'bytes'
+  | 'none'
+  | 'percentunit'
+  | 's'
+  | 'string'
+  | 'suffix: min ago'
+  | 'suffix:/h'
+  | 'suffix:d'
+  | 'suffix:h'
+  | 'time:YYYY-MM-DD';
 
 /** Not in @grafana/schema: what a click on a value opens. */
 interface Link {
@@ -72,6 +82,7 @@ type Override<Custom> = {
           value: Json<Required<Custom>[Key]>;
         };
       }[keyof Custom & string]
+    | (Custom extends table.FieldConfig ? { id: 'custom.hideFrom.viz'; value: boolean } : never)
   )[];
 };
 

@@ -5,6 +5,8 @@ What is shipped in deploy/ is run as it is, but for addresses and times.
 
 import json
 import socketserver
+import subprocess
+import sys
 from email import message_from_bytes, policy
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -15,40 +17,96 @@ from harness import ROOT, Process, tool
 
 PROMETHEUS = ROOT / "deploy/prometheus"
 ALERTMANAGER = ROOT / "deploy/alertmanager"
+# What Prometheus exposes of itself, with the labels. A test looks for each on the page of a real one.
+PROMETHEUS_OWN = {
+    "prometheus_rule_evaluation_failures_total": {"rule_group"},
+    "prometheus_rule_group_iterations_missed_total": {"rule_group"},
+    "prometheus_rule_group_last_duration_seconds": {"rule_group"},
+    "prometheus_notifications_dropped_total": set(),
+    "prometheus_notifications_errors_total": {"alertmanager"},
+    "prometheus_notifications_sent_total": {"alertmanager"},
+    "prometheus_notifications_queue_length": set(),
+    "prometheus_notifications_queue_capacity": set(),
+    "prometheus_notifications_alertmanagers_discovered": set(),
+}
 
 
 def rule_files():
+    """The rules that everybody is to load."""
     return sorted(PROMETHEUS.glob("rules/*.yml"))
+
+
+def optional_files():
+    """The rules that are not for everybody."""
+    return sorted(PROMETHEUS.glob("optional/*.yml"))
+
+
+def all_rules():
+    """Every rule that is shipped."""
+    files = rule_files() + optional_files()
+    groups = [g for f in files for g in yaml.safe_load(f.read_text())["groups"]]
+    return [rule for group in groups for rule in group["rules"]]
 
 
 def alerts():
     """Every alerting rule that is shipped."""
-    groups = [g for f in rule_files() for g in yaml.safe_load(f.read_text())["groups"]]
-    return [rule for group in groups for rule in group["rules"] if "alert" in rule]
+    return [rule for rule in all_rules() if "alert" in rule]
+
+
+def routes(route):
+    """The route and all below it."""
+    yield route
+    for child in route.get("routes", []):
+        yield from routes(child)
 
 
 def alertmanager_config():
     """The shipped configuration, but that nobody has to wait for messages."""
     config = yaml.safe_load((ALERTMANAGER / "alertmanager.yml").read_text())
     config["templates"] = [str(ALERTMANAGER / pattern) for pattern in config["templates"]]
-    config["route"].update(group_wait="1s", group_interval="1s")
+    for route in routes(config["route"]):
+        route.update({time: "1s" for time in ["group_wait", "group_interval"] if time in route})
     return config
 
 
-class Alertmanager(Process):
-    """A real Alertmanager, alone."""
+def to_webhooks(config, address):
+    """The configuration with a webhook in place of each receiver's own way, at a path with its name."""
+    for receiver in config["receivers"]:
+        name = receiver["name"]
+        receiver.clear()
+        receiver.update(name=name)
+        if name != "only-in-the-digest":
+            url = f"http://{address}/{name}"
+            receiver["webhook_configs"] = [{"url": url, "send_resolved": True}]
+    return config
 
-    def __init__(self, folder, config):
+
+def rendered_rules(folder, values):
+    """The default rules with these values, each in the folder; its pattern."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "mine.yaml"
+    # JSON is YAML.
+    file.write_text(json.dumps(values))
+    command = [sys.executable, PROMETHEUS / "render.py", "--output", folder, "--values", file]
+    subprocess.run(command, check=True, timeout=60)
+    return str(folder / "rules/*.yml")
+
+
+class Alertmanager(Process):
+    """A real Alertmanager, alone: the machine's, or another one."""
+
+    def __init__(self, folder, config, program=None):
         config_file = folder / "alertmanager.yml"
         # JSON is YAML.
         config_file.write_text(json.dumps(config))
         super().__init__(
             [
-                tool("prometheus-alertmanager"),
+                program or tool("prometheus-alertmanager"),
                 f"--config.file={config_file}",
                 f"--storage.path={folder / 'alertmanager'}",
                 "--web.listen-address=127.0.0.1:0",
                 "--cluster.listen-address=",
+                "--data.retention=240h",
             ],
             folder / "alertmanager.log",
             r'"Listening on" address=127\.0\.0\.1:(\d+)',

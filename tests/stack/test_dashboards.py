@@ -16,10 +16,12 @@ FOLDER = ROOT / "dashboards"
 BOARDS = {path.stem: json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json"))}
 REPLICAS = 2
 # Not about keys: one line for each process, and requests that each replica really sends.
-OF_PROCESSES = {"Exporters", "Requests to AWS", "Requests to AWS that failed", "Failed refreshes"}
+OF_PROCESSES = {"Exporters", "Newest data", "Failed refreshes"}
+OF_PROCESSES |= {"Requests to AWS", "Requests to AWS that failed"}
 # As Grafana sets them for a scrape interval of a second and a short range.
 BUILT_IN = {"__interval": "1s", "__rate_interval": "4s", "__range": "10s", "__range_s": "10"}
-VARIABLE = re.compile(r"\$(?P<bare>\w+)|\$\{(?P<name>\w+)(?:\.[^}:]+)?(?::\w+)?\}")
+# `$1` is no variable but a group of a regular expression.
+VARIABLE = re.compile(r"\$(?P<bare>[a-z_]\w*)|\$\{(?P<name>\w+)(?:\.[^}:]+)?(?::\w+)?\}")
 
 
 # --- The JSON ---
@@ -109,6 +111,7 @@ def as_text(variable, value):
         return variable["allValue"]
     if not variable.get("multi"):
         return value.replace("\\", "\\\\")
+    # `()` where a variable offers nothing matches no account.
     escaped = [escape(one) for one in value]
     return escaped[0] if len(escaped) == 1 else f"({'|'.join(escaped)})"
 
@@ -138,19 +141,22 @@ def options(prometheus, board, name, chosen):
     if not variable["regex"]:
         return [(value, value) for value in found]
     regex = re.compile(variable["regex"].strip("/").replace("(?<", "(?P<"))
-    return [(m["text"], m["value"]) for m in map(regex.search, found) if m]
+    groups = [m.groupdict() for m in map(regex.search, found) if m]
+    return [(group.get("text", group["value"]), group["value"]) for group in groups]
 
 
-def defaults(prometheus, board):
-    """What is chosen when the dashboard opens."""
+def defaults(prometheus, board, **choice):
+    """What is chosen when the dashboard opens, or once this choice was made."""
     chosen = {}
     for name, variable in variables(board).items():
-        if variable.get("includeAll"):
+        if name in choice:
+            chosen[name] = choice[name]
+        elif variable.get("includeAll") and "allValue" in variable:
             chosen[name] = None
-        elif variable["type"] == "custom":
-            chosen[name] = variable["current"]["value"]
         elif variable["type"] == "query":
-            chosen[name] = sorted(options(prometheus, board, name, chosen))[0][1]
+            offered = sorted(options(prometheus, board, name, chosen))
+            values = [value for _, value in offered]
+            chosen[name] = values if variable.get("includeAll") else values[0]
     return chosen
 
 
@@ -220,6 +226,21 @@ def discreet(tmp_path_factory):
     with Exporter(folder, "demo", f"--metrics.denylist={left_out}") as exporter:
         exporter.wait_until_ready()
         with scraped(tmp_path_factory.mktemp("discreet"), {"discreet": exporter}) as prometheus:
+            yield prometheus
+
+
+@pytest.fixture(scope="module")
+def untagged(tmp_path_factory):
+    """One account of an exporter that is asked for no tags: a first installation."""
+    folder = tmp_path_factory.mktemp("untagged")
+    config = folder / "config.yaml"
+    config.write_text("labels: { user_tags: [] }\n")
+    arguments = ["demo", "--accounts=1", f"--config.file={config}"]
+    with Exporter(folder, *arguments) as exporter:
+        page = exporter.wait_until_ready()
+        assert not page.family("iam_user_tags")
+        with scraped(tmp_path_factory.mktemp("untagged"), {"untagged": exporter}) as prometheus:
+            prometheus.page = page
             yield prometheus
 
 
@@ -320,7 +341,7 @@ def test_every_query_takes_several_names_with_special_characters(prometheus, nam
 def number(prometheus, board, title, **choice):
     """What a panel with one number shows."""
     [target] = panel_of(board, title)["targets"]
-    chosen = defaults(prometheus, BOARDS[board]) | choice
+    chosen = defaults(prometheus, BOARDS[board], **choice)
     [(_, value)] = ask(prometheus, BOARDS[board], target, chosen)
     return value
 
@@ -328,14 +349,28 @@ def number(prometheus, board, title, **choice):
 def rows(prometheus, board, title, ref="A", **choice):
     """What a query of a table answers."""
     [target] = [t for t in panel_of(board, title)["targets"] if t["refId"] == ref]
-    chosen = defaults(prometheus, BOARDS[board]) | choice
+    chosen = defaults(prometheus, BOARDS[board], **choice)
     return ask(prometheus, BOARDS[board], target, chosen)
+
+
+def owners(demo, metric, **labels):
+    """The values of a metric by owner, of those with these labels."""
+    found = demo.page().family(metric)
+    assert found
+    return [v for own, v in found if all(own[label] == value for label, value in labels.items())]
 
 
 def test_the_unrotated_keys_are_those_of_the_exporter(prometheus, keys):
     unrotated = {key for key, value in keys["unrotated"].items() if value == 1}
     assert number(prometheus, "fleet", "Unrotated keys") == len(unrotated)
-    assert by_key(rows(prometheus, "fleet", "Oldest unrotated keys")).keys() == unrotated
+    assert by_key(rows(prometheus, "fleet", "Keys to rotate")).keys() == unrotated
+
+
+def test_a_key_is_overdue_since_it_was_due(prometheus, keys):
+    due = keys["rotation_due_timestamp_seconds"]
+    now = prometheus.value("vector(time())")
+    for key, days in by_key(rows(prometheus, "fleet", "Keys to rotate")).items():
+        assert days == pytest.approx((now - due[key]) / 86400, abs=0.001)
 
 
 def test_an_account_has_its_unrotated_keys(prometheus, demo):
@@ -345,15 +380,25 @@ def test_an_account_has_its_unrotated_keys(prometheus, demo):
         assert number(prometheus, "account", "Unrotated keys", account=one[0]) == value
         [(_, of_account)] = rows(prometheus, "fleet", "By account", account=one)
         assert of_account == value
+        listed = rows(prometheus, "fleet", "Keys to rotate", account=one)
+        assert len(listed) == value
+        [(_, over_time)] = rows(prometheus, "fleet", "Unrotated keys over time", account=one)
+        assert over_time == value
 
 
-def test_another_max_age_is_one_for_all_keys_that_are_not_exempt(prometheus, keys):
-    due = keys["rotation_due_timestamp_seconds"]
-    for days in (30, 365):
-        older = {key for key in due if keys["age_days"][key] > days}
-        assert number(prometheus, "fleet", "Unrotated keys", max_age=str(days)) == len(older)
-        listed = rows(prometheus, "fleet", "Oldest unrotated keys", max_age=str(days))
-        assert by_key(listed).keys() == older
+def test_the_lists_of_keys_ask_for_the_accounts_that_have_some(prometheus, demo):
+    board = BOARDS["fleet"]
+    chosen = defaults(prometheus, board)
+    expected = {
+        labels["account_id"]
+        for labels, value in demo.page().family("iam_owner_access_keys")
+        if labels["status"] == "unrotated" and value > 0
+    }
+    assert set(chosen["accounts_unrotated"]) == expected
+
+
+def test_where_no_account_has_unrotated_keys_none_is_listed(prometheus):
+    assert rows(prometheus, "fleet", "Keys to rotate", accounts_unrotated=[]) == []
 
 
 def test_a_team_has_its_own_keys_only(prometheus, keys, teams):
@@ -364,9 +409,11 @@ def test_a_team_has_its_own_keys_only(prometheus, keys, teams):
             if value == 1 and teams.get(key[:2], "") == team
         }
         assert number(prometheus, "fleet", "Unrotated keys", team=[team]) == len(own)
-        listed = rows(prometheus, "fleet", "Oldest unrotated keys", team=[team])
+        listed = rows(prometheus, "fleet", "Keys to rotate", team=[team])
         assert by_key(listed).keys() == own
         assert {labels["tag_team"] for labels, _ in listed} == ({team} if own else set())
+        [(_, over_time)] = rows(prometheus, "fleet", "Unrotated keys over time", team=[team])
+        assert over_time == len(own)
 
 
 def test_keys_without_a_team_are_counted(prometheus, keys, teams):
@@ -376,23 +423,38 @@ def test_keys_without_a_team_are_counted(prometheus, keys, teams):
         team = teams.get(key[:2]) or "no team"
         expected[team] = expected.get(team, 0) + 1
     shown = rows(prometheus, "fleet", "By team")
-    assert {labels["tag_team"]: value for labels, value in shown} == expected
+    assert {labels["tag_team"]: value for labels, value in shown if value} == expected
+
+
+def test_the_owners_have_all_the_keys(prometheus, demo):
+    shown = {title: ref for title, ref in zip(["unrotated", "due_soon", "exempt"], "ACF")}
+    for status, ref in shown.items():
+        listed = rows(prometheus, "fleet", "Owners", ref)
+        expected = sum(owners(demo, "iam_owner_access_keys", status=status))
+        assert sum(value for _, value in listed) == expected > 0
+    never = rows(prometheus, "fleet", "Owners", "E")
+    assert sum(v for _, v in never) == sum(owners(demo, "iam_owner_access_keys_never_used"))
 
 
 def test_every_active_key_is_in_one_bar_of_ages(prometheus, keys):
-    targets = panel_of("fleet", "Age of active keys")["targets"]
-    bars = [rows(prometheus, "fleet", "Age of active keys", t["refId"])[0][1] for t in targets]
-    assert sum(bars) == sum(keys["active"].values())
-    assert sum(bar > 0 for bar in bars) > 3
+    for account in {account for account, _, _ in keys["active"]}:
+        targets = panel_of("account", "Age of active keys")["targets"]
+        bars = [
+            rows(prometheus, "account", "Age of active keys", t["refId"], account=account)[0][1]
+            for t in targets
+        ]
+        assert sum(bars) == sum(v for key, v in keys["active"].items() if key[0] == account)
+        assert sum(bar > 0 for bar in bars) > 3
 
 
-def test_the_bars_of_due_keys_are_those_of_the_table(prometheus):
-    within = [
-        rows(prometheus, "fleet", "Due in the next weeks", ref)[0][1] for ref in "ABCD"
-    ]
-    listed = rows(prometheus, "fleet", "Due in the next 28 days")
-    assert sum(within) == len(listed) > 0
-    assert number(prometheus, "fleet", "Due within 14 days") == sum(within[:2])
+def test_the_keys_that_are_due_soon_are_listed(prometheus, keys):
+    now = prometheus.value("vector(time())")
+    soon = {
+        key for key, due in keys["rotation_due_timestamp_seconds"].items()
+        if 0 <= due - now <= 14 * 86400
+    }
+    assert by_key(rows(prometheus, "fleet", "Keys due soon")).keys() == soon
+    assert number(prometheus, "fleet", "Due soon") == len(soon) > 0
 
 
 def test_every_exempt_key_is_listed_with_its_reason(prometheus, keys):
@@ -400,35 +462,63 @@ def test_every_exempt_key_is_listed_with_its_reason(prometheus, keys):
     listed = rows(prometheus, "fleet", "Exemptions")
     assert by_key(listed).keys() == ends.keys()
     assert all(labels["reason"] for labels, _ in listed)
-    finite = {key: end * 1000 for key, end in ends.items() if end != float("inf")}
-    assert by_key(rows(prometheus, "fleet", "Exemptions", "B")) == finite
+    # The last day that it holds, rather than the midnight after it.
+    last = {key: end * 1000 - 1000 for key, end in ends.items() if end != float("inf")}
+    assert by_key(rows(prometheus, "fleet", "Exemptions", "B")) == last
     assert number(prometheus, "fleet", "Exempt keys") == len(ends)
+    for account in {key[0] for key in ends}:
+        listed = rows(prometheus, "account", "Exemptions", account=account)
+        assert by_key(listed).keys() == {key for key in ends if key[0] == account}
 
 
 def test_a_key_that_was_never_used_is_listed(prometheus, keys):
     never = {
         key
-        for key, days in keys["age_days"].items()
-        if keys["active"][key] == 1 and days > 45 and key not in keys["last_used_timestamp_seconds"]
+        for key, active in keys["active"].items()
+        if active == 1 and key not in keys["last_used_timestamp_seconds"]
     }
-    assert number(prometheus, "fleet", "Keys never used") == len(never)
-    assert by_key(rows(prometheus, "fleet", "Never used")).keys() == never
+    assert number(prometheus, "fleet", "Never used") == len(never)
+    assert by_key(rows(prometheus, "fleet", "Keys never used")).keys() == never
 
 
-def test_every_account_has_its_root_user_listed(prometheus, keys):
+def test_every_root_user_with_a_key_or_without_mfa_is_listed(prometheus, demo, keys):
     active = {}
     for (account, user, _), value in keys["active"].items():
         active[account] = active.get(account, 0) + (value if user == "<root_account>" else 0)
+    unprotected = {
+        labels["account_id"]
+        for labels, value in demo.page().family("iam_user_mfa_active")
+        if labels["user"] == "<root_account>" and value == 0
+    }
+    expected = {a: n for a, n in active.items() if n > 0 or a in unprotected}
     shown = rows(prometheus, "fleet", "Root users")
-    assert {labels["account_id"]: value for labels, value in shown} == active
+    assert {labels["account_id"]: value for labels, value in shown} == expected
     assert number(prometheus, "fleet", "Root keys") == sum(active.values()) > 0
 
 
 def test_the_account_lists_each_of_its_keys(prometheus, keys):
     account = min(account for account, _, _ in keys["age_days"])
     own = {key: days for key, days in keys["age_days"].items() if key[0] == account}
-    listed = by_key(rows(prometheus, "account", "Keys", account=account))
+    listed = by_key(rows(prometheus, "account", "Keys", "C", account=account))
     assert listed == pytest.approx(own, abs=0.011)
+
+
+def test_the_account_lists_its_unrotated_keys_first(prometheus, keys):
+    """The table is sorted by this number, the lowest first."""
+    account = min(account for account, _, _ in keys["age_days"])
+    due_in = by_key(rows(prometheus, "account", "Keys", account=account))
+    unrotated = {key for key in due_in if keys["unrotated"][key] == 1}
+    first = sorted(due_in, key=due_in.get)[: len(unrotated)]
+    assert set(first) == unrotated != set()
+
+
+def test_the_statuses_of_an_account_are_those_of_the_owners(prometheus, demo):
+    words = {1: "unrotated", 2: "due_soon", 3: "ok", 4: "exempt", 5: "inactive", 6: "not_judged"}
+    account = demo.page().family("iam_account_info")[0][0]["account_id"]
+    listed = rows(prometheus, "account", "Keys", "B", account=account)
+    for value, status in words.items():
+        expected = sum(owners(demo, "iam_owner_access_keys", status=status, account_id=account))
+        assert sum(1 for _, shown in listed if shown == value) == expected
 
 
 def test_one_user_can_be_chosen(prometheus, keys):
@@ -450,11 +540,29 @@ def test_a_panel_does_without_tags(prometheus, discreet, name, panel, target):
             for labels, _ in series
         }
 
-    if "by (tag_team)" in target["expr"]:
-        series = ask(discreet, board, target, defaults(discreet, board))
-        assert [labels for labels, _ in series] == [{"tag_team": "no team"}]
-    else:
-        assert answer(discreet) == answer(prometheus)
+    assert answer(discreet) == answer(prometheus)
+
+
+@pytest.mark.parametrize("name, panel, target", each(each_target))
+def test_one_account_without_tags_is_enough(untagged, name, panel, target):
+    """Lists of keys or root users can be empty; nothing fails, and no number is missing."""
+    board = BOARDS[name]
+    found = ask(untagged, board, target, defaults(untagged, board))
+    assert found or panel["type"] == "table"
+
+
+def test_without_tags_the_one_account_and_no_team_have_all_the_keys(untagged):
+    [(labels, expected)] = untagged.page.family("iam_unrotated_keys_total")
+    assert number(untagged, "fleet", "Unrotated keys") == expected > 0
+    assert len(rows(untagged, "fleet", "Keys to rotate")) == expected
+    [(team, unrotated)] = rows(untagged, "fleet", "By team")
+    assert (team, unrotated) == ({"tag_team": "no team"}, expected)
+    [(account, unrotated)] = rows(untagged, "fleet", "By account")
+    assert account["account_id"] == labels["account_id"] and account["account_name"]
+    assert unrotated == expected
+    [(owner, unrotated)] = rows(untagged, "fleet", "Owners")
+    assert owner["account_id"] == labels["account_id"]
+    assert unrotated == expected
 
 
 def test_without_tags_as_many_keys_are_unrotated(prometheus, discreet):
@@ -501,12 +609,21 @@ def test_the_queries_of_a_table_fill_the_same_rows(prometheus, name, panel):
         assert set(other) <= set(first)
 
 
+def legends(prometheus, board, panel):
+    """The names of a panel's series."""
+    return {
+        re.sub(r"\{\{(\w+)\}\}", lambda m, own=labels: own.get(m[1], ""), target["legendFormat"])
+        for target in panel["targets"]
+        for labels, _ in ask(prometheus, board, target, defaults(prometheus, board))
+    }
+
+
 @pytest.mark.parametrize("name, panel", each(each_panel))
 def test_settings_are_for_columns_and_series_that_exist(prometheus, name, panel):
     if panel["type"] == "table":
         named = set(organize(panel)["renameByName"].values())
     else:
-        named = {target["legendFormat"] for target in panel["targets"]}
+        named = legends(prometheus, BOARDS[name], panel)
     queries = {target["refId"] for target in panel["targets"]}
     for override in panel["fieldConfig"]["overrides"]:
         matcher = override["matcher"]
@@ -576,13 +693,35 @@ def test_the_variables_are_those_that_are_used(name):
     assert used - of_grafana == variables(board).keys()
 
 
-def test_other_max_ages_are_numbers_of_days():
-    for board in BOARDS.values():
-        variable = variables(board)["max_age"]
-        offered = [(option["text"], option["value"]) for option in variable["options"]]
-        assert variable["query"] == ",".join(f"{text} : {value}" for text, value in offered)
-        assert offered[0] == ("as configured", "0")
-        assert all(text == f"{value} days" for text, value in offered[1:])
+# What stands for a value that is not known has one of these colours.
+NOT_GREEN = {"orange", "red", "text", "transparent"}
+
+
+@pytest.mark.parametrize("name, panel", each(each_panel))
+def test_nothing_is_green_that_is_not_known(name, panel):
+    """The first colour is that of a missing value, too."""
+    settings = [panel["fieldConfig"]["defaults"]]
+    settings += [
+        {one["id"]: one["value"] for one in override["properties"]}
+        for override in panel["fieldConfig"]["overrides"]
+    ]
+    for own in settings:
+        if "thresholds" in own:
+            assert own["thresholds"]["steps"][0]["color"] in NOT_GREEN
+        for mapping in own.get("mappings", []):
+            if mapping["type"] == "special":
+                assert "green" not in mapping["options"]["result"].get("color", "")
+    assert "green" not in str(panel["fieldConfig"]["defaults"].get("color"))
+    for target in panel["targets"]:
+        assert "vector(0)" not in target["expr"]
+
+
+@pytest.mark.parametrize("name, panel", each(each_table))
+def test_a_table_has_a_limit(name, panel):
+    """Each of its queries is cut to 500 rows; those of processes and of one account's users too."""
+    for target in panel["targets"]:
+        assert "k(500," in target["expr"] or panel["title"] in OF_PROCESSES
+    assert panel["title"] in OF_PROCESSES or "500" in panel["description"]
 
 
 # --- Links ---
@@ -620,6 +759,11 @@ def test_a_link_leads_somewhere(name, link):
     if runbook := re.fullmatch(r"\$\{runbooks:raw\}(?:#(.+))?", url):
         assert runbook[1] is None or runbook[1] in anchors(ROOT / "docs/runbooks.md")
         return
+    if status_page := re.fullmatch(r"\$\{status_page:raw\}(?:\?(.+))?", url):
+        parameters = dict(one.split("=") for one in (status_page[1] or "q=").split("&"))
+        assert parameters.keys() <= {"q", "show"}
+        assert parameters.get("show", "all") in {"unrotated", "due_soon", "exempt", "all"}
+        return
     uid, parameters = re.fullmatch(r"/d/([\w-]+)\?(.+)", url).groups()
     [target] = [board for board in BOARDS.values() if board["uid"] == uid]
     for parameter in parameters.split("&"):
@@ -629,12 +773,13 @@ def test_a_link_leads_somewhere(name, link):
             assert (kept or given)[1] in variables(target)
 
 
-def test_each_dashboard_leads_to_the_other_and_to_the_runbooks():
+def test_each_dashboard_leads_to_the_other_the_status_page_and_the_runbooks():
     for board in BOARDS.values():
         found = " ".join(urls(board))
         others = {other["uid"] for other in BOARDS.values()} - {board["uid"]}
         assert all(f"/d/{uid}?" in found for uid in others)
         assert "${runbooks:raw}#iamaccesskeyunrotated" in found
+        assert "${status_page:raw}?q=" in found
 
 
 # --- Around the dashboards ---

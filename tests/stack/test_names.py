@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import pytest
 import yaml
+from alerting import PROMETHEUS_OWN
 from harness import ROOT, exporter_binary
 
 # --- The words of PromQL ---
@@ -113,33 +114,36 @@ def texts_of_call(found, function, texts):
 
 # Of Prometheus itself.
 BUILT_IN = {"up", "ALERTS"}
-TARGET = {"job", "instance"}
 ALERT = {"alertname", "alertstate", "severity"}
+# What service discovery adds to each series. The rules take these labels away.
+TARGET = set(yaml.safe_load((ROOT / "deploy/prometheus/values.yaml").read_text())["target_labels"])
 
 
 @dataclass
 class Catalogue:
-    """The labels of every metric, and the tags that the documentation asks the exporter for."""
+    """The labels of every metric, what rules record with which labels, and the tags that are asked for."""
 
     labels: dict
-    recorded: set
+    recorded: dict
     tags: set
 
     def complaints(self, found):
         """What an expression names that does not exist."""
         known = self.every_label() | found.made
-        for metric in sorted(found.metrics - self.labels.keys() - self.recorded - BUILT_IN):
+        others = self.recorded.keys() | PROMETHEUS_OWN.keys() | BUILT_IN
+        for metric in sorted(found.metrics - self.labels.keys() - others):
             yield f"no metric {metric}"
         for label in sorted(found.labels - known):
             yield f"no label {label}"
         for metric, label in sorted(found.matched, key=str):
             # A tag may be asked of any metric, also of one that has none, which is the point.
-            own = self.labels.get(metric)
+            own = self.labels.get(metric, PROMETHEUS_OWN.get(metric))
             if own is not None and label not in own | TARGET | self.tags and label in known:
                 yield f"no label {label} of {metric}"
 
     def every_label(self):
-        return set().union(*self.labels.values(), self.tags, TARGET, ALERT)
+        metrics = [*self.labels.values(), *self.recorded.values(), *PROMETHEUS_OWN.values()]
+        return set().union(*metrics, self.tags, TARGET, ALERT)
 
     def complaints_of_labels(self, labels):
         return [f"no label {label}" for label in sorted(set(labels) - self.every_label())]
@@ -187,7 +191,11 @@ def catalogue():
     for own in labels.values():
         if "tag_NAME" in own:
             own |= tags
-    return Catalogue(labels, {rule["record"] for _, rule in rules() if "record" in rule}, tags)
+    recorded = {}
+    for _, rule in rules():
+        if "record" in rule:
+            recorded.setdefault(rule["record"], set()).update(rule.get("labels", {}))
+    return Catalogue(labels, recorded, tags)
 
 
 # --- The tests of the test ---
@@ -222,6 +230,11 @@ SAMPLES = {
         "no label status of iam_owner_root_access_keys"
     ],
     "account:iam_made_up:count": ["no metric account:iam_made_up:count"],
+    "max without (instance, pod, nod) (iam_owner_access_keys)": ["no label nod"],
+    'prometheus_notifications_dropped_total{rule_group="a"}': [
+        "no label rule_group of prometheus_notifications_dropped_total"
+    ],
+    "prometheus_notifications_lost_total": ["no metric prometheus_notifications_lost_total"],
 }
 
 
@@ -353,7 +366,7 @@ def test_a_dashboard_works_without_the_rules(catalogue, path):
     board = json.loads(path.read_text())
     named = set().union(*(names(expression).metrics for _, expression in queries_of(board)))
     assert named
-    assert named & catalogue.recorded == set()
+    assert named & catalogue.recorded.keys() == set()
 
 
 # --- Documentation ---

@@ -130,6 +130,12 @@ def test_unrotated_keys_can_be_counted_by_team(prometheus):
     assert found == {"Süd: storage": 1, "platform": 1, "legacy": 1, "": 2}
 
 
+def test_metrics_by_owner_count_the_same_without_a_join(prometheus):
+    counts = prometheus.query('sum by (tag_team) (iam_owner_access_keys{status="unrotated"}) > 0')
+    found = {labels.get("tag_team", ""): value for labels, value in counts}
+    assert found == {"Süd: storage": 1, "platform": 1, "legacy": 1, "": 2}
+
+
 def test_keys_are_exempt_by_a_tag_in_the_account_that_says_so(prometheus):
     series = prometheus.query("iam_access_key_exemption_end_timestamp_seconds")
     assert by_key(series, lambda _, value: value) == {EXEMPT: EXEMPT_UNTIL}

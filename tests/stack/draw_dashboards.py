@@ -1,0 +1,53 @@
+"""Draws both dashboards in every situation, for people to look at; and renews their pictures in docs/images.
+
+usage: draw_dashboards.py FOLDER [ORGANIZATION…]
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+
+from drawing import Drawing, build
+from harness import ROOT
+from situations import ORGANIZATIONS, situation, stop
+
+IMAGES = ROOT / "docs/images"
+BOARDS = ["fleet", "account"]
+WIDTHS = [1440, 1920]
+THEMES = ["dark", "light"]
+# Of the pictures in docs/images: a first screen of a usual window.
+IMAGE = (1440, 900)
+
+
+def main(folder, organizations):
+    folder.mkdir(parents=True, exist_ok=True)
+    build()
+    for organization in organizations:
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
+            with (
+                situation(Path(temporary), organization) as (exporter, prometheus),
+                Drawing(f"{temporary}/browser", prometheus) as drawing,
+            ):
+                draw(drawing, folder, organization)
+                if organization == "demo":
+                    stop(exporter, prometheus)
+                    draw(drawing, folder, "exporter-stopped")
+
+
+def draw(drawing, folder, name):
+    for board in BOARDS:
+        for width in WIDTHS:
+            for theme in THEMES:
+                drawing.draw(board, width, theme)
+                (folder / f"{name}-{board}-{width}-{theme}.png").write_bytes(drawing.screenshot())
+                if name == "demo" and width == IMAGE[0]:
+                    drawing.look(*IMAGE)
+                    drawing.settle()
+                    file = IMAGES / f"dashboard-{board}-{theme}.png"
+                    file.write_bytes(drawing.screenshot())
+                for failure in drawing.failures():
+                    print(f"{name} {board}: {failure}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2:] or ORGANIZATIONS)

@@ -1,0 +1,150 @@
+"""The dashboards, drawn by Grafana's own libraries over a real Prometheus, and looked at."""
+
+import json
+
+import pytest
+from drawing import DASHBOARDS, Drawing, build
+from situations import situation, stop
+
+BOARDS = ["fleet", "account"]
+
+
+@pytest.fixture(scope="module")
+def app():
+    build()
+
+
+@pytest.fixture(scope="module")
+def demo_organization(app, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("drawn-demo")
+    with (
+        situation(folder, "demo") as (_, prometheus),
+        Drawing(folder / "browser", prometheus) as drawing,
+    ):
+        yield drawing
+
+
+@pytest.fixture(scope="module")
+def first_installation(app, tmp_path_factory):
+    """One account, and nobody was asked for tags."""
+    folder = tmp_path_factory.mktemp("drawn-one")
+    with (
+        situation(folder, "one-account") as (_, prometheus),
+        Drawing(folder / "browser", prometheus) as drawing,
+    ):
+        yield drawing
+
+
+@pytest.fixture(scope="module")
+def stopped(app, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("drawn-stopped")
+    with (
+        situation(folder, "demo") as (exporter, prometheus),
+        Drawing(folder / "browser", prometheus) as drawing,
+    ):
+        stop(exporter, prometheus)
+        yield drawing
+
+
+@pytest.mark.parametrize("board", BOARDS)
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_no_panel_is_empty_or_failed(demo_organization, board, theme):
+    panels = demo_organization.draw(board, theme=theme)
+    assert demo_organization.failures() == []
+    assert len(panels) > 10
+    assert {panel["title"]: panel["state"] for panel in panels if panel["state"] != "Done"} == {}
+    said_so = {panel["title"] for panel in panels if "no data" in panel["text"].lower()}
+    assert {panel["title"] for panel in panels if panel["rows"] == 0} | said_so == set()
+
+
+@pytest.mark.parametrize("board", BOARDS)
+def test_what_is_known_to_be_well_is_green(demo_organization, board):
+    """Else nothing could be said of what is green once the exporter has stopped."""
+    assert any(panel["greens"] for panel in demo_organization.draw(board))
+
+
+@pytest.mark.parametrize("board", BOARDS)
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_nothing_is_green_once_the_exporter_has_stopped(stopped, board, theme):
+    panels = stopped.draw(board, theme=theme)
+    assert stopped.failures() == []
+    assert {panel["title"]: panel["greens"] for panel in panels if panel["greens"]} == {}
+
+
+@pytest.mark.parametrize("board", BOARDS)
+def test_no_number_is_shown_once_the_exporter_has_stopped(stopped, board):
+    """But how long ago there was one; and a 0 least of all."""
+    for panel in stopped.draw(board):
+        if panel["type"] == "stat" and panel["title"] != "Newest data":
+            assert "no data" in panel["text"].lower(), panel["title"]
+
+
+def test_what_is_wrong_with_a_dashboard_is_seen(stopped, tmp_path):
+    """A made-up 0, a title without room, and a query that fails."""
+    board = json.loads((DASHBOARDS / "fleet.json").read_text())
+    panels = {panel["title"]: panel for panel in board["panels"]}
+    panels["Unrotated keys"]["targets"][0]["expr"] += " or vector(0)"
+    panels["Never used"]["title"] = "Active keys that nobody ever used"
+    panels["Due soon"]["targets"][0]["expr"] += ")"
+    (tmp_path / "broken.json").write_text(json.dumps(board))
+    stopped.server.dashboards = tmp_path
+    try:
+        seen = {panel["title"]: panel for panel in stopped.draw("broken")}
+        assert any("parse error" in failure for failure in stopped.failures())
+    finally:
+        stopped.server.dashboards = DASHBOARDS
+    assert seen["Unrotated keys"]["greens"] == ["the text 0"]
+    assert seen["Active keys that nobody ever used"]["cuts"]
+    assert seen["Due soon"]["state"] == "Error"
+    assert not seen["Exempt keys"]["greens"] and not seen["Exempt keys"]["cuts"]
+
+
+def test_the_fleet_says_that_the_exporter_is_gone(stopped):
+    panels = {panel["title"]: panel["text"] for panel in stopped.draw("fleet")}
+    assert "gone" in panels["Exporters"]
+
+
+@pytest.mark.parametrize("board", BOARDS)
+def test_one_account_without_tags_is_drawn(first_installation, board):
+    panels = {panel["title"]: panel for panel in first_installation.draw(board)}
+    assert first_installation.failures() == []
+    assert {panel["state"] for panel in panels.values()} == {"Done"}
+    if board == "fleet":
+        # Bars that are alone have their names, too.
+        assert "no team" in panels["By team"]["text"]
+        assert "production" in panels["By account"]["text"]
+
+
+@pytest.mark.parametrize("board", BOARDS)
+@pytest.mark.parametrize("width", [1440, 1920])
+def test_there_is_room_for_every_title_and_heading(demo_organization, board, width):
+    panels = demo_organization.draw(board, width)
+    assert {panel["title"]: panel["cuts"] for panel in panels if panel["cuts"]} == {}
+
+
+@pytest.mark.parametrize("width", [1440, 1920])
+def test_the_first_screen_says_which_keys_whose_and_since_when(demo_organization, width):
+    """Every heading of the list of keys is in sight, and its first rows are above the fold."""
+    demo_organization.draw("fleet", width)
+    demo_organization.look(width, 900)
+    demo_organization.settle()
+    title = "one.innerText.startsWith('Keys to rotate')"
+    panel = f"[...document.querySelectorAll('[data-viz-panel-key]')].find((one) => {title})"
+    headings = demo_organization.browser.execute_script(
+        f"""
+        const panel = {panel}, box = panel.getBoundingClientRect();
+        return [...panel.querySelectorAll('[role=columnheader]')].map((one) => {{
+            const own = one.getBoundingClientRect();
+            return [one.innerText, own.left >= box.left && own.right <= box.right + 1];
+        }});
+        """
+    )
+    names = ["User", "Account", "Team", "Owner", "Overdue", "Age", "Last used", "Key", "Key ID"]
+    assert headings == [[name, True] for name in names]
+    rows = demo_organization.browser.execute_script(
+        f"""
+        const rows = [...{panel}.querySelectorAll('[role=row]')].slice(1);
+        return rows.filter((one) => one.getBoundingClientRect().bottom < 900).length;
+        """
+    )
+    assert rows >= 8

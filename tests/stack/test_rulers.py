@@ -1,0 +1,291 @@
+"""One story for every program that evaluates rules: Prometheus 2 and 3, and vmalert over VictoriaMetrics.
+
+The exporter's page is made up, so that it can say what has to be said. Everything else is real: scrapes, rules,
+Alertmanager. Seconds stand for minutes; tests/rules/story.yml has the same over days.
+"""
+
+import json
+import re
+import socket
+import time
+from contextlib import ExitStack, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+import requests
+from alerting import (
+    PROMETHEUS_OWN,
+    Alertmanager,
+    Webhooks,
+    _Server,
+    alertmanager_config,
+    rendered_rules,
+    to_webhooks,
+)
+from harness import Process, tool, wait_for
+from newer import newer
+
+PLATFORM, PAYMENTS = "111111111111", "222222222222"
+
+
+class Page(_Server):
+    """An exporter that says what it is told to say, or does not answer."""
+
+    def __init__(self):
+        self.answers = True
+        # The number of unrotated keys of each account; None if it was not read since the start.
+        self.accounts = {PLATFORM: 0, PAYMENTS: 1}
+        # When a refresh of the account last ended, if it has hung since. And accounts that were never tried.
+        self.hangs = {}
+        self.pending = 0
+        page = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                body = page.text().encode()
+                self.send_response(200 if page.answers else 503)
+                self.send_header("Content-Type", "text/plain; version=0.0.4")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_):
+                pass
+
+        super().__init__(ThreadingHTTPServer(("127.0.0.1", 0), Handler))
+
+    def text(self):
+        unread = sum(keys is None for keys in self.accounts.values())
+        lines = [
+            'iam_exporter_build_info{version="1"} 1',
+            "iam_exporter_discovery_success 1",
+            f'iam_exporter_accounts{{state="pending"}} {self.pending}',
+            f'iam_exporter_accounts{{state="failing"}} {unread}',
+            f'iam_exporter_accounts{{state="ok"}} {len(self.accounts) - unread}',
+        ]
+        for account, keys in self.accounts.items():
+            lines.append(f'iam_refresh_success{{account_id="{account}"}} {int(keys is not None)}')
+            ended = self.hangs.get(account, time.time())
+            if keys is not None:
+                name = "iam_refresh_last_success_timestamp_seconds"
+                lines.append(f'{name}{{account_id="{account}"}} {ended:.0f}')
+            if keys is not None:
+                team = "platform" if account == PLATFORM else "payments"
+                owner = f'account_id="{account}",account_name="",tag_team="{team}"'
+                lines.append(f'iam_owner_access_keys{{{owner},status="unrotated"}} {keys}')
+                lines.append(f'iam_unrotated_keys_total{{account_id="{account}"}} {keys}')
+        return "\n".join(lines) + "\n"
+
+
+def free_port():
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        return reserved.getsockname()[1]
+
+
+def scrape_config(page):
+    """Any name of a job will do."""
+    job = {"job_name": "anything/but/ours", "static_configs": [{"targets": [page.address]}]}
+    return {"global": {"scrape_interval": "1s", "scrape_timeout": "1s"}, "scrape_configs": [job]}
+
+
+def prometheus(program, folder, page, alertmanager, rules, resend="1s"):
+    """Prometheus with these rules."""
+    address = alertmanager.url.removeprefix("http://")
+    config = scrape_config(page) | {
+        "rule_files": [rules],
+        "alerting": {"alertmanagers": [{"static_configs": [{"targets": [address]}]}]},
+    }
+    file = folder / "prometheus.yml"
+    file.write_text(json.dumps(config))
+    return Process(
+        [
+            program,
+            f"--config.file={file}",
+            f"--storage.tsdb.path={folder / 'tsdb'}",
+            "--web.listen-address=127.0.0.1:0",
+            f"--rules.alert.resend-delay={resend}",
+        ],
+        folder / "prometheus.log",
+        r'"Listening on" (?:component=web )?address=127\.0\.0\.1:(\d+)',
+    )
+
+
+@contextmanager
+def vmalert(folder, page, alertmanager, rules):
+    """VictoriaMetrics, which scrapes, and vmalert, which evaluates."""
+    file = folder / "scrape.yml"
+    file.write_text(json.dumps(scrape_config(page)))
+    port = free_port()
+    store = Process(
+        [
+            newer("victoria-metrics"),
+            f"-httpListenAddr=127.0.0.1:{port}",
+            f"-storageDataPath={folder / 'store'}",
+            f"-promscrape.config={file}",
+            "-search.latencyOffset=0s",
+            "-memory.allowedBytes=128MB",
+        ],
+        folder / "victoria-metrics.log",
+        rf"started server at http://127\.0\.0\.1:({port})/",
+    )
+    with store:
+        alert_port = free_port()
+        ruler = Process(
+            [
+                newer("vmalert"),
+                f"-httpListenAddr=127.0.0.1:{alert_port}",
+                f"-rule={rules}",
+                f"-datasource.url={store.url}",
+                f"-remoteWrite.url={store.url}",
+                "-remoteWrite.flushInterval=200ms",
+                f"-remoteRead.url={store.url}",
+                f"-notifier.url={alertmanager.url}",
+                # By default 30 seconds: samples take a moment before a query finds them.
+                "-rule.evalDelay=3s",
+                "-rule.resendDelay=1s",
+            ],
+            folder / "vmalert.log",
+            rf"started server at http://127\.0\.0\.1:({alert_port})/",
+        )
+        with ruler:
+            yield ruler
+
+
+@pytest.fixture(params=["prometheus 2", "prometheus 3", "vmalert"])
+def stage(request, tmp_path):
+    """The page, and what receivers were told: (alert, account, status), each time that it changed."""
+    values = {"interval": "2s", "wait": "8s", "remember": "1h", "slack_seconds": 5}
+    values["thresholds"] = {"account_left_for": "1h", "refresh_seconds": 10}
+    rules = rendered_rules(tmp_path / "rules", values)
+    with ExitStack() as running:
+        page = running.enter_context(Page())
+        webhooks = running.enter_context(Webhooks())
+        config = to_webhooks(alertmanager_config(), webhooks.address)
+        manager = running.enter_context(Alertmanager(tmp_path, config))
+        if request.param == "vmalert":
+            running.enter_context(vmalert(tmp_path, page, manager, rules))
+        else:
+            find = tool if request.param == "prometheus 2" else newer
+            running.enter_context(prometheus(find("prometheus"), tmp_path, page, manager, rules))
+        yield page, webhooks
+
+
+def told(webhooks, name, account=""):
+    """The states of an alert as they were told to security, each time that it changed."""
+    states = []
+    for message in webhooks.at("/security-team"):
+        for alert in message["alerts"]:
+            labels = alert["labels"]
+            if labels["alertname"] == name and labels.get("account_id", "") == account:
+                if states[-1:] != [alert["status"]]:
+                    states.append(alert["status"])
+    return states
+
+
+KEYS = "IamOwnerKeysUnrotated"
+
+
+def test_the_story(stage):
+    page, webhooks = stage
+
+    def wait(name, account, states):
+        wait_for(f"{name} {account} {states}", lambda: told(webhooks, name, account) == states, seconds=60)
+
+    wait(KEYS, PAYMENTS, ["firing"])
+    assert told(webhooks, KEYS, PLATFORM) == []
+    # A key gets too old, is rotated, and another one gets too old.
+    page.accounts[PLATFORM] = 1
+    wait(KEYS, PLATFORM, ["firing"])
+    page.accounts[PLATFORM] = 0
+    wait(KEYS, PLATFORM, ["firing", "resolved"])
+    page.accounts[PLATFORM] = 2
+    again = ["firing", "resolved", "firing"]
+    wait(KEYS, PLATFORM, again)
+    # The exporter stops, for longer than anything waits.
+    page.answers = False
+    wait("IamKeyExporterDown", "", ["firing"])
+    time.sleep(12)
+    # It comes back and cannot read an account, for longer than anything waits.
+    page.accounts[PLATFORM] = None
+    page.answers = True
+    wait("IamKeyExporterDown", "", ["firing", "resolved"])
+    wait("IamRefreshFailing", PLATFORM, ["firing"])
+    time.sleep(12)
+    assert told(webhooks, KEYS, PLATFORM) == again
+    assert told(webhooks, KEYS, PAYMENTS) == ["firing"]
+    # The account is read again, and rotated. The other account leaves.
+    page.accounts[PLATFORM] = 0
+    wait(KEYS, PLATFORM, [*again, "resolved"])
+    assert told(webhooks, KEYS, PAYMENTS) == ["firing"]
+    del page.accounts[PAYMENTS]
+    wait(KEYS, PAYMENTS, ["firing", "resolved"])
+    wait("IamAccountLeft", PAYMENTS, ["firing"])
+    # Only before the first scrape of all, if at all.
+    assert told(webhooks, "IamKeyExporterAbsent")[2:] == []
+
+
+def test_an_account_that_fails_hangs_or_is_never_tried_is_an_alert(stage):
+    """A panic is a refresh that failed."""
+    page, webhooks = stage
+    security = lambda name, account: told(webhooks, name, account)
+    wait_for("an alert on keys", lambda: security(KEYS, PAYMENTS), seconds=60)
+    page.accounts["333333333333"] = None
+    page.hangs[PLATFORM] = time.time()
+    page.pending = 1
+    for name, account in [
+        ("IamRefreshFailing", "333333333333"),
+        ("IamRefreshFailing", PLATFORM),
+        ("IamAccountsPending", ""),
+    ]:
+        wait_for(f"{name} {account}", lambda: security(name, account) == ["firing"], seconds=60)
+    assert security("IamRefreshFailing", PAYMENTS) == []
+
+
+@pytest.mark.parametrize("find", [tool, newer], ids=["prometheus 2", "prometheus 3"])
+def test_what_the_optional_rules_read_is_on_the_page_of_prometheus(find, tmp_path):
+    """Of the metrics with a label there is a series for each group of rules, or for each Alertmanager."""
+    program = find("prometheus")
+    rules = rendered_rules(tmp_path / "rules", {})
+    with ExitStack() as running:
+        page = running.enter_context(Page())
+        manager = running.enter_context(Alertmanager(tmp_path, {"route": {"receiver": "a"}, "receivers": [{"name": "a"}]}))
+        server = running.enter_context(prometheus(program, tmp_path, page, manager, rules))
+
+        def missing():
+            text = server.get("/metrics").text
+            labels = {name: f'{{.*{label}=' if (label := "".join(own)) else " " for name, own in PROMETHEUS_OWN.items()}
+            return [name for name, label in labels.items() if not re.search(f"^{name}{label}", text, re.MULTILINE)]
+
+        wait_for("every metric is there", lambda: missing() == [])
+        groups = re.findall(r'rule_group="(.*?)"', server.get("/metrics").text)
+        assert any(re.fullmatch(".*;iam-.*", group) for group in groups), groups
+
+
+@pytest.mark.parametrize(
+    "find, find_next",
+    [(tool, tool), (newer, newer), (tool, newer)],
+    ids=["prometheus 2", "prometheus 3", "from prometheus 2 to 3"],
+)
+def test_a_restart_of_six_minutes_is_not_one_message(find, find_next, tmp_path):
+    """One and a half seconds stand for a minute. Prometheus begins to scrape up to five seconds after its start."""
+    program, next_program = find("prometheus"), find_next("prometheus")
+    rules = rendered_rules(tmp_path / "rules", {"interval": "6s", "wait": "24s"})
+    with ExitStack() as running:
+        page = running.enter_context(Page())
+        webhooks = running.enter_context(Webhooks())
+        config = to_webhooks(alertmanager_config(), webhooks.address)
+        manager = running.enter_context(Alertmanager(tmp_path, config))
+        page.accounts[PLATFORM] = None
+        with prometheus(program, tmp_path, page, manager, rules, resend="1s"):
+            wait_for("an alert on keys", lambda: told(webhooks, KEYS, PAYMENTS), seconds=40)
+            wait_for("one on an account", lambda: told(webhooks, "IamRefreshFailing", PLATFORM), seconds=60)
+            time.sleep(2)
+        messages = len(webhooks.posts)
+        time.sleep(9)
+        with prometheus(next_program, tmp_path, page, manager, rules, resend="1s"):
+            time.sleep(20)
+            firing = requests.get(f"{manager.url}/api/v2/alerts", timeout=10).json()
+            assert {alert["labels"]["alertname"] for alert in firing} == {KEYS, "IamRefreshFailing"}
+        later = [alert for _, message in webhooks.posts[messages:] for alert in message["alerts"]]
+        assert [(alert["labels"], alert["status"]) for alert in later] == []
