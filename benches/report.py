@@ -17,13 +17,18 @@ BLOCK = re.compile(r"<!-- table: (.*) -->\n(?:\|.*\n|\n)*<!-- end -->")
 CRITERION = ROOT / "target/criterion"
 # Users in the benchmarks of the parts.
 SIZES = 5_000, 25_000, 100_000
+NAMES = "scrape", "cost", "storage", "start", "rest", "rules", "boards"
 RENDERED = "render/text_encoder", "render/page"
 COMPARED = ("parse/report", "parse/csv_byte_record"), RENDERED
+# For the two sizes of the fleet.
+PANEL_SECONDS = 1, 2
+# Panels that take less are one row.
+SHORT_SECONDS = 0.1
 RELATIONS = {"at least": operator.ge, "at most": operator.le, "under": operator.lt}
 
 
 def main():
-    results = [result(name) for name in ("scrape", "cost", "storage", "start", "rest", "rules")]
+    results = [result(name) for name in NAMES]
     machines = [each["machine"] for each in results]
     if any(machine != machines[0] for machine in machines):
         sys.exit("the results are of different machines or versions: run `make bench`")
@@ -66,12 +71,12 @@ def criterion():
     return medians, json.loads(file.read_text())
 
 
-def tables(machine, scrape, cost, storage, start, rest, rules, medians, allocations):
+def tables(machine, scrape, cost, storage, start, rest, rules, boards, medians, allocations):
     """The tables by the names of their marks; each is a list of rows, each row a dict by column."""
     beside_nginx, refreshing = scrape["beside_nginx"], scrape["while_refreshing"]
     return {
         "machine": [{"measured on": name, "": value} for name, value in machine.items()],
-        "targets": targets(scrape, start, rest, rules, medians),
+        "targets": targets(scrape, start, rest, rules, boards, medians),
         "sizing": sizing(storage, start),
         "scraped-page": scraped_page(beside_nginx),
         "scrapes": scrapes(beside_nginx["loads"]),
@@ -82,13 +87,14 @@ def tables(machine, scrape, cost, storage, start, rest, rules, medians, allocati
         "account": account(cost["readers"]),
         "account-at-rest": account_at_rest(cost["at_rest"]),
         "disk": disk(storage),
+        "dashboards": dashboards(boards["sizes"]),
         "start": start_times(start),
         "memory": memory(start["growth"]),
         "parts": parts(medians, allocations),
     }
 
 
-def targets(scrape, start, rest, rules, medians):
+def targets(scrape, start, rest, rules, boards, medians):
     loads = scrape["beside_nginx"]["loads"]
     gzip = [load["ratio"]["nginx"] for load in loads if load["encoding"] == "gzip"]
     slowest = min(load["scrapes_per_second"] for load in gzip)
@@ -125,6 +131,10 @@ def targets(scrape, start, rest, rules, medians):
         target("An evaluation of the rules, 50,000 keys, CPU seconds", fleet, "under", 0.5),
         target("An evaluation of the rules, 500,000 keys, CPU seconds", largest, "under", 2),
         target("From start to a whole page, ms", start["start"]["whole"] * 1e3, "at most", 100),
+        *(
+            target(f"The slowest panel with {size['keys']:,} keys, s", slowest(size), "under", limit)
+            for size, limit in zip(boards["sizes"], PANEL_SECONDS, strict=True)
+        ),
     ]
 
 
@@ -302,6 +312,44 @@ def disk(figures):
         row("ratio", ratio(samples), ratio(days)),
         row("error of the forecast", "", f"{figures['forecast_error']:.1%}"),
     ]
+
+
+def dashboards(sizes):
+    """The time of the queries of each panel, with all teams and with one."""
+    panels = list(zip(*(size["panels"] for size in sizes), strict=True))
+    long = [both for both in panels if max(map(panel_seconds, both)) >= SHORT_SECONDS]
+    rest = [both for both in panels if both not in long]
+
+    def row(panel, queries, times):
+        columns = {"panel": panel, "queries": queries}
+        for size, (every, one) in zip(sizes, times, strict=True):
+            columns[f"{size['keys']:,} keys"] = duration(every)
+            columns[f"{size['keys']:,} keys, one team"] = duration(one)
+        return columns
+
+    def times(panel):
+        return panel["all"]["seconds"], panel["team"]["seconds"]
+
+    def most(place):
+        found = [times(both[place]) for both in rest]
+        return max(every for every, _ in found), max(one for _, one in found)
+
+    others = [both[0]["queries"] for both in rest]
+    return [
+        *(
+            row(f"{both[0]['board']}: {both[0]['panel']}", both[0]["queries"], map(times, both))
+            for both in sorted(long, key=lambda both: -panel_seconds(both[-1]))
+        ),
+        row(f"each of the {len(rest)} others, at most", max(others), map(most, range(len(sizes)))),
+    ]
+
+
+def panel_seconds(panel):
+    return max(panel["all"]["seconds"], panel["team"]["seconds"])
+
+
+def slowest(size):
+    return max(map(panel_seconds, size["panels"]))
 
 
 def start_times(figures):

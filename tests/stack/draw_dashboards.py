@@ -15,7 +15,7 @@ IMAGES = ROOT / "docs/images"
 BOARDS = ["fleet", "account"]
 WIDTHS = [1440, 1920]
 THEMES = ["dark", "light"]
-# Of the pictures in docs/images: a first screen of a usual window.
+# Of the pictures in docs/images: a first screen of a usual window, but for the navigation.
 IMAGE = (1440, 900)
 
 
@@ -44,7 +44,7 @@ def draw(drawing, folder, name):
                     drawing.look(*IMAGE)
                     drawing.settle()
                     file = IMAGES / f"dashboard-{board}-{theme}.png"
-                    file.write_bytes(drawing.screenshot())
+                    file.write_bytes(drawing.screenshot(without_navigation=True))
                 for failure in drawing.failures():
                     print(f"{name} {board}: {failure}", file=sys.stderr)
 

@@ -21,6 +21,8 @@ from harness import ROOT, tool, wait_for
 APP = ROOT / "tests/boards"
 DASHBOARDS = ROOT / "dashboards"
 SCRAPE_INTERVAL = 60_000
+# The width of the space that tests/boards leaves for it.
+NAVIGATION = 300
 
 # --- What Grafana's server does with a query ---
 
@@ -260,12 +262,13 @@ class Drawing:
 
         wait_for("the dashboard stays as it is", is_still, seconds=30, every=0.7)
 
-    def screenshot(self, height=None):
-        """What is shown, or its upper part, as a PNG."""
+    def screenshot(self, without_navigation=False):
+        """What is shown, as a PNG."""
         clip = {}
-        if height:
-            width = self.browser.execute_script("return window.innerWidth")
-            clip["clip"] = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
+        if without_navigation:
+            width, height = self.browser.execute_script("return [innerWidth, innerHeight]")
+            box = {"x": NAVIGATION, "y": 0, "width": width - NAVIGATION, "height": height}
+            clip["clip"] = box | {"scale": 1}
         image = self.browser.devtools("Page.captureScreenshot", format="png", **clip)
         return b64decode(image["data"])
 

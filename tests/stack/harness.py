@@ -168,7 +168,7 @@ def scrape_config(jobs):
 class Prometheus(Process):
     """A real Prometheus. It scrapes each of the jobs, or what its own configuration says."""
 
-    def __init__(self, folder, jobs=None, config=None):
+    def __init__(self, folder, jobs=None, config=None, arguments=()):
         config_file = folder / "prometheus.yml"
         config_file.write_text(config or scrape_config(jobs))
         super().__init__(
@@ -177,6 +177,7 @@ class Prometheus(Process):
                 f"--config.file={config_file}",
                 f"--storage.tsdb.path={folder / 'tsdb'}",
                 "--web.listen-address=127.0.0.1:0",
+                *arguments,
             ],
             folder / "prometheus.log",
             r'"Listening on" address=127\.0\.0\.1:(\d+)',

@@ -58,6 +58,10 @@ def series(page, rng, times):
     # The dashboard of an account opens with the first; of many accounts that takes long enough.
     yield from owners(page, unrotated, {account for _, account in named[:3]})
     outage = range(times[-1] - 3 * DAY, times[-1] - 3 * DAY + 9 * HOUR)
+    for labels, value in page.family("iam_exporter_accounts"):
+        change = {"failing": 1, "ok": -1}.get(labels["state"], 0)
+        yield "iam_exporter_accounts", labels, during(outage, value + change, value)
+    yield "iam_exporter_shard", {}, during(outage, 0, 0)
     failing = {"account_id": accounts[0]["account_id"], "reason": "access_denied"}
     for labels, _ in page.family("iam_refresh_failures_total"):
         chance = 1 / 4 if labels == failing else 0
@@ -124,6 +128,11 @@ def report_at(rng):
     """Reports of every four hours."""
     offset = rng.randrange(4 * HOUR)
     return lambda at: at - (at + offset) % (4 * HOUR + 300)
+
+
+def during(span, then, else_):
+    """One value in a span of time, and another before and after it."""
+    return lambda at: then if at in span else else_
 
 
 def counter(rng, times, chance, active):

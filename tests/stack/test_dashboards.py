@@ -5,49 +5,33 @@ for each of them is found out. What Grafana does between the JSON file and Prome
 made of several queries, the names of their columns) is done here in the same way.
 """
 
-import json
 import re
 
 import pytest
 import yaml
+from asking import (
+    BOARDS,
+    BUILT_IN,
+    FOLDER,
+    VARIABLE,
+    ask,
+    ask_over_time,
+    defaults,
+    options,
+    panel_of,
+    panels,
+    strings,
+    variables,
+)
 from harness import ROOT, Exporter, Prometheus, npm, wait_for
 
-FOLDER = ROOT / "dashboards"
-BOARDS = {path.stem: json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json"))}
 REPLICAS = 2
 # Not about keys: one line for each process, and requests that each replica really sends.
 OF_PROCESSES = {"Exporters", "Newest data", "Failed refreshes"}
 OF_PROCESSES |= {"Requests to AWS", "Requests to AWS that failed"}
-# As Grafana sets them for a scrape interval of a second and a short range.
-BUILT_IN = {"__interval": "1s", "__rate_interval": "4s", "__range": "10s", "__range_s": "10"}
-# `$1` is no variable but a group of a regular expression.
-VARIABLE = re.compile(r"\$(?P<bare>[a-z_]\w*)|\$\{(?P<name>\w+)(?:\.[^}:]+)?(?::\w+)?\}")
 
 
-# --- The JSON ---
-
-
-def panels(board):
-    """Every panel but the rows, which are headings."""
-    return [panel for panel in board["panels"] if panel["type"] != "row"]
-
-
-def panel_of(board, title):
-    [panel] = [panel for panel in panels(BOARDS[board]) if panel["title"] == title]
-    return panel
-
-
-def variables(board):
-    return {variable["name"]: variable for variable in board["templating"]["list"]}
-
-
-def strings(value):
-    """Every text in a piece of JSON."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, list | dict):
-        for inner in value.values() if isinstance(value, dict) else value:
-            yield from strings(inner)
+# --- The dashboards as parameters of tests ---
 
 
 def each(of):
@@ -97,82 +81,7 @@ def each_query_variable(board):
     return [(v,) for v in variables(board).values() if v["type"] == "query"]
 
 
-# --- What Grafana does ---
-
-
-def escape(value):
-    """A value as the Prometheus data source writes it into a quoted regular expression."""
-    return re.sub(r"[\\$^*{}\[\]+?.()|]", lambda m: "\\\\" + m[0].replace("\\", "\\\\"), value)
-
-
-def as_text(variable, value):
-    """A variable's value in a query; a list where several are chosen, None where all are."""
-    if value is None:
-        return variable["allValue"]
-    if not variable.get("multi"):
-        return value.replace("\\", "\\\\")
-    # `()` where a variable offers nothing matches no account.
-    escaped = [escape(one) for one in value]
-    return escaped[0] if len(escaped) == 1 else f"({'|'.join(escaped)})"
-
-
-def interpolate(text, board, chosen):
-    def value(match):
-        name = match["bare"] or match["name"]
-        if name in BUILT_IN:
-            return BUILT_IN[name]
-        return as_text(variables(board)[name], chosen[name])
-
-    return VARIABLE.sub(value, text)
-
-
-def options(prometheus, board, name, chosen):
-    """The (text, value) that a variable offers, once those before it are chosen."""
-    variable = variables(board)[name]
-    query = interpolate(variable["query"]["query"], board, chosen)
-    if values := re.fullmatch(r"label_values\((.+), *(\w+)\)", query):
-        found = prometheus.api(f"label/{values[2]}/values", **{"match[]": values[1]})
-    else:
-        expression = re.fullmatch(r"query_result\((.+)\)", query)[1]
-        found = [
-            "{" + ",".join(f'{k}="{v}"' for k, v in sorted(labels.items())) + f"}} {value} 0"
-            for labels, value in prometheus.query(expression)
-        ]
-    if not variable["regex"]:
-        return [(value, value) for value in found]
-    regex = re.compile(variable["regex"].strip("/").replace("(?<", "(?P<"))
-    groups = [m.groupdict() for m in map(regex.search, found) if m]
-    return [(group.get("text", group["value"]), group["value"]) for group in groups]
-
-
-def defaults(prometheus, board, **choice):
-    """What is chosen when the dashboard opens, or once this choice was made."""
-    chosen = {}
-    for name, variable in variables(board).items():
-        if name in choice:
-            chosen[name] = choice[name]
-        elif variable.get("includeAll") and "allValue" in variable:
-            chosen[name] = None
-        elif variable["type"] == "query":
-            offered = sorted(options(prometheus, board, name, chosen))
-            values = [value for _, value in offered]
-            chosen[name] = values if variable.get("includeAll") else values[0]
-    return chosen
-
-
-def ask(prometheus, board, target, chosen, at=None):
-    """The series of an instant query: (labels, value) of each."""
-    query = interpolate(target["expr"], board, chosen)
-    parameters = {"query": query} | ({"time": at} if at else {})
-    result = prometheus.api("query", **parameters)["result"]
-    return [(series["metric"], float(series["value"][1])) for series in result]
-
-
-def ask_over_time(prometheus, board, target, chosen):
-    now = prometheus.value("vector(time())")
-    query = interpolate(target["expr"], board, chosen)
-    result = prometheus.api("query_range", query=query, start=now - 5, end=now, step=1)["result"]
-    return [(series["metric"], series["values"]) for series in result]
+# --- Tables ---
 
 
 def value_field(panel, target):

@@ -1,6 +1,7 @@
 """The dashboards, drawn by Grafana's own libraries over a real Prometheus, and looked at."""
 
 import json
+import re
 
 import pytest
 from drawing import DASHBOARDS, Drawing, build
@@ -102,6 +103,12 @@ def test_what_is_wrong_with_a_dashboard_is_seen(stopped, tmp_path):
 def test_the_fleet_says_that_the_exporter_is_gone(stopped):
     panels = {panel["title"]: panel["text"] for panel in stopped.draw("fleet")}
     assert "gone" in panels["Exporters"]
+
+
+@pytest.mark.parametrize("board, title", [("fleet", "Keys to rotate"), ("account", "Keys")])
+def test_a_key_whose_owner_is_not_known_says_so(demo_organization, board, title):
+    texts = {panel["title"]: panel["text"] for panel in demo_organization.draw(board)}
+    assert re.search(r"<root_account>.*not known", texts[title], re.DOTALL)
 
 
 @pytest.mark.parametrize("board", BOARDS)
