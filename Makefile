@@ -1,6 +1,7 @@
 # make run    the exporter with a made-up organization
 # make test   everything; installs what it needs from Debian, PyPI and npm
 # make soak   the random walk of tests/it/walk for ten minutes, with another seed each time
+# make rulers the story of the rules in real time, on Prometheus 2 and 3 and vmalert; eight minutes
 # make story  a key that becomes too old, from AWS to its owners and back; shows what they are told
 # make screenshots renews the pictures of the status page in docs/images
 # make dashboards draws the dashboards into target/dashboards, and renews their pictures in docs/images
@@ -11,7 +12,7 @@
 
 VENV := target/venv
 
-.PHONY: run test test-cargo test-stack soak story screenshots dashboards lint bench rules golden docs tools
+.PHONY: rulers run test test-cargo test-stack soak story screenshots dashboards lint bench rules golden docs tools
 
 run:
 	cargo run --release -- demo
@@ -23,7 +24,12 @@ test-cargo:
 
 # The binary that `cargo test` built.
 test-stack: tools test-cargo
-	$(VENV)/bin/pytest tests/stack
+	$(VENV)/bin/pytest tests/stack --ignore tests/stack/test_rulers.py
+
+# The story of the rules in real time, on Prometheus 2 and 3 and vmalert. Not beside anything else that has work for
+# the cores: seconds stand for minutes.
+rulers: tools
+	$(VENV)/bin/pytest tests/stack/test_rulers.py
 
 tools: $(VENV)/done
 

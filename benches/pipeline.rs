@@ -370,7 +370,7 @@ impl Server {
         let (_stop, stopped) = watch::channel(false);
         let status = StatusSettings {
             telemetry_path: "/metrics".to_owned(),
-            runbook_url: String::new(),
+            runbook_url: None,
             dashboard_url: None,
             is_demo: true,
         };

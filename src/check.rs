@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 use tabwriter::TabWriter;
@@ -13,14 +13,15 @@ use tokio::task::JoinSet;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::failure::Failure;
-use crate::findings::{COLUMNS, Finding, Status, findings, not_judged, unlisted};
+use crate::findings::{COLUMNS, Finding, findings, is_outlived, not_judged, unlisted};
 use crate::metrics::filter::Filter;
 use crate::metrics::page;
+use crate::policy::KeyStatus;
 use crate::refresh::Schedule;
 use crate::refresh::account::{RefreshContext, refresh_account};
 use crate::render::leave_out_what_panics;
 use crate::source::Source;
-use crate::state::{Account, State, Tried};
+use crate::state::{Account, STALE, State, Tried};
 
 /// The output's format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -44,9 +45,6 @@ pub enum Show {
     All,
 }
 
-/// AWS makes a new report after four hours. One that is older than this is mentioned.
-const OLD: TimeDelta = TimeDelta::hours(8);
-
 /// The result of a check.
 #[derive(Debug)]
 pub struct CheckOutcome {
@@ -61,6 +59,8 @@ pub struct CheckOutcome {
     pub failed: usize,
     /// How many active keys could not be judged, because their age is not known.
     pub not_judged: usize,
+    /// How many accounts have a report that is older than keys may become.
+    pub outlived: usize,
     /// How many users have more keys or certificates than the report shows, and AWS did not list them.
     pub unlisted: usize,
     /// What went wrong, with the account's id: failed refreshes, and what they could not find out.
@@ -131,7 +131,8 @@ pub async fn run(
     failures.sort_by(|(a, _), (b, _)| a.cmp(b));
     let not_judged = state.accounts.iter().map(|it| not_judged(it, config, now)).sum();
     let unlisted = state.accounts.iter().map(|it| unlisted(it, config, now)).sum();
-    Ok(CheckOutcome { state, now, listing, failed, not_judged, unlisted, failures })
+    let outlived = state.accounts.iter().filter(|it| is_outlived(it, config, now)).count();
+    Ok(CheckOutcome { state, now, listing, failed, not_judged, outlived, unlisted, failures })
 }
 
 impl CheckOutcome {
@@ -141,6 +142,7 @@ impl CheckOutcome {
             || self.accounts().next().is_none()
             || self.failed > 0
             || self.not_judged > 0
+            || self.outlived > 0
             || self.unlisted > 0
             || self.rejected_rows() > 0
     }
@@ -179,6 +181,12 @@ impl CheckOutcome {
                 "active keys that were not judged, because their age is not known: {keys}\n"
             ));
         }
+        if self.outlived > 0 {
+            let accounts = self.outlived;
+            failures.push_str(&format!(
+                "accounts whose report is older than keys may become: {accounts}\n"
+            ));
+        }
         if self.unlisted > 0 {
             let users = self.unlisted;
             failures.push_str(&format!(
@@ -196,7 +204,7 @@ impl CheckOutcome {
             number => format!("; further reports of the same accounts, not counted: {number}"),
         };
         let oldest = self.accounts().filter_map(|account| account.generated).min();
-        let old = oldest.map(|generated| self.now - generated).filter(|age| *age > OLD);
+        let old = oldest.map(|generated| self.now - generated).filter(|age| *age > STALE);
         let old = old
             .map_or(String::new(), |age| format!("; oldest report: {} hours old", age.num_hours()));
         let verdict = if self.is_uncertain() { "could not tell for all keys: " } else { "" };
@@ -216,7 +224,7 @@ impl CheckOutcome {
         to: impl io::Write,
     ) -> io::Result<usize> {
         let mut findings = findings(&self.state, config, now);
-        findings.retain(|finding| show == Show::All || finding.status == Status::Unrotated);
+        findings.retain(|finding| show == Show::All || finding.status == KeyStatus::Unrotated);
         match format {
             OutputFormat::Table => write_table(&findings, to)?,
             OutputFormat::Json => write_json(&findings, to)?,
@@ -225,7 +233,7 @@ impl CheckOutcome {
                 write_page(&page::text(&self.state, config, filter, now), to)?
             }
         }
-        Ok(findings.iter().filter(|finding| finding.status == Status::Unrotated).count())
+        Ok(findings.iter().filter(|finding| finding.status == KeyStatus::Unrotated).count())
     }
 }
 

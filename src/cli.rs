@@ -143,15 +143,15 @@ pub struct Flags {
     #[arg(long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics", value_parser = telemetry_path, global = true)]
     pub telemetry_path: String,
 
-    /// Where docs/runbooks.md is published: the status page links to its sections.
+    /// Where you publish docs/runbooks.md, or runbooks of your own: the status page links to its sections.
+    /// Without it they are at /runbooks.
     #[arg(
         long = "web.runbook-url",
         value_name = "URL",
-        default_value = RUNBOOK_URL,
         value_parser = runbook_url,
         global = true
     )]
-    pub runbook_url: String,
+    pub runbook_url: Option<String>,
 
     /// Your dashboard's address: the status page links to it.
     #[arg(
@@ -280,9 +280,6 @@ fn telemetry_path(text: &str) -> Result<String, String> {
         Err("must begin with / and be made of letters, digits and /-_.~, and not be one of the exporter's own paths".to_owned())
     }
 }
-
-/// As in the rules of deploy/prometheus.
-const RUNBOOK_URL: &str = "https://example.com/iam-key-exporter/runbooks.md";
 
 fn runbook_url(text: &str) -> Result<String, &'static str> {
     if is_url(text) && !text.contains('#') {

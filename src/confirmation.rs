@@ -48,6 +48,11 @@ impl Confirmations {
         }
     }
 
+    /// Whether the same is known of the same users.
+    pub fn has_same_answers(&self, other: &Confirmations) -> bool {
+        self.by_user == other.by_user
+    }
+
     /// Whether anything is known of this user besides the report.
     pub fn knows(&self, user: &str) -> bool {
         self.by_user.contains_key(user)
@@ -168,6 +173,8 @@ pub fn merge(reported: &[Option<Key>], listed: &[ListedKey]) -> Vec<Option<Key>>
             id: id(key, listed),
             last_rotated: Some(key.created),
             last_used: before.and_then(|before| before.last_used),
+            // A report that does not have the key says nothing of its use.
+            never_used: before.is_some_and(|before| before.never_used),
             last_used_region: before.and_then(|before| before.last_used_region.clone()),
             last_used_service: before.and_then(|before| before.last_used_service.clone()),
         });
@@ -199,6 +206,7 @@ mod tests {
             id: None,
             last_rotated: Some(at(created)),
             last_used: Some(at(used)),
+            never_used: false,
             last_used_region: None,
             last_used_service: None,
         })
@@ -222,6 +230,7 @@ mod tests {
                 id: (!id.is_empty()).then(|| id.to_owned()),
                 last_rotated: Some(at(created)),
                 last_used: used.map(at),
+                never_used: false,
                 last_used_region: None,
                 last_used_service: None,
             })

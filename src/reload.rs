@@ -1,4 +1,5 @@
-//! Reading the configuration again while the exporter runs. A bad file changes nothing.
+//! Reading the configuration again while the exporter runs. A bad file changes nothing, and neither does
+//! one that is empty all at once.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -37,7 +38,8 @@ impl Reloader {
     pub fn reload(&self) -> Result<(), Error> {
         // A file on which the parser panics does not stop later reloads.
         let config = self.config.lock().unwrap_or_else(PoisonError::into_inner);
-        let loaded = self.origin.load();
+        let before = config.borrow().clone();
+        let loaded = self.origin.load_again(&before);
         self.metrics.record_reload(loaded.is_ok(), self.clock.now());
         match loaded {
             Ok(loaded) => {

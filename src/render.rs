@@ -156,7 +156,7 @@ pub fn leave_out_what_panics(
         error!(account = account.id, error = %failure, "account not rendered");
         let mut bare = Account::pending(&account.id, &account.name);
         bare.refresh = account.refresh.clone();
-        bare.record(Some(failure.reason), Duration::ZERO, now);
+        bare.record(Some(&failure), Duration::ZERO, now);
         left_out.push((account.id.clone(), failure));
         *account = Arc::new(bare);
     }
@@ -216,8 +216,7 @@ fn verdicts(account: &Account, config: &Config, now: DateTime<Utc>) -> u64 {
         for key in keys {
             let verdict = key.as_ref().map(|key| {
                 let Verdict { status, unrotated, .. } = ruling.judge(key, now);
-                let is_never_used = key.last_used.is_none();
-                (&key.id, key.last_rotated, is_never_used, status, unrotated)
+                (&key.id, key.last_rotated, key.never_used, status, unrotated)
             });
             verdict.hash(&mut hasher);
         }

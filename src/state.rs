@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::confirmation::Confirmations;
-use crate::failure::{FailureCounts, Reason};
+use crate::failure::{Failure, FailureCounts, Reason};
 use crate::policy::{Subject, Tag};
 use crate::report::{Key, Report, User};
 
@@ -60,6 +60,9 @@ pub struct Tags {
     pub by_user: BTreeMap<String, Vec<Tag>>,
 }
 
+/// AWS makes a new report after four hours. One that is older than this is mentioned.
+pub const STALE: TimeDelta = TimeDelta::hours(8);
+
 /// The id of the account of the default credentials until AWS has said which one that is.
 pub const UNKNOWN_ACCOUNT: &str = "unknown";
 
@@ -68,6 +71,8 @@ pub const UNKNOWN_ACCOUNT: &str = "unknown";
 pub struct Refresh {
     /// The last one; `None` before it.
     pub last: Option<Attempt>,
+    /// Why the last one failed.
+    pub fault: Option<Fault>,
     /// When one last succeeded.
     pub last_success: Option<DateTime<Utc>>,
     /// When the next one begins; `None` before the first has ended.
@@ -112,6 +117,15 @@ impl Tried {
             Tried::Failed => Some(false),
         }
     }
+}
+
+/// Why refreshes fail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// What the last one said, in one line.
+    pub message: Arc<str>,
+    /// When the first one failed since one last succeeded.
+    pub since: DateTime<Utc>,
 }
 
 /// One refresh.
@@ -168,12 +182,23 @@ impl Account {
     }
 
     /// Records the end of a refresh.
-    pub fn record(&mut self, failure: Option<Reason>, duration: Duration, now: DateTime<Utc>) {
-        self.refresh.last = Some(Attempt { failure, duration });
+    pub fn record(&mut self, failure: Option<&Failure>, duration: Duration, now: DateTime<Utc>) {
+        let refresh = &mut self.refresh;
+        refresh.last = Some(Attempt { failure: failure.map(|it| it.reason), duration });
+        let before = refresh.fault.take();
         match failure {
-            None => self.refresh.last_success = Some(now),
-            Some(reason) => self.refresh.failures.count(reason),
+            None => refresh.last_success = Some(now),
+            Some(Failure { reason, message }) => {
+                let since = before.map_or(now, |before| before.since);
+                refresh.fault = Some(Fault { message: message.as_str().into(), since });
+                refresh.failures.count(*reason);
+            }
         }
+    }
+
+    /// Whether its report is so old that AWS must have failed to make another one.
+    pub fn is_stale(&self, now: DateTime<Utc>) -> bool {
+        self.generated.is_some_and(|generated| now - generated > STALE)
     }
 
     /// Of two accounts with the same id the one with the greater is published.

@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use crate::failure::{FailureCounts, Reason};
 use crate::source::target::{Discovered, Target};
-use crate::state::{Account, Attempt, State, Tried, UNKNOWN_ACCOUNT};
+use crate::state::{Account, Attempt, Fault, Refresh, State, Tried, UNKNOWN_ACCOUNT};
 
 /// The newest account of each target.
 ///
@@ -26,6 +26,8 @@ pub struct Store {
 #[derive(Debug, Default)]
 struct Accounts {
     by_key: BTreeMap<String, Entry>,
+    /// Whether the accounts are of report files.
+    are_files: bool,
     /// Accounts whose credentials or files have become those of another account, and since when.
     left: Vec<(Arc<Account>, Instant)>,
     unidentified_failures: FailureCounts,
@@ -81,7 +83,7 @@ impl Store {
     /// drops it.
     pub fn publish(&self, target: &Target, mut account: Account) {
         let mut accounts = self.lock();
-        let Accounts { by_key, left, unidentified_failures, .. } = &mut *accounts;
+        let Accounts { by_key, are_files, left, unidentified_failures, .. } = &mut *accounts;
         let entry = by_key.get_mut(&target.key);
         if let Some(entry) = entry.filter(|entry| entry.target.access == target.access) {
             // It may have been renamed meanwhile.
@@ -96,17 +98,24 @@ impl Store {
                 // The credentials are this account's again: what was known of it still is.
                 account = Account { refresh: account.refresh, ..Account::clone(kept) };
             }
+            let Refresh { last_success, fault, .. } = &account.refresh;
+            let at = fault.as_ref().map(|fault| fault.since).max(*last_success);
             let (id, account) = (account.id.clone(), Arc::new(account));
             let before = std::mem::replace(&mut entry.account, account);
             let before_id = before.id.clone();
             if before.id != id && !before.is_unverified(&target.id) {
-                let why = "its credentials or its report file are of another account now";
+                let (reason, why) = if *are_files {
+                    (Reason::UnreadableFile, "its report file is of another account now")
+                } else {
+                    (Reason::Credentials, "its credentials are of another account now")
+                };
                 warn!(account = before.id, now = id, why, "account no longer reached");
                 let mut before = Account::clone(&before);
                 before.refresh.next = None;
                 before.refresh.last =
-                    Some(Attempt { failure: Some(Reason::Credentials), duration: Duration::ZERO });
-                before.refresh.failures.count(Reason::Credentials);
+                    Some(Attempt { failure: Some(reason), duration: Duration::ZERO });
+                before.refresh.failures.count(reason);
+                before.refresh.fault = at.map(|since| Fault { message: why.into(), since });
                 left.push((Arc::new(before), Instant::now()));
             }
             if before_id != id && target.id == UNKNOWN_ACCOUNT && id != UNKNOWN_ACCOUNT {
@@ -121,8 +130,10 @@ impl Store {
     /// Publishes the accounts that were found. Accounts from before keep their data, and leave if
     /// these are all the accounts or if they are excluded. Every account that joins or leaves is named
     /// in the log.
-    pub fn set_targets(&self, Discovered { targets, is_all, excluded, origin }: Discovered) {
+    pub fn set_targets(&self, discovered: Discovered) {
+        let Discovered { targets, is_all, excluded, are_files, origin } = discovered;
         let mut accounts = self.lock();
+        accounts.are_files = are_files;
         let mut changed = false;
         let mut joined = Vec::new();
         let mut before = std::mem::take(&mut accounts.by_key);
@@ -281,6 +292,29 @@ mod tests {
         assert!(store.snapshot().accounts[0].refresh.last.is_none());
         store.publish(&new, tried("a"));
         assert!(store.snapshot().accounts[0].refresh.last.is_some());
+    }
+
+    #[test]
+    fn an_account_that_was_replaced_fails_for_the_reason_of_its_source() {
+        for (are_files, reason, word) in [
+            (true, Reason::UnreadableFile, "report file"),
+            (false, Reason::Credentials, "credentials"),
+        ] {
+            let store = Store::default();
+            store.set_targets(Discovered { are_files, ..all(&[("a", "")]) });
+            let mut before = tried("1");
+            before.refresh.last_success = Some(chrono::DateTime::UNIX_EPOCH);
+            store.publish(&target("a"), before.clone());
+            let mut now = tried("2");
+            now.refresh.last_success = before.refresh.last_success;
+            store.publish(&target("a"), now);
+            let accounts = store.snapshot().accounts;
+            let before = accounts.iter().find(|account| account.id == "1").expect("it stays");
+            assert_eq!(before.refresh.last.and_then(|last| last.failure), Some(reason));
+            assert_eq!(before.refresh.failures.get(reason), 1);
+            let message = before.refresh.fault.as_ref().expect("a fault").message.clone();
+            assert!(message.contains(word), "{message}");
+        }
     }
 
     #[test]

@@ -86,6 +86,12 @@ pub enum Error {
         /// What the system said.
         error: io::Error,
     },
+    /// At a reload it has nothing in it, although what is in force is more than the defaults.
+    #[error("{path}: the file is empty: to remove all that was configured, write {{}} into it")]
+    Emptied {
+        /// The file.
+        path: PathBuf,
+    },
     /// It is not YAML, or a field is invalid.
     #[error("{path}:{line}: {field}{problem}")]
     Invalid {
@@ -106,6 +112,11 @@ const MAX_BYTES: u64 = 1 << 20;
 impl Config {
     /// Reads a file. Fields that it leaves out are as in [`Config::default`].
     pub fn load(path: &Path) -> Result<Config, Error> {
+        Config::parse(&Config::read(path)?, path)
+    }
+
+    /// The text of a file.
+    fn read(path: &Path) -> Result<String, Error> {
         let failed = |error| Error::Unreadable { path: path.to_owned(), error };
         if !fs::metadata(path).map_err(failed)?.is_file() {
             return Err(failed(io::Error::other("not a regular file")));
@@ -115,7 +126,7 @@ impl Config {
         if file.read_to_string(&mut text).map_err(failed)? as u64 > MAX_BYTES {
             return Err(failed(io::Error::other(format!("more than {MAX_BYTES} bytes"))));
         }
-        Config::parse(&text, path)
+        Ok(text)
     }
 
     /// Reads the text of a file; `path` is for errors.

@@ -22,16 +22,32 @@ pub struct Origin {
 impl Origin {
     /// Reads the file, if there is one, and applies the flags.
     pub fn load(&self) -> Result<Config, Error> {
-        let mut config = match &self.file {
+        let config = match &self.file {
             Some(file) => Config::load(file)?,
             None => self.default.clone(),
         };
+        Ok(self.with_flags(config))
+    }
+
+    /// The same while `before` is in force. An empty file is refused if it would change that: a file that is
+    /// being written, or a volume that is full, looks so.
+    pub fn load_again(&self, before: &Config) -> Result<Config, Error> {
+        let Some(path) = &self.file else { return self.load() };
+        let text = Config::read(path)?;
+        let config = self.with_flags(Config::parse(&text, path)?);
+        if text.trim_start_matches('\u{feff}').trim().is_empty() && config != *before {
+            return Err(Error::Emptied { path: path.clone() });
+        }
+        Ok(config)
+    }
+
+    fn with_flags(&self, mut config: Config) -> Config {
         if let Some(max_age) = self.max_age {
             config.policy.max_age = max_age;
         }
         if let Some(warn_before) = self.warn_before {
             config.policy.warn_before = warn_before;
         }
-        Ok(config)
+        config
     }
 }

@@ -95,7 +95,9 @@ catalogue! {
     KEY_LAST_ROTATED = gauge(Group::Keys, "iam_access_key_last_rotated_timestamp_seconds", KEY,
         "When the access key was created or last rotated. From the credential report, which AWS renews at most every four hours, or from a later call.");
     KEY_LAST_USED = gauge(Group::Keys, "iam_access_key_last_used_timestamp_seconds", KEY,
-        "When the access key was last used, in steps of 15 minutes; absent when never. From the credential report, which AWS renews at most every four hours.");
+        "When the access key was last used, in steps of 15 minutes; absent when never, and where it is not known. From the credential report, which AWS renews at most every four hours.");
+    KEY_NEVER_USED = gauge(Group::Keys, "iam_access_key_never_used", KEY,
+        "1 for an active access key that AWS has never seen used; absent for others, and where the last use is not known. From the credential report, which AWS renews at most every four hours.");
     KEY_ACTIVE = gauge(Group::Keys, "iam_access_key_active", KEY,
         "Whether the access key can be used (1) or is inactive (0). From the credential report, which AWS renews at most every four hours, or from a later call.");
     KEY_UNROTATED = gauge(Group::Keys, "iam_access_key_unrotated", KEY,

@@ -1,10 +1,11 @@
 //! The exporter's own metrics: registered, gathered and encoded by the `prometheus` crate when a scrape
 //! asks for them.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use prometheus::core::Collector;
 use prometheus::{
     Encoder, Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
@@ -59,6 +60,7 @@ pub struct AwsRequests {
     counts: IntCounterVec,
     /// Without labels. A gauge of its own would be 0 before the first answer.
     clock_skew: IntGaugeVec,
+    has_clock_skew: Arc<AtomicBool>,
 }
 
 impl ExporterMetrics {
@@ -77,6 +79,7 @@ impl ExporterMetrics {
             aws_requests: AwsRequests {
                 counts: vec(&registry, &catalogue::AWS_REQUESTS, IntCounterVec::new),
                 clock_skew: vec(&registry, &catalogue::CLOCK_SKEW, IntGaugeVec::new),
+                has_clock_skew: Arc::default(),
             },
             http_connections: one(&registry, &catalogue::HTTP_CONNECTIONS, IntGauge::with_opts),
             http_accept_failures: one(
@@ -216,7 +219,14 @@ impl AwsRequests {
         let gauge = self.clock_skew.with_label_values(&[""; 0]);
         let before = gauge.get();
         gauge.set(seconds);
+        self.has_clock_skew.store(true, Ordering::Relaxed);
         before
+    }
+
+    /// What was last recorded of the clock.
+    pub fn clock_skew(&self) -> Option<TimeDelta> {
+        let is_known = self.has_clock_skew.load(Ordering::Relaxed);
+        is_known.then(|| TimeDelta::seconds(self.clock_skew.with_label_values(&[""; 0]).get()))
     }
 
     /// Counts one request that was cut off before anything came back.

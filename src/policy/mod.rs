@@ -178,6 +178,15 @@ impl Policy {
         patterns.any(|it| !it.matches(account_id) && !it.text.bytes().all(|c| c.is_ascii_digit()))
     }
 
+    /// The least age at which some key can be unrotated.
+    pub fn shortest_max_age(&self) -> TimeDelta {
+        let rules = self.rules.iter().filter_map(|rule| match &rule.decision {
+            Decision::MaxAge(max_age) => Some(*max_age),
+            Decision::Exempt(_) => None,
+        });
+        rules.chain([self.max_age]).min().unwrap_or(self.max_age)
+    }
+
     /// When the next exemption ends after `now`: what was said until then no longer holds.
     pub fn next_end(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let ends = self.rules.iter().filter_map(|rule| match &rule.decision {

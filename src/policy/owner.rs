@@ -34,7 +34,7 @@ pub struct Owners<'a> {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct KeySummary {
     counts: [usize; KeyStatus::ALL.len()],
-    /// The number of active keys that were never used.
+    /// The number of active keys that are known to have never been used.
     pub never_used: usize,
     /// The age of the oldest unrotated key.
     pub oldest_unrotated: Option<Age>,
@@ -90,7 +90,7 @@ impl KeySummary {
         now: DateTime<Utc>,
     ) {
         self.counts[verdict.status as usize] += 1;
-        self.never_used += usize::from(key.active && key.last_used.is_none());
+        self.never_used += usize::from(key.active && key.never_used);
         if verdict.status == KeyStatus::Unrotated {
             // `None` is less than every age.
             self.oldest_unrotated = self.oldest_unrotated.max(verdict.age);
@@ -179,6 +179,7 @@ mod tests {
                 id: None,
                 last_rotated: days.map(|days| now - TimeDelta::days(days)),
                 last_used: days.filter(|days| *days == 10).map(|_| now),
+                never_used: days != Some(10),
                 last_used_region: None,
                 last_used_service: None,
             };

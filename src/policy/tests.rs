@@ -12,6 +12,7 @@ fn key(active: bool, last_rotated: Option<&str>) -> Key {
         id: None,
         last_rotated: last_rotated.map(at),
         last_used: None,
+        never_used: true,
         last_used_region: None,
         last_used_service: None,
     }

@@ -9,7 +9,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 use tracing::{debug, info, warn};
 
-use crate::clock::{Clock, is_from_the_future};
+use crate::clock::{Clock, MAX_CLOCK_SKEW, is_from_the_future};
 use crate::config::Config;
 use crate::confirmation::merge;
 use crate::failure::{Failure, Reason};
@@ -120,6 +120,7 @@ impl RefreshContext<'_> {
             return;
         }
         *reached = true;
+        let before = account.clone();
         let last = account.generated;
         *failure = match self.paused.filter(|_| account.id == id) {
             Some(failure) => Some(failure.clone()),
@@ -155,13 +156,46 @@ impl RefreshContext<'_> {
             self.record(&mut so_far, failure.as_ref(), started);
             publish(&so_far);
         };
-        *confirmation = self.confirm(target, account, deadline, so_far).await.err();
+        let until = deadline - self.timeout / 10;
+        *confirmation = self.confirm(target, account, &before, until, so_far).await.err();
+        if let Err(wrong) = self.identify_again(target, account, &before, deadline).await {
+            *account = before;
+            *failure = Some(wrong);
+        }
+    }
+
+    /// Makes sure that whatever was learned since `before` is of this account: credentials can become
+    /// another account's at any moment. An account at rest, of which nothing new was learned, is not
+    /// asked for.
+    async fn identify_again(
+        &self,
+        target: &Target,
+        account: &Account,
+        before: &Account,
+        deadline: Instant,
+    ) -> Result<(), Failure> {
+        // A report says itself whose it is.
+        let is_same = account.tags == before.tags
+            && account.alias == before.alias
+            && account.confirmed.has_same_answers(&before.confirmed);
+        if is_same {
+            return Ok(());
+        }
+        match timeout_at(deadline, self.source.account_id(target)).await {
+            Ok(Ok(Some(id))) if id != account.id => {
+                let message = format!("the credentials have become those of account {id}");
+                Err(Failure::new(Reason::Credentials, message))
+            }
+            Ok(Err(failure)) if failure.reason == Reason::Credentials => Err(failure),
+            // They were this account's a moment ago, and nothing says otherwise.
+            _ => Ok(()),
+        }
     }
 
     /// Records how the refresh went. A failure from before is not counted again.
     fn record(&self, account: &mut Account, failure: Option<&Failure>, started: Instant) {
         let failures = account.refresh.failures;
-        account.record(failure.map(|it| it.reason), started.elapsed(), self.clock.now());
+        account.record(failure, started.elapsed(), self.clock.now());
         if failure.is_some() && failure == self.paused {
             account.refresh.failures = failures;
         }
@@ -197,25 +231,47 @@ impl RefreshContext<'_> {
         let last = account.generated.filter(|_| !self.force);
         let FetchResult { report, failure } = self.source.fetch(target, last, now, deadline).await;
         if let Some(RawReport { csv, generated }) = report {
+            // AWS may give an older report than the one that it gave before.
+            let is_older = self.source.has_live_data()
+                && account.generated.is_some_and(|last| generated < last);
             // A report that cannot be read says more than that a newer one could not be had.
             let fingerprint = Some(fingerprint(&csv));
             let is_new = account.fingerprint != fingerprint || account.generated != Some(generated);
             if account.fingerprint != fingerprint {
                 let expected = self.source.has_live_data().then_some(account.id.as_str());
-                let report = read(csv, expected).await?;
-                if let Some(id) = &report.account_id {
-                    account.identify(id, &target.id, &target.name);
+                let mut report = read(csv, expected).await?;
+                if !is_older {
+                    if let Some(id) = &report.account_id {
+                        account.identify(id, &target.id, &target.name);
+                    }
+                    log_report(&report, &account.id, generated);
+                    if let Some(before) = &account.report {
+                        report.keep_missing(before);
+                    }
+                    account.report = Some(Arc::new(report));
+                    account.fingerprint = fingerprint;
                 }
-                log_report(&report, &account.id, generated);
-                account.report = Some(Arc::new(report));
-                account.fingerprint = fingerprint;
             }
-            if is_new && let Some(report) = &account.report {
-                Arc::make_mut(&mut account.confirmed).start_over(report);
+            if !is_older {
+                if is_new && let Some(report) = &account.report {
+                    Arc::make_mut(&mut account.confirmed).start_over(report);
+                }
+                account.generated = Some(generated);
             }
-            account.generated = Some(generated);
         }
-        failure.map_or_else(|| behind(account, now), Err)
+        failure.map_or_else(|| self.clock_is_right(account, now), Err)
+    }
+
+    /// Fails if the clock of this host is wrong, by the times in the report or by AWS's answers. What was
+    /// judged by it may be older or younger than it seems.
+    fn clock_is_right(&self, account: &Account, now: DateTime<Utc>) -> Result<(), Failure> {
+        behind(account, now)?;
+        // The number is in a metric. Here it would make each look another fault.
+        let message = "the clock of this host and that of AWS differ by more than five minutes: set the clock";
+        match self.source.clock_skew() {
+            Some(skew) if skew.abs() > MAX_CLOCK_SKEW => Err(Failure::new(Reason::Clock, message)),
+            _ => Ok(()),
+        }
     }
 
     /// Reads the tags that the configuration needs, once for each new report.
@@ -292,6 +348,7 @@ impl RefreshContext<'_> {
         &self,
         target: &Target,
         account: &mut Account,
+        before: &Account,
         deadline: Instant,
         so_far: impl Fn(&Account),
     ) -> Result<(), Failure> {
@@ -354,6 +411,10 @@ impl RefreshContext<'_> {
             if Instant::now() >= publication {
                 publication = Instant::now() + PUBLISH_WHILE_CONFIRMING;
                 account.refresh.waiting = Some(waiting);
+                // Nothing of another account is published.
+                if self.identify_again(target, account, before, deadline).await.is_err() {
+                    break;
+                }
                 so_far(account);
             }
         }
@@ -396,9 +457,9 @@ fn behind(account: &Account, now: DateTime<Utc>) -> Result<(), Failure> {
     match newest.max(account.generated).filter(|time| is_from_the_future(*time, now)) {
         None => Ok(()),
         Some(time) => {
-            let [time, now] = [time, now].map(|at| at.to_rfc3339_opts(SecondsFormat::Secs, true));
+            let time = time.to_rfc3339_opts(SecondsFormat::Secs, true);
             let message = format!(
-                "the report has a time of {time}, but the clock of this host shows {now}: set the clock"
+                "the report has a time of {time}, which the clock of this host has not reached: set the clock"
             );
             Err(Failure::new(Reason::Clock, message))
         }

@@ -202,12 +202,17 @@ async fn keep_fresh(shared: Arc<Shared>, key: String) {
     // it has a pause from calls for reports.
     let mut regular = Instant::now();
     let mut details_from = Instant::now();
+    let mut judged_by = config.borrow().clone();
     let mut pause: Option<(Instant, Failure)> = None;
     loop {
         let permit = if source.calls_aws() { None } else { shared.permits.acquire().await.ok() };
         source.admit().await;
         let Some((target, account)) = store.get(&key) else { return };
         let config = config.borrow().clone();
+        if std::mem::replace(&mut judged_by, config.clone()) != config {
+            // It may need other details.
+            details_from = Instant::now();
+        }
         let is_regular = Instant::now() >= regular;
         let details = is_regular && Instant::now() >= details_from;
         let paused = pause.clone().filter(|(end, _)| Instant::now() < *end);
@@ -246,25 +251,20 @@ async fn keep_fresh(shared: Arc<Shared>, key: String) {
             Some(_) => {}
         }
         let overload = |failure: Option<Failure>| failure.filter(|it| it.reason.is_overload());
-        let mut earliest = now;
-        match (overload(outcome.confirmation), overload(outcome.tags)) {
-            // The page says that AWS refuses: the account is still contacted in each interval.
-            (Some(overload), _) => {
+        // The page says that AWS refuses: the account is still contacted in each interval.
+        match overload(outcome.confirmation).or(overload(outcome.tags)) {
+            Some(overload) => {
                 overloads += 1;
                 details_from = now + schedule.pause(overloads, overload.reason);
             }
-            (None, Some(overload)) => {
-                overloads += 1;
-                earliest += schedule.pause(overloads, overload.reason);
-            }
-            (None, None) if outcome.has_details => overloads = 0,
-            (None, None) => {}
+            None if outcome.has_details => overloads = 0,
+            None => {}
         }
         if !reached {
             // What could not be asked is asked with the next try.
             regular = now;
-        } else if is_regular || earliest > now {
-            regular = schedule.next(&key, shared.start, earliest);
+        } else if is_regular {
+            regular = schedule.next(&key, shared.start, now);
         }
         let wake = match &pause {
             // With what failed, nothing else of the account can be had.

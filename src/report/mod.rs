@@ -47,6 +47,8 @@ pub struct Report {
     pub users: Vec<User>,
     /// What could not be read, one entry for each row that is missing or incomplete in `users`.
     pub rejected: Vec<RejectedRow>,
+    /// The number of rows of which no user is in `users`.
+    pub missing: usize,
 }
 
 /// One row: an IAM user, or the account's root user.
@@ -88,8 +90,10 @@ pub struct Key {
     /// that it calls active; such a row is also counted as rejected.
     pub last_rotated: Option<DateTime<Utc>>,
     /// When the key was last used, in steps of 15 minutes, so it can lie before `last_rotated`.
-    /// Absent when never.
+    /// Absent when never, and where it is not known.
     pub last_used: Option<DateTime<Utc>>,
+    /// Whether the report says that the key was never used.
+    pub never_used: bool,
     /// The region of the last use.
     pub last_used_region: Option<Arc<str>>,
     /// The service of the last use, by its short name, such as `s3`.
@@ -205,6 +209,7 @@ impl Report {
             partition: None,
             users: Vec::with_capacity(capacity),
             rejected: Vec::new(),
+            missing: 0,
         };
         let mut names = HashSet::with_capacity(capacity);
         let (mut fields, mut interner) = (Vec::new(), Interner::default());
@@ -220,6 +225,9 @@ impl Report {
                 report.users.push(user);
                 Ok(warning)
             });
+            // Of a user who is there twice one row is.
+            let is_missing = |(_, problem): &Rejection| *problem != Problem::Duplicate;
+            report.missing += usize::from(outcome.as_ref().err().is_some_and(is_missing));
             let rejected = outcome.unwrap_or_else(Some);
             report.rejected.extend(rejected.map(|(column, problem)| RejectedRow {
                 line: number,
@@ -233,6 +241,18 @@ impl Report {
             Some(first) => Err(Error::NothingReadable { rows, first: first.clone() }),
             None => Err(Error::NoRows),
         }
+    }
+
+    /// Where rows could not be read, users of the report before stay who are not in this one: theirs may
+    /// be those rows.
+    pub fn keep_missing(&mut self, before: &Report) {
+        if self.missing == 0 {
+            return;
+        }
+        let names: HashSet<&str> = self.users.iter().map(|user| user.name.as_str()).collect();
+        let is_missing = |user: &&User| !names.contains(user.name.as_str());
+        let missing: Vec<User> = before.users.iter().filter(is_missing).cloned().collect();
+        self.users.extend(missing);
     }
 
     /// The newest time of all that the report says has happened. The clock of a host that shows less

@@ -251,12 +251,15 @@ impl<'a> Row<'a> {
             (Some(active), Some(_)) => active,
         };
         let last_used = self.lenient(time, columns.last_used);
+        let never_used =
+            columns.last_used.index.is_some() && self.value(columns.last_used).is_none();
         let mut last_use = |column| self.lenient(text, column).map(|text| interner.share(text));
         Ok(Some(Key {
             active,
             id: None,
             last_rotated,
             last_used,
+            never_used,
             last_used_region: last_use(columns.last_used_region),
             last_used_service: last_use(columns.last_used_service),
         }))

@@ -72,6 +72,7 @@ fn every_column_is_read() {
                     id: None,
                     last_rotated: at("2022-03-01T00:00:00Z"),
                     last_used: at("2022-04-01T00:15:00Z"),
+                    never_used: false,
                     last_used_region: Some("eu-west-1".into()),
                     last_used_service: Some("s3".into()),
                 }),
@@ -80,6 +81,7 @@ fn every_column_is_read() {
                     id: None,
                     last_rotated: at("2022-05-01T00:00:00Z"),
                     last_used: None,
+                    never_used: true,
                     last_used_region: None,
                     last_used_service: None,
                 }),
@@ -426,6 +428,7 @@ fn key() -> impl Strategy<Value = Option<Key>> {
             id: None,
             last_rotated: DateTime::from_timestamp(rotated, 0),
             last_used,
+            never_used: last_used.is_none(),
             last_used_region: last_used_region.map(Arc::from),
             last_used_service: last_used_service.map(Arc::from),
         },
@@ -540,4 +543,45 @@ proptest! {
         let report = Report::parse(csv.as_bytes()).expect("a report: its first row is good");
         prop_assert_eq!(report.users[0].name.as_str(), "first");
     }
+}
+
+#[test]
+fn never_used_is_what_the_report_says_and_not_what_it_leaves_out() {
+    let key = |header: &str, used: &str| {
+        let csv = format!(
+            "user,arn,access_key_1_active,access_key_1_last_rotated{header},access_key_2_active,access_key_2_last_rotated\n\
+             a,arn:aws:iam::123456789012:user/a,true,2022-01-01T00:00:00Z{used},false,N/A\n"
+        );
+        let report = Report::parse(csv.as_bytes()).expect("a report");
+        let key = report.users[0].keys[0].as_ref().expect("a key");
+        (key.last_used.is_some(), key.never_used)
+    };
+    let column = ",access_key_1_last_used_date";
+    assert_eq!(key(column, ",2022-02-01T00:00:00Z"), (true, false));
+    assert_eq!(key(column, ",N/A"), (false, true));
+    assert_eq!(key(column, ",long ago"), (false, false));
+    assert_eq!(key("", ""), (false, false));
+}
+
+#[test]
+fn users_whose_rows_may_be_those_that_cannot_be_read_stay() {
+    let report = |rows: &[&str]| {
+        let mut csv = "user,arn,access_key_1_active,access_key_1_last_rotated,access_key_2_active,access_key_2_last_rotated\n".to_owned();
+        csv.extend(rows.iter().map(|row| format!("{row}\n")));
+        Report::parse(csv.as_bytes()).expect("a report")
+    };
+    let row = |user: &str| {
+        format!("{user},arn:aws:iam::123456789012:user/{user},true,2022-01-01T00:00:00Z,false,N/A")
+    };
+    let [a, b] = [row("a"), row("b")];
+    let before = report(&[&a, &b]);
+    let names = |rows: &[&str]| {
+        let mut report = report(rows);
+        report.keep_missing(&before);
+        report.users.into_iter().map(|user| user.name).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&[&a]), ["a"]);
+    assert_eq!(names(&[&a, "b,arn"]), ["a", "b"]);
+    assert_eq!(names(&[&a, &a]), ["a"], "a row that is there twice is read once");
+    assert_eq!(names(&[&a, &b, "c,"]), ["a", "b"]);
 }

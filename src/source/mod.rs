@@ -3,12 +3,13 @@
 pub mod aws;
 pub mod demo;
 pub mod files;
+mod regular_file;
 pub mod target;
 
 use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
 
 use crate::config::{Access, Config};
@@ -61,6 +62,14 @@ impl Source {
     pub fn forget_credentials(&self) {
         if let Source::Aws(aws) = self {
             aws.forget_credentials();
+        }
+    }
+
+    /// By how much the clock of this host is ahead of AWS's, as of the last answer.
+    pub fn clock_skew(&self) -> Option<TimeDelta> {
+        match self {
+            Source::Aws(aws) => aws.clock_skew(),
+            Source::Files(_) | Source::Demo(_) => None,
         }
     }
 

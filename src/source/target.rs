@@ -41,6 +41,8 @@ pub struct Discovered {
     pub is_all: bool,
     /// The ids of accounts that the configuration excludes.
     pub excluded: BTreeSet<String>,
+    /// Whether they are of files, and not of credentials.
+    pub are_files: bool,
     /// Where the accounts were found, for the log.
     pub origin: &'static str,
 }

@@ -17,6 +17,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::spawn_blocking;
 
 use super::body::Body;
+use super::status::key::KeyPage;
 use super::status::query::Query;
 use super::status::{self, StatusSettings};
 use crate::metrics::exporter::ExporterMetrics;
@@ -43,6 +44,7 @@ const TEXT: &str = "text/plain; charset=utf-8";
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 const HTML: &str = "text/html; charset=utf-8";
 const CSV: &str = "text/csv; charset=utf-8";
+const CALENDAR: &str = "text/calendar; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
 
 /// The site as hyper serves it.
@@ -79,8 +81,11 @@ async fn route(site: &Arc<Site>, request: &Request<Incoming>) -> Response<Body> 
     }
     let route = match path {
         _ if path == site.status.telemetry_path => Route::Metrics,
-        "/" => Route::Status,
-        "/keys.csv" => Route::Csv,
+        "/" => Route::Document(status_page),
+        "/key" => Route::Document(key_page),
+        "/keys.csv" => Route::Document(csv),
+        "/due.ics" => Route::Document(calendar),
+        "/runbooks" => Route::Document(runbooks),
         "/status.css" => Route::Style,
         "/-/healthy" => Route::Healthy,
         "/-/ready" => Route::Ready,
@@ -91,8 +96,7 @@ async fn route(site: &Arc<Site>, request: &Request<Incoming>) -> Response<Body> 
     }
     match route {
         Route::Metrics => metrics(site, request.headers()).await,
-        Route::Status => for_people(site, request, status_page).await,
-        Route::Csv => for_people(site, request, csv).await,
+        Route::Document(make) => for_people(site, request, make).await,
         Route::Style => style(),
         Route::Healthy => text(StatusCode::OK, "healthy\n"),
         Route::Ready => readiness(site),
@@ -101,8 +105,7 @@ async fn route(site: &Arc<Site>, request: &Request<Incoming>) -> Response<Body> 
 
 enum Route {
     Metrics,
-    Status,
-    Csv,
+    Document(MakeDocument),
     Style,
     Healthy,
     Ready,
@@ -162,50 +165,78 @@ fn readiness(site: &Site) -> Response<Body> {
     }
 }
 
-/// A document for a person: its type, its file name if it is to be saved, and its bytes.
+/// A document for a person.
 struct Document {
+    status: StatusCode,
     kind: &'static str,
+    /// Where it is to be saved.
     file_name: Option<String>,
     bytes: Vec<u8>,
 }
 
+type MakeDocument = fn(&StatusSettings, &Snapshot, &Query) -> Document;
+
+impl Document {
+    fn page(status: StatusCode, page: String) -> Document {
+        Document { status, kind: HTML, file_name: None, bytes: page.into_bytes() }
+    }
+}
+
 fn status_page(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> Document {
-    let page = status::page::render(settings, snapshot, query);
-    Document { kind: HTML, file_name: None, bytes: page.into_bytes() }
+    Document::page(StatusCode::OK, status::page::render(settings, snapshot, query))
+}
+
+fn key_page(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> Document {
+    match status::key::render(settings, snapshot, query) {
+        KeyPage::Found(page) => Document::page(StatusCode::OK, page),
+        KeyPage::Missing(page) => Document::page(StatusCode::NOT_FOUND, page),
+        KeyPage::Invalid(page) => Document::page(StatusCode::BAD_REQUEST, page),
+    }
+}
+
+fn runbooks(settings: &StatusSettings, snapshot: &Snapshot, _: &Query) -> Document {
+    Document::page(StatusCode::OK, status::runbooks::render(settings, snapshot.now))
 }
 
 fn csv(_: &StatusSettings, snapshot: &Snapshot, query: &Query) -> Document {
-    let rows = status::select(snapshot.findings(), query);
-    let file_name = Some(status::csv::file_name(snapshot.now));
-    Document { kind: CSV, file_name, bytes: status::csv::render(&rows) }
+    let file_name = Some(status::csv::file_name(query, snapshot.now));
+    let bytes = status::csv::render(snapshot, query);
+    Document { status: StatusCode::OK, kind: CSV, file_name, bytes }
+}
+
+fn calendar(_: &StatusSettings, snapshot: &Snapshot, query: &Query) -> Document {
+    let bytes = status::calendar::render(snapshot, query).into_bytes();
+    Document { status: StatusCode::OK, kind: CALENDAR, file_name: None, bytes }
 }
 
 /// Renders one document at a time, so that many readers take no more than one thread from the rest.
 async fn for_people(
     site: &Arc<Site>,
     request: &Request<Incoming>,
-    make: fn(&StatusSettings, &Snapshot, &Query) -> Document,
+    make: MakeDocument,
 ) -> Response<Body> {
-    let query = match Query::parse(request.uri().query().unwrap_or_default()) {
-        Ok(query) => query,
-        Err(error) => {
-            return respond(StatusCode::BAD_REQUEST, TEXT, [format!("{error}\n").into()]);
-        }
-    };
+    let query = Query::parse(request.uri().query().unwrap_or_default());
     let gzip = accepts_gzip(request.headers());
     let permit = site.render_permit.clone().acquire_owned().await;
     let (site, snapshot) = (site.clone(), site.snapshot.borrow().clone());
     let rendered = spawn_blocking(move || {
-        let Document { kind, file_name, bytes } = make(&site.status, &snapshot, &query);
+        let document = match query {
+            Ok(query) => make(&site.status, &snapshot, &query),
+            Err(error) => {
+                let page = status::page::error(&site.status, snapshot.now, &error.to_string());
+                Document::page(StatusCode::BAD_REQUEST, page)
+            }
+        };
+        let Document { status, kind, file_name, bytes } = document;
         let body = if gzip { gzip::member(bytes.into()) } else { bytes };
         // Held to the end of the rendering, even if the client has gone away meanwhile.
         drop(permit);
-        (kind, file_name, body)
+        (status, kind, file_name, body)
     });
-    let Ok((kind, file_name, body)) = rendered.await else {
+    let Ok((status, kind, file_name, body)) = rendered.await else {
         return text(StatusCode::INTERNAL_SERVER_ERROR, "not rendered\n");
     };
-    let mut response = respond(StatusCode::OK, kind, [body.into()]);
+    let mut response = respond(status, kind, [body.into()]);
     let headers = response.headers_mut();
     headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));

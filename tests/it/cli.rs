@@ -212,11 +212,22 @@ fn check_tells_of_a_report_that_is_old() {
     let path = folder.file("a.csv");
     std::fs::write(&path, report([row(ACCOUNT, "/", "a", YOUNG)])).expect("a file");
     let file = std::fs::File::options().write(true).open(&path).expect("a file");
-    let modified = std::time::SystemTime::now() - std::time::Duration::from_secs(3 * 86_400);
-    file.set_modified(modified).expect("a time");
-    let output = output(&["check", "--source.reports", folder.path()]);
-    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    let check = |days: u64| {
+        let age = std::time::Duration::from_secs(days * 86_400);
+        file.set_modified(std::time::SystemTime::now() - age).expect("a time");
+        let output = output(&["check", "--source.reports", folder.path()]);
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, stderr) = check(3);
+    assert_eq!(code, Some(0), "{stderr}");
     assert!(stderr.ends_with("accounts read: 1 of 1; oldest report: 72 hours old\n"), "{stderr}");
+    // A key that was made after the report can be too old by now.
+    let (code, stderr) = check(91);
+    assert_eq!(code, Some(2), "{stderr}");
+    assert!(
+        stderr.contains("accounts whose report is older than keys may become: 1\n"),
+        "{stderr}"
+    );
 }
 
 #[test]
@@ -225,7 +236,7 @@ fn check_exits_2_and_counts_the_active_keys_whose_age_is_not_known() {
     assert!(check_of_one("true,N/A,N/A,N/A,N/A").contains(not_judged));
     let from_the_future = check_of_one("true,2100-01-01T00:00:00Z,N/A,N/A,N/A");
     assert!(from_the_future.contains(not_judged), "{from_the_future}");
-    let clock = "account 123456789012: clock: the report has a time of 2100-01-01T00:00:00Z, but the clock of this host shows ";
+    let clock = "account 123456789012: clock: the report has a time of 2100-01-01T00:00:00Z, which the clock of this host has not reached";
     assert!(from_the_future.contains(clock), "{from_the_future}");
 }
 

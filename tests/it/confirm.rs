@@ -258,9 +258,12 @@ async fn an_answer_that_is_cut_off_clears_nothing() {
     let end = whole.len();
     let mut answers: Vec<String> =
         [member, member + 8, end - 30, end - 1].map(|cut| whole[..cut].to_owned()).into();
-    answers.push(
+    answers.extend([
         "<ListAccessKeysResponse><ListAccessKeysResult/></ListAccessKeysResponse>".to_owned(),
-    );
+        whole.replace("<member>", ""),
+        whole.replace("<IsTruncated>", "<IsTruncatee>"),
+        whole.replace("false", "true"),
+    ]);
     for answer in answers {
         let cut = Answer::Reply(200, answer.clone());
         let mut subject = subject("", company(move |_| Some(cut.clone()))).await;
@@ -456,6 +459,84 @@ async fn throttled_confirmation_is_tried_less_often_and_the_account_is_still_con
         let gap = pair[1] - pair[0];
         assert!(gap >= Duration::from_secs(4 * 60), "{gap:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn throttled_tags_do_not_keep_the_account_from_being_contacted() {
+    let (csv, clock) = (of_one("alpha"), clock());
+    let aws = FakeAws::new(account(move |call: &str| match call {
+        "GetCredentialReport" => report_at(&csv, clock.now()),
+        call if call.starts_with("GetAccountAuthorizationDetails") => error(400, "Throttling"),
+        _ => keys(&[("AKIAOLD", "Active", OLD)]),
+    }));
+    run(aws.source(), parse("labels: { user_tags: [team] }"));
+    sleep(Duration::from_secs(3600)).await;
+    let contacts = aws.calls().iter().filter(|(_, call)| call == "GetCallerIdentity").count();
+    assert!(contacts >= 12, "{contacts} in an hour");
+}
+
+#[tokio::test]
+async fn an_older_report_does_not_replace_a_newer_one() {
+    let now = Utc::now();
+    let of_then = move |hours: i64, old: &'static [&'static str]| {
+        move |call: &str| match call {
+            "GenerateCredentialReport" => generating("COMPLETE"),
+            _ => users(old, &["beta"], now - TimeDelta::hours(hours)),
+        }
+    };
+    let mut subject = subject("confirm: { enabled: false }", of_then(5, &["alpha"])).await;
+    subject.refresh().await;
+    assert_eq!(subject.unrotated(), Some(1.0));
+    subject.follow(of_then(20, &[]));
+    subject.refresh().await;
+    assert_eq!(subject.unrotated(), Some(1.0));
+    subject.follow(of_then(1, &[]));
+    subject.refresh().await;
+    assert_eq!(subject.unrotated(), Some(0.0));
+}
+
+#[tokio::test]
+async fn a_flagged_user_whose_row_cannot_be_read_any_more_stays() {
+    let then = Utc::now() - TimeDelta::hours(5);
+    let mut subject = subject("confirm: { enabled: false }", move |call: &str| match call {
+        "GenerateCredentialReport" => generating("COMPLETE"),
+        _ => users(&["alpha"], &["beta"], then),
+    })
+    .await;
+    subject.refresh().await;
+    let broken = |call: &str| {
+        if call == "GenerateCredentialReport" {
+            return generating("COMPLETE");
+        }
+        let beta = row(ACCOUNT, "/", "beta", &unused(OLD));
+        report_at(&report([beta, "alpha,arn".to_owned()]), Utc::now())
+    };
+    subject.follow(broken);
+    subject.refresh().await;
+    assert_eq!(subject.unrotated(), Some(2.0));
+    assert_eq!(value(&subject.page(), "iam_credential_report_rejected_rows"), Some(1.0));
+}
+
+#[tokio::test]
+async fn what_a_new_rule_needs_and_is_not_known_shows_at_once() {
+    let now = Utc::now();
+    let mut subject = subject("labels: { user_tags: [team] }", move |call: &str| match call {
+        "GetCredentialReport" => users(&[], &["beta"], now),
+        _ => tags(&[("beta", "team", "payments")], None),
+    })
+    .await;
+    subject.refresh().await;
+    let available = |subject: &Subject, what: &str| {
+        value(&subject.page(), &format!("iam_exporter_{what}_available"))
+    };
+    assert_eq!(available(&subject, "tags"), Some(1.0));
+    subject.config =
+        parse("rotation: { rules: [{ match: { tags: { tier: gold } }, max_age: 1d }] }");
+    assert_eq!(available(&subject, "tags"), Some(0.0));
+    subject.account.refresh.name = Tried::NotYet;
+    subject.account.name.clear();
+    subject.config = parse("rotation: { rules: [{ match: { account: prod-* }, max_age: 1d }] }");
+    assert_eq!(available(&subject, "account_name"), Some(0.0));
 }
 
 #[tokio::test]

@@ -70,7 +70,34 @@ fn a_variable_that_is_invalid_is_refused_at_the_start() {
             "/nonexistent",
             "AWS_CA_BUNDLE /nonexistent: No such file or directory (os error 2)",
         ),
-        ("AWS_CA_BUNDLE", "/dev/null", "AWS_CA_BUNDLE /dev/null: has no certificates"),
+        ("AWS_CA_BUNDLE", "/dev/null", "AWS_CA_BUNDLE /dev/null: is not a regular file"),
+        ("AWS_REGION", "us-east-1 x", "AWS_REGION must be a region such as eu-west-1"),
+        ("AWS_DEFAULT_REGION", "a/b", "AWS_DEFAULT_REGION must be a region such as eu-west-1"),
+        (
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+            "user:planted-password@127.0.0.1:1",
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI must be a URL such as https://sts.eu-west-1.amazonaws.com",
+        ),
+        (
+            "AWS_EC2_METADATA_SERVICE_ENDPOINT",
+            "user:planted-password@127.0.0.1:1",
+            "AWS_EC2_METADATA_SERVICE_ENDPOINT must be a URL such as https://sts.eu-west-1.amazonaws.com",
+        ),
+        (
+            "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+            "user:planted-password@127.0.0.1:1",
+            "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI must begin with /",
+        ),
+        (
+            "AWS_WEB_IDENTITY_TOKEN_FILE",
+            "eyJhbGciOiJub25lIn0.e30.c2ln",
+            "AWS_WEB_IDENTITY_TOKEN_FILE is wrong: the value is not a path",
+        ),
+        (
+            "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+            &"planted-token".repeat(20),
+            "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE is wrong: the value is not a path",
+        ),
     ] {
         let (code, stderr) = check(&[(name, text)]);
         assert_eq!((code, stderr), (Some(2), format!("iam-key-exporter: {expected}\n")), "{name}");
@@ -130,6 +157,35 @@ fn a_fault_of_a_profile_is_named_with_file_and_line() {
     let token = [("AWS_ROLE_ARN", "r"), ("AWS_WEB_IDENTITY_TOKEN_FILE", "/nonexistent")];
     let stderr = refusal(b"", &token);
     assert!(stderr.contains("web identity: /nonexistent: No such file"), "{stderr}");
+}
+
+#[test]
+fn certificates_in_what_is_no_file_are_named_with_their_variable_or_profile() {
+    let folder = Folder::new();
+    let pipe = folder.file("ca.pem");
+    assert!(Command::new("mkfifo").arg(&pipe).status().expect("mkfifo runs").success());
+    let pipe = pipe.to_str().expect("UTF-8");
+    let (code, stderr) = check(&[("AWS_CA_BUNDLE", pipe)]);
+    let expected = format!("iam-key-exporter: AWS_CA_BUNDLE {pipe}: is not a regular file\n");
+    assert_eq!((code, stderr), (Some(2), expected));
+    let profile = format!("[default]\nca_bundle = {pipe}\n");
+    let stderr = refusal(profile.as_bytes(), &[]);
+    let expected = format!("credentials: ca_bundle of profile default: {pipe}: is not a regular");
+    assert!(stderr.contains(&expected), "{stderr}");
+    let token = format!("[default]\nrole_arn = r\nweb_identity_token_file = {pipe}");
+    let stderr = refusal(token.as_bytes(), &[]);
+    assert!(stderr.contains("ca.pem: is not a regular file"), "{stderr}");
+}
+
+#[test]
+fn system_certificates_that_cannot_be_read_in_time_end_the_start() {
+    let folder = Folder::new();
+    let pipe = folder.file("ca.pem");
+    assert!(Command::new("mkfifo").arg(&pipe).status().expect("mkfifo runs").success());
+    let (code, stderr) = check(&[("SSL_CERT_FILE", pipe.to_str().expect("UTF-8"))]);
+    assert_eq!(code, Some(2), "{stderr}");
+    let expected = "iam-key-exporter: reading the system's certificates takes too long: see SSL_CERT_FILE, SSL_CERT_DIR\n";
+    assert_eq!(stderr, expected);
 }
 
 #[test]
@@ -292,6 +348,9 @@ async fn a_clock_that_differs_from_aws_is_shown_and_said_once() {
         exporter
             .page_where(|page| skew(page).is_some_and(|skew| (-402.0..=-395.0).contains(&skew)));
         exporter.log_line("differs from that of AWS by more than five minutes");
+        // Ages are not what they seem.
+        let failures = "iam_refresh_failures_total{account_id=\"123456789012\",reason=\"clock\"}";
+        exporter.page_where(|page| value(page, failures).is_some_and(|count| count > 0.0));
         aws.follow(account(|call: &str| well(call).dated(in_seconds(0))));
         exporter.log_line("agrees with that of AWS again");
         exporter.page_where(|page| skew(page).is_some_and(|skew| skew.abs() <= 5.0));

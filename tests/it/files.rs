@@ -56,6 +56,10 @@ fn a_file_named_by_its_account_that_becomes_another_accounts_is_a_new_account() 
     exporter.page_where(|page| page.contains("account_id=\"333333333333\",user=\"new\""));
     let line = exporter.log_line("account no longer reached");
     assert!(line.contains("account=222222222222 now=333333333333"), "{line}");
+    assert!(line.contains("its report file is of another account now"), "{line}");
+    let count =
+        "iam_refresh_failures_total{account_id=\"222222222222\",reason=\"unreadable_file\"}";
+    assert_eq!(value(&exporter.get("/metrics"), count), Some(1.0));
     std::thread::sleep(std::time::Duration::from_secs(3));
     let page = exporter.get("/metrics");
     assert_eq!(value(&page, "iam_refresh_success{account_id=\"222222222222\"}"), Some(0.0));
@@ -127,6 +131,64 @@ fn a_file_that_is_no_report_fails_alone_and_shows_under_its_name() {
     let count = "iam_refresh_failures_total{account_id=\"bad\",reason=\"malformed_report\"}";
     assert_eq!(value(&page, count), Some(1.0));
     assert_eq!(value(&page, "iam_exporter_accounts{state=\"failing\"}"), Some(1.0));
+}
+
+#[test]
+fn what_is_no_file_fails_alone_until_a_file_takes_its_place() {
+    let folder = Folder::new();
+    folder.write("good.csv", &report("111111111111", "a"));
+    // Docker makes a folder if the file to mount is missing.
+    fs::create_dir(folder.file("prod.csv")).expect("a folder");
+    let exporter = start(&folder);
+    let page = exporter.get("/metrics");
+    assert_eq!(value(&page, "iam_refresh_success{account_id=\"111111111111\"}"), Some(1.0));
+    let count = "iam_refresh_failures_total{account_id=\"prod\",reason=\"unreadable_file\"}";
+    assert!(value(&page, count) >= Some(1.0), "{page}");
+    let line = exporter.log_line("account=prod reason=unreadable_file");
+    assert!(line.contains("prod.csv: is a directory"), "{line}");
+    fs::remove_dir(folder.file("prod.csv")).expect("a folder");
+    let pipe = folder.file("prod.csv");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo runs");
+    assert!(made.success());
+    exporter.log_line("prod.csv: is not a regular file");
+    folder.write("prod.csv", &report("222222222222", "b"));
+    exporter.page_where(|page| page.contains("account_id=\"222222222222\",user=\"b\""));
+}
+
+#[test]
+fn a_file_whose_time_is_no_date_fails_alone() {
+    let folder = Folder::new();
+    folder.write("good.csv", &report("111111111111", "a"));
+    folder.write("prod.csv", &report("222222222222", "b"));
+    let file = fs::File::open(folder.file("prod.csv")).expect("a file");
+    // Some file systems take the last time that they can hold: then it is only far ahead.
+    let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(99_999_999_999_999);
+    file.set_modified(time).expect("a time");
+    let check = output(&["check", "--source.reports", folder.path()]);
+    let stderr = String::from_utf8_lossy(&check.stderr).into_owned();
+    assert_eq!(check.status.code(), Some(2), "{stderr}");
+    let is_named = ["clock: the report has a time of", "the time of its last change is no date"];
+    assert!(is_named.iter().any(|words| stderr.contains(words)), "{stderr}");
+    assert!(!stderr.contains("internal_error"), "{stderr}");
+}
+
+#[test]
+fn a_smaller_report_under_another_name_is_not_published_at_once() {
+    let folder = Folder::new();
+    let users = |count: usize| {
+        let rows = (0..count).map(|n| row("111111111111", "/", &format!("u{n}"), &unused(OLD)));
+        report::report(rows)
+    };
+    folder.write("prod-1.csv", &users(10));
+    let exporter =
+        Exporter::start(&["--source.reports", folder.path(), "--refresh.interval", "3s"]);
+    exporter.wait_until_ready();
+    folder.write("prod-2.csv", &users(1));
+    let line = exporter.log_line("account=prod-2 reason=report_not_ready");
+    assert!(line.contains("it has 1 users, and the report before it had 10"), "{line}");
+    let total = "iam_unrotated_keys_total{account_id=\"111111111111\"}";
+    assert_eq!(value(&exporter.get("/metrics"), total), Some(10.0));
+    exporter.page_where(|page| value(page, total) == Some(1.0));
 }
 
 #[test]

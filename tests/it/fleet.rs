@@ -575,6 +575,30 @@ async fn an_organization_without_accounts_is_a_discovery_that_failed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn only_accounts_that_are_closed_or_suspended_leave() {
+    let fleet = Arc::new(Fleet { unrotated: 0, ..Fleet::new(6, 1) });
+    let (mut usual, start) = (fleet.paused(), Instant::now());
+    let states =
+        ["ACTIVE", "PENDING_ACTIVATION", "NEW_STATE", "PENDING_CLOSURE", "SUSPENDED", "CLOSED"];
+    let aws = FakeAws::new(move |request| {
+        let (delay, answer) = usual(request);
+        let is_list = request.operation == "ListAccounts";
+        let Answer::Reply(status, mut body) = answer else { return (delay, answer) };
+        if is_list && start.elapsed() > Duration::from_secs(1800) {
+            for (index, state) in states.iter().enumerate() {
+                let name = format!("\"Name\":\"account {index}\",\"State\":");
+                body = body.replace(&format!("{name}\"ACTIVE\""), &format!("{name}\"{state}\""));
+            }
+        }
+        (delay, Answer::Reply(status, body))
+    });
+    let subject = Subject::start_with(fleet, aws.source(), ORGANIZATION, Shard::default());
+    assert_eq!(ids(&subject.ready().await), all(6));
+    let state = published(&subject.store, |state| state.accounts.len() < 6).await;
+    assert_eq!(ids(&state), all(3));
+}
+
+#[tokio::test(start_paused = true)]
 async fn first_reports_do_not_wait_for_the_confirmations_of_other_accounts() {
     let latency = Duration::from_millis(100);
     let fleet = Fleet { latency, unrotated: 50, ..Fleet::new(60, 50) };

@@ -91,6 +91,31 @@ async fn default_credentials_of_another_account_begin_a_new_one_and_the_old_one_
     assert!(changed.elapsed() <= Duration::from_secs(3600), "{:?}", changed.elapsed());
 }
 
+#[tokio::test]
+async fn credentials_that_become_another_accounts_within_a_refresh_change_nothing() {
+    let mut subject = Subject::new(Config::default(), |_| error(403, "AccessDenied")).await;
+    let generated = Utc::now();
+    subject.aws.follow(belonging_to(ACCOUNT, generated));
+    let timeout = Duration::from_secs(20);
+    assert_eq!(subject.refresh_within(timeout).await.0.failure, None);
+    let known = users(&subject.account).join(" ");
+
+    let mut calls = 0;
+    subject.aws.follow(move |request: &Request| {
+        calls += 1;
+        belonging_to(if calls == 1 { ACCOUNT } else { OTHER }, generated)(request)
+    });
+    let (outcome, _) = subject.refresh_within(timeout).await;
+    let failure = outcome.failure.expect("a failure");
+    assert_eq!(failure.reason, Reason::Credentials);
+    assert_eq!(failure.message, "the credentials have become those of account 210987654321");
+    assert_eq!(
+        users(&subject.account).join(" "),
+        known,
+        "nobody of another account was asked about"
+    );
+}
+
 #[tokio::test(start_paused = true)]
 async fn credentials_that_come_back_find_what_was_known() {
     let aws = FakeAws::new(belonging_to(ACCOUNT, beginning()));

@@ -81,6 +81,28 @@ fn each_bad_file_leaves_the_page_as_it_was_and_says_so() {
 }
 
 #[test]
+fn a_file_that_is_empty_all_at_once_is_refused() {
+    let subject = Subject::start(EXEMPT, &["--web.enable-lifecycle"]);
+    let before = subject.keys();
+    for text in ["", " \n\t\n", "\u{feff}"] {
+        subject.folder.write("config.yaml", text);
+        let response = subject.exporter.request("POST", "/-/reload", &[]);
+        let told = String::from_utf8(response.body).expect("UTF-8");
+        assert_eq!(response.status, 500, "{told}");
+        assert!(told.contains("config.yaml: the file is empty: to remove"), "{told}");
+        subject.exporter.page_where(|page| value(page, SUCCESSFUL) == Some(0.0));
+        assert_eq!(subject.keys(), before);
+    }
+    // What is said there works.
+    subject.folder.write("config.yaml", "{}\n");
+    assert_eq!(subject.exporter.request("POST", "/-/reload", &[]).status, 200);
+    subject.exporter.page_where(|page| value(page, TOTAL) == Some(1.0));
+    subject.folder.write("config.yaml", "");
+    let response = subject.exporter.request("POST", "/-/reload", &[]);
+    assert_eq!(response.status, 200, "nothing was configured before, either");
+}
+
+#[test]
 fn the_flag_decides_over_the_file() {
     let config = "rotation: { max_age: 36500d }\n";
     assert_eq!(value(&Subject::start(config, &[]).exporter.get("/metrics"), TOTAL), Some(0.0));

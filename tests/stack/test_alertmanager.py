@@ -26,7 +26,7 @@ from newer import newer
 
 CONFIG = ALERTMANAGER / "alertmanager.yml"
 RUNBOOK = "https://example.com/iam-key-exporter/runbooks.md#"
-STATUS = "https://iam-key-exporter.example.com/?q=111111111111"
+STATUS = "https://iam-key-exporter.example.com/?account=111111111111&tag=team%3A"
 
 
 @pytest.fixture(params=["installed", "newer"], scope="module")
@@ -147,7 +147,7 @@ def unrotated(team="", account="111111111111", count=3, name="IamOwnerKeysUnrota
         "annotations": {
             "summary": "Access keys were not rotated in time.",
             "description": f"Access keys of {who} that were not rotated in time: {count}.",
-            "status_url": f"{STATUS}+{team}",
+            "status_url": f"{STATUS}{team}",
             "runbook_url": RUNBOOK + name.lower(),
         },
     }
@@ -176,13 +176,13 @@ def test_a_team_gets_one_message_and_security_a_digest(alertmanager, slack, mail
     assert message["title"] == "2 × IAM access keys in production, team platform"
     assert message["title_link"] == RUNBOOK.removesuffix("#")
     line = "• Access keys of account 111111111111 (production), team platform that were not rotated in time: 3."
-    assert message["text"].splitlines() == [f"{line} <{STATUS}+platform|Keys>"] * 2
+    assert message["text"].splitlines() == [f"{line} <{STATUS}platform|Keys>"] * 2
     [mail] = mailbox.to("payments@example.com")
     assert mail["Subject"] == "1 × IamOwnerKeysUnrotated in production, team payments"
     assert mail.get_body().get_content_type() == "text/plain"
     assert mail.get_body().get_content().strip().splitlines() == [
         "- Access keys of account 111111111111 (production), team payments that were not rotated in time: 3.",
-        f"  {STATUS}+payments",
+        f"  {STATUS}payments",
         "",
         f"What to do: {RUNBOOK}iamownerkeysunrotated",
     ]

@@ -670,8 +670,8 @@ def test_a_link_leads_somewhere(name, link):
         return
     if status_page := re.fullmatch(r"\$\{status_page:raw\}(?:\?(.+))?", url):
         parameters = dict(one.split("=") for one in (status_page[1] or "q=").split("&"))
-        assert parameters.keys() <= {"q", "show"}
-        assert parameters.get("show", "all") in {"unrotated", "due_soon", "exempt", "all"}
+        assert parameters.keys() <= {"q", "show", "account", "user"}
+        assert parameters.get("show", "all") in {"unrotated", "due_soon", "exempt", "all", "every"}
         return
     uid, parameters = re.fullmatch(r"/d/([\w-]+)\?(.+)", url).groups()
     [target] = [board for board in BOARDS.values() if board["uid"] == uid]
@@ -688,7 +688,7 @@ def test_each_dashboard_leads_to_the_other_the_status_page_and_the_runbooks():
         others = {other["uid"] for other in BOARDS.values()} - {board["uid"]}
         assert all(f"/d/{uid}?" in found for uid in others)
         assert "${runbooks:raw}#iamaccesskeyunrotated" in found
-        assert "${status_page:raw}?q=" in found
+        assert "${status_page:raw}?account=" in found
 
 
 # --- Around the dashboards ---

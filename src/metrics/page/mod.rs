@@ -20,6 +20,7 @@ use super::text::{Value, Writer, push_label};
 use crate::config::{Config, TagLabel};
 use crate::confirmation::MAX_KEYS;
 use crate::failure::Reason;
+use crate::findings::lacks_name;
 use crate::policy::owner::Owners;
 use crate::policy::{Exemption, KeyStatus, Verdict};
 use crate::report::{Certificate, Key, User};
@@ -131,6 +132,7 @@ struct Rows<'a> {
     owners: Vec<OwnerRow>,
     accounts: Vec<AccountRow<'a>>,
     tags: &'a [TagLabel],
+    config: &'a Config,
 }
 
 struct UserRow<'a> {
@@ -183,6 +185,7 @@ impl<'a> Rows<'a> {
             owners: Vec::new(),
             accounts: Vec::with_capacity(state.accounts.len()),
             tags: &config.user_tags,
+            config,
         };
         let tag_keys = config.tag_keys();
         for account in &state.accounts {
@@ -269,6 +272,9 @@ impl<'a> Rows<'a> {
         per_key(&names::KEY_AGE, |row| row.verdict.age.map(Value::from));
         per_key(&names::KEY_LAST_ROTATED, |row| row.last_rotated.map(Value::from));
         per_key(&names::KEY_LAST_USED, |row| row.last_used.map(Value::from));
+        per_key(&names::KEY_NEVER_USED, |row| {
+            (row.active && row.key.never_used).then_some(Value::Integer(1))
+        });
         per_key(&names::KEY_ACTIVE, |row| Some(row.active.into()));
         per_key(&names::KEY_UNROTATED, |row| row.verdict.unrotated.map(Value::from));
         per_key(&names::KEY_DUE, |row| row.verdict.due.map(Value::from));
@@ -391,7 +397,7 @@ impl<'a> Rows<'a> {
     }
 
     fn write_refreshes(&self, page: &mut Writer) {
-        let mut per_account = |metric, value: fn(&Account) -> Option<Value>| {
+        let mut per_account = |metric, value: &dyn Fn(&Account) -> Option<Value>| {
             page.family(metric, |family| {
                 for AccountRow { account, labels, .. } in &self.accounts {
                     if let Some(value) = value(account) {
@@ -400,30 +406,34 @@ impl<'a> Rows<'a> {
                 }
             });
         };
-        per_account(&names::REPORT_GENERATED, |account| account.generated.map(Value::from));
-        per_account(&names::REPORT_REJECTED_ROWS, |account| {
+        per_account(&names::REPORT_GENERATED, &|account| account.generated.map(Value::from));
+        per_account(&names::REPORT_REJECTED_ROWS, &|account| {
             account.report.as_ref().map(|report| report.rejected.len().into())
         });
-        per_account(&names::REFRESH_SUCCESS, |account| {
+        per_account(&names::REFRESH_SUCCESS, &|account| {
             account.refresh.last.map(|attempt| attempt.failure.is_none().into())
         });
-        per_account(&names::REFRESH_LAST_SUCCESS, |account| {
+        per_account(&names::REFRESH_LAST_SUCCESS, &|account| {
             account.refresh.last_success.map(Value::from)
         });
-        per_account(&names::REFRESH_DURATION, |account| {
+        per_account(&names::REFRESH_DURATION, &|account| {
             account.refresh.last.map(|attempt| attempt.duration.as_secs_f64().into())
         });
-        per_account(&names::CONFIRMATION_AVAILABLE, |account| {
+        per_account(&names::CONFIRMATION_AVAILABLE, &|account| {
             account.refresh.confirmation.worked().map(Value::from)
         });
-        per_account(&names::CONFIRMATION_WAITING, |account| {
+        per_account(&names::CONFIRMATION_WAITING, &|account| {
             account.refresh.waiting.map(Value::from)
         });
-        per_account(&names::TAGS_AVAILABLE, |account| {
-            account.refresh.tags.worked().map(Value::from)
+        let keys = self.config.tag_keys();
+        per_account(&names::TAGS_AVAILABLE, &|account| {
+            // After a reload others can be needed than those that were read.
+            let works = account.refresh.tags.worked()?;
+            Some((works && (keys.is_empty() || account.knows_tags(&keys))).into())
         });
-        per_account(&names::NAME_AVAILABLE, |account| {
-            account.refresh.name.worked().map(Value::from)
+        per_account(&names::NAME_AVAILABLE, &|account| {
+            let lacks_name = lacks_name(account, self.config);
+            account.refresh.name.worked().or(lacks_name.then_some(false)).map(Value::from)
         });
         page.family(&names::REFRESH_FAILURES, |family| {
             for AccountRow { account, labels, .. } in &self.accounts {

@@ -230,6 +230,7 @@ fn the_filter_decides_what_is_on_the_page() {
         "iam_access_key_age_days",
         "iam_access_key_exemption_end_timestamp_seconds",
         "iam_access_key_info",
+        "iam_access_key_never_used",
         "iam_access_key_rotation_due_timestamp_seconds",
         "iam_access_key_unrotated",
         "iam_unrotated_keys_total",

@@ -30,7 +30,8 @@ use crate::secrets;
 pub struct CredentialCache {
     /// Replaces the SDK's chains, if given.
     given: Option<SdkConfig>,
-    http: Result<SharedHttpClient, Failure>,
+    /// Of all that have no certificates of their own.
+    http: OnceCell<SharedHttpClient>,
     count: CountRequests,
     limit: Arc<CallLimit>,
     by_key: Mutex<HashMap<CredentialKey, Arc<OnceCell<BaseCredentials>>>>,
@@ -84,9 +85,7 @@ impl CredentialCache {
         count: CountRequests,
         limit: Arc<CallLimit>,
     ) -> CredentialCache {
-        let ca_bundle = environment::value(http::CA_BUNDLE);
-        let http = http::client(ca_bundle.as_ref().map(Path::new));
-        CredentialCache { given, http, count, limit, by_key: Mutex::default() }
+        CredentialCache { given, http: OnceCell::new(), count, limit, by_key: Mutex::default() }
     }
 
     /// The base credentials. The first call looks for them, which can take seconds. That there are
@@ -96,13 +95,26 @@ impl CredentialCache {
         cell.get_or_init(|| self.find(key)).await.clone()
     }
 
+    /// If the certificates cannot be read, the next call reads them again.
+    async fn http(&self) -> Result<SharedHttpClient, Failure> {
+        let make = || async {
+            let ca_bundle = environment::value(http::CA_BUNDLE);
+            let client = http::client(ca_bundle.as_ref().map(Path::new)).await;
+            client.map_err(|failure| match ca_bundle {
+                Some(_) => Failure::new(failure.reason, format!("{}: {failure}", http::CA_BUNDLE)),
+                None => failure,
+            })
+        };
+        self.http.get_or_try_init(make).await.cloned()
+    }
+
     async fn find(&self, key: &CredentialKey) -> BaseCredentials {
         let config = match &self.given {
             Some(given) => given.clone(),
             None => {
                 let profile = key.profile.as_deref();
                 // On the heap: the compiler refuses futures that are nested too deeply.
-                Box::pin(providers::load(profile, key.default_region, self.http.clone())).await
+                Box::pin(providers::load(profile, key.default_region, self.http())).await
             }
         };
         // Its clients share what they have of the credentials: whose they are holds for all of them.

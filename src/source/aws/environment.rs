@@ -15,8 +15,21 @@ const KEY_ID: &str = "AWS_ACCESS_KEY_ID";
 const SECRET: &str = "AWS_SECRET_ACCESS_KEY";
 const SESSION_TOKEN: &str = "AWS_SESSION_TOKEN";
 const CONTAINER_TOKEN: &str = "AWS_CONTAINER_AUTHORIZATION_TOKEN";
+const CONTAINER_PATH: &str = "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI";
+const REGIONS: [&str; 2] = ["AWS_REGION", "AWS_DEFAULT_REGION"];
+/// Where the SDK asks for the credentials of a container or an instance.
+const METADATA_URLS: [&str; 2] =
+    ["AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_EC2_METADATA_SERVICE_ENDPOINT"];
+const PATHS: [&str; 5] = [
+    http::CA_BUNDLE,
+    "AWS_CONFIG_FILE",
+    "AWS_SHARED_CREDENTIALS_FILE",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+];
 
-/// Fails with the first variable that cannot be meant so. Knows the secrets from then on.
+/// Fails with the first variable that is invalid. Knows the secrets from then on. Waits for the disk, but
+/// not for ever.
 pub fn check() -> Result<(), Failure> {
     add_secrets();
     for (name, value) in env::vars_os() {
@@ -44,11 +57,32 @@ pub fn check() -> Result<(), Failure> {
             check_url(&value.to_string_lossy()).map_err(|what| fault(&name, what))?;
         }
     }
-    if let Some(path) = get(http::CA_BUNDLE)? {
-        http::client(Some(Path::new(&path)))
-            .map_err(|error| fault(http::CA_BUNDLE, &error.message))?;
+    for name in REGIONS {
+        check_value(name, check_region)?;
     }
-    Ok(())
+    // The SDK panics on some that are no URLs.
+    for name in METADATA_URLS {
+        check_value(name, check_url)?;
+    }
+    if get(CONTAINER_PATH)?.is_some_and(|path| !path.starts_with('/')) {
+        return Err(fault(CONTAINER_PATH, "must begin with /"));
+    }
+    for name in PATHS {
+        check_value(name, check_path)?;
+    }
+    let ca_bundle = get(http::CA_BUNDLE)?;
+    http::check(ca_bundle.as_ref().map(Path::new)).map_err(|failure| match ca_bundle {
+        Some(_) => fault(http::CA_BUNDLE, &failure.message),
+        None => Failure::new(failure.reason, format!("{failure}: see SSL_CERT_FILE, SSL_CERT_DIR")),
+    })
+}
+
+fn check_value(
+    name: &str,
+    check: impl Fn(&str) -> Result<(), &'static str>,
+) -> Result<(), Failure> {
+    let value = get(name)?;
+    value.map_or(Ok(()), |value| check(&value)).map_err(|what| fault(name, what))
 }
 
 /// The access key that the environment has, if any.
@@ -60,8 +94,7 @@ pub fn credentials() -> Result<Option<Credentials>, Failure> {
 
 /// The region that the environment names, if any.
 pub fn region() -> Option<Region> {
-    let names = ["AWS_REGION", "AWS_DEFAULT_REGION"];
-    names.into_iter().find_map(value).map(Region::new)
+    REGIONS.into_iter().find_map(value).map(Region::new)
 }
 
 /// A variable. An empty one counts as unset, and blanks and line breaks around the value are ignored.
@@ -100,6 +133,35 @@ pub fn check_url(url: &str) -> Result<(), &'static str> {
     }
 }
 
+/// What is wrong with the name of a region, if anything. It becomes part of the names of hosts.
+pub fn check_region(region: &str) -> Result<(), &'static str> {
+    let is_label = region.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        && !region.starts_with('-')
+        && !region.ends_with('-')
+        && (1..=63).contains(&region.len());
+    if is_label { Ok(()) } else { Err("must be a region such as eu-west-1") }
+}
+
+/// Fails if this seems to be a token in the place of the path of its file. It is a secret from then on.
+pub fn check_path(value: &str) -> Result<(), &'static str> {
+    let is_web_token = value.starts_with("eyJ") && value.matches('.').count() >= 2;
+    // No file can have such a name.
+    if is_web_token || value.split('/').any(|name| name.len() > 255) {
+        secrets::add(value);
+        return Err("is wrong: the value is not a path");
+    }
+    Ok(())
+}
+
+/// Knows the password of a URL, if it has one, even if it is no whole URL.
+pub fn add_password(url: &str) {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let password = rest.rsplit_once('@').and_then(|(user, _)| user.split_once(':'));
+    if let Some((_, password)) = password {
+        secrets::add(password);
+    }
+}
+
 /// With id and secret swapped, what is called the id is the secret, which is twice as long.
 pub fn add_if_swapped(id: &str) {
     if id.trim().len() >= 40 {
@@ -121,6 +183,12 @@ fn add_secrets() {
     }
     if let Some(id) = value(KEY_ID) {
         add_if_swapped(&id);
+    }
+    for (name, url) in env::vars_os() {
+        let name = name.to_string_lossy();
+        if name.starts_with("AWS_ENDPOINT_URL") || METADATA_URLS.contains(&&*name) {
+            add_password(&url.to_string_lossy());
+        }
     }
     for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
         for name in [name.to_owned(), name.to_lowercase()] {
@@ -147,6 +215,28 @@ mod tests {
         }
         for bad in ["", "localhost:4566", "ftp://x", "http://", "http://a b", "http://[::", ":"] {
             assert!(check_url(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_region_is_a_part_of_a_host_name() {
+        for good in ["us-east-1", "us-gov-west-1", "aws-global"] {
+            assert_eq!(check_region(good), Ok(()), "{good}");
+        }
+        let long = "a".repeat(64);
+        for bad in ["us-east-1 x", "us-east-1/", "us.east", "-us", "us-", &long] {
+            assert!(check_region(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_not_a_path() {
+        for good in ["/var/run/token", "token.a.b", "eyJ.txt", "/x/eyJ.a.b", &"a".repeat(255)] {
+            assert_eq!(check_path(good), Ok(()), "{good}");
+        }
+        for bad in ["eyJhbGciOiJub25lIn0.e30.c2ln", &format!("/x/{}", "b".repeat(256))] {
+            assert!(check_path(bad).is_err(), "{bad}");
+            assert_eq!(secrets::mask(bad), secrets::MASK);
         }
     }
 

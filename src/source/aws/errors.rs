@@ -14,7 +14,7 @@ use aws_sdk_sts::operation::assume_role::AssumeRoleError;
 use aws_sdk_sts::operation::assume_role_with_web_identity::AssumeRoleWithWebIdentityError;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
-use super::http::HAS_CERTIFICATES;
+use super::http::has_no_certificates;
 use super::sdk::{MAX_CLOCK_SKEW, Operation, clock_skew};
 use crate::clock::Clock;
 use crate::failure::{Failure, Reason};
@@ -224,7 +224,7 @@ fn kind_of_io(error: &io::Error) -> String {
 
 fn kind_of_tls(error: &rustls::Error) -> String {
     match error {
-        rustls::Error::InvalidCertificate(_) if !*HAS_CERTIFICATES => {
+        rustls::Error::InvalidCertificate(_) if has_no_certificates() => {
             "there are no CA certificates on this system: install them (ca-certificates), or name a \
              file of them in AWS_CA_BUNDLE or SSL_CERT_FILE"
                 .to_owned()

@@ -2,9 +2,9 @@
 //! proxy.
 
 use std::env;
-use std::fs;
+use std::io::Read;
 use std::path::Path;
-use std::sync::LazyLock;
+use std::sync::OnceLock;
 
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::{self, TlsContext, TrustStore};
@@ -18,18 +18,39 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use rustls::RootCertStore;
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 
+use super::turns::{read_at_start, read_in_turn};
 use crate::failure::{Failure, Reason};
+use crate::source::regular_file;
 
 /// The variable that names the file of the certificates to trust.
 pub const CA_BUNDLE: &str = "AWS_CA_BUNDLE";
 
+/// More than all certificates of the world need. The rest of a file is not read.
+const MAX_BUNDLE: u64 = 64 << 20;
+
 /// Whether the system, or `SSL_CERT_FILE` and `SSL_CERT_DIR`, have any certificates to trust.
-pub static HAS_CERTIFICATES: LazyLock<bool> =
-    LazyLock::new(|| !rustls_native_certs::load_native_certs().certs.is_empty());
+static HAS_CERTIFICATES: OnceLock<bool> = OnceLock::new();
+
+/// Whether the system was asked for certificates to trust, and has none.
+pub fn has_no_certificates() -> bool {
+    HAS_CERTIFICATES.get() == Some(&false)
+}
 
 /// A client that trusts the certificates of this file, or else those of the system. With one client
 /// for each account, every account would have connections and a copy of the certificates of its own.
-pub fn client(ca_bundle: Option<&Path>) -> Result<SharedHttpClient, Failure> {
+pub async fn client(ca_bundle: Option<&Path>) -> Result<SharedHttpClient, Failure> {
+    let path = ca_bundle.map(Path::to_owned);
+    read_in_turn(&name(ca_bundle), move || client_now(path.as_deref())).await
+}
+
+/// Fails as [`client`] would, for the start.
+pub fn check(ca_bundle: Option<&Path>) -> Result<(), Failure> {
+    let path = ca_bundle.map(Path::to_owned);
+    read_at_start(&name(ca_bundle), move || client_now(path.as_deref()).map(drop))
+}
+
+/// Waits for the disk.
+fn client_now(ca_bundle: Option<&Path>) -> Result<SharedHttpClient, Failure> {
     let context = TlsContext::builder().with_trust_store(trust_store(ca_bundle)?).build();
     let context = context.map_err(|_| bad_bundle(ca_bundle, "cannot be used"))?;
     // The SDK's rule for `*` covers names, but not addresses.
@@ -44,9 +65,14 @@ pub fn client(ca_bundle: Option<&Path>) -> Result<SharedHttpClient, Failure> {
 fn trust_store(ca_bundle: Option<&Path>) -> Result<TrustStore, Failure> {
     let Some(path) = ca_bundle else {
         // Without any certificate the SDK panics in debug builds, and every connection fails.
-        return Ok(if *HAS_CERTIFICATES { TrustStore::default() } else { TrustStore::empty() });
+        let has_certificates = *HAS_CERTIFICATES
+            .get_or_init(|| !rustls_native_certs::load_native_certs().certs.is_empty());
+        return Ok(if has_certificates { TrustStore::default() } else { TrustStore::empty() });
     };
-    let pem = fs::read(path).map_err(|error| bad_bundle(ca_bundle, &error.to_string()))?;
+    let mut pem = Vec::new();
+    regular_file::open(path)
+        .and_then(|file| file.take(MAX_BUNDLE).read_to_end(&mut pem))
+        .map_err(|error| bad_bundle(ca_bundle, &error.to_string()))?;
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     let certificates = certificates.map_err(|_| bad_bundle(ca_bundle, "is not valid PEM"))?;
     // The SDK panics if one of them cannot be read.
@@ -58,8 +84,12 @@ fn trust_store(ca_bundle: Option<&Path>) -> Result<TrustStore, Failure> {
 }
 
 fn bad_bundle(path: Option<&Path>, fault: &str) -> Failure {
-    let path = path.unwrap_or(Path::new("the system's certificates"));
-    Failure::new(Reason::Credentials, format!("{}: {fault}", path.display()))
+    Failure::new(Reason::Credentials, format!("{}: {fault}", name(path)))
+}
+
+fn name(ca_bundle: Option<&Path>) -> String {
+    let path = ca_bundle.map(|path| path.display().to_string());
+    path.unwrap_or_else(|| "the system's certificates".to_owned())
 }
 
 fn with_proxy(context: TlsContext, proxy: ProxyConfig) -> SharedHttpClient {

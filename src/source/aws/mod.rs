@@ -2,6 +2,7 @@
 //! default credentials. The AWS SDK is named in this folder alone, and only calls that read are made.
 
 pub mod access_keys;
+mod answers;
 pub mod call_limit;
 pub mod clients;
 pub mod credential_process;
@@ -21,7 +22,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::{Instant, timeout_at};
 use tracing::info;
 
@@ -39,6 +40,7 @@ use sdk::SdkConfig;
 #[derive(Debug)]
 pub struct Aws {
     clients: Clients,
+    requests: AwsRequests,
     /// The organization's accounts as they were last found, by their ids.
     members: Mutex<Option<BTreeMap<String, Member>>>,
     /// The accounts of a list that is not taken yet, because it is so much shorter, and since when.
@@ -62,13 +64,19 @@ impl Aws {
     }
 
     fn new_with(given: Option<SdkConfig>, requests: AwsRequests, concurrency: usize) -> Aws {
-        let clients = Clients::new(given, requests, concurrency);
+        let clients = Clients::new(given, requests.clone(), concurrency);
         Aws {
             clients,
+            requests,
             members: Mutex::default(),
             shorter: Mutex::default(),
             listing: Mutex::default(),
         }
+    }
+
+    /// By how much our clock is ahead of AWS's, as of the last answer.
+    pub(super) fn clock_skew(&self) -> Option<TimeDelta> {
+        self.requests.clock_skew()
     }
 
     /// Asks for the accounts of the organization, if the configuration has one.

@@ -51,7 +51,7 @@ pub struct Listing {
     token: Option<String>,
 }
 
-/// The active accounts of the organization, by `ListAccounts`, which the management account and
+/// The accounts of the organization that are not closed or suspended, by `ListAccounts`, which the management account and
 /// delegated administrators may call. Each page has the time limit of a call. If one cannot be had in
 /// time, the next look goes on from there. An organization without accounts is a failure: it has at
 /// least the account that asks.
@@ -78,8 +78,8 @@ pub async fn members(clients: &Clients, listing: &Mutex<Listing>) -> Result<Vec<
         let odd = |message| Failure::new(Reason::ServiceError, message);
         let accounts =
             page.accounts.ok_or_else(|| odd("ListAccounts: an answer without a list"))?;
-        let active = accounts.into_iter().filter(is_active);
-        let found: Option<Vec<Member>> = active.map(|account| member(account, own)).collect();
+        let open = accounts.into_iter().filter(|account| !is_closed(account));
+        let found: Option<Vec<Member>> = open.map(|account| member(account, own)).collect();
         let found = found.ok_or_else(|| odd("ListAccounts: an account without its id or ARN"))?;
         let is_last = page.next_token.is_none();
         if !is_last && page.next_token == token {
@@ -97,13 +97,19 @@ pub async fn members(clients: &Clients, listing: &Mutex<Listing>) -> Result<Vec<
     }
 }
 
+/// Whether AWS says that the account is closed or suspended, or soon will be closed. In any other state, and in
+/// one that is not known, it may have keys that work: if it cannot be read, it fails.
+///
 /// `Status` is on its way out, and `State` was not always there.
-fn is_active(account: &Account) -> bool {
+fn is_closed(account: &Account) -> bool {
+    use AccountState::{Closed, PendingClosure, Suspended};
     match (&account.state, &account.status) {
-        (Some(state), _) => *state == AccountState::Active,
-        (None, Some(status)) => *status == AccountStatus::Active,
+        (Some(state), _) => matches!(state, Closed | PendingClosure | Suspended),
+        (None, Some(status)) => {
+            matches!(status, AccountStatus::PendingClosure | AccountStatus::Suspended)
+        }
         // That AWS does not say it does not mean that the account is gone.
-        (None, None) => true,
+        (None, None) => false,
     }
 }
 

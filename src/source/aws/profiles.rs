@@ -1,19 +1,22 @@
 //! The AWS profile files, read and checked before the SDK sees them: it leaves out a file that it cannot
 //! read without a word, and names no file or line.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::env;
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use aws_runtime::env_config::file::{EnvConfigFileKind as Kind, EnvConfigFiles};
 use serde_json::Value as Json;
 
 use super::credential_process::CredentialProcess;
-use super::environment::{self, add_if_swapped, check_key, check_url};
+use super::environment::{
+    self, add_if_swapped, add_password, check_key, check_path, check_region, check_url,
+};
 use crate::failure::{Failure, Reason};
 use crate::secrets;
+use crate::source::regular_file;
 
 /// What the profile files say of one profile.
 #[derive(Debug)]
@@ -76,7 +79,9 @@ pub fn read(name: Option<&str>) -> Result<Profile, Failure> {
         Some(name) => name,
         None => "default".to_owned(),
     };
-    let last = last_of_chain(&properties, &name);
+    let names = chain(&properties, &name);
+    check_used(&files, &properties, &names)?;
+    let last = names.last().copied().unwrap_or(&name);
     check_login(&properties, last)?;
     let token_file = get(&properties, last, "web_identity_token_file").map(in_home);
     let ca_bundle = get(&properties, &name, "ca_bundle").map(in_home);
@@ -205,6 +210,7 @@ fn check_values(files: &[File], properties: &Properties) -> Result<(), Failure> 
                 secrets::add(&property.value);
             }
             "aws_access_key_id" => add_if_swapped(&property.value),
+            "endpoint_url" | "ec2_metadata_service_endpoint" => add_password(&property.value),
             _ => {}
         }
         match key {
@@ -223,16 +229,38 @@ fn get<'a>(properties: &'a Properties, profile: &str, key: &str) -> Option<&'a s
     Some(properties.get(profile)?.get(key)?.last()?.value.as_str())
 }
 
-/// The profile whose credentials a chain of roles begins with.
-fn last_of_chain<'a>(properties: &'a Properties, first: &'a str) -> &'a str {
-    let (mut name, mut seen) = (first, HashSet::new());
-    while seen.insert(name) && get(properties, name, "role_arn").is_some() {
-        match get(properties, name, "source_profile") {
-            Some(source) => name = source,
-            None => break,
+/// The profile and its sources: each takes a role with the credentials of the next one.
+fn chain<'a>(properties: &'a Properties, first: &'a str) -> Vec<&'a str> {
+    let (mut names, mut name) = (vec![first], first);
+    while get(properties, name, "role_arn").is_some()
+        && let Some(source) = get(properties, name, "source_profile")
+    {
+        let is_circle = names.contains(&source);
+        names.push(source);
+        if is_circle {
+            break;
         }
+        name = source;
     }
-    name
+    names
+}
+
+/// Values of the profiles in use with which the SDK panics, or fails in words that do not help.
+fn check_used(files: &[File], properties: &Properties, names: &[&str]) -> Result<(), Failure> {
+    let keys = names.iter().filter_map(|name| properties.get(*name)).flatten();
+    let last = keys.filter_map(|(key, all)| Some((key.as_str(), all.last()?)));
+    // An empty one counts as unset.
+    for (key, property) in last.filter(|(_, property)| !property.value.is_empty()) {
+        let checked = match key {
+            "ec2_metadata_service_endpoint" => check_url(&property.value),
+            "region" | "sso_region" => check_region(&property.value),
+            "web_identity_token_file" | "ca_bundle" => check_path(&property.value),
+            _ => Ok(()),
+        };
+        checked
+            .map_err(|what| files[property.file].fault(property.line, &format!("{key} {what}")))?;
+    }
+    Ok(())
 }
 
 fn check_login(properties: &Properties, profile: &str) -> Result<(), Failure> {
@@ -290,10 +318,15 @@ fn for_sdk(files: Vec<File>) -> EnvConfigFiles {
     builder.with_contents(Kind::Config, "").build()
 }
 
+/// Tokens are a few kilobytes.
+const MAX_TOKEN: u64 = 1 << 20;
+
 /// Reads the file of a token, which is known as a secret from then on.
 pub fn check_token(path: &Path, what: &str) -> Result<(), Failure> {
-    let bytes = fs::read(path);
-    let bytes = bytes.map_err(|error| failure(&format!("{what}: {}: {error}", path.display())))?;
+    let mut bytes = Vec::new();
+    let read =
+        regular_file::open(path).and_then(|file| file.take(MAX_TOKEN).read_to_end(&mut bytes));
+    read.map_err(|error| failure(&format!("{what}: {}: {error}", path.display())))?;
     match std::str::from_utf8(&bytes).map(str::trim) {
         Ok("") => Err(failure(&format!("{what}: {} is empty", path.display()))),
         Ok(token) => {
@@ -345,7 +378,10 @@ mod tests {
     fn fault(text: &str) -> String {
         let (file, mut properties) = (file(text), Properties::new());
         let parsed = file.parse(0, &mut properties);
-        parsed.and_then(|()| check_values(&[file], &properties)).expect_err(text).message
+        let files = [file];
+        let checked = parsed.and_then(|()| check_values(&files, &properties));
+        let names = chain(&properties, "default");
+        checked.and_then(|()| check_used(&files, &properties, &names)).expect_err(text).message
     }
 
     fn parsed(text: &str) -> (Vec<File>, Properties) {
@@ -372,6 +408,15 @@ mod tests {
                 "[default]\n\naws_access_key_id = AK IA",
                 "/c:3: aws_access_key_id has a blank or a line break in it",
             ),
+            ("[default]\nregion = us-east-1 x", "/c:2: region must be a region such as eu-west-1"),
+            (
+                "[default]\nweb_identity_token_file = eyJhbGciOiJub25lIn0.e30.c2ln",
+                "/c:2: web_identity_token_file is wrong: the value is not a path",
+            ),
+            (
+                "[default]\nec2_metadata_service_endpoint = 127.0.0.1:1",
+                "/c:2: ec2_metadata_service_endpoint must be a URL such as https://sts.eu-west-1.amazonaws.com",
+            ),
             ("[default]\nendpoint_url =", "/c:2: endpoint_url is empty: unset it, or give a URL"),
             (
                 "[services a]\niam =\n  endpoint_url = x",
@@ -380,6 +425,17 @@ mod tests {
         ] {
             assert_eq!(fault(text), expected);
         }
+    }
+
+    #[test]
+    fn a_profile_that_is_not_in_use_may_name_no_region() {
+        let (files, properties) = parsed(
+            "[default]\nregion = us-east-1\n[profile a]\nregion = <your region>\n\
+             [profile b]\nrole_arn = r\nsource_profile = a",
+        );
+        let check = |name| check_used(&files, &properties, &chain(&properties, name));
+        assert_eq!(check("default"), Ok(()));
+        assert!(check("b").is_err_and(|failure| failure.message.starts_with("/c:4: region ")));
     }
 
     #[test]
@@ -421,9 +477,9 @@ mod tests {
             "[default]\nrole_arn = r\nsource_profile = b\n[profile b]\nlogin_session = x\n\
              [profile c]\nrole_arn = r\nsource_profile = d\n[profile d]\nrole_arn = r\nsource_profile = c",
         );
-        assert_eq!(last_of_chain(&properties, "default"), "b");
+        assert_eq!(chain(&properties, "default"), ["default", "b"]);
         // A circle has an end, too; the SDK refuses it.
-        assert_eq!(last_of_chain(&properties, "c"), "c");
+        assert_eq!(chain(&properties, "c"), ["c", "d", "c"]);
         let message = check_login(&properties, "b").expect_err("aws login").message;
         assert!(message.contains("aws configure export-credentials --profile b"), "{message}");
     }

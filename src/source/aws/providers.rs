@@ -37,7 +37,7 @@ use crate::secrets;
 pub async fn load(
     profile: Option<&str>,
     default_region: &'static str,
-    http: Result<SharedHttpClient, Failure>,
+    http: impl Future<Output = Result<SharedHttpClient, Failure>>,
 ) -> SdkConfig {
     let read = read_profile(profile).await;
     // Credentials that are not there are looked for again, whatever the cause.
@@ -45,8 +45,14 @@ pub async fn load(
     let fault = fault.map(|failure| Failure::new(Reason::Credentials, &failure.message));
     let files = read.unwrap_or_else(|_| Profile::none(profile));
     let http = match &files.ca_bundle {
-        Some(path) if environment::value(http::CA_BUNDLE).is_none() => http::client(Some(path)),
-        _ => http,
+        Some(path) if environment::value(http::CA_BUNDLE).is_none() => {
+            let client = http::client(Some(path)).await;
+            client.map_err(|failure| {
+                let message = format!("ca_bundle of profile {}: {failure}", files.name);
+                Failure::new(failure.reason, message)
+            })
+        }
+        _ => http.await,
     };
     let loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
         .app_name(AppName::new("iam-key-exporter").expect("letters and dashes only"))
@@ -62,7 +68,10 @@ pub async fn load(
         .profile_name(&files.name);
     let (http, mut fault) = match http {
         Ok(http) => (Some(http), fault),
-        Err(failure) => (None, Some(fault.unwrap_or(failure))),
+        Err(failure) => {
+            let failure = Failure::new(Reason::Credentials, failure.message);
+            (None, Some(fault.unwrap_or(failure)))
+        }
     };
     let Some(http) = http else {
         let fault = fault.take().expect("without a client there is a fault");

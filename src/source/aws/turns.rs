@@ -1,7 +1,8 @@
 //! What can hang, one at a time: programs and files that give credentials.
 
 use std::collections::HashMap;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError, mpsc};
+use std::thread;
 use std::time::Duration;
 
 use tokio::task::spawn_blocking;
@@ -36,15 +37,26 @@ pub async fn read_in_turn<T: Send + 'static>(
         });
         read.await.expect("the panics of a read are caught")
     };
-    let late = || Failure::new(Reason::Timeout, format!("reading {what} takes too long"));
-    timeout(READ_TIMEOUT, read).await.unwrap_or_else(|_| Err(late()))
+    timeout(READ_TIMEOUT, read).await.unwrap_or_else(|_| Err(late(what)))
+}
+
+/// The same at the start, when nobody else reads: the process ends if this fails.
+pub fn read_at_start<T: Send + 'static>(
+    what: &str,
+    read: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    let (sender, answer) = mpsc::channel();
+    // After the time limit nobody takes the answer.
+    thread::spawn(move || sender.send(catch(read).flatten()));
+    answer.recv_timeout(READ_TIMEOUT).unwrap_or_else(|_| Err(late(what)))
+}
+
+fn late(what: &str) -> Failure {
+    Failure::new(Reason::Timeout, format!("reading {what} takes too long"))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc;
-    use std::thread;
-
     use super::*;
 
     #[tokio::test(start_paused = true)]
@@ -73,6 +85,17 @@ mod tests {
         assert_eq!(read_in_turn("another file", || Ok(1)).await, Ok(1));
         let (read, is_late) = hanging.join().expect("it ends");
         assert!(is_late && read.is_err());
+        drop(end);
+    }
+
+    #[test]
+    fn a_read_at_the_start_has_the_same_end() {
+        let started = std::time::Instant::now();
+        let (end, ended) = mpsc::channel::<()>();
+        let hang = read_at_start("a fourth file", move || Ok(ended.recv()));
+        assert_eq!(hang.expect_err("it hangs").message, "reading a fourth file takes too long");
+        assert!(started.elapsed() >= READ_TIMEOUT);
+        assert_eq!(read_at_start("a fourth file", || Ok(1)), Ok(1));
         drop(end);
     }
 

@@ -6,11 +6,12 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike, TimeDelta, Utc};
 
 use crate::failure::{Failure, Reason};
 use crate::report::{MAX_BYTES, Report};
 use crate::shard::stable_hash;
+use crate::source::regular_file;
 
 /// What a report says, as far as it matters for the next one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,8 +32,8 @@ pub struct FileRead {
     pub content: Content,
     /// When the file was last modified.
     pub modified: DateTime<Utc>,
-    /// Why the file may be incomplete.
-    pub unsettled: Option<&'static str>,
+    /// Why the file may be incomplete, or may seem so.
+    pub unsettled: Option<(Reason, String)>,
 }
 
 /// The files that were found.
@@ -77,11 +78,11 @@ pub fn list(path: &Path) -> Result<Listing, Failure> {
             continue;
         }
         match fs::metadata(&file) {
-            Ok(metadata) if !metadata.is_file() => {}
             // Removed since the folder was read.
             Err(_)
                 if fs::symlink_metadata(&file)
                     .is_err_and(|e| e.kind() == io::ErrorKind::NotFound) => {}
+            // What is no file fails when it is read. Docker makes a folder if the file to mount is missing.
             Ok(_) => {
                 files.insert(file);
             }
@@ -103,11 +104,14 @@ pub fn list(path: &Path) -> Result<Listing, Failure> {
 /// Reads the file. What it says is not parsed again if it is the same as `taken`.
 pub fn read(path: &Path, taken: Option<&Content>) -> Result<FileRead, Failure> {
     let failed = |error: io::Error| unreadable(path, &error);
-    let mut file = fs::File::open(path).map_err(failed)?;
+    let mut file = regular_file::open(path).map_err(failed)?;
     let stat = |file: &fs::File| -> io::Result<(u64, SystemTime)> {
         file.metadata().and_then(|metadata| Ok((metadata.len(), metadata.modified()?)))
     };
     let before = stat(&file).map_err(failed)?;
+    let modified = as_date(before.1).ok_or_else(|| {
+        failed(io::Error::other("the time of its last change is no date: set it with `touch`"))
+    })?;
     // One byte more than a report may have, so that the parser sees that it is too large.
     let mut csv = Vec::new();
     file.by_ref().take(MAX_BYTES as u64 + 1).read_to_end(&mut csv).map_err(failed)?;
@@ -117,6 +121,7 @@ pub fn read(path: &Path, taken: Option<&Content>) -> Result<FileRead, Failure> {
     } else {
         is_cut(&csv).then_some("its last row is cut")
     };
+    let unsettled = unsettled.map(|why| (Reason::ReportNotReady, why.to_owned()));
     let hash = stable_hash(&csv);
     let content = match taken.filter(|taken| taken.hash == hash) {
         Some(taken) => taken.clone(),
@@ -126,7 +131,17 @@ pub fn read(path: &Path, taken: Option<&Content>) -> Result<FileRead, Failure> {
             Content { hash, account_id: report.and_then(|report| report.account_id), users }
         }
     };
-    Ok(FileRead { csv, content, modified: before.1.into(), unsettled })
+    Ok(FileRead { csv, content, modified, unsettled })
+}
+
+/// `None` for years without four digits. A file system can hold times that are no dates at all.
+fn as_date(time: SystemTime) -> Option<DateTime<Utc>> {
+    let delta = |duration| TimeDelta::from_std(duration).ok();
+    let date = match time.duration_since(SystemTime::UNIX_EPOCH) {
+        Ok(after) => DateTime::UNIX_EPOCH.checked_add_signed(delta(after)?),
+        Err(error) => DateTime::UNIX_EPOCH.checked_sub_signed(delta(error.duration())?),
+    };
+    date.filter(|date| (0..10_000).contains(&date.year()))
 }
 
 /// Whether the file ends within its last row. AWS does not end the last row with a line break, but
@@ -161,8 +176,22 @@ pub fn hangs(path: &Path) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::super::tests::{HEADER, report};
     use super::*;
+
+    #[test]
+    fn a_time_that_is_no_date_is_none() {
+        let after = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let before = |seconds| SystemTime::UNIX_EPOCH - Duration::from_secs(seconds);
+        let text = |time| as_date(time).map(|date| date.to_rfc3339());
+        assert_eq!(text(after(253_402_300_799)).as_deref(), Some("9999-12-31T23:59:59+00:00"));
+        assert_eq!(text(before(1)).as_deref(), Some("1969-12-31T23:59:59+00:00"));
+        for none in [after(253_402_300_800), after(1 << 62), before(1 << 37), before(1 << 62)] {
+            assert_eq!(text(none), None);
+        }
+    }
 
     #[test]
     fn a_row_is_cut_where_the_file_ends_before_its_last_field() {

@@ -5,18 +5,20 @@
 //! file that is gone keeps its account for a time, and a file is read only when it has settled.
 //!
 //! A file system can hang, and a thread that waits for it cannot be stopped. So a path is never read
-//! again before the last read of it has ended, and at most `MAX_READS` threads wait.
+//! again before the last read of it has ended, and at most `MAX_READS` threads wait. What is no regular
+//! file is not even opened.
 
 mod disk;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
+use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use tokio::sync::{Mutex as AsyncMutex, Semaphore};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -34,11 +36,32 @@ use crate::panics::catch;
 pub struct Files {
     path: PathBuf,
     keep_missing: Duration,
-    /// The files that have an account, by the keys of their targets.
-    known: Mutex<BTreeMap<String, KnownFile>>,
+    known: Mutex<Known>,
     /// A listing holds it until it has ended, even if nobody waits for it any more.
     listing: Arc<AsyncMutex<()>>,
     reads: Arc<Semaphore>,
+}
+
+/// What earlier looks found.
+#[derive(Debug, Default)]
+struct Known {
+    /// The files that have an account, by the keys of their targets.
+    files: BTreeMap<String, KnownFile>,
+    /// The last report of each account, by its id. It stays when its file is gone.
+    reports: BTreeMap<String, LastReport>,
+    /// How often the files were listed.
+    listings: u64,
+}
+
+/// The report of an account that was taken last, from whatever file.
+#[derive(Debug)]
+struct LastReport {
+    users: usize,
+    modified: DateTime<Utc>,
+    /// The key of its file.
+    file: String,
+    /// The listing after which the account had its first report.
+    first: u64,
 }
 
 /// A file that was found, and may be missing by now.
@@ -46,6 +69,8 @@ pub struct Files {
 struct KnownFile {
     path: PathBuf,
     target: Target,
+    /// The listing that found it.
+    found: u64,
     missing_since: Option<Instant>,
     /// The account of its last report.
     account_id: Option<String>,
@@ -56,6 +81,8 @@ struct KnownFile {
 /// What earlier looks at a file found.
 #[derive(Debug, Default)]
 struct History {
+    /// Whether there was a look at it.
+    looked_at: bool,
     /// The last report that was taken.
     taken: Option<Content>,
     /// The hash of a report that was not taken by the last look, because it has lost too many users.
@@ -118,6 +145,8 @@ impl Files {
     fn update(&self, files: BTreeSet<PathBuf>, is_all: bool) {
         let now = Instant::now();
         let mut known = self.lock();
+        known.listings += 1;
+        let Known { files: known, listings, .. } = &mut *known;
         known.retain(|_, file| {
             if files.contains(&file.path) {
                 file.missing_since = None;
@@ -138,6 +167,7 @@ impl Files {
             known.entry(target.key.clone()).or_insert_with(|| KnownFile {
                 path,
                 target,
+                found: *listings,
                 missing_since: None,
                 account_id: None,
                 history: Arc::default(),
@@ -152,8 +182,8 @@ impl Files {
 
     /// One for each file. A file's account is named for the file.
     pub(super) fn known(&self) -> Discovered {
-        let targets = self.lock().values().map(|file| file.target.clone()).collect();
-        Discovered { targets, is_all: true, ..Discovered::default() }
+        let targets = self.lock().files.values().map(|file| file.target.clone()).collect();
+        Discovered { targets, is_all: true, are_files: true, ..Discovered::default() }
     }
 
     /// The file's bytes. It is for the caller to tell whether they are new: a file can be replaced
@@ -179,9 +209,11 @@ impl Files {
         deadline: Instant,
     ) -> Result<Option<RawReport>, Failure> {
         let started = Instant::now();
-        let file =
-            self.lock().get(&target.key).map(|file| (file.path.clone(), file.history.clone()));
-        let (path, history) = file.ok_or_else(|| {
+        let file = self.lock().files.get(&target.key).map(|file| {
+            let KnownFile { path, history, found, .. } = file;
+            (path.clone(), history.clone(), *found)
+        });
+        let (path, history, found) = file.ok_or_else(|| {
             Failure::new(Reason::UnreadableFile, format!("{}: the file is gone", target.key))
         })?;
         let Ok(mut history) = history.try_lock_owned() else { return Err(hangs(&path)) };
@@ -189,6 +221,7 @@ impl Files {
         let mut permit = permit.map_err(|_| hangs(&path))?.expect("it is never closed");
         // Only a smaller report of the last look can agree with this one.
         let smaller = history.smaller.take();
+        let is_first_look = !mem::replace(&mut history.looked_at, true);
         let mut waited = false;
         let read = loop {
             let (read_path, taken) = (path.clone(), history.taken.clone());
@@ -206,58 +239,74 @@ impl Files {
                         sleep_until(settled).await;
                         continue;
                     }
-                    *unsettled = Some("it was modified less than 2 s ago");
+                    *unsettled = Some(why_young(*modified, now + started.elapsed()));
                 }
             }
             break read?;
         };
-        let failed = |why: String| {
-            let message = format!("{}: {why}", path.display());
-            Failure::new(Reason::ReportNotReady, message)
-        };
+        let failed =
+            |reason, why: String| Failure::new(reason, format!("{}: {why}", path.display()));
         let FileRead { csv, content, modified, unsettled } = read;
-        if let Some(why) = unsettled {
+        if let Some((reason, why)) = unsettled {
             let since = *history.unsettled_since.get_or_insert(started);
-            let failure = failed(format!("not read yet, {why}"));
             if history.taken.is_some() && started - since < MAX_UNSETTLED {
                 debug!(file = %path.display(), why, "report file not read yet");
                 return Ok(None);
             }
-            return Err(failure);
+            return Err(failed(reason, format!("not read yet, {why}")));
         }
         history.unsettled_since = None;
-        let before = history.taken.as_ref().filter(|last| last.account_id == content.account_id);
-        let before = before.map_or(0, |last| last.users);
-        if content.users * 2 < before && smaller != Some(content.hash) {
-            history.smaller = Some(content.hash);
+        if let Some(account_id) = &content.account_id
+            && history.taken.as_ref() != Some(&content)
+        {
             let users = content.users;
-            return Err(failed(format!(
-                "it has {users} users and had {before}: taken if the next look finds the same"
-            )));
-        }
-        if content.account_id.is_some() && history.taken.as_ref() != Some(&content) {
-            self.note_account(&target.key, content.account_id.clone());
+            let own = history.taken.as_ref().filter(|last| last.account_id == content.account_id);
+            let before = own.map_or(0, |last| last.users);
+            // Of files that were all there before the account was known, none is the one before.
+            let of_account = self.lock().reports.get(account_id).map_or(0, |last| {
+                if is_first_look && found <= last.first { 0 } else { last.users }
+            });
+            let before = before.max(of_account);
+            if users * 2 < before && smaller != Some(content.hash) {
+                history.smaller = Some(content.hash);
+                let why = format!(
+                    "it has {users} users, and the report before it had {before}: taken if the next \
+                     look finds the same"
+                );
+                return Err(failed(Reason::ReportNotReady, why));
+            }
+            self.note_report(&target.key, account_id, users, modified);
             history.taken = Some(content);
         }
         Ok(Some(RawReport { csv, generated: modified }))
     }
 
     /// Records whose report a file has, and logs which other files have one of the same account.
-    fn note_account(&self, key: &str, account_id: Option<String>) {
+    fn note_report(&self, key: &str, account_id: &str, users: usize, modified: DateTime<Utc>) {
         let mut known = self.lock();
-        let other = |file: &&KnownFile| file.target.key != key && file.account_id == account_id;
-        let others: Vec<_> = known.values().filter(other).map(|file| &*file.target.key).collect();
+        let Known { files, reports, listings } = &mut *known;
+        let other = |file: &&KnownFile| {
+            file.target.key != key && file.account_id.as_deref() == Some(account_id)
+        };
+        let others: Vec<_> = files.values().filter(other).map(|file| &*file.target.key).collect();
         if !others.is_empty() {
             let others = others.join(", ");
             let what = "several files have a report of this account, the newest is published";
             warn!(account = account_id, file = key, others, "{what}");
         }
-        if let Some(file) = known.get_mut(key) {
-            file.account_id = account_id;
+        if let Some(file) = files.get_mut(key) {
+            file.account_id = Some(account_id.to_owned());
+        }
+        let last = reports.get(account_id);
+        // An older file beside it changes nothing.
+        if last.is_none_or(|last| last.file == key || last.modified <= modified) {
+            let first = last.map_or(*listings, |last| last.first);
+            let last = LastReport { users, modified, file: key.to_owned(), first };
+            reports.insert(account_id.to_owned(), last);
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, KnownFile>> {
+    fn lock(&self) -> MutexGuard<'_, Known> {
         self.known.lock().expect(NO_PANIC)
     }
 }
@@ -276,6 +325,20 @@ async fn blocking<G: Send + 'static, T: Send + 'static>(
         }
         Err(_) => Err(hangs(path)),
     }
+}
+
+/// Why a file of this time is not taken yet: it may still be written, or one of the clocks is wrong.
+fn why_young(modified: DateTime<Utc>, now: DateTime<Utc>) -> (Reason, String) {
+    if modified - now < SETTLED {
+        return (Reason::ReportNotReady, "it was modified less than 2 s ago".to_owned());
+    }
+    let [modified, now] =
+        [modified, now].map(|time| time.to_rfc3339_opts(SecondsFormat::Secs, true));
+    let why = format!(
+        "it was modified at {modified}, but the clock of this host shows {now}: set the clock, or that \
+         of the file's host"
+    );
+    (Reason::Clock, why)
 }
 
 fn target(path: &Path) -> Target {

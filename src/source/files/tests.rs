@@ -150,22 +150,139 @@ async fn a_file_that_is_being_written_is_not_taken() {
 }
 
 #[tokio::test]
+async fn a_smaller_report_from_another_file_of_the_account_is_taken_when_two_looks_agree() {
+    let folder = Folder::new("dated");
+    folder.write("prod-1.csv", report(10));
+    let files = Files::open(folder.0.clone(), Duration::ZERO).expect("report files");
+    assert_eq!(look(&files).await, ["prod-1: 10"]);
+    folder.write("prod-2.csv", report(1));
+    assert_eq!(look(&files).await, ["prod-1: 10", "prod-2: report_not_ready"]);
+    assert_eq!(look(&files).await, ["prod-1: 10", "prod-2: 1"]);
+    // The one before has one user by now.
+    folder.write("prod-3.csv", report(1));
+    assert_eq!(look(&files).await, ["prod-1: 10", "prod-2: 1", "prod-3: 1"]);
+    folder.write("prod-4.csv", report(8));
+    assert_eq!(look(&files).await, ["prod-1: 10", "prod-2: 1", "prod-3: 1", "prod-4: 8"]);
+    // It does not matter that the file before is gone,
+    for number in 1..=4 {
+        fs::remove_file(folder.0.join(format!("prod-{number}.csv"))).expect("a file");
+    }
+    folder.write("prod-5.csv", report(2));
+    assert_eq!(look(&files).await, ["prod-5: report_not_ready"]);
+    assert_eq!(look(&files).await, ["prod-5: 2"]);
+    // nor that the file had another account's report.
+    folder.write("prod-5.csv", report(10));
+    folder.write("other.csv", report(1).replace("123456789012", "210987654321"));
+    assert_eq!(look(&files).await, ["other: 1", "prod-5: 10"]);
+    folder.write("other.csv", report(1));
+    assert_eq!(look(&files).await, ["other: report_not_ready", "prod-5: 10"]);
+}
+
+#[tokio::test]
+async fn of_files_that_are_there_from_the_start_none_is_the_one_before() {
+    for names in [["a.csv", "b.csv"], ["b.csv", "a.csv"]] {
+        let folder = Folder::new(&format!("start-{}", names[0]));
+        folder.write(names[0], report(10));
+        folder.write(names[1], report(1));
+        let looked = look(&open(&folder.0)).await;
+        assert!(looked.iter().all(|file| !file.contains("report_not_ready")), "{looked:?}");
+    }
+}
+
+/// Looks for files and fetches each: its name, and the number of its users or what failed.
+async fn look(files: &Files) -> Vec<String> {
+    files.discover().await.expect("files");
+    let mut found = Vec::new();
+    for target in files.known().targets {
+        let fetched = files.fetch(&target, Utc::now(), Instant::now() + PATIENCE).await;
+        let what = match (fetched.failure, fetched.report) {
+            (Some(failure), _) => failure.reason.as_str().to_owned(),
+            (None, Some(report)) => {
+                report.csv.iter().filter(|byte| **byte == b'\n').count().to_string()
+            }
+            (None, None) => "nothing new".to_owned(),
+        };
+        found.push(format!("{}: {what}", target.name));
+    }
+    found
+}
+
+/// Fetches the only file: what failed.
+async fn failure(files: &Files) -> Failure {
+    let [target] = files.known().targets.try_into().expect("one file");
+    let patience = Duration::from_millis(500);
+    let fetched = files.fetch(&target, Utc::now(), Instant::now() + patience).await;
+    fetched.failure.expect("a failure")
+}
+
+#[tokio::test]
+async fn what_is_no_file_fails_its_account_and_a_file_in_its_place_is_read() {
+    let folder = Folder::new("kinds");
+    let path = folder.0.join("prod.csv");
+    let files = open(&folder.0);
+    let good = |path: &Path| folder.write(path.file_name().expect("a name"), report(1));
+    let make_pipe = || Command::new("mkfifo").arg(&path).status().expect("mkfifo").success();
+    for (expected, is_folder) in
+        [("is a directory, not a file", true), ("is not a regular file", false)]
+    {
+        if is_folder {
+            fs::create_dir(&path).expect("a folder");
+        } else {
+            assert!(make_pipe());
+        }
+        assert_eq!(names(&files).await, (None, vec!["prod".to_owned()]), "{expected}");
+        let Failure { reason, message } = failure(&files).await;
+        assert_eq!(reason, Reason::UnreadableFile);
+        assert!(message.ends_with(expected), "{message}");
+        assert_eq!(files.reads.available_permits(), MAX_READS);
+        if is_folder { fs::remove_dir(&path) } else { fs::remove_file(&path) }.expect("removed");
+        good(&path);
+        assert_eq!(fetch(&files, PATIENCE).await, Ok(Some(report(1).len())), "{expected}");
+        fs::remove_file(&path).expect("a file");
+    }
+}
+
+#[tokio::test]
+async fn a_file_whose_time_is_ahead_of_the_clock_names_the_clock() {
+    let folder = Folder::new("ahead");
+    let path = folder.write("a.csv", report(1));
+    let files = open(&path);
+    files.discover().await.expect("a file");
+    let set =
+        |time| fs::File::open(&path).and_then(|file| file.set_modified(time)).expect("a time");
+    set(SystemTime::now() + Duration::from_secs(240));
+    let Failure { reason, message } = failure(&files).await;
+    assert_eq!(reason, Reason::Clock);
+    assert!(message.contains("not read yet, it was modified at 2"), "{message}");
+    assert!(message.contains("but the clock of this host shows 2"), "{message}");
+    set(SystemTime::now());
+    let Failure { reason, message } = failure(&files).await;
+    assert_eq!(reason, Reason::ReportNotReady);
+    assert!(message.ends_with("not read yet, it was modified less than 2 s ago"), "{message}");
+}
+
+#[tokio::test]
 async fn while_a_read_hangs_there_is_no_second_one() {
     let folder = Folder::new("hangs");
     let path = folder.write("a.csv", report(1));
     let files = open(&path);
     files.discover().await.expect("a file");
-    fs::remove_file(&path).expect("a file");
-    assert!(Command::new("mkfifo").arg(&path).status().expect("mkfifo").success());
+    let (end, ended) = mpsc::channel::<()>();
+    // As a read of a file system that does not answer.
+    let history = files.lock().files.values().next().expect("a file").history.clone();
+    let guard = (
+        history.try_lock_owned().expect("nobody reads"),
+        files.reads.clone().try_acquire_owned().expect("nobody reads"),
+    );
     let started = Instant::now();
-    assert_eq!(fetch(&files, Duration::from_millis(200)).await, Err(Reason::Timeout));
+    let deadline = started + Duration::from_millis(200);
+    let hanging = blocking(guard, &path, deadline, move || ended.recv()).await;
+    assert_eq!(hanging.expect_err("it hangs").reason, Reason::Timeout);
     // It does not wait for the deadline.
     assert_eq!(fetch(&files, PATIENCE).await, Err(Reason::Timeout));
     assert!(started.elapsed() < PATIENCE / 2);
-    let pipe = fs::OpenOptions::new().write(true).open(&path).expect("a reader waits");
-    fs::remove_file(&path).expect("a pipe");
-    folder.write("a.csv", report(1));
-    drop(pipe);
+    assert_eq!(files.reads.available_permits(), MAX_READS - 1);
+    drop(end);
     while fetch(&files, PATIENCE).await != Ok(Some(report(1).len())) {
         assert!(started.elapsed() < PATIENCE, "it is never read again");
         tokio::time::sleep(Duration::from_millis(10)).await;

@@ -1,5 +1,7 @@
 //! Pieces of HTML and words that several parts of the page have in common.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use maud::{Markup, html};
 
@@ -18,7 +20,19 @@ pub fn account_cell(id: &str, name: &str) -> Markup {
 
 /// A link to a section of the runbooks.
 pub fn runbook(settings: &StatusSettings, section: &str) -> Markup {
-    html! { a href={ (settings.runbook_url) "#" (section) } { "What to do" } }
+    html! { a href={ (settings.runbook_url()) "#" (section) } { "What to do" } }
+}
+
+/// The tags that say whose something is; `are_known`: whether the user's tags were read.
+pub fn owner(tags: &BTreeMap<String, String>, are_known: bool) -> Markup {
+    html! {
+        @for (key, value) in tags {
+            span.tag { span.name { (key) } " " bdi { (value) } } " "
+        }
+        @if tags.is_empty() {
+            span.none { (if are_known { "none" } else { "tags not read" }) }
+        }
+    }
 }
 
 /// Links to the other pages of a list, where there are any.
@@ -58,7 +72,7 @@ pub fn when(time: Option<DateTime<Utc>>, now: DateTime<Utc>, none: &str) -> Mark
     html! {
         @match time {
             Some(time) => {
-                time datetime=(rfc3339(time)) title=(long(time)) { (time.format("%Y-%m-%d")) }
+                (date(time))
                 small { (relative(time, now)) }
             }
             None => span.none { (none) },
@@ -66,9 +80,16 @@ pub fn when(time: Option<DateTime<Utc>>, now: DateTime<Utc>, none: &str) -> Mark
     }
 }
 
-/// A time to the second.
+/// A date, with its time where there is a mouse.
+pub fn date(time: DateTime<Utc>) -> Markup {
+    html! { time datetime=(rfc3339(time)) title=(long(time)) { (time.format("%Y-%m-%d")) } }
+}
+
+/// A time to the minute.
 pub fn moment(time: DateTime<Utc>) -> Markup {
-    html! { time datetime=(rfc3339(time)) { (long(time)) } }
+    html! {
+        time datetime=(rfc3339(time)) title=(long(time)) { (time.format("%Y-%m-%d %H:%M UTC")) }
+    }
 }
 
 fn long(time: DateTime<Utc>) -> String {
@@ -83,12 +104,33 @@ fn rfc3339(time: DateTime<Utc>) -> String {
 pub fn relative(time: DateTime<Utc>, now: DateTime<Utc>) -> String {
     let distance: TimeDelta = (time - now).abs();
     let span = match distance.num_minutes() {
-        0 => format!("{} s", distance.num_seconds()),
+        0 => "less than a minute".to_owned(),
         minutes @ 1..120 => format!("{minutes} min"),
         minutes @ 120..2_880 => format!("{} h", minutes / 60),
-        minutes => format!("{} days", grouped((minutes / 1_440) as usize)),
+        _ => days(distance.num_days()),
     };
     if time > now { format!("in {span}") } else { format!("{span} ago") }
+}
+
+/// By how many days of the calendar something is due, or overdue.
+pub fn due(time: DateTime<Utc>, now: DateTime<Utc>) -> String {
+    match (time.date_naive() - now.date_naive()).num_days() {
+        _ if time <= now && now - time < TimeDelta::days(1) => "overdue since today".to_owned(),
+        0 => "due today".to_owned(),
+        1 => "due tomorrow".to_owned(),
+        ahead @ 2.. => format!("due in {}", days(ahead)),
+        behind => format!("{} overdue", days(-behind)),
+    }
+}
+
+/// Days, or the largest unit that says about as much.
+fn days(days: i64) -> String {
+    let days = days.unsigned_abs() as usize;
+    match days {
+        0..100 => counted(days, "day"),
+        100..730 => counted(days * 12 / 365, "month"),
+        _ => counted(days * 4 / 1_461, "year"),
+    }
 }
 
 /// A length of time in its largest whole unit.

@@ -1,28 +1,100 @@
 //! The list of keys as a file for spreadsheets.
 
-use chrono::{DateTime, Utc};
+use std::collections::HashMap;
 
-use crate::findings::{COLUMNS, Finding};
+use chrono::{DateTime, SecondsFormat, Utc};
 
-/// The keys as CSV, with the columns of `check --format csv`.
+use super::health::{self, AccountSummary};
+use super::query::Query;
+use super::{about, candidates, select, trust};
+use crate::findings::COLUMNS;
+use crate::policy::in_days;
+use crate::render::Snapshot;
+use crate::state::Tried;
+
+/// What the file says of each key besides [`COLUMNS`].
+const MORE: [&str; 5] = ["max_age", "exempt_until", "account_state", "report_generated", "as_of"];
+/// Where the status of a key stands among the columns, and the rule.
+const STATUS: usize = 5;
+const RULE: usize = COLUMNS.len() - 1;
+/// The status of an account of which there is no report.
+const NOT_READ: &str = "not_read";
+
+/// The keys that the query asks for as CSV: the columns of `check --format csv`, and what an auditor
+/// needs besides. An account whose keys are not known has a row that says so.
 ///
 /// Spreadsheets treat a cell that begins with one of `= + - @`, tab or carriage return as a formula,
 /// and names and tags can begin with one. Such cells get an apostrophe in front.
-pub fn render(rows: &[&Finding]) -> Vec<u8> {
+pub fn render(snapshot: &Snapshot, query: &Query) -> Vec<u8> {
+    let keys = candidates(snapshot, query);
+    let rows = select(&about(&keys, query, &snapshot.config.user_tags), query);
+    let all = health::accounts(snapshot);
+    let accounts: Vec<&AccountSummary> = all.iter().collect();
+    let by_id: HashMap<&str, &AccountSummary> =
+        all.iter().map(|row| (row.account.id.as_str(), row)).collect();
+    let as_of = time(snapshot.now);
     let mut csv = ::csv::Writer::from_writer(Vec::new());
-    let mut write = |row: [String; COLUMNS.len()]| {
-        csv.write_record(row).expect("memory takes every byte");
-    };
-    write(COLUMNS.map(str::to_owned));
-    rows.iter().for_each(|row| write(row.fields().map(harmless)));
+    let mut write = |row: &[String]| csv.write_record(row).expect("memory takes every byte");
+    write(&COLUMNS.iter().chain(&MORE).map(|name| (*name).to_owned()).collect::<Vec<_>>());
+    for row in rows {
+        let account = by_id.get(row.account_id.as_str());
+        let until = row.exemption.as_ref().and_then(|exemption| exemption.end);
+        let more = [
+            in_days(row.max_age),
+            until.map(time).unwrap_or_default(),
+            account.map_or(String::new(), |it| it.health.as_str().to_owned()),
+            account.and_then(|it| it.account.generated).map(time).unwrap_or_default(),
+            as_of.clone(),
+        ];
+        write(&row.fields().into_iter().chain(more).map(harmless).collect::<Vec<_>>());
+    }
+    for row in unread(&accounts, query) {
+        let mut fields = vec![String::new(); COLUMNS.len() + MORE.len()];
+        fields[0] = row.account.id.clone();
+        fields[1] = row.account.name.clone();
+        fields[STATUS] = NOT_READ.to_owned();
+        fields[RULE] = row.cause().unwrap_or_default();
+        fields[COLUMNS.len() + 2] = row.health.as_str().to_owned();
+        fields[COLUMNS.len() + 4] = as_of.clone();
+        write(&fields.into_iter().map(harmless).collect::<Vec<_>>());
+    }
+    if snapshot.state.discovery == Tried::Failed && query.account.is_empty() {
+        let mut fields = vec![String::new(); COLUMNS.len() + MORE.len()];
+        fields[STATUS] = NOT_READ.to_owned();
+        fields[RULE] = "the accounts could not be listed: there may be others".to_owned();
+        fields[COLUMNS.len() + 4] = as_of;
+        write(&fields);
+    }
     csv.into_inner().expect("memory takes every byte")
 }
 
-/// The file's name.
-pub fn file_name(now: DateTime<Utc>) -> String {
-    format!("iam-access-keys-{}.csv", now.format("%Y%m%dT%H%M%SZ"))
+/// Accounts whose keys are not known, and of which the query may ask.
+pub fn unread<'a, 'b>(
+    accounts: &[&'a AccountSummary<'b>],
+    query: &Query,
+) -> Vec<&'a AccountSummary<'b>> {
+    let of_query: Vec<_> =
+        accounts.iter().filter(|row| query.is_of_account(row.account)).copied().collect();
+    if query.search.is_empty() {
+        return of_query.into_iter().filter(|row| !row.is_read()).collect();
+    }
+    trust::unread_of(&of_query, query)
 }
 
-fn harmless(cell: String) -> String {
+/// The file's name, which says what is in it.
+pub fn file_name(query: &Query, now: DateTime<Utc>) -> String {
+    let subject = query.subject();
+    let words = subject.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    let subject: String = words.flat_map(|word| ["-", word]).collect();
+    let subject: String = subject.chars().take(60).collect();
+    let show = query.show.as_str();
+    format!("iam-access-keys-{show}{subject}-{}.csv", now.format("%Y%m%dT%H%M%SZ"))
+}
+
+fn time(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+pub(super) fn harmless(cell: String) -> String {
     if cell.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{cell}") } else { cell }
 }

@@ -1,31 +1,42 @@
 //! The status page: for a person who has no dashboard at hand. It is rendered for each request, from
 //! a snapshot, and needs no JavaScript.
 //!
-//! Here are the settings, the selection of keys and pagination. [`query`] reads the URL, [`page`] and
-//! `accounts` render HTML from `components`, and [`csv`] the file for spreadsheets.
+//! Here are the settings, the selection of keys and pagination. [`query`] reads the URL. [`page`]
+//! renders HTML from `health`, `trust`, `teams`, `accounts`, `keys` and `components`, [`key`] that of
+//! one key, [`csv`] the file for spreadsheets, and [`calendar`] the due dates.
 
 pub mod query;
 pub mod page;
+pub mod key;
+pub mod runbooks;
+pub mod csv;
+pub mod calendar;
 mod accounts;
 mod components;
-pub mod csv;
+mod health;
+mod keys;
+mod teams;
+mod trust;
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::ops::Range;
 
 use regex::{Regex, RegexBuilder};
 
-use crate::findings::Finding;
+use crate::config::TagLabel;
+use crate::findings::{Finding, all_keys};
+use crate::render::Snapshot;
 
-use query::{Order, Query, Sort};
+use query::{KeyFilter, Order, Query, Sort};
 
 /// What the status page says besides the snapshot.
 #[derive(Debug)]
 pub struct StatusSettings {
     /// The path of the metrics.
     pub telemetry_path: String,
-    /// The address at which docs/runbooks.md is published.
-    pub runbook_url: String,
+    /// The address at which runbooks are published; `None`: the exporter's own.
+    pub runbook_url: Option<String>,
     /// The address of a dashboard, if there is one to link to.
     pub dashboard_url: Option<String>,
     /// Whether the organization is made up.
@@ -35,26 +46,57 @@ pub struct StatusSettings {
 /// The style sheet. In a file of its own, so that the page's policy can forbid every style in it.
 pub const STYLE: &str = include_str!("style.css");
 
-/// The findings that the query asks for, in its order. Equal ones stay oldest first.
-pub fn select<'a>(findings: &'a [Finding], query: &Query) -> Vec<&'a Finding> {
-    let words: Vec<Regex> = query.search.split_whitespace().map(word).collect();
-    let is_wanted = |finding: &&Finding| {
-        query.show.includes(finding.status) && words.iter().all(|word| mentions(finding, word))
-    };
-    let mut rows: Vec<&Finding> = findings.iter().filter(is_wanted).collect();
+impl StatusSettings {
+    /// The address of the runbooks.
+    fn runbook_url(&self) -> &str {
+        self.runbook_url.as_deref().unwrap_or("runbooks")
+    }
+}
+
+/// The keys of which the query asks for some: findings, or if it asks for every key those of its
+/// account, or of all.
+pub fn candidates<'a>(snapshot: &'a Snapshot, query: &Query) -> Cow<'a, [Finding]> {
+    if query.show != KeyFilter::Every {
+        return snapshot.findings().into();
+    }
+    let accounts = snapshot.state.accounts.iter().filter(|it| query.is_of_account(it));
+    let keys = |account| all_keys(account, &snapshot.config, snapshot.now);
+    let mut keys: Vec<Finding> = accounts.flat_map(|account| keys(account)).collect();
+    // Keys of unknown age first.
+    keys.sort_by_key(|key| key.last_rotated);
+    keys.into()
+}
+
+/// The keys of any status that the query is about, in their order. `labels` are the tags that are
+/// labels.
+pub fn about<'a>(keys: &'a [Finding], query: &Query, labels: &[TagLabel]) -> Vec<&'a Finding> {
+    let words = words(&query.search);
+    let mentions = |finding: &Finding| words.iter().all(|word| mentions(finding, word));
+    keys.iter().filter(|finding| query.is_of(finding, labels) && mentions(finding)).collect()
+}
+
+/// Of these keys the ones of the query's status, in its order. Equal ones stay oldest first.
+pub fn select<'a>(about: &[&'a Finding], query: &Query) -> Vec<&'a Finding> {
+    let is_wanted = |finding: &&&Finding| query.show.includes(finding.status);
+    let mut rows: Vec<&Finding> = about.iter().filter(is_wanted).copied().collect();
+    let ends = |row: &Finding| row.due.or(row.exemption.as_ref().and_then(|it| it.end));
     match query.sort {
         Sort::Age => match query.order {
             Order::Ascending => rows.reverse(),
             Order::Descending => {}
         },
-        // An exempt key has no due date and comes last.
+        // What has no date comes last.
         Sort::Due => match query.order {
-            Order::Ascending => rows.sort_by_key(|row| (row.due.is_none(), row.due)),
-            Order::Descending => rows.sort_by_key(|row| (row.due.is_none(), Reverse(row.due))),
+            Order::Ascending => rows.sort_by_key(|row| (ends(row).is_none(), ends(row))),
+            Order::Descending => rows.sort_by_key(|row| (ends(row).is_none(), Reverse(ends(row)))),
         },
         Sort::User => sort(&mut rows, query.order, |row| row.user.to_lowercase()),
         Sort::Account => sort(&mut rows, query.order, |row| {
             (account_name(row).to_lowercase(), row.account_id.clone())
+        }),
+        // Keys without an owner come first.
+        Sort::Owner => sort(&mut rows, query.order, |row| {
+            row.tags.values().map(|value| value.to_lowercase()).collect::<Vec<_>>()
         }),
         // Keys that were never used come first.
         Sort::LastUsed => sort(&mut rows, query.order, |row| row.last_used),
@@ -69,10 +111,13 @@ fn sort<K: Ord>(rows: &mut [&Finding], order: Order, key: impl Fn(&Finding) -> K
     }
 }
 
-/// The text, in any case.
-fn word(text: &str) -> Regex {
-    let pattern = RegexBuilder::new(&regex::escape(text)).case_insensitive(true).build();
-    pattern.expect("200 characters to the letter are a small pattern")
+/// Each word of the text, to be found in any case.
+fn words(text: &str) -> Vec<Regex> {
+    let word = |text: &str| {
+        let pattern = RegexBuilder::new(&regex::escape(text)).case_insensitive(true).build();
+        pattern.expect("200 characters to the letter are a small pattern")
+    };
+    text.split_whitespace().map(word).collect()
 }
 
 /// Whether the word is in a field that tells where a key is and whose.

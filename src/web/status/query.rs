@@ -1,12 +1,64 @@
-//! The status page's parameters: `?q=…&show=…&sort=…&order=…&page=…&accounts=…`.
+//! The status page's parameters: which keys (`account`, `user`, `key`, `tag`, `q`, `show`), in which
+//! order (`sort`, `order`, `page`), and which accounts (`state`, `find`, `accounts_sort`, `accounts`).
+
+use std::str::FromStr;
 
 use form_urlencoded::{Serializer, parse};
 
-use crate::findings::Status;
+use super::health::Health;
+use crate::config::TagLabel;
+use crate::findings::Finding;
+use crate::policy::KeyStatus;
+use crate::state::Account;
+
+/// A parameter that is one of some words.
+macro_rules! choices {
+    (
+        $(#[$about:meta])*
+        pub enum $name:ident ($parameter:literal, $expected:literal) {
+            $($(#[$doc:meta])* $variant:ident = $text:literal,)*
+        }
+    ) => {
+        $(#[$about])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum $name {
+            $($(#[$doc])* $variant,)*
+        }
+
+        impl $name {
+            /// Every choice.
+            pub const ALL: &[$name] = &[$($name::$variant),*];
+
+            /// The parameter's value.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $($name::$variant => $text,)*
+                }
+            }
+
+            fn parse(value: &str) -> Result<$name, InvalidQuery> {
+                match value {
+                    $($text => Ok($name::$variant),)*
+                    _ => Err(InvalidQuery::new($parameter, $expected)),
+                }
+            }
+        }
+    };
+}
 
 /// The parameters of the status page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Query {
+    /// The id of an account; empty: all accounts.
+    pub account: String,
+    /// The name of a user; empty: all users.
+    pub user: String,
+    /// The slot of a key.
+    pub key: Option<u8>,
+    /// Tags with their values. An empty value: users without the tag.
+    pub tags: Vec<(String, String)>,
+    /// Whether users have none of the other tags that are labels.
+    pub no_other_tags: bool,
     /// Words. Every one must be in the key's row, ignoring case.
     pub search: String,
     /// Which keys.
@@ -17,45 +69,88 @@ pub struct Query {
     pub order: Order,
     /// Which page of the keys, from 1.
     pub page: usize,
+    /// Which accounts.
+    pub state: Option<AccountFilter>,
+    /// Words. Every one must be in the account's row, ignoring case.
+    pub find: String,
+    /// How accounts are sorted.
+    pub accounts_sort: AccountSort,
     /// Which page of the accounts, from 1; `None`: the first, and folded if all are ok.
     pub accounts: Option<usize>,
 }
 
-/// Which keys are listed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KeyFilter {
-    /// Older than they may be.
-    Unrotated,
-    /// To be rotated soon.
-    DueSoon,
-    /// Of any age, for a time.
-    Exempt,
-    /// All three.
-    All,
+choices! {
+    /// Which keys are listed.
+    pub enum KeyFilter ("show", "unrotated, due_soon, exempt, all or every") {
+        /// Older than they may be.
+        Unrotated = "unrotated",
+        /// To be rotated soon.
+        DueSoon = "due_soon",
+        /// Of any age, for a time.
+        Exempt = "exempt",
+        /// All three.
+        All = "all",
+        /// Every key, also young and inactive ones.
+        Every = "every",
+    }
 }
 
-/// A column that keys can be sorted by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sort {
-    /// How old they are.
-    Age,
-    /// By when they must be rotated.
-    Due,
-    /// The user's name.
-    User,
-    /// The account's name, or its id.
-    Account,
-    /// When they were last used.
-    LastUsed,
+choices! {
+    /// A column that keys can be sorted by.
+    pub enum Sort ("sort", "age, due, user, account, owner or last_used") {
+        /// How old they are.
+        Age = "age",
+        /// By when they must be rotated, or until when they are exempt.
+        Due = "due",
+        /// The user's name.
+        User = "user",
+        /// The account's name, or its id.
+        Account = "account",
+        /// The values of the tags.
+        Owner = "owner",
+        /// When they were last used.
+        LastUsed = "last_used",
+    }
 }
 
-/// Which way rows are sorted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Order {
-    /// The least first.
-    Ascending,
-    /// The most first.
-    Descending,
+choices! {
+    /// Which way rows are sorted.
+    pub enum Order ("order", "asc or desc") {
+        /// The least first.
+        Ascending = "asc",
+        /// The most first.
+        Descending = "desc",
+    }
+}
+
+choices! {
+    /// Which accounts are listed.
+    pub enum AccountFilter ("state", "ok, degraded, failing, pending or unread") {
+        /// All is known of them.
+        Ok = "ok",
+        /// Something of them is not known.
+        Degraded = "degraded",
+        /// Their last refresh failed.
+        Failing = "failing",
+        /// They were not tried yet.
+        Pending = "pending",
+        /// Their keys were never read.
+        Unread = "unread",
+    }
+}
+
+choices! {
+    /// How accounts are sorted.
+    pub enum AccountSort ("accounts_sort", "state, name, unrotated or report") {
+        /// Those first that need somebody.
+        State = "state",
+        /// By their names, or ids.
+        Name = "name",
+        /// Those with the most unrotated keys first.
+        Unrotated = "unrotated",
+        /// Those with the oldest reports first.
+        Report = "report",
+    }
 }
 
 /// A parameter is invalid.
@@ -63,20 +158,30 @@ pub enum Order {
 #[error("{parameter} must be {expected}")]
 pub struct InvalidQuery {
     parameter: &'static str,
-    expected: &'static str,
+    expected: String,
 }
 
-/// The longest search, in characters.
-pub const MAX_SEARCH: usize = 200;
+/// The longest value of a parameter that is a text, in characters.
+pub const MAX_TEXT: usize = 200;
+/// The greatest number of tags.
+const MAX_TAGS: usize = 10;
 
 impl Default for Query {
     fn default() -> Query {
         Query {
+            account: String::new(),
+            user: String::new(),
+            key: None,
+            tags: Vec::new(),
+            no_other_tags: false,
             search: String::new(),
             show: KeyFilter::Unrotated,
             sort: Sort::Age,
             order: Sort::Age.order(),
             page: 1,
+            state: None,
+            find: String::new(),
+            accounts_sort: AccountSort::State,
             accounts: None,
         }
     }
@@ -84,29 +189,29 @@ impl Default for Query {
 
 impl Query {
     /// Reads the part of a URL after `?`. An empty parameter counts as missing, an unknown one is
-    /// ignored, and if one is given twice the last counts.
+    /// ignored, and if one is given twice the last counts. Only `tag` can be given several times.
     pub fn parse(query: &str) -> Result<Query, InvalidQuery> {
         let (mut asked, mut order) = (Query::default(), None);
         for (name, value) in parse(query.as_bytes()).filter(|(_, value)| !value.is_empty()) {
             match &*name {
-                "q" if value.chars().count() <= MAX_SEARCH => {
-                    asked.search = value.trim().to_owned()
+                "account" => asked.account = text(&value, "account")?,
+                "user" => asked.user = text(&value, "user")?,
+                "key" => asked.key = Some(number(&value, "key")?),
+                "tag" if asked.tags.len() == MAX_TAGS => {
+                    return Err(InvalidQuery::new("tag", "given at most 10 times"));
                 }
-                "q" => {
-                    return Err(InvalidQuery {
-                        parameter: "q",
-                        expected: "at most 200 characters",
-                    });
-                }
-                "show" => {
-                    asked.show = one_of(&KeyFilter::ALL, &value, KeyFilter::as_str, "show", SHOWS)?
-                }
-                "sort" => asked.sort = one_of(&Sort::ALL, &value, Sort::as_str, "sort", SORTS)?,
-                "order" => {
-                    order = Some(one_of(&Order::ALL, &value, Order::as_str, "order", ORDERS)?);
-                }
-                "page" => asked.page = number(&value, "page")?,
-                "accounts" => asked.accounts = Some(number(&value, "accounts")?),
+                "tag" => asked.tags.push(tag(&text(&value, "tag")?)?),
+                "other_tags" if value == "none" => asked.no_other_tags = true,
+                "other_tags" => return Err(InvalidQuery::new("other_tags", "none")),
+                "q" => asked.search = text(value.trim(), "q")?,
+                "show" => asked.show = KeyFilter::parse(&value)?,
+                "sort" => asked.sort = Sort::parse(&value)?,
+                "order" => order = Some(Order::parse(&value)?),
+                "page" => asked.page = number::<u32>(&value, "page")? as usize,
+                "state" => asked.state = Some(AccountFilter::parse(&value)?),
+                "find" => asked.find = text(value.trim(), "find")?,
+                "accounts_sort" => asked.accounts_sort = AccountSort::parse(&value)?,
+                "accounts" => asked.accounts = Some(number::<u32>(&value, "accounts")? as usize),
                 _ => {}
             }
         }
@@ -114,28 +219,41 @@ impl Query {
         Ok(asked)
     }
 
+    /// The parameters that are not the default, with their values.
+    pub fn parameters(&self) -> Vec<(&'static str, String)> {
+        let default = Query::default();
+        let mut all = Vec::new();
+        let mut add = |name, value: String, is_wanted: bool| {
+            if is_wanted {
+                all.push((name, value));
+            }
+        };
+        add("account", self.account.clone(), !self.account.is_empty());
+        add("user", self.user.clone(), !self.user.is_empty());
+        add("key", self.key.map_or(String::new(), |key| key.to_string()), self.key.is_some());
+        for (key, value) in &self.tags {
+            add("tag", format!("{key}:{value}"), true);
+        }
+        add("other_tags", "none".to_owned(), self.no_other_tags);
+        add("q", self.search.clone(), !self.search.is_empty());
+        add("show", self.show.as_str().to_owned(), self.show != default.show);
+        add("sort", self.sort.as_str().to_owned(), self.sort != default.sort);
+        add("order", self.order.as_str().to_owned(), self.order != self.sort.order());
+        add("page", self.page.to_string(), self.page != default.page);
+        let state = self.state.map(AccountFilter::as_str);
+        add("state", state.unwrap_or_default().to_owned(), state.is_some());
+        add("find", self.find.clone(), !self.find.is_empty());
+        let sort = self.accounts_sort;
+        add("accounts_sort", sort.as_str().to_owned(), sort != default.accounts_sort);
+        let accounts = self.accounts.map_or(String::new(), |page| page.to_string());
+        add("accounts", accounts, self.accounts.is_some());
+        all
+    }
+
     /// The query as the end of a URL: `?` and every parameter that is not the default.
     pub fn link(&self) -> String {
-        let default = Query::default();
         let mut url = Serializer::for_suffix("?".to_owned(), 1);
-        if !self.search.is_empty() {
-            url.append_pair("q", &self.search);
-        }
-        if self.show != default.show {
-            url.append_pair("show", self.show.as_str());
-        }
-        if self.sort != default.sort {
-            url.append_pair("sort", self.sort.as_str());
-        }
-        if self.order != self.sort.order() {
-            url.append_pair("order", self.order.as_str());
-        }
-        if self.page != default.page {
-            url.append_pair("page", &self.page.to_string());
-        }
-        if let Some(accounts) = self.accounts {
-            url.append_pair("accounts", &accounts.to_string());
-        }
+        url.extend_pairs(self.parameters());
         url.finish()
     }
 
@@ -144,87 +262,132 @@ impl Query {
         let order = if self.sort == sort { self.order.reverse() } else { sort.order() };
         Query { sort, order, page: 1, ..self.clone() }
     }
-}
 
-const SHOWS: &str = "unrotated, due_soon, exempt or all";
-const SORTS: &str = "age, due, user, account or last_used";
-const ORDERS: &str = "asc or desc";
-
-fn one_of<T: Copy>(
-    all: &[T],
-    value: &str,
-    as_str: fn(T) -> &'static str,
-    parameter: &'static str,
-    expected: &'static str,
-) -> Result<T, InvalidQuery> {
-    let found = all.iter().copied().find(|one| as_str(*one) == value);
-    found.ok_or(InvalidQuery { parameter, expected })
-}
-
-fn number(value: &str, parameter: &'static str) -> Result<usize, InvalidQuery> {
-    match value.parse::<u32>() {
-        Ok(number) if number > 0 => Ok(number as usize),
-        _ => Err(InvalidQuery { parameter, expected: "a whole number from 1 on" }),
+    /// The same keys, but of this status.
+    pub fn showing(&self, show: KeyFilter) -> Query {
+        Query { show, page: 1, ..self.clone() }
     }
+
+    /// Which keys of every status it is about, in words such as `team=payments, backup`; empty: all.
+    pub fn subject(&self) -> String {
+        let mut words: Vec<String> = [&self.account, &self.user]
+            .into_iter()
+            .filter(|text| !text.is_empty())
+            .cloned()
+            .collect();
+        words.extend(self.key.map(|key| format!("key {key}")));
+        words.extend(self.tags.iter().map(|(key, value)| match value.as_str() {
+            "" => format!("no {key}"),
+            value => format!("{key}={value}"),
+        }));
+        words.extend(self.no_other_tags.then(|| "no other tag".to_owned()));
+        if !self.search.is_empty() {
+            words.push(format!("\u{201c}{}\u{201d}", self.search));
+        }
+        words.join(", ")
+    }
+
+    /// Whether it is about this account.
+    pub fn is_of_account(&self, account: &Account) -> bool {
+        [&*account.id, &*account.name, ""].contains(&self.account.as_str())
+    }
+
+    /// Whether the key is that of the exact parameters. `labels` are the tags that are labels.
+    pub fn is_of(&self, finding: &Finding, labels: &[TagLabel]) -> bool {
+        let is = |wanted: &str, text: &str| wanted.is_empty() || wanted == text;
+        let value = |key: &str| {
+            let tag = finding.tags.iter().find(|(name, _)| is_tag(name, key));
+            tag.map_or("", |(_, value)| value.as_str())
+        };
+        let has = |(key, wanted): &(String, String)| value(key) == wanted;
+        let is_other =
+            |label: &&TagLabel| !self.tags.iter().any(|(key, _)| is_tag(&label.key, key));
+        let has_other =
+            || labels.iter().filter(is_other).any(|label| !value(&label.key).is_empty());
+        (is(&self.account, &finding.account_id) || self.account == finding.account_name)
+            && is(&self.user, &finding.user)
+            && self.key.is_none_or(|key| key == finding.key)
+            && self.tags.iter().all(has)
+            && !(self.no_other_tags && has_other())
+    }
+}
+
+/// Whether a tag is meant by this key, which may also be the end of a label, such as `cost_center` for
+/// `cost-center`. IAM ignores the case of keys.
+fn is_tag(tag: &str, key: &str) -> bool {
+    let in_label = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' };
+    tag.chars().map(in_label).eq(key.chars().map(in_label))
+}
+
+impl InvalidQuery {
+    fn new(parameter: &'static str, expected: impl Into<String>) -> InvalidQuery {
+        InvalidQuery { parameter, expected: expected.into() }
+    }
+}
+
+fn text(value: &str, parameter: &'static str) -> Result<String, InvalidQuery> {
+    if value.chars().count() > MAX_TEXT {
+        return Err(InvalidQuery::new(parameter, format!("at most {MAX_TEXT} characters")));
+    }
+    Ok(value.to_owned())
+}
+
+fn tag(value: &str) -> Result<(String, String), InvalidQuery> {
+    let (key, value) = value.split_once(':').ok_or_else(|| {
+        InvalidQuery::new("tag", "a key, a colon and a value, such as team:payments")
+    })?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+fn number<T: FromStr + Default + PartialOrd>(
+    value: &str,
+    parameter: &'static str,
+) -> Result<T, InvalidQuery> {
+    let number = value.parse().ok().filter(|number| *number > T::default());
+    number.ok_or_else(|| InvalidQuery::new(parameter, "a whole number from 1 on"))
 }
 
 impl KeyFilter {
-    /// Every choice, in the order of the page.
-    pub const ALL: [KeyFilter; 4] =
-        [KeyFilter::Unrotated, KeyFilter::DueSoon, KeyFilter::Exempt, KeyFilter::All];
-
-    /// The parameter's value.
-    pub fn as_str(self) -> &'static str {
+    /// Whether keys of this status are listed.
+    pub fn includes(self, status: KeyStatus) -> bool {
         match self {
-            KeyFilter::Unrotated => Status::Unrotated.as_str(),
-            KeyFilter::DueSoon => Status::DueSoon.as_str(),
-            KeyFilter::Exempt => Status::Exempt.as_str(),
-            KeyFilter::All => "all",
+            KeyFilter::Unrotated => status == KeyStatus::Unrotated,
+            KeyFilter::DueSoon => status == KeyStatus::DueSoon,
+            KeyFilter::Exempt => status == KeyStatus::Exempt,
+            KeyFilter::All => {
+                [KeyStatus::Unrotated, KeyStatus::DueSoon, KeyStatus::Exempt].contains(&status)
+            }
+            KeyFilter::Every => true,
         }
     }
+}
 
-    /// Whether keys of this status are listed.
-    pub fn includes(self, status: Status) -> bool {
-        self == KeyFilter::All || self.as_str() == status.as_str()
+impl AccountFilter {
+    /// Whether accounts of this health are listed, `is_read`: of whom there is a report.
+    pub fn includes(self, health: Health, is_read: bool) -> bool {
+        match self {
+            AccountFilter::Ok => health == Health::Ok,
+            AccountFilter::Degraded => health == Health::Degraded,
+            AccountFilter::Failing => matches!(health, Health::Failing(_)),
+            AccountFilter::Pending => health == Health::Pending,
+            AccountFilter::Unread => !is_read,
+        }
     }
 }
 
 impl Sort {
-    /// Every column.
-    pub const ALL: [Sort; 5] = [Sort::Age, Sort::Due, Sort::User, Sort::Account, Sort::LastUsed];
-
-    /// The parameter's value.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Sort::Age => "age",
-            Sort::Due => "due",
-            Sort::User => "user",
-            Sort::Account => "account",
-            Sort::LastUsed => "last_used",
-        }
-    }
-
     /// The order that is more likely wanted: what is most urgent, or A, first.
     pub fn order(self) -> Order {
         match self {
             Sort::Age => Order::Descending,
-            Sort::Due | Sort::User | Sort::Account | Sort::LastUsed => Order::Ascending,
+            Sort::Due | Sort::User | Sort::Account | Sort::Owner | Sort::LastUsed => {
+                Order::Ascending
+            }
         }
     }
 }
 
 impl Order {
-    /// Both.
-    pub const ALL: [Order; 2] = [Order::Ascending, Order::Descending];
-
-    /// The parameter's value.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Order::Ascending => "asc",
-            Order::Descending => "desc",
-        }
-    }
-
     fn reverse(self) -> Order {
         match self {
             Order::Ascending => Order::Descending,
@@ -252,17 +415,27 @@ mod tests {
     #[test]
     fn every_parameter_is_read_and_linked_to() {
         let query = Query {
+            account: "123456789012".to_owned(),
+            user: "ci&cd".to_owned(),
+            key: Some(2),
+            tags: vec![("team".to_owned(), "a:b".to_owned()), ("owner".to_owned(), String::new())],
+            no_other_tags: true,
             search: "a&b=<c> \"ü\"".to_owned(),
             show: KeyFilter::All,
             sort: Sort::LastUsed,
             order: Order::Descending,
             page: 7,
+            state: Some(AccountFilter::Unread),
+            find: "access_denied".to_owned(),
+            accounts_sort: AccountSort::Report,
             accounts: Some(2),
         };
         let link = query.link();
         assert_eq!(
             link,
-            "?q=a%26b%3D%3Cc%3E+%22%C3%BC%22&show=all&sort=last_used&order=desc&page=7&accounts=2"
+            "?account=123456789012&user=ci%26cd&key=2&tag=team%3Aa%3Ab&tag=owner%3A&other_tags=none\
+             &q=a%26b%3D%3Cc%3E+%22%C3%BC%22&show=all&sort=last_used&order=desc&page=7\
+             &state=unread&find=access_denied&accounts_sort=report&accounts=2"
         );
         assert_eq!(Query::parse(&link[1..]), Ok(query));
     }
@@ -278,12 +451,20 @@ mod tests {
 
     #[test]
     fn an_invalid_parameter_is_reported_in_one_line() {
-        assert_eq!(invalid("show=old"), "show must be unrotated, due_soon, exempt or all");
-        assert_eq!(invalid("sort=AGE"), "sort must be age, due, user, account or last_used");
+        assert_eq!(invalid("show=old"), "show must be unrotated, due_soon, exempt, all or every");
+        assert_eq!(invalid("sort=AGE"), "sort must be age, due, user, account, owner or last_used");
         assert_eq!(invalid("order=up"), "order must be asc or desc");
         for page in ["0", "-1", "1.5", "x", "99999999999"] {
             assert_eq!(invalid(&format!("page={page}")), "page must be a whole number from 1 on");
         }
+        assert_eq!(invalid("other_tags=all"), "other_tags must be none");
+        assert_eq!(invalid("key=0"), "key must be a whole number from 1 on");
+        assert_eq!(invalid("state=bad"), "state must be ok, degraded, failing, pending or unread");
+        assert_eq!(
+            invalid("tag=team"),
+            "tag must be a key, a colon and a value, such as team:payments"
+        );
+        assert_eq!(invalid(&"tag=a:b&".repeat(11)), "tag must be given at most 10 times");
         assert_eq!(invalid("accounts=0"), "accounts must be a whole number from 1 on");
         assert_eq!(invalid(&format!("q={}", "x".repeat(201))), "q must be at most 200 characters");
         assert!(Query::parse(&format!("q={}", "%C3%BC".repeat(200))).is_ok());

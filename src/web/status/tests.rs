@@ -1,14 +1,13 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::components::{grouped, in_words, relative};
-use super::query::KeyFilter;
+use super::components::{due, grouped, in_words, relative};
+use super::query::{AccountFilter, KeyFilter};
 use super::*;
 use crate::clock::Clock;
 use crate::config::{Config, TagLabel};
-use crate::findings::Status;
 use crate::metrics::exporter::ExporterMetrics;
 use crate::metrics::filter::Filter;
-use crate::policy::Age;
+use crate::policy::{Age, KeyStatus};
 use crate::render::Renderer;
 use crate::report::Report;
 use crate::state::{Account, State, Tags, Tried, UNKNOWN_ACCOUNT};
@@ -30,13 +29,16 @@ fn finding(user: &str, rotated: DateTime<Utc>) -> Finding {
         path: "/service/".to_owned(),
         key: 1,
         access_key_id: Some(format!("AKIA{}", user.to_uppercase())),
-        status: Status::Unrotated,
-        age: Age::between(rotated, now()),
-        last_rotated: rotated,
+        status: KeyStatus::Unrotated,
+        age: Some(Age::between(rotated, now())),
+        last_rotated: Some(rotated),
         due: Some(rotated + TimeDelta::days(90)),
         last_used: None,
+        never_used: true,
         tags: [("team".to_owned(), "payments".to_owned())].into(),
         rule: "default".to_owned(),
+        max_age: TimeDelta::days(90),
+        exemption: None,
     }
 }
 
@@ -45,7 +47,13 @@ fn query(text: &str) -> Query {
 }
 
 fn users<'a>(findings: &'a [Finding], asked: &str) -> Vec<&'a str> {
-    select(findings, &query(asked)).into_iter().map(|row| row.user.as_str()).collect()
+    let query = query(asked);
+    let labels =
+        ["team", "cost-center"].map(|key| TagLabel { key: key.to_owned(), label: String::new() });
+    select(&about(findings, &query, &labels), &query)
+        .into_iter()
+        .map(|row| row.user.as_str())
+        .collect()
 }
 
 #[test]
@@ -80,17 +88,17 @@ fn a_search_finds_users_paths_accounts_ids_and_tags_in_any_case() {
 fn only_keys_of_the_chosen_status_are_listed() {
     let with = |user, status| Finding { status, ..finding(user, day(1)) };
     let findings = [
-        with("old", Status::Unrotated),
-        with("soon", Status::DueSoon),
-        with("exempt", Status::Exempt),
+        with("old", KeyStatus::Unrotated),
+        with("soon", KeyStatus::DueSoon),
+        with("exempt", KeyStatus::Exempt),
     ];
     assert_eq!(users(&findings, ""), ["old"]);
     assert_eq!(users(&findings, "show=due_soon"), ["soon"]);
     assert_eq!(users(&findings, "show=exempt"), ["exempt"]);
     assert_eq!(users(&findings, "show=all"), ["old", "soon", "exempt"]);
     assert_eq!(
-        KeyFilter::ALL.map(|show| show.includes(Status::Exempt)),
-        [false, false, true, true]
+        KeyFilter::ALL.iter().map(|show| show.includes(KeyStatus::Exempt)).collect::<Vec<_>>(),
+        [false, false, true, true, true]
     );
 }
 
@@ -123,7 +131,8 @@ fn rows_are_sorted_by_every_column_in_both_orders() {
 fn of_equal_rows_the_oldest_comes_first() {
     let findings: Vec<Finding> = (1..20).map(|age| finding("same", day(age))).collect();
     for asked in ["sort=user", "sort=user&order=desc", "sort=account", "sort=last_used"] {
-        let rows = select(&findings, &query(asked));
+        let query = query(asked);
+        let rows = select(&about(&findings, &query, &[]), &query);
         assert!(rows.is_sorted_by_key(|row| row.last_rotated), "{asked}");
     }
 }
@@ -141,40 +150,153 @@ fn pages_are_cut_at_their_size_and_a_page_that_is_gone_is_the_last_one() {
     assert_eq!(part(4_000_000_000, 20_000), (100, 100, 19_800..20_000));
 }
 
+/// The account of a report file with one old key of this user, whom these tags belong to.
+fn account_of(user: &str, name: &str, tags: &[(&str, &str)]) -> Account {
+    let csv = format!(
+        "user,arn,access_key_1_active,access_key_1_last_rotated,access_key_2_active,access_key_2_last_rotated\n\
+         {user},arn:aws:iam::123456789012:user/{user},true,2020-01-01T00:00:00Z,false,N/A\n"
+    );
+    let tags: Vec<_> = tags.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
+    Account {
+        report: Some(Report::parse(csv.as_bytes()).expect("a report").into()),
+        generated: Some(now() - TimeDelta::hours(1)),
+        tags: Some(
+            Tags { keys: ["team".to_owned()].into(), by_user: [(user.to_owned(), tags)].into() }
+                .into(),
+        ),
+        ..Account::pending("123456789012", name)
+    }
+}
+
+fn csv_of(accounts: impl IntoIterator<Item = Account>, asked: &str) -> String {
+    let state = State::new(accounts.into_iter().map(Into::into), Tried::Ok, true);
+    let file = csv::render(&snapshot(state, Config::default()), &query(asked));
+    String::from_utf8(file).expect("UTF-8")
+}
+
 #[test]
 fn cells_that_a_spreadsheet_would_calculate_begin_with_an_apostrophe() {
-    let lines = |user: &str| {
-        let mut row = finding(user, day(1));
-        row.tags = [("=1".to_owned(), "2".to_owned())].into();
-        row.account_name = "@a,\"b\"".to_owned();
-        String::from_utf8(csv::render(&[&row])).expect("UTF-8")
-    };
+    let lines = |user: &str| csv_of([account_of(user, "@a,\"b\"", &[("=1", "2")])], "");
     let text = lines("=HYPERLINK(1)");
     assert_eq!(text.lines().count(), 2);
     assert!(text.starts_with("account_id,account_name,user,key,access_key_id,status,"), "{text}");
     assert!(text.contains("\n123456789012,\"'@a,\"\"b\"\"\",'=HYPERLINK(1),1,"), "{text}");
-    assert!(text.ends_with(",'=1=2,default\n"), "{text}");
-    for user in ["=x", "+x", "-x", "@x", "\tx", "\rx"] {
+    assert!(
+        text.contains(",'=1=2,default,90d,,pending,2026-11-01T11:00:00Z,2026-11-01T12:00:00Z\n"),
+        "{text}"
+    );
+    for user in ["=x", "+x", "-x", "@x"] {
         assert!(lines(user).contains(&format!("'{user}")), "{user:?}");
     }
     assert!(lines("a=b").contains(",a=b,"));
+    assert_eq!(["\tx", "\rx"].map(|cell| csv::harmless(cell.to_owned())), ["'\tx", "'\rx"]);
+}
+
+#[test]
+fn the_file_says_whose_keys_are_not_known() {
+    let accounts = || [account_of("backup", "", &[]), Account::pending("210987654321", "=later")];
+    let unread = "\n210987654321,'=later,,,,not_read,,,,,,,,,pending,,2026-11-01T12:00:00Z\n";
+    for (asked, keys, is_told) in [
+        ("", 1, true),
+        ("show=every", 1, true),
+        ("show=exempt", 0, true),
+        ("account=210987654321", 0, true),
+        ("account=123456789012", 1, false),
+        ("q=backup", 1, false),
+        ("q=later", 0, true),
+    ] {
+        let text = csv_of(accounts(), asked);
+        assert_eq!(text.matches(",backup,").count(), keys, "{asked}: {text}");
+        assert_eq!(text.contains(unread), is_told, "{asked}: {text}");
+    }
+    let name = |asked| csv::file_name(&query(asked), now());
+    assert_eq!(name(""), "iam-access-keys-unrotated-20261101T120000Z.csv");
+    assert_eq!(
+        name("account=123456789012&tag=team:%C3%BC/../x&show=every"),
+        "iam-access-keys-every-123456789012-team-x-20261101T120000Z.csv"
+    );
+}
+
+#[test]
+fn exact_parameters_choose_keys_tiles_title_and_accounts() {
+    let mut other = finding("backup-2", day(2));
+    let tags = [("Team", "pay"), ("cost-center", "42")];
+    other.tags = tags.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+    let mut without = finding("backup", day(3));
+    without.account_id = "210987654321".to_owned();
+    without.key = 2;
+    without.tags.clear();
+    let findings = [finding("backup", day(1)), other, without];
+    for (asked, expected) in [
+        ("user=backup", &["backup", "backup"][..]),
+        ("user=backup&account=123456789012", &["backup"]),
+        ("user=backup&key=2", &["backup"]),
+        ("account=production&key=2", &["backup"]),
+        ("account=12345678901", &[]),
+        ("tag=team:payments", &["backup"]),
+        ("tag=team:pay", &["backup-2"]),
+        ("tag=team:", &["backup"]),
+        ("tag=team:pay&tag=owner:x", &[]),
+        ("tag=team:pay&other_tags=none", &[]),
+        ("tag=team:payments&other_tags=none", &["backup"]),
+        ("other_tags=none", &["backup"]),
+        // As in the label.
+        ("tag=cost_center:42", &["backup-2"]),
+        ("tag=COST-center:42", &["backup-2"]),
+    ] {
+        assert_eq!(users(&findings, asked), expected, "{asked}");
+    }
+}
+
+#[test]
+fn accounts_are_chosen_by_state() {
+    use super::health::Health;
+    use crate::failure::Reason;
+    let states = [Health::Failing(Reason::Timeout), Health::Pending, Health::Degraded, Health::Ok];
+    for (filter, expected) in [
+        (AccountFilter::Failing, [true, false, false, false]),
+        (AccountFilter::Pending, [false, true, false, false]),
+        (AccountFilter::Degraded, [false, false, true, false]),
+        (AccountFilter::Ok, [false, false, false, true]),
+        (AccountFilter::Unread, [false; 4]),
+    ] {
+        assert_eq!(states.map(|state| filter.includes(state, true)), expected, "{filter:?}");
+    }
+    assert!(AccountFilter::Unread.includes(Health::Failing(Reason::Timeout), false));
 }
 
 #[test]
 fn times_and_numbers_are_told_as_people_do() {
     let seconds = |count| now() + TimeDelta::seconds(count);
     for (count, expected) in [
-        (-5, "5 s ago"),
-        (0, "0 s ago"),
-        (59, "in 59 s"),
+        (-5, "less than a minute ago"),
+        (59, "in less than a minute"),
         (-60, "1 min ago"),
         (7_199, "in 119 min"),
         (-7_200, "2 h ago"),
         (172_799, "in 47 h"),
         (172_800, "in 2 days"),
-        (-86_400 * 1_500, "1,500 days ago"),
+        (-86_400 * 99, "99 days ago"),
+        (-86_400 * 100, "3 months ago"),
+        (-86_400 * 729, "23 months ago"),
+        (-86_400 * 730, "1 year ago"),
+        (-86_400 * 731, "2 years ago"),
+        (-86_400 * 2_561, "7 years ago"),
     ] {
         assert_eq!(relative(seconds(count), now()), expected);
+    }
+    // It is noon. What counts are the days of the calendar.
+    for (hours, expected) in [
+        (-24 * 2_561, "7 years overdue"),
+        (-24, "1 day overdue"),
+        (-13, "overdue since today"),
+        (0, "overdue since today"),
+        (11, "due today"),
+        (13, "due tomorrow"),
+        (35, "due tomorrow"),
+        (37, "due in 2 days"),
+    ] {
+        assert_eq!(due(now() + TimeDelta::hours(hours), now()), expected, "{hours}");
     }
     for (span, expected) in [
         (TimeDelta::days(14), "14 days"),
@@ -202,22 +324,32 @@ fn page_of(account: &str, user: &str, path: &str, asked: &str) -> String {
         tags: Some(Tags { keys: ["team".to_owned()].into(), by_user: tags }.into()),
         ..Account::pending("123456789012", account)
     };
-    let team = TagLabel { key: "team".to_owned(), label: "tag_team".to_owned() };
-    let config = Config { user_tags: vec![team], ..Config::default() };
-    page_of_state(State::new([account.into()], Tried::Ok, true), config, asked)
+    page_of_state(State::new([account.into()], Tried::Ok, true), with_team(), asked)
 }
 
-fn page_of_state(state: State, config: Config, asked: &str) -> String {
+fn with_team() -> Config {
+    let team = TagLabel { key: "team".to_owned(), label: "tag_team".to_owned() };
+    Config { user_tags: vec![team], ..Config::default() }
+}
+
+fn snapshot(state: State, config: Config) -> Snapshot {
     let (_sender, config) = tokio::sync::watch::channel(config.into());
     let metrics = ExporterMetrics::new(Filter::default(), []);
     let renderer = Renderer { config, filter: Filter::default(), clock: Clock::new(now), metrics };
-    let settings = StatusSettings {
+    renderer.snapshot(state, None)
+}
+
+fn settings() -> StatusSettings {
+    StatusSettings {
         telemetry_path: "/metrics".to_owned(),
-        runbook_url: "https://runbooks.example/a?b=\"<c>&d".to_owned(),
+        runbook_url: Some("https://runbooks.example/a?b=\"<c>&d".to_owned()),
         dashboard_url: Some("https://grafana.example/d/x?y=\"<z>&var=1#top".to_owned()),
         is_demo: false,
-    };
-    page::render(&settings, &renderer.snapshot(state, None), &query(asked))
+    }
+}
+
+fn page_of_state(state: State, config: Config, asked: &str) -> String {
+    page::render(&settings(), &snapshot(state, config), &query(asked))
 }
 
 #[test]
@@ -235,9 +367,7 @@ fn whatever_comes_from_elsewhere_is_text() {
     assert!(rows.contains("/&lt;script&gt;alert(1)&lt;/script&gt;xxx"));
     assert!(rows.contains("o'neil&quot;&amp;"));
     assert!(rows.contains(&"&lt;b&gt;&quot;&amp;'".repeat(50)));
-    assert!(rows.contains(
-        "href=\"https://runbooks.example/a?b=&quot;&lt;c&gt;&amp;d#iamaccesskeyunrotated\""
-    ));
+    assert!(rows.contains("href=\"https://runbooks.example/a?b=&quot;&lt;c&gt;&amp;d\""));
     assert!(rows.contains(
         "<a href=\"https://grafana.example/d/x?y=&quot;&lt;z&gt;&amp;var=1#top\">Dashboard</a>"
     ));
@@ -302,10 +432,82 @@ fn the_page_tells_what_it_does_not_know() {
     assert!(
         page.contains("accounts: 1 not tried yet") || page.contains("account: 1 not tried yet")
     );
-    assert!(page.contains("2026-11-01 12:00:00 UTC"));
+    assert!(page.contains("2026-11-01 12:00 UTC"));
     assert!(page.contains("<title>1 unrotated key · iam-key-exporter</title>"));
     assert!(!page.contains("made up"));
     assert!(
-        page_of("production", "backup", "/", "q=nobody").contains("None of these keys matches.")
+        page_of("production", "backup", "/", "q=nobody").contains(
+            "No key is unrotated of those that you ask for: “nobody”. 1 of 1 account read."
+        )
     );
+}
+
+#[test]
+fn the_page_of_a_key_says_what_is_wrong_and_what_to_do() {
+    let state = || {
+        let account = account_of("o'neil", "production", &[("team", "payments")]);
+        State::new([account.into(), Account::pending("210987654321", "").into()], Tried::Ok, true)
+    };
+    let page = |asked: &str| {
+        let page = key::render(&settings(), &snapshot(state(), with_team()), &query(asked));
+        match page {
+            key::KeyPage::Found(page) => ("found", page),
+            key::KeyPage::Missing(page) => ("missing", page),
+            key::KeyPage::Invalid(page) => ("invalid", page),
+        }
+    };
+    let (what, text) = page("account=123456789012&user=o%27neil&key=1");
+    assert_eq!(what, "found");
+    for part in [
+        "This key is 2,496 days old, and its limit is 90 days: it had to be rotated by ",
+        "aws iam list-access-keys --user-name &quot;o'neil&quot;",
+        "--access-key-id ACCESS_KEY_ID --status Inactive",
+        "Make a second key",
+        "https://console.aws.amazon.com/iam/home#/users/details/o%27neil?section=security_credentials",
+        "payments",
+        "not confirmed since",
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    for (asked, expected, part) in [
+        ("user=a&key=1", "invalid", "The address must name a key"),
+        ("account=1&user=a&key=1", "missing", "knows of no account 1"),
+        ("account=210987654321&user=a&key=1", "missing", "was never read. Nothing is known"),
+        ("account=123456789012&user=a&key=1", "missing", "User a has no key 1"),
+        ("account=123456789012&user=o%27neil&key=2", "missing", "User o'neil has no key 2"),
+        ("account=123456789012&user=o%27neil&key=255", "missing", "has no key 255"),
+    ] {
+        let (what, text) = page(asked);
+        assert_eq!(what, expected, "{asked}");
+        assert!(text.contains(part), "{text}");
+    }
+}
+
+#[test]
+fn a_calendar_has_due_dates_and_what_is_not_known() {
+    let account = account_of("backup", "production", &[]);
+    let state =
+        State::new([account.into(), Account::pending("210987654321", "").into()], Tried::Ok, true);
+    let calendar = calendar::render(&snapshot(state, Config::default()), &Query::default());
+    for line in [
+        "DTSTART;VALUE=DATE:20200331",
+        "SUMMARY:Rotate by today: key 1 of backup in production",
+        "UID:123456789012-backup-1-1577836800@iam-key-exporter",
+        "SUMMARY:Keys of account 210987654321 are not known",
+    ] {
+        assert!(calendar.contains(&format!("\r\n{line}\r\n")), "{line} in {calendar}");
+    }
+    assert_eq!(calendar.matches("BEGIN:VEVENT").count(), 2);
+}
+
+#[test]
+fn owners_are_listed_and_linked_to_those_without_one_first() {
+    let account = account_of("backup", "", &[("team", "a&b")]);
+    let mut other = account_of("other", "", &[]);
+    other.id = "210987654321".to_owned();
+    let state = State::new([account.into(), other.into()], Tried::Ok, true);
+    let page = page_of_state(state, with_team(), "");
+    let place = |text: &str| page.find(text).unwrap_or_else(|| panic!("{text} in {page}"));
+    assert!(place("href=\"?tag=team%3A#keys\"") < place("href=\"?tag=team%3Aa%26b#keys\""));
+    assert!(page.contains("2 owners"));
 }

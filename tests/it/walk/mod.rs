@@ -12,9 +12,10 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use iam_key_exporter::clock::{Clock, MAX_CLOCK_SKEW};
 use iam_key_exporter::config::Config;
-use iam_key_exporter::findings::{Status, findings};
+use iam_key_exporter::findings::findings;
 use iam_key_exporter::metrics::exporter::ExporterMetrics;
 use iam_key_exporter::metrics::filter::Filter;
+use iam_key_exporter::policy::KeyStatus;
 use iam_key_exporter::refresh::{self, Schedule};
 use iam_key_exporter::source::Source;
 use iam_key_exporter::source::aws::Aws;
@@ -29,7 +30,7 @@ use crate::support::fake_aws::{FakeAws, sdk_config};
 use crate::support::protocol::Request;
 use crate::support::refresh::parse;
 use crate::support::time::beginning;
-use world::{GRAIN, KeyRef, LIMIT, World};
+use world::{GRAIN, KeyRef, LIMIT, SESSION, World};
 
 const CONFIG: &str = "organization: { role_name: exporter }";
 /// One seed's walk goes on for so many steps.
@@ -163,11 +164,13 @@ impl Walk {
         let (skew, skewed_since) = *self.skew.lock().expect("a clock");
         let host_now = now + skew;
         let unrotated = findings(state, &self.config, host_now).into_iter();
-        let unrotated = unrotated.filter(|finding| finding.status == Status::Unrotated);
+        let unrotated = unrotated.filter(|finding| finding.status == KeyStatus::Unrotated);
         let seen = Seen {
             at: now,
             accounts: state.accounts.iter().map(|account| account.id.clone()).collect(),
-            keys: unrotated.map(|it| (it.account_id, it.user, grain(it.last_rotated))).collect(),
+            keys: unrotated
+                .filter_map(|it| Some((it.account_id, it.user, grain(it.last_rotated?))))
+                .collect(),
         };
         let fault = if skew == TimeDelta::zero() && now - skewed_since > TimeDelta::minutes(20) {
             self.judge_accounts(state, &seen, &world, checked)
@@ -207,7 +210,7 @@ impl Walk {
             }
             let truth = &world.accounts[id];
             if let Some((other, since)) = &truth.acts_as
-                && *since < start - MOMENT
+                && *since < start - SESSION - MOMENT
             {
                 return Err(format!("{id} is healthy, but its role leads to {other}"));
             }

@@ -21,6 +21,8 @@ use crate::support::report::{report, row};
 pub const ACCOUNTS: usize = 4;
 /// A key of this age is unrotated: older than 90 days, in hundredths of a day.
 pub const LIMIT: TimeDelta = TimeDelta::seconds(90 * 86_400 + 864);
+/// How long the credentials of a role can be used.
+pub const SESSION: TimeDelta = TimeDelta::minutes(20);
 /// AWS gives the same report for so long.
 const REPORT_LIFETIME: TimeDelta = TimeDelta::hours(4);
 /// Times of keys are multiples of this, so that the second by which a report can differ from
@@ -339,8 +341,8 @@ impl World {
             "AssumeRole" => {
                 let arn = request.field("RoleArn").unwrap_or_default();
                 let id = arn.split(':').nth(4).unwrap_or_default().to_owned();
-                let end = now + TimeDelta::minutes(20);
-                let issue = |_: &mut World, _: &str| {
+                let end = now + SESSION;
+                let issue = |_: &mut World, id: &str| {
                     credentials(&format!("ASIA-{id}-{}", end.timestamp()), end)
                 };
                 self.of_account(&id, "AssumeRole", issue)
@@ -377,8 +379,9 @@ impl World {
         if let Some(fault) = account.faults.get(operation) {
             return fault.answer(operation, self.now);
         }
+        // Credentials that were given stay those of the same account.
         let id = match &account.acts_as {
-            Some((other, _)) if operation != "AssumeRole" => other.clone(),
+            Some((other, _)) if operation == "AssumeRole" => other.clone(),
             _ => id.to_owned(),
         };
         answer(self, &id)

@@ -1,0 +1,29 @@
+//! Opening files that may have become something else meanwhile.
+
+use std::fs::{self, File, FileType, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use rustix::fs::OFlags;
+
+/// Opens the file for reading. Fails if it is a folder, a device or a pipe: nobody can tell how long
+/// a pipe would hang.
+pub fn open(path: &Path) -> io::Result<File> {
+    check(fs::metadata(path)?.file_type())?;
+    // It can become a pipe at this moment. With the flag that does not hang, either.
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    check(file.metadata()?.file_type())?;
+    Ok(file)
+}
+
+fn check(kind: FileType) -> io::Result<()> {
+    if kind.is_file() {
+        Ok(())
+    } else if kind.is_dir() {
+        Err(io::Error::other("is a directory, not a file"))
+    } else {
+        Err(io::Error::other("is not a regular file"))
+    }
+}

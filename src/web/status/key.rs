@@ -1,0 +1,345 @@
+//! The page of one key: what is wrong with it, whose it is, by when, and what to do, with commands
+//! that can be copied.
+
+use std::borrow::Cow;
+
+use form_urlencoded::byte_serialize;
+use maud::{Markup, html};
+
+use super::components::{
+    account_cell, counted, date, due, in_words, moment, owner, relative, runbook,
+};
+use super::keys::{badge, due_cell, last_day, never, rule, sheet};
+use super::page::{error, frame};
+use super::query::Query;
+use super::{StatusSettings, account_name};
+use crate::findings::{Finding, all_keys};
+use crate::policy::KeyStatus;
+use crate::render::Snapshot;
+use crate::report::{Key, ROOT_USER};
+use crate::state::{Account, Tried};
+
+/// What became of the request for a key's page.
+pub enum KeyPage {
+    /// Its page.
+    Found(String),
+    /// A page that says that there is no such key, or no such account.
+    Missing(String),
+    /// A page that says which parameters are needed.
+    Invalid(String),
+}
+
+/// The page of the key that the query names.
+pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> KeyPage {
+    let say = |what: &str| error(settings, snapshot.now, what);
+    let (false, false, Some(slot)) = (query.account.is_empty(), query.user.is_empty(), query.key)
+    else {
+        return KeyPage::Invalid(say(
+            "The address must name a key: /key?account=123456789012&user=NAME&key=1",
+        ));
+    };
+    let account = snapshot.state.accounts.iter().find(|it| query.is_of_account(it));
+    let Some(account) = account else {
+        let id = &query.account;
+        return KeyPage::Missing(say(&format!(
+            "The exporter knows of no account {id}. Nothing is known of its keys."
+        )));
+    };
+    let Some(generated) = account.generated else {
+        let why = account.refresh.fault.as_ref().map(|fault| format!(": {}", fault.message));
+        return KeyPage::Missing(say(&format!(
+            "Account {} was never read{}. Nothing is known of its keys.",
+            account.id,
+            why.unwrap_or_default()
+        )));
+    };
+    let keys = all_keys(account, &snapshot.config, snapshot.now);
+    let of_user: Vec<&Finding> = keys.iter().filter(|key| key.user == query.user).collect();
+    let Some(finding) = of_user.iter().copied().find(|key| key.key == slot) else {
+        return KeyPage::Missing(say(&format!(
+            "User {} has no key {slot} in account {}. It was deleted, or the user was renamed: as of \
+             the credential report of {}, and what AWS has said since.",
+            query.user,
+            account.id,
+            relative(generated, snapshot.now)
+        )));
+    };
+    let key = account.users().find(|(subject, _)| subject.user.name == query.user);
+    let key = key.and_then(|(_, keys)| keys.get(usize::from(slot) - 1)?.as_ref());
+    let facts = Facts { settings, snapshot, account, finding, of_user: &of_user, key };
+    KeyPage::Found(facts.page(query))
+}
+
+/// What the page is made of.
+struct Facts<'a> {
+    settings: &'a StatusSettings,
+    snapshot: &'a Snapshot,
+    account: &'a Account,
+    finding: &'a Finding,
+    of_user: &'a [&'a Finding],
+    key: Option<&'a Key>,
+}
+
+impl Facts<'_> {
+    fn page(&self, query: &Query) -> String {
+        let Facts { settings, snapshot, account, finding, .. } = *self;
+        let now = snapshot.now;
+        let title = html! { "Key " (finding.key) " of " (finding.user) };
+        let (class, state) = badge(finding.status);
+        let heading = html! {
+            h1 { "Key " (finding.key) " of " bdi { (finding.user) } " " span class={ "badge " (class) } { (state) } }
+        };
+        let all_of_user = Query {
+            account: account.id.clone(),
+            user: finding.user.clone(),
+            show: super::KeyFilter::Every,
+            ..Query::default()
+        };
+        let knows_tags = account.knows_tags(&snapshot.config.tag_keys());
+        let body = html! {
+            section id="keys" aria-labelledby="verdict" {
+                h2.hidden id="verdict" { "What is wrong" }
+                p.verdict { (self.verdict()) }
+                (self.doubts())
+                dl {
+                    div { dt { "Account" } dd { (account_cell(&account.id, account_name(finding))) } }
+                    div {
+                        dt { "Owner" }
+                        dd {
+                            @if snapshot.config.user_tags.is_empty() {
+                                span.none { "no tags are configured" }
+                            } @else {
+                                (owner(&finding.tags, knows_tags))
+                            }
+                        }
+                    }
+                    div { dt { "Due" } dd { (due_cell(finding, now)) } }
+                    div {
+                        dt { "Access key id" }
+                        dd {
+                            @match &finding.access_key_id {
+                                Some(id) => code { (id) },
+                                None => span.none { "not asked: AWS is asked about unrotated keys only" },
+                            }
+                        }
+                    }
+                    div { dt { "Created or rotated" } dd { @match finding.last_rotated { Some(time) => (date(time)), None => span.none { "not known" } } } }
+                    div { dt { "Last used" } dd { (self.last_used()) } }
+                    div { dt { "Decided by" } dd { (rule(finding)) } }
+                    div { dt { "Known from" } dd { (self.knowledge()) } }
+                }
+            }
+            section aria-labelledby="steps" {
+                h2 id="steps" { "What to do" }
+                (self.steps())
+            }
+            section.screen aria-labelledby="links" {
+                h2 id="links" { "See also" }
+                ul {
+                    li { a href={ "./" (all_of_user.link()) "#keys" } { "Every key of this user" } }
+                    li { a href={ "./" (sheet(&account.id)) "#keys" } { "Every key of this account" } }
+                    @if let Some(url) = self.console() {
+                        li { a href=(url) rel="noreferrer" { "The user in the AWS console" } }
+                    }
+                    @if let Some(url) = &settings.dashboard_url { li { a href=(url) { "Dashboard" } } }
+                }
+            }
+        };
+        frame(settings, now, &title, &heading, &body, &format!("key{}", query.link()))
+    }
+
+    /// One sentence.
+    fn verdict(&self) -> Markup {
+        let Facts { snapshot, finding, .. } = *self;
+        let now = snapshot.now;
+        let limit = in_words(finding.max_age);
+        let age = finding.age.map(|age| counted(age.days() as usize, "day"));
+        let age = age.unwrap_or_default();
+        let by = html! {
+            @if let Some(time) = finding.due { (date(time)) }
+        };
+        html! {
+            @match finding.status {
+                KeyStatus::Unrotated => {
+                    "This key is " (age) " old, and its limit is " (limit) ": it had to be rotated by " (by) "."
+                }
+                KeyStatus::DueSoon => {
+                    "This key is " (age) " old, and its limit is " (limit) ": rotate it by " (by)
+                    @if let Some(time) = finding.due { ", it is " (due(time, now)) } "."
+                }
+                KeyStatus::Ok => {
+                    "This key is " (age) " old, and its limit is " (limit) ": it must be rotated by " (by) "."
+                }
+                KeyStatus::Exempt => {
+                    "This key is " (age) " old, and exempt"
+                    @if let Some(exemption) = &finding.exemption {
+                        @match exemption.end {
+                            Some(end) => { " to " (last_day(end)) }
+                            None => " without end",
+                        }
+                        ": " bdi { (exemption.reason) }
+                    }
+                    "."
+                }
+                KeyStatus::Inactive => "This key is inactive: nobody can use it. Delete it once you are sure.",
+                KeyStatus::NotJudged => "The age of this key is not known, so it may be too old.",
+            }
+            @if finding.user == ROOT_USER && finding.status != KeyStatus::Inactive {
+                " It is a key of root, and can do everything in the account."
+            }
+        }
+    }
+
+    /// What makes the page less sure.
+    fn doubts(&self) -> Markup {
+        let Facts { settings, snapshot, account, .. } = *self;
+        let refresh = &account.refresh;
+        html! {
+            @if let Some(fault) = &refresh.fault {
+                p.notice.bad {
+                    "Refreshes of this account have failed for " (since(fault.since, snapshot))
+                    ": " bdi { (fault.message) } ". What follows may be out of date. "
+                    (runbook(settings, "iamrefreshfailing"))
+                }
+            }
+            @if account.is_stale(snapshot.now) {
+                p.notice.bad { "The credential report is old. " (runbook(settings, "iamcredentialreportstale")) }
+            }
+        }
+    }
+
+    fn knowledge(&self) -> Markup {
+        let Facts { snapshot, account, finding, .. } = *self;
+        let now = snapshot.now;
+        let is_confirmed = account.refresh.confirmation == Tried::Ok
+            && account.refresh.waiting == Some(0)
+            && finding.access_key_id.is_some();
+        html! {
+            @if let Some(generated) = account.generated {
+                "the credential report of " (moment(generated)) ", " (relative(generated, now))
+            }
+            @if let (true, Some(time)) = (is_confirmed, account.refresh.last_success) {
+                small { "AWS confirmed unrotated keys " (relative(time, now)) }
+            } @else if finding.status == KeyStatus::Unrotated {
+                small { "not confirmed since" }
+            }
+        }
+    }
+
+    fn last_used(&self) -> Markup {
+        let Facts { snapshot, finding, key, .. } = *self;
+        html! {
+            @match finding.last_used {
+                Some(time) => {
+                    (date(time)) small { (relative(time, snapshot.now)) }
+                    @if let Some(key) = key {
+                        @if let Some(service) = &key.last_used_service { small { "for " (service) } }
+                        @if let Some(region) = &key.last_used_region { small { "in " (region) } }
+                    }
+                }
+                None => span.none { (never(finding)) },
+            }
+        }
+    }
+
+    fn steps(&self) -> Markup {
+        let Facts { settings, finding, .. } = *self;
+        if finding.user == ROOT_USER {
+            return html! {
+                ol {
+                    li { "See where the key is used: nobody should need it. Give that program a role, or a user of its own." }
+                    li { "Sign in as root, open " em { "Security credentials" } ", and deactivate the key." }
+                    li { "Wait some days, and delete it there." }
+                }
+                p { a href={ (settings.runbook_url()) "#iamrootaccesskeyactive" } { "More on keys of root" } }
+            };
+        }
+        let user = quoted(&finding.user);
+        let id = finding.access_key_id.as_deref().unwrap_or("ACCESS_KEY_ID");
+        let active = |key: &&&Finding| key.status != KeyStatus::Inactive;
+        let others = self.of_user.iter().filter(|key| key.key != finding.key).count();
+        let is_used = !finding.never_used;
+        let is_active = active(&&finding);
+        html! {
+            @if finding.status == KeyStatus::Exempt { p { "Nothing, until the exemption ends. Then:" } }
+            ol {
+                li {
+                    "See that your credentials are those of account " code { (finding.account_id) } ":"
+                    (command("aws sts get-caller-identity --query Account --output text"))
+                }
+                @if finding.access_key_id.is_none() {
+                    li {
+                        "Find the key's id"
+                        @if let Some(time) = finding.last_rotated { ": it is the one of " (date(time)) }
+                        ":"
+                        (command(&format!("aws iam list-access-keys --user-name {user}")))
+                    }
+                }
+                @if is_active {
+                    li {
+                        "See who uses it:"
+                        (command(&format!("aws iam get-access-key-last-used --access-key-id {id}")))
+                        "If a role can replace it, "
+                        a href={ (settings.runbook_url()) "#replace-a-key-by-a-role" } { "do that" }
+                        ": then there is nothing to rotate any more."
+                    }
+                    @if is_used {
+                        li {
+                            "Make a second key, and put it in the place of this one:"
+                            (command(&format!("aws iam create-access-key --user-name {user}")))
+                            @if others > 0 {
+                                "The user has another key. AWS allows two, so one that nobody uses must be deleted first."
+                            }
+                        }
+                    } @else {
+                        li { "AWS has never seen it used: nothing has to take its place." }
+                    }
+                    li {
+                        "Deactivate this one. Active again with " code { "--status Active" } ", if something breaks:"
+                        (command(&format!("aws iam update-access-key --user-name {user} --access-key-id {id} --status Inactive")))
+                    }
+                }
+                li {
+                    @if is_active { "After some days, delete it:" } @else { "Delete it:" }
+                    (command(&format!("aws iam delete-access-key --user-name {user} --access-key-id {id}")))
+                }
+            }
+            p {
+                a href={ (settings.runbook_url()) "#rotate-a-key" } { "More on rotating a key" } " · "
+                a href={ (settings.runbook_url()) "#if-a-key-was-stolen" } { "If it was stolen" }
+            }
+        }
+    }
+
+    /// The user's page in the AWS console.
+    fn console(&self) -> Option<String> {
+        let host = match self.account.report.as_ref()?.partition.as_deref()? {
+            "aws" => "console.aws.amazon.com",
+            "aws-us-gov" => "console.amazonaws-us-gov.com",
+            "aws-cn" => "console.amazonaws.cn",
+            _ => return None,
+        };
+        if self.finding.user == ROOT_USER {
+            return Some(format!("https://{host}/iam/home#/security_credentials"));
+        }
+        // A blank is %20 there. No user's name has one, but a report file may have anything.
+        let user: String = byte_serialize(self.finding.user.as_bytes()).collect();
+        let user = user.replace('+', "%20");
+        Some(format!("https://{host}/iam/home#/users/details/{user}?section=security_credentials"))
+    }
+}
+
+fn since(time: chrono::DateTime<chrono::Utc>, snapshot: &Snapshot) -> String {
+    relative(time, snapshot.now).trim_end_matches(" ago").to_owned()
+}
+
+/// A line for a shell. A click selects it whole.
+fn command(line: &str) -> Markup {
+    html! { pre tabindex="0" { code { (line) } } }
+}
+
+/// The name as one word of a shell.
+fn quoted(name: &str) -> Cow<'_, str> {
+    // Only a zero byte cannot be quoted, and no name has one.
+    shlex::try_quote(name).unwrap_or_else(|_| name.replace('\0', "").into())
+}

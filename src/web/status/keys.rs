@@ -1,0 +1,313 @@
+//! The list of keys, and the search in it.
+
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use maud::{Markup, html};
+
+use super::components::{
+    account_cell, counted, date, due, grouped, in_words, owner, pager, relative, rows_of, when,
+};
+use super::health::{AccountSummary, Known};
+use super::query::{KeyFilter, MAX_TEXT, Order, Query, Sort};
+use super::{Pagination, account_name, select};
+use crate::findings::Finding;
+use crate::policy::KeyStatus;
+use crate::render::Snapshot;
+use crate::report::ROOT_USER;
+
+/// Keys on one page.
+const PAGE_SIZE: usize = 200;
+/// The same where every key of an account is asked for, to be printed whole.
+const SHEET_SIZE: usize = 5_000;
+
+/// The section of the page. `about` are the keys of any status that the query is about, and `accounts`
+/// those of the query.
+pub fn section(
+    snapshot: &Snapshot,
+    about: &[&Finding],
+    known: Known,
+    accounts: &[&AccountSummary],
+    query: &Query,
+) -> Markup {
+    let now = snapshot.now;
+    let soon = in_words(snapshot.config.policy.warn_before);
+    let rows = select(about, query);
+    let is_sheet = query.show == KeyFilter::Every && !query.account.is_empty();
+    let size = if is_sheet { SHEET_SIZE } else { PAGE_SIZE };
+    let pagination = Pagination::new(query.page, size, rows.len());
+    let link = |page| Query { page, ..query.clone() }.link() + "#keys";
+    let download =
+        Query { page: 1, accounts: None, state: None, find: String::new(), ..query.clone() };
+    let download = download.link();
+    let download = download.trim_end_matches('?');
+    let calendar = query.showing(KeyFilter::Unrotated).link();
+    let has_tags = |row: &Finding| {
+        let account = accounts.iter().find(|it| it.account.id == row.account_id);
+        account.is_some_and(|it| it.account.knows_tags(&snapshot.config.tag_keys()))
+    };
+    let no_tags = snapshot.config.user_tags.is_empty();
+    html! {
+        section id="keys" aria-labelledby="keys-heading" {
+            h2 id="keys-heading" { "Keys" }
+            (search(query, &soon))
+            @if rows.is_empty() {
+                p.empty { (nothing(query, known, accounts, now, &soon)) }
+            } @else {
+                div.table role="region" aria-labelledby="keys-caption" tabindex="0" {
+                    table.keys {
+                        caption id="keys-caption" {
+                            (title(query.show, &soon)) ": " (rows_of(&pagination, rows.len()))
+                            @if known == Known::Some { ". There may be more" }
+                        }
+                        thead {
+                            tr {
+                                (column(query, Sort::User, "User"))
+                                (column(query, Sort::Due, "Due"))
+                                @if !no_tags { (column(query, Sort::Owner, "Owner")) }
+                                (column(query, Sort::Account, "Account"))
+                                th scope="col" { "Key" }
+                                (column(query, Sort::Age, "Age in days"))
+                                (column(query, Sort::LastUsed, "Last used"))
+                                th scope="col" { "Limit" }
+                                th scope="col" { "State" }
+                            }
+                        }
+                        tbody {
+                            @for row in &rows[pagination.rows.clone()] {
+                                (key(now, row, (!no_tags).then(|| has_tags(row))))
+                            }
+                        }
+                    }
+                }
+                (pager(&pagination, "Pages of keys", link))
+            }
+            p.screen {
+                a href={ "keys.csv" (download) } download { "Download these keys as CSV" }
+                " · " a href={ "due.ics" (calendar.trim_end_matches('?')) } { "Due dates as a calendar" }
+                @if let ([one], false) = (accounts, is_sheet) {
+                    " · " a href={ (sheet(&one.account.id)) "#keys" } { "Every key of this account" }
+                }
+            }
+        }
+    }
+}
+
+/// Where every key of an account is listed.
+pub fn sheet(account: &str) -> String {
+    let account = account.to_owned();
+    Query { account, show: KeyFilter::Every, ..Query::default() }.link()
+}
+
+fn search(query: &Query, soon: &str) -> Markup {
+    let own = ["q", "show", "page"];
+    html! {
+        form role="search" aria-label="Keys" method="get" action="#keys" {
+            div {
+                label for="q" { "Search" }
+                input type="search" id="q" name="q" value=(query.search) maxlength=(MAX_TEXT)
+                    placeholder="user, path, account, key id, tag" autocomplete="off";
+            }
+            div {
+                label for="show" { "Show" }
+                select id="show" name="show" {
+                    @for show in KeyFilter::ALL {
+                        option value=(show.as_str()) selected[*show == query.show] { (title(*show, soon)) }
+                    }
+                }
+            }
+            @for (name, value) in query.parameters().iter().filter(|(name, _)| !own.contains(name)) {
+                input type="hidden" name=(name) value=(value);
+            }
+            button type="submit" { "Search" }
+            @if *query != Query::default() {
+                a href="?" { "Reset" }
+            }
+        }
+    }
+}
+
+fn title(show: KeyFilter, soon: &str) -> String {
+    match show {
+        KeyFilter::Unrotated => "Unrotated keys".to_owned(),
+        KeyFilter::DueSoon => format!("Keys due within {soon}"),
+        KeyFilter::Exempt => "Exempt keys".to_owned(),
+        KeyFilter::All => "Unrotated, due and exempt keys".to_owned(),
+        KeyFilter::Every => "Every key".to_owned(),
+    }
+}
+
+/// Why there is no key to list.
+fn nothing(
+    query: &Query,
+    known: Known,
+    accounts: &[&AccountSummary],
+    now: DateTime<Utc>,
+    soon: &str,
+) -> String {
+    let read: Vec<_> = accounts.iter().filter(|row| row.is_read()).collect();
+    let oldest = read.iter().filter_map(|row| row.account.generated).min();
+    if known == Known::Nothing {
+        return "No account was read, so nothing is known of its keys.".to_owned();
+    }
+    let is = if known == Known::All { "is" } else { "is known to be" };
+    let mut text = match query.show {
+        KeyFilter::Unrotated => format!("No key {is} unrotated"),
+        KeyFilter::DueSoon => format!("No key {is} due within {soon}"),
+        KeyFilter::Exempt => format!("No key {is} exempt"),
+        KeyFilter::All => format!("No key {is} unrotated, due within {soon} or exempt"),
+        KeyFilter::Every => "No key is known".to_owned(),
+    };
+    if !query.subject().is_empty() {
+        text += &format!(" of those that you ask for: {}", query.subject());
+    }
+    text += &format!(". {} of {} read", grouped(read.len()), counted(accounts.len(), "account"));
+    if let Some(oldest) = oldest {
+        text += &format!(", the oldest report is of {}", relative(oldest, now));
+    }
+    if known == Known::Some {
+        text += ". Not all of it is known: see the accounts";
+    }
+    text + "."
+}
+
+fn column(query: &Query, sort: Sort, name: &str) -> Markup {
+    let sorted = (query.sort == sort).then_some(match query.order {
+        Order::Ascending => "ascending",
+        Order::Descending => "descending",
+    });
+    html! {
+        th class=[(sort == Sort::Age).then_some("number")] scope="col" aria-sort=[sorted] {
+            a href={ (query.sorted_by(sort).link()) "#keys" } { (name) }
+        }
+    }
+}
+
+/// The page of this key.
+pub fn link(finding: &Finding) -> String {
+    let query = Query {
+        account: finding.account_id.clone(),
+        user: finding.user.clone(),
+        key: Some(finding.key),
+        ..Query::default()
+    };
+    format!("key{}", query.link())
+}
+
+/// `tags`: whether the owner is known; `None`: the configuration names no tags.
+fn key(now: DateTime<Utc>, finding: &Finding, tags: Option<bool>) -> Markup {
+    html! {
+        tr {
+            th scope="row" data-label="User" {
+                a href=(link(finding)) { bdi { (finding.user) } }
+                @if finding.path != "/" { small { bdi { (finding.path) } } }
+            }
+            td data-label="Due" { (due_cell(finding, now)) }
+            @if let Some(are_known) = tags {
+                td.owner data-label="Owner" { (owner(&finding.tags, are_known)) }
+            }
+            td.account data-label="Account" { (account_cell(&finding.account_id, account_name(finding))) }
+            td data-label="Key" {
+                (finding.key)
+                small {
+                    @match &finding.access_key_id {
+                        Some(id) => code { (id) },
+                        None => span.none { "id not asked" },
+                    }
+                }
+            }
+            td.number data-label="Age in days" { (age(finding)) }
+            td data-label="Last used" { (when(finding.last_used, now, never(finding))) }
+            td.rule data-label="Limit" { (limit(finding)) }
+            td data-label="State" { (state(finding)) }
+        }
+    }
+}
+
+/// Why there is no last use.
+pub fn never(finding: &Finding) -> &'static str {
+    if finding.never_used { "never" } else { "not known" }
+}
+
+fn age(finding: &Finding) -> Markup {
+    html! {
+        @match finding.age {
+            Some(age) => span title={ (format!("{:.2}", age.days())) " days" } { (grouped(age.days() as usize)) },
+            None => span.none { "not known" },
+        }
+    }
+}
+
+/// By when the key must be rotated, or until when it need not be.
+pub fn due_cell(finding: &Finding, now: DateTime<Utc>) -> Markup {
+    html! {
+        @match (finding.due, &finding.exemption, finding.status) {
+            (Some(time), _, _) => {
+                (due(time, now)) small { (date(time)) }
+            }
+            (None, Some(exemption), KeyStatus::Exempt) => {
+                @match exemption.end {
+                    Some(end) => {
+                        "exempt to " (last_day(end)) small { (relative(end, now)) }
+                    }
+                    None => "exempt without end",
+                }
+            }
+            (None, _, KeyStatus::Inactive) => span.none { "inactive" },
+            (None, _, _) => span.none { "not known" },
+        }
+    }
+}
+
+/// The last day before this moment.
+pub fn last_day(end: DateTime<Utc>) -> String {
+    let day = (end - TimeDelta::seconds(1)).to_rfc3339_opts(SecondsFormat::Secs, true);
+    day[..10].to_owned()
+}
+
+/// How old the key may become, and what says so.
+pub fn limit(finding: &Finding) -> Markup {
+    html! {
+        @match &finding.exemption {
+            Some(exemption) => { "exempt" small { bdi { (exemption.reason) } } }
+            None => (in_words(finding.max_age)),
+        }
+        small { (rule(finding)) }
+    }
+}
+
+/// What decided, in words.
+pub fn rule(finding: &Finding) -> String {
+    let index = finding.rule.strip_prefix("rotation.rules[").and_then(|it| it.split(']').next());
+    match index.and_then(|index| index.parse::<usize>().ok()) {
+        Some(index) => format!("rule {} of the configuration", index + 1),
+        None => "default".to_owned(),
+    }
+}
+
+/// How the key stands, and what makes it worse.
+fn state(finding: &Finding) -> Markup {
+    let (class, state) = badge(finding.status);
+    let is_active = finding.status != KeyStatus::Inactive;
+    html! {
+        span class={ "badge " (class) } { (state) }
+        @if finding.user == ROOT_USER && is_active { small.bad { "key of root" } }
+        @if is_overdue_twice(finding) { small.bad { "past twice its limit" } }
+        @if finding.never_used && is_active { small { "never used: delete it" } }
+    }
+}
+
+/// The class and the name of a status.
+pub fn badge(status: KeyStatus) -> (&'static str, &'static str) {
+    match status {
+        KeyStatus::Unrotated => ("unrotated", "unrotated"),
+        KeyStatus::DueSoon => ("due", "due soon"),
+        KeyStatus::Exempt => ("exempt", "exempt"),
+        KeyStatus::Ok => ("ok", "ok"),
+        KeyStatus::Inactive => ("exempt", "inactive"),
+        KeyStatus::NotJudged => ("due", "age not known"),
+    }
+}
+
+fn is_overdue_twice(finding: &Finding) -> bool {
+    finding.status == KeyStatus::Unrotated
+        && finding.age.is_some_and(|age| age.exceeds(finding.max_age * 2))
+}

@@ -1,0 +1,120 @@
+//! The owners of keys, in all accounts: who has how many unrotated keys, and what comes next.
+
+use std::cmp::Reverse;
+
+use chrono::{DateTime, Utc};
+use maud::{Markup, html};
+
+use super::components::{counted, due, grouped};
+use super::query::Query;
+use crate::policy::KeyStatus;
+use crate::policy::owner::{Owner, Owners};
+use crate::render::Snapshot;
+
+/// Up to this number of owners the list is open: the keys matter more.
+const FEW: usize = 5;
+/// At most this number of owners is listed.
+const MAX_ROWS: usize = 50;
+
+/// The section of the page; empty where the configuration names no tags.
+pub fn section(snapshot: &Snapshot, query: &Query) -> Markup {
+    let config = &snapshot.config;
+    let tag_keys: Vec<&str> = config.user_tags.iter().map(|tag| tag.key.as_str()).collect();
+    if tag_keys.is_empty() {
+        return html! {};
+    }
+    let mut rows = owners(snapshot, query, &tag_keys);
+    rows.retain(|owner| owner.keys.total() > 0);
+    // Those without an owner first: nobody else sees their keys.
+    let is_owned = |owner: &Owner| owner.tags.iter().any(|value| !value.is_empty());
+    rows.sort_by_key(|owner| (is_owned(owner), Reverse(owner.keys.count(KeyStatus::Unrotated))));
+    let more = rows.len().saturating_sub(MAX_ROWS);
+    let keys = config.tag_keys();
+    let accounts = snapshot.state.accounts.iter().filter(|it| query.is_of_account(it));
+    let unread = accounts.filter(|it| it.report.is_some() && !it.knows_tags(&keys)).count();
+    let link = |owner: &Owner| {
+        let keys = tag_keys.iter().map(|key| (*key).to_owned());
+        let tags = keys.zip(owner.tags.iter().map(|value| (*value).to_owned())).collect();
+        Query { tags, page: 1, ..query.clone() }.link() + "#keys"
+    };
+    html! {
+        @if rows.len() > 1 {
+            section id="owners" aria-labelledby="owners-heading" {
+                h2 id="owners-heading" { "Owners" }
+                details open[rows.len() <= FEW && query.search.is_empty() && query.tags.is_empty()] {
+                    summary { (counted(rows.len(), "owner")) ", by their tags" }
+                    @if unread > 0 {
+                        p.notice.bad {
+                            "The tags of users in " (counted(unread, "account")) " were not read: "
+                            "their keys count as those of nobody."
+                        }
+                    }
+                    div.table role="region" aria-label="Table of owners" tabindex="0" {
+                        table {
+                            thead {
+                                tr {
+                                    @for key in &tag_keys { th scope="col" { (key) } }
+                                    th.number scope="col" { "Unrotated keys" }
+                                    th.number scope="col" { "Oldest, in days" }
+                                    th scope="col" { "Next" }
+                                    th.number scope="col" { "Never used" }
+                                }
+                            }
+                            tbody {
+                                @for owner in rows.iter().take(MAX_ROWS) {
+                                    (row(owner, &tag_keys, &link(owner), snapshot.now))
+                                }
+                            }
+                        }
+                    }
+                    @if more > 0 { p { "And " (counted(more, "owner")) " with fewer unrotated keys." } }
+                }
+            }
+        }
+    }
+}
+
+fn owners<'a>(snapshot: &'a Snapshot, query: &Query, tag_keys: &[&'a str]) -> Vec<Owner<'a>> {
+    let mut owners = Owners::new(tag_keys.iter().copied());
+    for account in snapshot.state.accounts.iter().filter(|it| query.is_of_account(it)) {
+        for (subject, keys) in account.users() {
+            let ruling = snapshot.config.policy.ruling(&subject, snapshot.now);
+            let place = owners.place(subject.tags);
+            for key in keys.iter().flatten() {
+                let verdict = ruling.judge(key, snapshot.now);
+                owners.keys(place).add(key, &verdict, ruling.exemption, snapshot.now);
+            }
+        }
+    }
+    owners.finish()
+}
+
+fn row(owner: &Owner, tag_keys: &[&str], link: &str, now: DateTime<Utc>) -> Markup {
+    let unrotated = owner.keys.count(KeyStatus::Unrotated);
+    html! {
+        tr {
+            @for (column, (value, key)) in owner.tags.iter().zip(tag_keys).enumerate() {
+                @let text = if value.is_empty() { html! { span.none { "none" } } } else { html! { bdi { (value) } } };
+                @if column == 0 {
+                    th scope="row" data-label=(key) { a href=(link) { (text) } }
+                } @else {
+                    td data-label=(key) { (text) }
+                }
+            }
+            td.number data-label="Unrotated keys" { (grouped(unrotated)) }
+            td.number data-label="Oldest, in days" {
+                @match owner.keys.oldest_unrotated {
+                    Some(age) => (grouped(age.days() as usize)),
+                    None => span.none { "none" },
+                }
+            }
+            td data-label="Next" {
+                @match owner.keys.next_due {
+                    Some(next) => (due(next, now)),
+                    None => span.none { "none" },
+                }
+            }
+            td.number data-label="Never used" { (grouped(owner.keys.never_used)) }
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! What the page is made from: how much was read, how old it is, and what is missing.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use maud::{Markup, html};
+
+use super::StatusSettings;
+use super::components::{counted, grouped, relative, runbook};
+use super::health::{AccountSummary, Health, Known};
+use super::query::{AccountFilter, AccountSort, Query};
+use super::words;
+use crate::render::Snapshot;
+use crate::state::Tried;
+
+/// One line: how many accounts were read, how old the reports are, and what is not known.
+pub fn line(accounts: &[&AccountSummary], now: DateTime<Utc>, query: &Query) -> Markup {
+    let read = accounts.iter().filter(|row| row.is_read()).count();
+    let oldest = accounts.iter().filter_map(|row| row.account.generated).min();
+    let waiting: usize = accounts.iter().filter_map(|row| row.account.refresh.waiting).sum();
+    let refused =
+        accounts.iter().filter(|row| row.account.refresh.confirmation == Tried::Failed).count();
+    let unread = unread(accounts);
+    let link = |state, accounts_sort| {
+        Query { state, accounts_sort, accounts: Some(1), find: String::new(), ..query.clone() }
+            .link()
+            + "#accounts"
+    };
+    let degraded = link(Some(AccountFilter::Degraded), AccountSort::State);
+    html! {
+        p.trust {
+            a href=(link(None, AccountSort::State)) { (grouped(read)) " of " (counted(accounts.len(), "account")) " read" }
+            @if let Some(oldest) = oldest {
+                " · " a href=(link(None, AccountSort::Report)) { "oldest report " (relative(oldest, now)) }
+            }
+            @if waiting > 0 {
+                " · " a href=(degraded) { (counted(waiting, "user")) " not asked about" }
+            }
+            @if refused > 0 {
+                " · " a href=(degraded) { "keys of " (counted(refused, "account")) " not confirmed" }
+            }
+            @if !unread.is_empty() {
+                " · " a.bad href=(link(Some(AccountFilter::Unread), AccountSort::State)) {
+                    (grouped(unread.values().sum())) " never read"
+                }
+                ": " (list(&unread))
+            }
+        }
+    }
+}
+
+/// Accounts that were never read, by why.
+fn unread(accounts: &[&AccountSummary]) -> BTreeMap<&'static str, usize> {
+    let mut unread = BTreeMap::new();
+    for row in accounts.iter().filter(|row| !row.is_read()) {
+        let why = match row.health {
+            Health::Failing(reason) => reason.as_str(),
+            _ => "not tried yet",
+        };
+        *unread.entry(why).or_default() += 1;
+    }
+    unread
+}
+
+fn list(counts: &BTreeMap<&'static str, usize>) -> String {
+    let counts = counts.iter().map(|(why, count)| format!("{} {why}", grouped(*count)));
+    counts.collect::<Vec<_>>().join(", ")
+}
+
+/// What a reader must know before the numbers.
+pub fn notices(
+    settings: &StatusSettings,
+    snapshot: &Snapshot,
+    accounts: &[&AccountSummary],
+    query: &Query,
+) -> Markup {
+    let state = &snapshot.state;
+    let unread = unread(accounts);
+    let count: usize = unread.values().sum();
+    html! {
+        @if settings.is_demo {
+            p.notice { "This organization is made up. It shows what the exporter does without AWS." }
+        }
+        @if !state.ready {
+            p.notice.bad { "Not every account was tried yet: the numbers are not complete." }
+        }
+        @if state.discovery == Tried::Failed {
+            p.notice.bad {
+                "The accounts could not be listed: there may be others. "
+                (runbook(settings, "iamaccountdiscoveryfailing"))
+            }
+        }
+        @if count > 0 && query.account.is_empty() && state.ready {
+            p.notice.bad {
+                (counted(count, "account")) " could not be read since the exporter started: "
+                "no key of theirs is here. " (runbook(settings, "iamrefreshfailing"))
+            }
+        }
+        @for row in unread_of(accounts, query) {
+            p.notice.bad {
+                "Account " (row.account.id)
+                @if !row.account.name.is_empty() && row.account.name != row.account.id { " (" bdi { (row.account.name) } ")" }
+                " was never read"
+                @if let Some(cause) = &row.account.refresh.fault { ": " bdi { (cause.message) } }
+                ". Nothing is known of its keys. " (runbook(settings, "iamrefreshfailing"))
+            }
+        }
+        @if accounts.is_empty() && !query.account.is_empty() {
+            p.notice.bad {
+                "The exporter knows of no account " bdi { (query.account) } ": nothing is known of its keys."
+            }
+        }
+        @if state.duplicates > 0 {
+            p.notice {
+                (counted(state.duplicates, "report")) " of an account that has a newer one "
+                "left out. The log names them."
+            }
+        }
+    }
+}
+
+/// At most this number of accounts is named.
+const MAX_NAMED: usize = 5;
+
+/// Accounts that were never read, and that the query names.
+pub fn unread_of<'a, 'b>(
+    accounts: &[&'a AccountSummary<'b>],
+    query: &Query,
+) -> Vec<&'a AccountSummary<'b>> {
+    let words = words(&query.search);
+    let is_meant = |row: &&&AccountSummary| {
+        let names = [&row.account.id, &row.account.name];
+        !row.is_read()
+            && (!query.account.is_empty()
+                || words.iter().any(|word| names.iter().any(|name| word.is_match(name))))
+    };
+    accounts.iter().filter(is_meant).take(MAX_NAMED).copied().collect()
+}
+
+impl Known {
+    /// The number, and whether it is the whole truth.
+    pub fn of(self, number: usize) -> String {
+        match self {
+            Known::All => grouped(number),
+            Known::Some => format!("at least {}", grouped(number)),
+            Known::Nothing => "not known:".to_owned(),
+        }
+    }
+}
