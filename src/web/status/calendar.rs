@@ -4,7 +4,7 @@ use icalendar::{Calendar, Component, Event, EventLike};
 
 use super::health::AccountSummary;
 use super::query::{KeyFilter, Query};
-use super::{about, account_name, candidates, csv, health, keys};
+use super::{about, account_name, candidates, csv, health, keys, trust};
 use crate::findings::Finding;
 use crate::policy::KeyStatus;
 use crate::render::Snapshot;
@@ -56,6 +56,17 @@ pub fn render(snapshot: &Snapshot, query: &Query) -> String {
                 .summary(&format!("Keys of account {id} are not known"))
                 .description(&row.cause().unwrap_or_else(|| "It was not tried yet".to_owned()))
                 .starts(today)
+                .done(),
+        );
+    }
+    if let Some(why) = trust::unlisted(snapshot.state.discovery) {
+        calendar.push(
+            Event::new()
+                .uid("unlisted@iam-key-exporter")
+                .timestamp(snapshot.now)
+                .summary("Not all accounts are known")
+                .description(why)
+                .starts(snapshot.now.date_naive())
                 .done(),
         );
     }

@@ -10,7 +10,6 @@ use super::{about, candidates, select, trust};
 use crate::findings::COLUMNS;
 use crate::policy::in_days;
 use crate::render::Snapshot;
-use crate::state::Tried;
 
 /// What the file says of each key besides [`COLUMNS`].
 const MORE: [&str; 5] = ["max_age", "exempt_until", "account_state", "report_generated", "as_of"];
@@ -58,10 +57,11 @@ pub fn render(snapshot: &Snapshot, query: &Query) -> Vec<u8> {
         fields[COLUMNS.len() + 4] = as_of.clone();
         write(&fields.into_iter().map(harmless).collect::<Vec<_>>());
     }
-    if snapshot.state.discovery == Tried::Failed && query.account.is_empty() {
+    let unlisted = trust::unlisted(snapshot.state.discovery);
+    if let Some(why) = unlisted.filter(|_| query.account.is_empty()) {
         let mut fields = vec![String::new(); COLUMNS.len() + MORE.len()];
         fields[STATUS] = NOT_READ.to_owned();
-        fields[RULE] = "the accounts could not be listed: there may be others".to_owned();
+        fields[RULE] = why.to_owned();
         fields[COLUMNS.len() + 4] = as_of;
         write(&fields);
     }

@@ -55,7 +55,7 @@ pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> 
                 }
             }
         }
-        (teams::section(snapshot, query))
+        (teams::section(snapshot, known, query))
         (accounts::section(settings, snapshot.now, &accounts, query))
         (keys::section(snapshot, &about, known, &accounts, query))
     };

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 
 use super::components::{counted, due, grouped};
+use super::health::Known;
 use super::query::Query;
 use crate::policy::KeyStatus;
 use crate::policy::owner::{Owner, Owners};
@@ -17,7 +18,7 @@ const FEW: usize = 5;
 const MAX_ROWS: usize = 50;
 
 /// The section of the page; empty where the configuration names no tags.
-pub fn section(snapshot: &Snapshot, query: &Query) -> Markup {
+pub fn section(snapshot: &Snapshot, known: Known, query: &Query) -> Markup {
     let config = &snapshot.config;
     let tag_keys: Vec<&str> = config.user_tags.iter().map(|tag| tag.key.as_str()).collect();
     if tag_keys.is_empty() {
@@ -43,6 +44,9 @@ pub fn section(snapshot: &Snapshot, query: &Query) -> Markup {
                 h2 id="owners-heading" { "Owners" }
                 details open[rows.len() <= FEW && query.search.is_empty() && query.tags.is_empty()] {
                     summary { (counted(rows.len(), "owner")) ", by their tags" }
+                    @if known == Known::Some {
+                        p.notice.bad { "Not all is known of the accounts: there may be more keys." }
+                    }
                     @if unread > 0 {
                         p.notice.bad {
                             "The tags of users in " (counted(unread, "account")) " were not read: "

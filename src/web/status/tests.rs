@@ -498,16 +498,32 @@ fn a_calendar_has_due_dates_and_what_is_not_known() {
         assert!(calendar.contains(&format!("\r\n{line}\r\n")), "{line} in {calendar}");
     }
     assert_eq!(calendar.matches("BEGIN:VEVENT").count(), 2);
+    for (discovery, why) in
+        [(Tried::Failed, "could not be listed"), (Tried::NotYet, "were not listed yet")]
+    {
+        let state = || State::new([], discovery, true);
+        let calendar = calendar::render(&snapshot(state(), Config::default()), &Query::default());
+        assert!(calendar.contains("SUMMARY:Not all accounts are known"), "{calendar}");
+        let file = csv::render(&snapshot(state(), Config::default()), &Query::default());
+        let file = String::from_utf8(file).expect("UTF-8");
+        assert!(
+            file.contains(&format!(",not_read,,,,,,the accounts {why}: there may be others,")),
+            "{file}"
+        );
+    }
 }
 
 #[test]
 fn owners_are_listed_and_linked_to_those_without_one_first() {
-    let account = account_of("backup", "", &[("team", "a&b")]);
+    let one = account_of("backup", "", &[("team", "a&b")]);
     let mut other = account_of("other", "", &[]);
     other.id = "210987654321".to_owned();
-    let state = State::new([account.into(), other.into()], Tried::Ok, true);
+    let state = State::new([one.into(), other.into()], Tried::Ok, true);
     let page = page_of_state(state, with_team(), "");
     let place = |text: &str| page.find(text).unwrap_or_else(|| panic!("{text} in {page}"));
     assert!(place("href=\"?tag=team%3A#keys\"") < place("href=\"?tag=team%3Aa%26b#keys\""));
-    assert!(page.contains("2 owners"));
+    assert!(page.contains("2 owners") && !page.contains("there may be more keys"));
+    let accounts = [account_of("a", "", &[("team", "x")]), account("210987654321", "true,N/A")];
+    let state = State::new(accounts.map(Into::into), Tried::Ok, true);
+    assert!(page_of_state(state, with_team(), "").contains("there may be more keys"));
 }

@@ -119,6 +119,15 @@ pub fn notices(
     }
 }
 
+/// Why there may be accounts that nobody knows of.
+pub fn unlisted(discovery: Tried) -> Option<&'static str> {
+    match discovery {
+        Tried::Ok => None,
+        Tried::NotYet => Some("the accounts were not listed yet: there may be others"),
+        Tried::Failed => Some("the accounts could not be listed: there may be others"),
+    }
+}
+
 /// At most this number of accounts is named.
 const MAX_NAMED: usize = 5;
 
