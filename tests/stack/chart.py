@@ -1,7 +1,7 @@
 """The Helm chart, rendered by Helm's own engine, and the values that the tests render it with."""
 
-import tarfile
 from dataclasses import dataclass
+from pathlib import Path
 
 import helm_python
 import yaml
@@ -27,7 +27,7 @@ BASIC_AUTH = {
     "password": {"name": "scrape", "key": "password"},
 }
 # Of the password `secret`, with few rounds.
-USERS = {"prometheus": "$2y$04$WjmNzvQdm7oOaVZd0qBpSOtZQ4kLkRnmvtvHHgVYZkD9AxV7kW1oe"}
+USERS = {"prometheus": "$2y$04$4Tah/iZPcjGrgWO.XOi.7OGaEwiJzHHQgXbPDar38Ls1xxs4AgW2m"}
 LINKS = {
     "statusPage": "https://keys.example.org",
     "runbooks": "https://wiki.example.org/keys",
@@ -204,7 +204,7 @@ class Release:
         return self.pod()["spec"]["containers"][0]
 
 
-_chart = helm_python.Chart.load(CHART)
+own_chart = helm_python.Chart.load(CHART)
 
 
 class UniqueKeys(yaml.SafeLoader):
@@ -216,9 +216,9 @@ class UniqueKeys(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def render(values, name="iam-key-exporter", namespace="monitoring"):
+def render(values, name="iam-key-exporter", namespace="monitoring", chart=own_chart):
     """The objects of a release with these values."""
-    files = _chart.render(values, name=name, namespace=namespace)
+    files = chart.render(values, name=name, namespace=namespace)
     notes = [text for file, text in files.items() if file.endswith("NOTES.txt")]
     objects = [
         thing
@@ -230,13 +230,23 @@ def render(values, name="iam-key-exporter", namespace="monitoring"):
     return Release(objects, "".join(notes))
 
 
-def lint():
+def lint(values):
     """Helm's warnings and errors. The missing icon is neither."""
-    report = helm_python.lint(CHART)
+    report = helm_python.lint(CHART, values)
     return [m for m in report["messages"] if m["severity"] > 1] + report["errors"]
 
 
 def packed(folder):
-    """The names of the files that Helm packs."""
-    with tarfile.open(helm_python.package(CHART, destination=folder)) as archive:
-        return archive.getnames()
+    """The archive that Helm makes of the chart."""
+    return Path(helm_python.package(CHART, destination=folder))
+
+
+def parent(folder):
+    """A chart of which this one is a part, with a condition and values for all parts."""
+    (folder / "charts").mkdir()
+    helm_python.package(CHART, destination=folder / "charts")
+    part = {"name": "iam-key-exporter", "version": own_chart.version}
+    part["condition"] = "iam-key-exporter.enabled"
+    chart = {"apiVersion": "v2", "name": "parent", "version": "1.0.0", "dependencies": [part]}
+    (folder / "Chart.yaml").write_text(yaml.safe_dump(chart))
+    return helm_python.Chart.load(folder)

@@ -4,20 +4,21 @@ import json
 import re
 import subprocess
 import sys
+import tarfile
 import tomllib
 
+import helm_python
 import kubernetes_validate
 import pytest
 import yaml
-from chart import CASES, CHART, CONFIGURATION, LINKS, lint, packed, render
+from chart import CASES, CHART, CONFIGURATION, LINKS, lint, packed, parent, render
 from harness import ROOT, exporter_binary, tool
+from later import known
 from operator_fields import complaints as operator_complaints
 
 PROMETHEUS = ROOT / "deploy/prometheus"
 # The oldest that Chart.yaml allows, and the newest that there are schemas of.
 KUBERNETES = ["1.27", "1.37"]
-# Flags that the exporter does not have yet. As soon as it does, the test below says so: then remove this.
-LATER = ["--web.config.file"]
 
 
 @pytest.fixture(params=CASES)
@@ -28,15 +29,23 @@ def release(request):
 # --- What others say of it ---
 
 
-def test_helm_has_no_objection():
-    assert lint() == []
+@pytest.mark.parametrize("case", CASES)
+def test_helm_has_no_objection(case):
+    assert lint(CASES[case]) == []
 
 
 def test_linked_files_are_packed_and_no_others(tmp_path):
-    files = {name.partition("/files/")[2] for name in packed(tmp_path)} - {""}
+    with tarfile.open(packed(tmp_path)) as archive:
+        files = {name.partition("/files/")[2] for name in archive.getnames()} - {""}
     sources = {f"rules/{file.name}" for file in PROMETHEUS.glob("source/*.yaml")}
     boards = {f"dashboards/{file.name}" for file in ROOT.glob("dashboards/*.json")}
     assert files == sources | boards | {"rules-values.yaml"}
+
+
+def test_the_packed_chart_renders_the_same(tmp_path):
+    values = CASES["everything"]
+    chart = helm_python.Chart.load(packed(tmp_path))
+    assert render(values, chart=chart) == render(values)
 
 
 @pytest.mark.parametrize("version", KUBERNETES)
@@ -92,8 +101,7 @@ def check_config(*args):
 
 
 def test_the_exporter_accepts_the_arguments(release, tmp_path):
-    args = [a for a in arguments(release, tmp_path) if a.split("=")[0] not in LATER]
-    done = check_config(*args)
+    done = check_config(*known(arguments(release, tmp_path)))
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -102,11 +110,6 @@ def test_the_configuration_arrives_as_it_was_written(tmp_path):
     done = check_config(*arguments(release, tmp_path))
     assert "organization: every active account, role iam-key-exporter, without 111111111111" in done.stdout
     assert "account 123456789012: exempt until 2099-03-02T00:00:00Z" in done.stdout
-
-
-@pytest.mark.parametrize("flag", LATER)
-def test_the_flags_of_later_are_still_missing(flag):
-    assert "unexpected argument" in check_config(f"{flag}=a").stderr, f"remove {flag} from LATER"
 
 
 def test_a_shard_knows_its_number_and_how_many_there_are():
@@ -223,6 +226,12 @@ def test_probes_ask_the_health_endpoints():
         assert probe["httpGet"] == {"path": path, "port": "http", "scheme": "HTTP"}
 
 
+def test_the_exporter_answers_probes_and_scrapes(demo):
+    [endpoint] = render(CASES["three-shards"]).one("ServiceMonitor")["spec"]["endpoints"]
+    for path in [*(probe["httpGet"]["path"] for probe in probes({})), endpoint["path"]]:
+        assert demo.get(path).status_code == 200
+
+
 def test_with_tls_probes_and_scrapes_use_it():
     for name in ["tls-and-passwords", "existing-secrets"]:
         assert {p["httpGet"]["scheme"] for p in probes(CASES[name])} == {"HTTPS"}
@@ -269,6 +278,14 @@ def test_the_notes_name_what_was_installed(release):
     name = f"{workload['kind'].lower()}/{workload['metadata']['name']}"
     assert f"--namespace {workload['metadata']['namespace']} rollout status {name}" in release.notes
     assert "<no value>" not in release.notes
+
+
+def test_the_notes_warn_of_scrapes_that_will_be_refused():
+    warnings = ["tlsConfig", "basicAuth"]
+    values = CASES["tls-and-passwords"]
+    assert not [word for word in warnings if f"set serviceMonitor.{word}" in render(values).notes]
+    notes = render(values | {"serviceMonitor": {"enabled": True}}).notes
+    assert [word for word in warnings if f"set serviceMonitor.{word}" in notes] == warnings
 
 
 # --- Changes ---
@@ -460,8 +477,13 @@ def test_a_value_that_there_is_not_is_refused(values):
         render(values)
 
 
-def test_a_chart_that_has_this_one_as_a_part_can_say_so():
-    render({"enabled": True, "global": {"another": {"chart": 1}}})
+def test_a_chart_that_has_this_one_as_a_part_can_say_so(tmp_path):
+    chart = parent(tmp_path)
+    part = {"enabled": True, "shards": 3}
+    release = render({"iam-key-exporter": part, "global": {"imageRegistry": "a", "b": {}}}, chart=chart)
+    assert release.one("StatefulSet")["spec"]["replicas"] == 3
+    assert release.container()["image"].startswith("a/iam-key-exporter:")
+    assert render({"iam-key-exporter": part | {"enabled": False}}, chart=chart).objects == []
 
 
 @pytest.mark.parametrize(
@@ -500,3 +522,33 @@ def test_the_chart_has_the_exporters_version():
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
     package = tomllib.loads((ROOT / "Cargo.toml").read_text())["package"]
     assert (chart["version"], chart["appVersion"]) == (package["version"], package["version"])
+
+
+# --- docs/install.md ---
+
+INSTALL = (ROOT / "docs/install.md").read_text()
+EXAMPLES = [yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", INSTALL, re.DOTALL)]
+
+
+def together(values, others):
+    """Both, as somebody puts them together who needs both."""
+    for name, other in others.items():
+        inner = isinstance(values.get(name), dict) and isinstance(other, dict)
+        values[name] = together(values[name], other) if inner else other
+    return values
+
+
+@pytest.mark.parametrize("example", [*range(len(EXAMPLES)), "all"])
+def test_the_examples_of_the_documentation_work(example, tmp_path):
+    values = {}
+    for each in EXAMPLES if example == "all" else [EXAMPLES[example]]:
+        together(values, json.loads(json.dumps(each)))
+    assert lint(values) == []
+    release = render(values)
+    for thing in release.objects:
+        if is_of_operator(thing):
+            assert operator_complaints(thing) == []
+        else:
+            kubernetes_validate.validate(thing, KUBERNETES[0], strict=True)
+    assert check_config(*known(arguments(release, tmp_path))).returncode == 0
+    assert len(EXAMPLES) >= 5
