@@ -32,20 +32,22 @@ what is said of an alert. */}}
 {{- end }}
 {{- end }}
 
-{{- /* `text` with each ${name} replaced, also in what replaces it. */}}
+{{- /* `text` with each ${name} replaced, also in what replaces it. Further lines get the indentation of the first. */}}
 {{- define "iam-key-exporter.rules.fill" -}}
-{{- $text := .text }}
-{{- range until 5 }}
-{{- if contains "${" $text }}
-{{- range $name, $value := $.texts }}
-{{- $text = replace (printf "${%s}" $name) $value $text }}
+{{- $lines := list }}
+{{- range $line := splitList "\n" .text }}
+{{- $indent := regexFind "^ *" $line }}
+{{- range $place := regexFindAll "\\$\\{[\\w.]+\\}" $line -1 | uniq }}
+{{- $name := $place | trimPrefix "${" | trimSuffix "}" }}
+{{- if not (hasKey $.texts $name) }}
+{{- fail (printf "prometheusRule.values: there is no value %s" $name) }}
 {{- end }}
+{{- $text := include "iam-key-exporter.rules.fill" (dict "text" (get $.texts $name) "texts" $.texts) }}
+{{- $line = replace $place (replace "\n" (printf "\n%s" $indent) $text) $line }}
 {{- end }}
+{{- $lines = append $lines $line }}
 {{- end }}
-{{- with regexFind "\\$\\{[\\w.]+\\}" $text }}
-{{- fail (printf "there is no value %s" .) }}
-{{- end }}
-{{- $text | replace ",}" "}" | replace "{}" "" }}
+{{- join "\n" $lines | replace ",}" "}" | replace "{}" "" }}
 {{- end }}
 
 {{- /* An alert with all that the values say of it; nothing if it is not wanted. Takes `rule`, `texts`, `values` and
@@ -73,12 +75,16 @@ what is said of an alert. */}}
 {{- end }}
 {{- end }}
 
-{{- /* What a rule of the source becomes: a rule, or with a finding two. Takes the same, and `source`. */}}
+{{- /* What a rule of the source becomes: a rule, or if it says what was so lately two. Takes the same, and `source`. */}}
 {{- define "iam-key-exporter.rules.rule" -}}
+{{- $texts := .texts }}
+{{- with .rule.finding }}
+{{- $texts = merge (dict "finding" .) $texts }}
+{{- end }}
 {{- if .rule.record }}
-{{- list (dict "record" .rule.record "expr" (include "iam-key-exporter.rules.fill" (dict "text" .rule.expr "texts" .texts))) | toYaml }}
-{{- else if .rule.finding }}
-{{- $texts := merge (dict "finding" .rule.finding) .texts }}
+{{- $expr := include "iam-key-exporter.rules.fill" (dict "text" .rule.expr "texts" $texts) }}
+{{- list (merge (dict "expr" $expr) .rule) | toYaml }}
+{{- else if .rule.lately }}
 {{- $lately := printf "(\n%s\n)\n%s" (indent 2 .rule.lately) .source.lost }}
 {{- $expr := printf "time() + 0 * (\n%s\n)" (indent 2 $lately) }}
 {{- $record := dict
@@ -89,7 +95,7 @@ what is said of an alert. */}}
 {{- list $record | toYaml }}
 {{ include "iam-key-exporter.rules.alert" (merge (dict "rule" $alert "texts" $texts) .) }}
 {{- else }}
-{{- include "iam-key-exporter.rules.alert" . }}
+{{- include "iam-key-exporter.rules.alert" (merge (dict "texts" $texts) .) }}
 {{- end }}
 {{- end }}
 
