@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -46,6 +47,15 @@ def test_the_packed_chart_renders_the_same(tmp_path):
     values = CASES["everything"]
     chart = helm_python.Chart.load(packed(tmp_path))
     assert render(values, chart=chart) == render(values)
+
+
+@pytest.mark.parametrize("part", ["prometheusRule", "grafana"])
+def test_a_chart_that_lost_its_links_does_not_go_without_alerts(part, tmp_path):
+    ignored = shutil.ignore_patterns("files")
+    chart = helm_python.Chart.load(shutil.copytree(CHART, tmp_path / "chart", ignore=ignored))
+    assert render({}, chart=chart) == render({})
+    with pytest.raises(helm_python.HelmRenderError, match="is missing: use a packed chart"):
+        render({part: {"enabled": True}}, chart=chart)
 
 
 @pytest.mark.parametrize("version", KUBERNETES)
@@ -257,7 +267,7 @@ def test_a_certificate_alone_switches_tls_on():
 
 
 def test_what_an_existing_secret_says_must_be_said():
-    with pytest.raises(Exception, match="set webTLS.enabled"):
+    with pytest.raises(helm_python.HelmError, match="set webTLS.enabled"):
         render({"webConfigurationExistingSecret": "web"})
     values = {"webConfigurationExistingSecret": "web", "webTLS": {"enabled": False}}
     assert {p["httpGet"]["scheme"] for p in probes(values)} == {"HTTP"}
@@ -415,7 +425,7 @@ def test_links_are_those_of_the_values_and_none_leads_nowhere():
     ids=json.dumps,
 )
 def test_a_value_of_the_rules_that_there_is_not_is_refused(values):
-    with pytest.raises(Exception, match="there is no value"):
+    with pytest.raises(helm_python.HelmError, match="there is no value"):
         rules_of({"prometheusRule": {"values": values}})
 
 
@@ -484,7 +494,7 @@ def test_the_schema_has_exactly_the_values():
     ids=json.dumps,
 )
 def test_a_value_that_there_is_not_is_refused(values):
-    with pytest.raises(Exception, match="schema"):
+    with pytest.raises(helm_python.HelmError, match="schema"):
         render(values)
 
 
@@ -506,7 +516,7 @@ def test_a_chart_that_has_this_one_as_a_part_can_say_so(tmp_path):
     ],
 )
 def test_values_that_exclude_each_other_are_refused(values, message):
-    with pytest.raises(Exception, match=message):
+    with pytest.raises(helm_python.HelmError, match=message):
         render(values)
 
 

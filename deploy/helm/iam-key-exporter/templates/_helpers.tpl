@@ -94,6 +94,16 @@ and what the rest of the chart has to know: `tls`, and `certificates` if clients
 {{- dict "configuration" $configuration "secret" $secret "tls" $enabled "certificates" $certificates | toJson }}
 {{- end }}
 
+{{- /* A file of the folder files, which are links. Some tools leave links out, and then an empty file would look like
+no alerts. Takes `root` and `path`. */}}
+{{- define "iam-key-exporter.file" -}}
+{{- $text := .root.Files.Get (printf "files/%s" .path) }}
+{{- if not $text }}
+{{- fail (printf "files/%s is missing: use a packed chart, or a checkout with its symbolic links" .path) }}
+{{- end }}
+{{- $text }}
+{{- end }}
+
 {{- /* Where people read the runbooks; empty if that is not known. */}}
 {{- define "iam-key-exporter.runbooks" -}}
 {{- if .Values.links.runbooks }}
