@@ -13,7 +13,7 @@ import kubernetes_validate
 import pytest
 import yaml
 from chart import CASES, CHART, CONFIGURATION, LINKS, lint, packed, parent, render
-from harness import ROOT, exporter_binary, tool
+from harness import ROOT, Exporter, exporter_binary, tool
 from later import known
 from operator_fields import complaints as operator_complaints
 
@@ -122,6 +122,12 @@ def test_the_configuration_arrives_as_it_was_written(tmp_path):
     assert "account 123456789012: exempt until 2099-03-02T00:00:00Z" in done.stdout
 
 
+def test_the_chart_can_run_the_demo(tmp_path):
+    args = arguments(render({"config": {"rotation": {"max_age": "60d"}}, "extraArgs": ["demo"]}), tmp_path)
+    with Exporter(tmp_path, *args) as exporter:
+        assert exporter.wait_until_ready().value("iam_rotation_max_age_seconds") == 60 * 86400
+
+
 def test_a_shard_knows_its_number_and_how_many_there_are():
     release = render(CASES["three-shards"])
     workload = release.one("StatefulSet")
@@ -210,6 +216,16 @@ def test_pods_have_no_rights(release):
         "readOnlyRootFilesystem": True,
         "capabilities": {"drop": ["ALL"]},
     }
+
+
+def test_the_memory_is_enough_for_as_many_keys_as_the_values_say():
+    text = (CHART / "values.yaml").read_text()
+    [thousands] = re.findall(r"memory is enough for (\d+),000 keys", text)
+    figures = (ROOT / "docs/benchmarks.md").read_text()
+    [each] = re.findall(r"\| memory at its peak, if a client reads without gzip \| ([\d.]+) MiB", figures)
+    [idle] = re.findall(r"resident when idle \|\n.*\n.* ([\d.]+) MiB \|", figures)
+    limit = VALUES["resources"]["limits"]["memory"]
+    assert int(thousands) * float(each) + float(idle) < int(limit.removesuffix("Mi"))
 
 
 def test_no_variable_of_a_service_looks_like_one_of_the_exporter(release):
