@@ -1,5 +1,7 @@
 """The Helm chart: Kubernetes, the Prometheus Operator and the exporter itself accept what it renders."""
 
+import contextlib
+import functools
 import json
 import re
 import shutil
@@ -11,10 +13,11 @@ import tomllib
 import helm_python
 import kubernetes_validate
 import pytest
+import requests
 import yaml
 from chart import CASES, CHART, CONFIGURATION, LINKS, lint, packed, parent, render
-from harness import ROOT, Exporter, exporter_binary, tool
-from later import known
+from harness import ROOT, Exporter, exporter_binary, tool, wait_for
+from later import LATER, known
 from operator_fields import complaints as operator_complaints
 
 PROMETHEUS = ROOT / "deploy/prometheus"
@@ -92,9 +95,20 @@ def is_of_operator(thing):
 # --- What the exporter says ---
 
 
-def arguments(release, folder):
-    """The container's arguments, with the files that the chart makes in this folder."""
-    folder.mkdir(exist_ok=True)
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory):
+    """The files of a secret of type kubernetes.io/tls, as cert-manager makes it."""
+    folder = tmp_path_factory.mktemp("certificate")
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=exporter"
+    names = ["-keyout", folder / "tls.key", "-out", folder / "tls.crt"]
+    subprocess.run([*command.split(), *names], check=True, capture_output=True, timeout=60)
+    shutil.copy(folder / "tls.crt", folder / "ca.crt")
+    return folder
+
+
+def arguments(release, folder, certificate):
+    """The container's arguments, with the files of its volumes in this folder."""
+    shutil.copytree(certificate, folder, dirs_exist_ok=True)
     files = {"config.yaml": "{}", "web.yml": "{}"}  # those of secrets that are there already
     for thing in release.objects:
         files |= thing.get("stringData", {})
@@ -110,20 +124,21 @@ def check_config(*args):
     )
 
 
-def test_the_exporter_accepts_the_arguments(release, tmp_path):
-    done = check_config(*known(arguments(release, tmp_path)))
+def test_the_exporter_accepts_the_arguments(release, tmp_path, certificate):
+    done = check_config(*known(arguments(release, tmp_path, certificate)))
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_the_configuration_arrives_as_it_was_written(tmp_path):
+def test_the_configuration_arrives_as_it_was_written(tmp_path, certificate):
     release = render({"config": CONFIGURATION})
-    done = check_config(*arguments(release, tmp_path))
+    done = check_config(*arguments(release, tmp_path, certificate))
     assert "organization: every active account, role iam-key-exporter, without 111111111111" in done.stdout
     assert "account 123456789012: exempt until 2099-03-02T00:00:00Z" in done.stdout
 
 
-def test_the_chart_can_run_the_demo(tmp_path):
-    args = arguments(render({"config": {"rotation": {"max_age": "60d"}}, "extraArgs": ["demo"]}), tmp_path)
+def test_the_chart_can_run_the_demo(tmp_path, certificate):
+    release = render({"config": {"rotation": {"max_age": "60d"}}, "extraArgs": ["demo"]})
+    args = arguments(release, tmp_path, certificate)
     with Exporter(tmp_path, *args) as exporter:
         assert exporter.wait_until_ready().value("iam_rotation_max_age_seconds") == 60 * 86400
 
@@ -271,6 +286,47 @@ def test_with_client_certificates_no_probe_is_refused():
     for probe in probes(CASES["client-certificates"]):
         assert "httpGet" not in probe
         assert probe["tcpSocket"] == {"port": "http"}  # HEALTH: exec of `health`
+
+
+needs_web_configuration = pytest.mark.skipif(
+    "--web.config.file" in LATER, reason="the exporter does not have --web.config.file yet"
+)
+
+
+@pytest.fixture
+def served(tmp_path, certificate):
+    """Runs the demo with the arguments of a case. Gives the address, and the folder of its files."""
+    with contextlib.ExitStack() as stack:
+
+        def start(case):
+            values = CASES[case]
+            values = values | {"extraArgs": [*values.get("extraArgs", []), "demo"]}
+            args = arguments(render(values), tmp_path, certificate)
+            exporter = stack.enter_context(Exporter(tmp_path, *args))
+            return exporter.url.replace("http:", "https:")
+
+        yield start
+
+
+@needs_web_configuration
+def test_with_passwords_the_kubelet_gets_in_and_a_scrape_needs_one(served):
+    url = served("tls-and-passwords")
+    # The kubelet checks no certificate.
+    ask = functools.partial(requests.get, verify=False, timeout=10)
+    for probe in probes(CASES["tls-and-passwords"]):
+        wait_for("the probe succeeds", lambda: ask(url + probe["httpGet"]["path"]).ok)
+    assert ask(f"{url}/metrics").status_code == 401
+    assert ask(f"{url}/metrics", auth=("prometheus", "secret")).status_code == 200
+
+
+@needs_web_configuration
+def test_with_client_certificates_only_who_has_one_gets_an_answer(served, certificate):
+    url = served("client-certificates")
+    ask = functools.partial(requests.get, f"{url}/metrics", verify=False, timeout=10)
+    with pytest.raises(requests.RequestException):
+        ask()
+    pair = (str(certificate / "tls.crt"), str(certificate / "tls.key"))
+    assert ask(cert=pair).status_code == 200
 
 
 def test_a_certificate_alone_switches_tls_on():
@@ -576,7 +632,7 @@ def together(values, others):
 
 
 @pytest.mark.parametrize("example", [*range(len(EXAMPLES)), "all"])
-def test_the_examples_of_the_documentation_work(example, tmp_path):
+def test_the_examples_of_the_documentation_work(example, tmp_path, certificate):
     values = {}
     for each in EXAMPLES if example == "all" else [EXAMPLES[example]]:
         together(values, json.loads(json.dumps(each)))
@@ -587,5 +643,5 @@ def test_the_examples_of_the_documentation_work(example, tmp_path):
             assert operator_complaints(thing) == []
         else:
             kubernetes_validate.validate(thing, KUBERNETES[0], strict=True)
-    assert check_config(*known(arguments(release, tmp_path))).returncode == 0
+    assert check_config(*known(arguments(release, tmp_path, certificate))).returncode == 0
     assert len(EXAMPLES) >= 5
