@@ -309,6 +309,7 @@ def served(tmp_path, certificate):
 
 
 @needs_web_configuration
+@pytest.mark.filterwarnings("ignore:Unverified HTTPS")
 def test_with_passwords_the_kubelet_gets_in_and_a_scrape_needs_one(served):
     url = served("tls-and-passwords")
     # The kubelet checks no certificate.
@@ -320,6 +321,7 @@ def test_with_passwords_the_kubelet_gets_in_and_a_scrape_needs_one(served):
 
 
 @needs_web_configuration
+@pytest.mark.filterwarnings("ignore:Unverified HTTPS")
 def test_with_client_certificates_only_who_has_one_gets_an_answer(served, certificate):
     url = served("client-certificates")
     ask = functools.partial(requests.get, f"{url}/metrics", verify=False, timeout=10)
