@@ -8,11 +8,12 @@
 # make lint   invariants of src/lib.rs, formatting, clippy, documentation
 # make bench  runs all benchmarks and renews the tables of docs/benchmarks.md; takes 50 minutes
 # make rules  renders deploy/prometheus/rules and optional from source and values.yaml
+# make chart  renews the table of values in the Helm chart's README.md
 # make golden renews the expected output of tests after a change that was meant
 
 VENV := target/venv
 
-.PHONY: rulers run test test-cargo test-stack soak story screenshots dashboards lint bench rules golden docs tools
+.PHONY: chart rulers run test test-cargo test-stack soak story screenshots dashboards lint bench rules golden docs tools
 
 run:
 	cargo run --release -- demo
@@ -80,6 +81,9 @@ bench: tools
 
 rules: tools
 	$(VENV)/bin/python deploy/prometheus/render.py
+
+chart: tools
+	$(VENV)/bin/python deploy/helm/values_table.py
 
 golden:
 	UPDATE_EXPECT=1 cargo test --locked

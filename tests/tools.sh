@@ -13,6 +13,7 @@ need amtool prometheus-alertmanager
 need npm "nodejs npm"
 need chromium chromium
 need chromedriver chromium-driver
+need systemd-analyze systemd
 python3 -c "import ensurepip, venv" 2>/dev/null || missing="$missing python3-venv"
 [ -n "$missing" ] || exit 0
 
