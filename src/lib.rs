@@ -32,6 +32,7 @@
 //! 5. The exporter only reads from AWS. It has no code path that changes anything there.
 //! 6. One account's failure never delays, hides or changes another's.
 
+pub mod version;
 pub mod secrets;
 pub mod failure;
 pub mod panics;
