@@ -34,6 +34,7 @@
 
 pub mod version;
 pub mod secrets;
+pub mod printable;
 pub mod failure;
 pub mod panics;
 pub mod report;

@@ -13,6 +13,7 @@ use iam_key_exporter::config::origin::Origin;
 use iam_key_exporter::logging;
 use iam_key_exporter::metrics::{doc, exporter::ExporterMetrics};
 use iam_key_exporter::panics;
+use iam_key_exporter::printable::escape;
 use iam_key_exporter::secrets;
 use iam_key_exporter::serve::{ServeOptions, serve};
 use iam_key_exporter::source::aws::{Aws, environment, sdk::Operation};
@@ -108,8 +109,8 @@ async fn check(
 }
 
 fn fail(error: &str) -> ExitCode {
-    let line =
-        format!("iam-key-exporter: {}\n", secrets::mask(error.trim_start_matches("error: ")));
+    let error = secrets::mask(error.trim_start_matches("error: "));
+    let line = format!("iam-key-exporter: {}\n", escape(&error));
     // The exit code says it, too, where stderr cannot be written.
     let _ = write(io::stderr(), line.as_bytes());
     ExitCode::from(2)

@@ -19,6 +19,7 @@ use serde_saphyr::{
 
 use crate::policy::{Decision, Policy, in_days};
 
+use crate::printable::escape;
 pub use accounts::{Access, ListedAccount, Organization, Role, RoleArn};
 pub use fields::{parse_duration, parse_time_delta};
 use sections::File;
@@ -164,7 +165,7 @@ impl Config {
         let ended = rules.iter().enumerate().filter_map(|(index, rule)| match &rule.decision {
             Decision::Exempt(exemption) if !exemption.holds(now) => Some(format!(
                 "warning: rotation.rules[{index}]: its exemption has ended, so it decides nothing: {}",
-                rule.matches
+                escape(&rule.matches.to_string())
             )),
             _ => None,
         });
@@ -224,14 +225,15 @@ impl fmt::Display for Config {
         writeln!(f, "max age: {}", in_days(self.policy.max_age))?;
         writeln!(f, "warn before: {}", in_days(self.policy.warn_before))?;
         for (index, rule) in self.policy.rules.iter().enumerate() {
-            writeln!(f, "rotation.rules[{index}]: {}: {}", rule.matches, rule.decision)?;
+            let rule = format!("{}: {}", rule.matches, rule.decision);
+            writeln!(f, "rotation.rules[{index}]: {}", escape(&rule))?;
         }
         match self.confirm {
             Some(rate) => writeln!(f, "confirm: {rate} requests a second for each account")?,
             None => writeln!(f, "confirm: never")?,
         }
         for TagLabel { key, label } in &self.user_tags {
-            writeln!(f, "label: tag {key} as {label}")?;
+            writeln!(f, "label: tag {} as {label}", escape(key))?;
         }
         Ok(())
     }
