@@ -35,6 +35,7 @@
 pub mod version;
 pub mod secrets;
 pub mod printable;
+pub mod pipe;
 pub mod failure;
 pub mod panics;
 pub mod report;

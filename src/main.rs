@@ -13,6 +13,7 @@ use iam_key_exporter::config::origin::Origin;
 use iam_key_exporter::logging;
 use iam_key_exporter::metrics::{doc, exporter::ExporterMetrics};
 use iam_key_exporter::panics;
+use iam_key_exporter::pipe;
 use iam_key_exporter::printable::escape;
 use iam_key_exporter::secrets;
 use iam_key_exporter::serve::{ServeOptions, serve};
@@ -38,6 +39,10 @@ fn main() -> ExitCode {
 }
 
 async fn run(Cli { command, flags }: Cli) -> anyhow::Result<ExitCode> {
+    let inputs = [&flags.config, &flags.reports].into_iter().flatten();
+    if inputs.filter(|path| pipe::is_stdin(path)).count() > 1 {
+        bail!("--config.file and --source.reports cannot both be standard input");
+    }
     let origin = flags.origin();
     let config = origin.load()?;
     let metrics = ExporterMetrics::new(flags.filter(), Operation::ALL.map(Operation::names));

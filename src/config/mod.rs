@@ -17,9 +17,10 @@ use serde_saphyr::{
     with_deserializer_from_str_with_options,
 };
 
+use crate::pipe;
 use crate::policy::{Decision, Policy, in_days};
-
 use crate::printable::escape;
+
 pub use accounts::{Access, ListedAccount, Organization, Role, RoleArn};
 pub use fields::{parse_duration, parse_time_delta};
 use sections::File;
@@ -111,11 +112,6 @@ pub enum Error {
 const MAX_BYTES: u64 = 1 << 20;
 
 impl Config {
-    /// Reads a file. Fields that it leaves out are as in [`Config::default`].
-    pub fn load(path: &Path) -> Result<Config, Error> {
-        Config::parse(&Config::read(path)?, path)
-    }
-
     /// The text of a file.
     fn read(path: &Path) -> Result<String, Error> {
         let failed = |error| Error::Unreadable { path: path.to_owned(), error };
@@ -130,7 +126,14 @@ impl Config {
         Ok(text)
     }
 
-    /// Reads the text of a file; `path` is for errors.
+    /// The text that comes through a pipe.
+    fn read_pipe(path: &Path) -> Result<String, Error> {
+        let failed = |error| Error::Unreadable { path: path.to_owned(), error };
+        let bytes = pipe::read(path, MAX_BYTES).map_err(failed)?;
+        String::from_utf8(bytes).map_err(|error| failed(io::Error::other(error.utf8_error())))
+    }
+
+    /// Reads the text of a file. Fields that it leaves out are as in [`Config::default`]. `path` is for errors.
     pub fn parse(text: &str, path: &Path) -> Result<Config, Error> {
         let mut field = String::new();
         // Many rules may share one anchor. What bounds aliases is how much they add up to.
