@@ -62,7 +62,7 @@ async fn run(Cli { command, flags }: Cli) -> anyhow::Result<ExitCode> {
         }
         Some(Command::Demo { accounts, users, seed }) => {
             if flags.reports.is_some() {
-                bail!("--source.reports is of no use with demo: leave one of them out");
+                bail!("--source.reports cannot be combined with demo: leave one of them out");
             }
             let demo = Demo::new(accounts as usize, users as usize, seed, Clock::system().now());
             let origin = Origin { default: demo.config(), ..origin };
@@ -89,7 +89,7 @@ fn source(flags: &Flags, metrics: &ExporterMetrics) -> anyhow::Result<Source> {
 
 fn options(flags: &Flags, is_demo: bool) -> anyhow::Result<ServeOptions> {
     Ok(ServeOptions {
-        addresses: flags.listen.clone(),
+        listen: flags.listen(),
         schedule: flags.schedule()?,
         filter: flags.filter(),
         status: flags.status_settings(is_demo),
