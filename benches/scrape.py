@@ -172,7 +172,7 @@ def changing(users, file):
 
 def reads(exporter):
     """How many reports it has read that were new."""
-    return exporter.log.count('message="report read"')
+    return exporter.log.count('msg="report read"')
 
 
 def durations(exporter):

@@ -17,6 +17,7 @@ use crate::findings::{COLUMNS, Finding, findings, is_outlived, not_judged, unlis
 use crate::metrics::filter::Filter;
 use crate::metrics::page;
 use crate::policy::KeyStatus;
+use crate::printable::{escape, is_printable};
 use crate::refresh::Schedule;
 use crate::refresh::account::{RefreshContext, refresh_account};
 use crate::render::leave_out_what_panics;
@@ -168,6 +169,7 @@ impl CheckOutcome {
     /// What to tell a person after the list: a line for each failure, and what was found.
     pub fn summary(&self, unrotated: usize) -> String {
         let line = |(account, failure): &(String, Failure)| {
+            let account = escape(account);
             format!("account {account}: {}: {failure}\n", failure.reason.as_str())
         };
         let mut failures: String = self.failures.iter().map(line).collect();
@@ -249,7 +251,7 @@ fn write_table(findings: &[Finding], to: impl io::Write) -> io::Result<()> {
         // What a tag holds must not change what the terminal shows.
         let fields = finding.fields().map(|field| match field.as_str() {
             "" => "-".to_owned(),
-            _ => field.replace(|c: char| c.is_control(), "\u{fffd}"),
+            _ => field.replace(|c| !is_printable(c), "\u{fffd}"),
         });
         writeln!(table, "{}", fields.join("\t"))?;
     }

@@ -13,6 +13,8 @@ use iam_key_exporter::config::origin::Origin;
 use iam_key_exporter::logging;
 use iam_key_exporter::metrics::{doc, exporter::ExporterMetrics};
 use iam_key_exporter::panics;
+use iam_key_exporter::pipe;
+use iam_key_exporter::printable::escape;
 use iam_key_exporter::secrets;
 use iam_key_exporter::serve::{ServeOptions, serve};
 use iam_key_exporter::source::aws::{Aws, environment, sdk::Operation};
@@ -37,6 +39,10 @@ fn main() -> ExitCode {
 }
 
 async fn run(Cli { command, flags }: Cli) -> anyhow::Result<ExitCode> {
+    let inputs = [&flags.config, &flags.reports].into_iter().flatten();
+    if inputs.filter(|path| pipe::is_stdin(path)).count() > 1 {
+        bail!("--config.file and --source.reports cannot both be standard input");
+    }
     let origin = flags.origin();
     let config = origin.load()?;
     let metrics = ExporterMetrics::new(flags.filter(), Operation::ALL.map(Operation::names));
@@ -56,7 +62,7 @@ async fn run(Cli { command, flags }: Cli) -> anyhow::Result<ExitCode> {
         }
         Some(Command::Demo { accounts, users, seed }) => {
             if flags.reports.is_some() {
-                bail!("--source.reports is of no use with demo: leave one of them out");
+                bail!("--source.reports cannot be combined with demo: leave one of them out");
             }
             let demo = Demo::new(accounts as usize, users as usize, seed, Clock::system().now());
             let origin = Origin { default: demo.config(), ..origin };
@@ -83,7 +89,7 @@ fn source(flags: &Flags, metrics: &ExporterMetrics) -> anyhow::Result<Source> {
 
 fn options(flags: &Flags, is_demo: bool) -> anyhow::Result<ServeOptions> {
     Ok(ServeOptions {
-        addresses: flags.listen.clone(),
+        listen: flags.listen(),
         schedule: flags.schedule()?,
         filter: flags.filter(),
         status: flags.status_settings(is_demo),
@@ -108,8 +114,8 @@ async fn check(
 }
 
 fn fail(error: &str) -> ExitCode {
-    let line =
-        format!("iam-key-exporter: {}\n", secrets::mask(error.trim_start_matches("error: ")));
+    let error = secrets::mask(error.trim_start_matches("error: "));
+    let line = format!("iam-key-exporter: {}\n", escape(&error));
     // The exit code says it, too, where stderr cannot be written.
     let _ = write(io::stderr(), line.as_bytes());
     ExitCode::from(2)

@@ -44,7 +44,13 @@ impl Reloader {
         match loaded {
             Ok(loaded) => {
                 config.send_replace(Arc::new(loaded));
-                info!("configuration reloaded");
+                if self.origin.is_piped() {
+                    info!(
+                        "configuration kept, because it came through a pipe that can be read only once"
+                    );
+                } else {
+                    info!("configuration reloaded");
+                }
                 Ok(())
             }
             Err(error) => {

@@ -20,9 +20,11 @@ use crate::render::Renderer;
 use crate::source::Source;
 use crate::state::State;
 use crate::store::Store;
+use crate::version::{REVISION, VERSION};
 use crate::web::listener;
 use crate::web::routes::Site;
 use crate::web::status::StatusSettings;
+use crate::web::systemd;
 
 /// Why nothing is served.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +37,9 @@ pub enum Error {
         /// What the system said.
         error: io::Error,
     },
+    /// The sockets of systemd cannot be listened on.
+    #[error("--web.systemd-socket: {0}")]
+    Systemd(systemd::Error),
     /// Signals cannot be received.
     #[error("signals cannot be received: {0}")]
     Signals(io::Error),
@@ -43,8 +48,8 @@ pub enum Error {
 /// How to serve.
 #[derive(Debug)]
 pub struct ServeOptions {
-    /// The addresses to listen on: host:port, or :port.
-    pub addresses: Vec<String>,
+    /// Where to listen.
+    pub listen: Listen,
     /// When accounts are refreshed, and which.
     pub schedule: Schedule,
     /// Which metrics are exposed.
@@ -53,6 +58,15 @@ pub struct ServeOptions {
     pub status: StatusSettings,
     /// Whether clients may ask for a reload.
     pub enable_lifecycle: bool,
+}
+
+/// Where to listen.
+#[derive(Debug)]
+pub enum Listen {
+    /// On these addresses: host:port, or :port.
+    Addresses(Vec<String>),
+    /// On the sockets that systemd passed.
+    Systemd,
 }
 
 /// Refreshes, renders and serves until SIGTERM or SIGINT, and then lets running responses finish. A
@@ -64,10 +78,11 @@ pub async fn serve(
     options: ServeOptions,
     metrics: ExporterMetrics,
 ) -> Result<(), Error> {
-    let ServeOptions { addresses, schedule, filter, status, enable_lifecycle } = options;
+    let ServeOptions { listen, schedule, filter, status, enable_lifecycle } = options;
     metrics.record_shard(schedule.shard);
     let mut signals = Signals::new().map_err(Error::Signals)?;
-    let listeners = listen(&addresses).await?;
+    let listeners = listen.bind().await?;
+    log_start(&listeners);
 
     let clock = Clock::system();
     let (reloader, configs) = Reloader::new(origin, config, metrics.clone(), clock.clone());
@@ -119,15 +134,27 @@ pub async fn serve(
     Ok(())
 }
 
-async fn listen(addresses: &[String]) -> Result<Vec<TcpListener>, Error> {
-    let mut listeners = Vec::new();
-    for address in addresses {
-        let failed = |error| Error::Listen { address: address.clone(), error };
-        let listener = listener::bind(address).await.map_err(failed)?;
-        info!(address = %listener.local_addr().map_err(failed)?, "listening");
-        listeners.push(listener);
+impl Listen {
+    async fn bind(self) -> Result<Vec<TcpListener>, Error> {
+        let Listen::Addresses(addresses) = self else {
+            return systemd::listeners().map_err(Error::Systemd);
+        };
+        let mut listeners = Vec::new();
+        for address in addresses {
+            let bound = listener::bind(&address).await;
+            listeners.push(bound.map_err(|error| Error::Listen { address, error })?);
+        }
+        Ok(listeners)
     }
-    Ok(listeners)
+}
+
+/// One line that tells what runs here, and who can read it.
+fn log_start(listeners: &[TcpListener]) {
+    let addresses = listeners.iter().filter_map(|listener| listener.local_addr().ok());
+    let addresses: Vec<String> = addresses.map(|address| address.to_string()).collect();
+    let addresses = addresses.join(",");
+    let (version, revision) = (VERSION, REVISION);
+    info!(version, revision, addresses, tls = "off", authentication = "off", "listening");
 }
 
 struct Signals {

@@ -17,7 +17,9 @@ use serde_saphyr::{
     with_deserializer_from_str_with_options,
 };
 
+use crate::pipe;
 use crate::policy::{Decision, Policy, in_days};
+use crate::printable::escape;
 
 pub use accounts::{Access, ListedAccount, Organization, Role, RoleArn};
 pub use fields::{parse_duration, parse_time_delta};
@@ -110,11 +112,6 @@ pub enum Error {
 const MAX_BYTES: u64 = 1 << 20;
 
 impl Config {
-    /// Reads a file. Fields that it leaves out are as in [`Config::default`].
-    pub fn load(path: &Path) -> Result<Config, Error> {
-        Config::parse(&Config::read(path)?, path)
-    }
-
     /// The text of a file.
     fn read(path: &Path) -> Result<String, Error> {
         let failed = |error| Error::Unreadable { path: path.to_owned(), error };
@@ -129,7 +126,14 @@ impl Config {
         Ok(text)
     }
 
-    /// Reads the text of a file; `path` is for errors.
+    /// The text that comes through a pipe.
+    fn read_pipe(path: &Path) -> Result<String, Error> {
+        let failed = |error| Error::Unreadable { path: path.to_owned(), error };
+        let bytes = pipe::read(path, MAX_BYTES).map_err(failed)?;
+        String::from_utf8(bytes).map_err(|error| failed(io::Error::other(error.utf8_error())))
+    }
+
+    /// Reads the text of a file. Fields that it leaves out are as in [`Config::default`]. `path` is for errors.
     pub fn parse(text: &str, path: &Path) -> Result<Config, Error> {
         let mut field = String::new();
         // Many rules may share one anchor. What bounds aliases is how much they add up to.
@@ -164,7 +168,7 @@ impl Config {
         let ended = rules.iter().enumerate().filter_map(|(index, rule)| match &rule.decision {
             Decision::Exempt(exemption) if !exemption.holds(now) => Some(format!(
                 "warning: rotation.rules[{index}]: its exemption has ended, so it decides nothing: {}",
-                rule.matches
+                escape(&rule.matches.to_string())
             )),
             _ => None,
         });
@@ -224,14 +228,15 @@ impl fmt::Display for Config {
         writeln!(f, "max age: {}", in_days(self.policy.max_age))?;
         writeln!(f, "warn before: {}", in_days(self.policy.warn_before))?;
         for (index, rule) in self.policy.rules.iter().enumerate() {
-            writeln!(f, "rotation.rules[{index}]: {}: {}", rule.matches, rule.decision)?;
+            let rule = format!("{}: {}", rule.matches, rule.decision);
+            writeln!(f, "rotation.rules[{index}]: {}", escape(&rule))?;
         }
         match self.confirm {
             Some(rate) => writeln!(f, "confirm: {rate} requests a second for each account")?,
             None => writeln!(f, "confirm: never")?,
         }
         for TagLabel { key, label } in &self.user_tags {
-            writeln!(f, "label: tag {key} as {label}")?;
+            writeln!(f, "label: tag {} as {label}", escape(key))?;
         }
         Ok(())
     }

@@ -183,8 +183,8 @@ catalogue! {
     UNIDENTIFIED_FAILURES = counter(Group::Refresh, "iam_exporter_unidentified_refresh_failures_total", &["reason"],
         "Failed refreshes by reason of an account whose id is not known yet, because AWS has not said whose the credentials are.");
 
-    BUILD_INFO = gauge(Group::Exporter, "iam_exporter_build_info", &["version"],
-        "The exporter's version; the value is 1.");
+    BUILD_INFO = gauge(Group::Exporter, "iam_exporter_build_info", &["version", "revision", "rustc", "os", "arch"],
+        "The exporter's version, its commit (with -modified if it was built from changed sources), the compiler's version, and the platform. The value is 1.");
     ACCOUNTS = gauge(Group::Exporter, "iam_exporter_accounts", &["state"],
         "Number of accounts by state: ok, failing, pending (not tried yet), duplicate (another source has a newer report).");
     UNIDENTIFIED_ACCOUNTS = gauge(Group::Exporter, "iam_exporter_unidentified_accounts", &[],

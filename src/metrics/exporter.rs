@@ -1,6 +1,7 @@
 //! The exporter's own metrics: registered, gathered and encoded by the `prometheus` crate when a scrape
 //! asks for them.
 
+use std::env::consts::{ARCH, OS};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -18,6 +19,7 @@ use super::gzip::Tail;
 use super::page::Page;
 use crate::shard::Shard;
 use crate::state::{State, Tried};
+use crate::version::{REVISION, RUSTC, VERSION};
 
 /// The exporter's own metrics. Clones share them.
 #[derive(Debug, Clone)]
@@ -74,7 +76,7 @@ impl ExporterMetrics {
         #[cfg(target_os = "linux")]
         register(&registry, prometheus::process_collector::ProcessCollector::for_self());
         let build_info = vec(&registry, &catalogue::BUILD_INFO, GaugeVec::new);
-        build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
+        build_info.with_label_values(&[VERSION, REVISION, RUSTC, OS, ARCH]).set(1.0);
         let metrics = ExporterMetrics {
             aws_requests: AwsRequests {
                 counts: vec(&registry, &catalogue::AWS_REQUESTS, IntCounterVec::new),

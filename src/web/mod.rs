@@ -3,5 +3,6 @@
 
 mod body;
 pub mod listener;
+pub mod systemd;
 pub mod routes;
 pub mod status;

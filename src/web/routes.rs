@@ -73,24 +73,14 @@ async fn route(site: &Arc<Site>, request: &Request<Incoming>) -> Response<Body> 
         return response;
     }
     let path = request.uri().path();
-    if path == "/-/reload" {
+    if path == RELOAD {
         return match *request.method() {
             Method::POST | Method::PUT => reload(site).await,
             _ => not_allowed("POST, PUT"),
         };
     }
-    let route = match path {
-        _ if path == site.status.telemetry_path => Route::Metrics,
-        "/" => Route::Document(status_page),
-        "/key" => Route::Document(key_page),
-        "/keys.csv" => Route::Document(csv),
-        "/due.ics" => Route::Document(calendar),
-        "/runbooks" => Route::Document(runbooks),
-        "/status.css" => Route::Style,
-        "/-/healthy" => Route::Healthy,
-        "/-/ready" => Route::Ready,
-        _ => return text(StatusCode::NOT_FOUND, "not found\n"),
-    };
+    let route = if path == site.status.telemetry_path { Some(Route::Metrics) } else { fixed(path) };
+    let Some(route) = route else { return text(StatusCode::NOT_FOUND, "not found\n") };
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return not_allowed("GET, HEAD");
     }
@@ -101,6 +91,28 @@ async fn route(site: &Arc<Site>, request: &Request<Incoming>) -> Response<Body> 
         Route::Healthy => text(StatusCode::OK, "healthy\n"),
         Route::Ready => readiness(site),
     }
+}
+
+const RELOAD: &str = "/-/reload";
+
+/// The routes whose paths are always the same.
+fn fixed(path: &str) -> Option<Route> {
+    Some(match path {
+        "/" => Route::Document(status_page),
+        "/key" => Route::Document(key_page),
+        "/keys.csv" => Route::Document(csv),
+        "/due.ics" => Route::Document(calendar),
+        "/runbooks" => Route::Document(runbooks),
+        "/status.css" => Route::Style,
+        "/-/healthy" => Route::Healthy,
+        "/-/ready" => Route::Ready,
+        _ => return None,
+    })
+}
+
+/// Whether the metrics cannot have this path. They can have the status page's.
+pub fn is_reserved(path: &str) -> bool {
+    path == RELOAD || (path != "/" && fixed(path).is_some())
 }
 
 enum Route {
@@ -300,6 +312,14 @@ fn accepts_gzip(headers: &HeaderMap) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_metrics_can_take_no_path_of_another_route_but_the_status_pages() {
+        for path in ["/-/reload", "/-/ready", "/key", "/keys.csv", "/due.ics", "/runbooks"] {
+            assert!(is_reserved(path), "{path}");
+        }
+        assert!(!is_reserved("/") && !is_reserved("/metrics"));
+    }
 
     #[test]
     fn gzip_is_sent_to_those_who_take_it() {

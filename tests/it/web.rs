@@ -389,7 +389,7 @@ fn it_serves_while_aws_cannot_be_reached_and_says_so() {
     });
     assert!(!exporter.get("/metrics").contains("account_id="), "no series of an unknown account");
     let line = exporter.log_line("refresh failed");
-    assert!(line.contains("level=warn"), "{line}");
+    assert!(line.contains("level=WARN"), "{line}");
     assert!(line.contains("reason=network"), "{line}");
 }
 
@@ -400,7 +400,7 @@ fn logs_can_be_json() {
     let line = exporter.log_line("stopping");
     let event: serde_json::Value = serde_json::from_str(&line).expect("JSON");
     assert_eq!(event["level"], "INFO");
-    assert_eq!(event["message"], "stopping");
+    assert_eq!(event["msg"], "stopping");
     assert_eq!(exporter.exit_code(), Some(0));
 }
 

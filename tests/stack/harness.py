@@ -122,7 +122,7 @@ class Exporter(Process):
         super().__init__(
             [exporter_binary(), *arguments, *LISTEN],
             folder / "exporter.log",
-            r"message=listening address=127\.0\.0\.1:(\d+)",
+            r"msg=listening .* addresses=127\.0\.0\.1:(\d+)",
             exporter_environment(folder, endpoint, credentials),
         )
 

@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use chrono::{DateTime, Datelike, TimeDelta, Utc};
 
 use crate::failure::{Failure, Reason};
+use crate::pipe;
 use crate::report::{MAX_BYTES, Report};
 use crate::shard::stable_hash;
 use crate::source::regular_file;
@@ -45,17 +46,30 @@ pub struct Listing {
     pub failure: Option<Failure>,
 }
 
-/// Fails if there is neither file nor folder, or if it may not be read.
-pub fn can_open(path: &Path) -> Result<(), Failure> {
+/// Whether it is a pipe. Fails if there is no file, folder or pipe, or if it may not be read.
+pub fn can_open(path: &Path) -> Result<bool, Failure> {
     let failed = |error| unreadable(path, &error);
+    if pipe::is_pipe(path) {
+        return Ok(true);
+    }
     let metadata = fs::metadata(path).map_err(failed)?;
     if metadata.is_file() {
-        fs::File::open(path).map(drop).map_err(failed)
+        fs::File::open(path).map(|_| false).map_err(failed)
     } else if metadata.is_dir() {
-        fs::read_dir(path).map(drop).map_err(failed)
+        fs::read_dir(path).map(|_| false).map_err(failed)
     } else {
         Err(failed(io::Error::other("neither a regular file nor a folder")))
     }
+}
+
+/// The report that comes through a pipe.
+pub fn read_pipe(path: &Path) -> Result<Vec<u8>, Failure> {
+    let failed = |error| unreadable(path, &error);
+    let csv = pipe::read(path, MAX_BYTES as u64).map_err(failed)?;
+    if is_cut(&csv) {
+        return Err(failed(io::Error::other("its last row is cut")));
+    }
+    Ok(csv)
 }
 
 /// The file itself, or the report files in the folder.

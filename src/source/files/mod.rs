@@ -6,7 +6,8 @@
 //!
 //! A file system can hang, and a thread that waits for it cannot be stopped. So a path is never read
 //! again before the last read of it has ended, and at most `MAX_READS` threads wait. What is no regular
-//! file is not even opened.
+//! file is not even opened, apart from a pipe that is given instead of a file: its report is read once, and
+//! kept.
 
 mod disk;
 
@@ -22,20 +23,23 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use tokio::sync::{Mutex as AsyncMutex, Semaphore};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep_until, timeout_at};
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
-use self::disk::{Content, FileRead, can_open, hangs, list, read};
+use self::disk::{Content, FileRead, can_open, hangs, list, read, read_pipe};
 use super::target::{Discovered, FetchResult, RawReport, Target};
-use crate::clock::MAX_CLOCK_SKEW;
+use crate::clock::{Clock, MAX_CLOCK_SKEW};
 use crate::config::Access;
 use crate::failure::{Failure, Reason};
 use crate::panics::catch;
+use crate::pipe;
 
 /// Report files.
 #[derive(Debug)]
 pub struct Files {
     path: PathBuf,
     keep_missing: Duration,
+    /// What came through a pipe.
+    piped: Option<RawReport>,
     known: Mutex<Known>,
     /// A listing holds it until it has ended, even if nobody waits for it any more.
     listing: Arc<AsyncMutex<()>>,
@@ -113,15 +117,24 @@ const NO_PANIC: &str = "nothing panics while it is locked";
 
 impl Files {
     /// The file, or the folder of files, at `path`. A file that is gone keeps its account for
-    /// `keep_missing`. Fails if there is neither file nor folder, or if it may not be read.
+    /// `keep_missing`. A pipe is read to its end, and its report stays. Fails if there is no file, folder or
+    /// pipe, or if it may not be read.
     pub fn open(path: PathBuf, keep_missing: Duration) -> Result<Files, Failure> {
         let (sender, answer) = mpsc::channel();
         let looked_at = path.clone();
         thread::spawn(move || sender.send(can_open(&looked_at)));
-        answer.recv_timeout(LIST_TIMEOUT).unwrap_or_else(|_| Err(hangs(&path)))?;
+        let is_pipe = answer.recv_timeout(LIST_TIMEOUT).unwrap_or_else(|_| Err(hangs(&path)))?;
+        let piped = if is_pipe {
+            let csv = read_pipe(&path)?;
+            info!(file = %path.display(), "the report came through a pipe, it stays until the exporter ends");
+            Some(RawReport { csv, generated: Clock::system().now() })
+        } else {
+            None
+        };
         Ok(Files {
             path,
             keep_missing,
+            piped,
             known: Mutex::default(),
             listing: Arc::default(),
             reads: Arc::new(Semaphore::new(MAX_READS)),
@@ -130,6 +143,10 @@ impl Files {
 
     /// Looks for files. If that fails, no file counts as gone.
     pub(super) async fn discover(&self) -> Result<(), Failure> {
+        if self.piped.is_some() {
+            self.update([self.path.clone()].into(), true);
+            return Ok(());
+        }
         let deadline = Instant::now() + LIST_TIMEOUT;
         let listing = timeout_at(deadline, self.listing.clone().lock_owned()).await;
         let path = self.path.clone();
@@ -194,6 +211,9 @@ impl Files {
         now: DateTime<Utc>,
         deadline: Instant,
     ) -> FetchResult {
+        if let Some(report) = &self.piped {
+            return report.clone().into();
+        }
         match self.read(target, now, deadline).await {
             Ok(Some(report)) => report.into(),
             Ok(None) => FetchResult::default(),
@@ -342,7 +362,10 @@ fn why_young(modified: DateTime<Utc>, now: DateTime<Utc>) -> (Reason, String) {
 }
 
 fn target(path: &Path) -> Target {
-    let name = as_text(path.file_stem().unwrap_or_default());
+    let name = match path.file_stem() {
+        _ if pipe::is_stdin(path) => "stdin".to_owned(),
+        name => as_text(name.unwrap_or_default()),
+    };
     Target { key: as_text(path.as_os_str()), id: name.clone(), name, access: Access::default() }
 }
 

@@ -59,11 +59,14 @@ impl Exporter {
                 }
             }
         });
-        let first = log.recv_timeout(PATIENCE).expect("the exporter listens");
-        let port = first.rsplit_once("127.0.0.1:").expect("an address").1;
+        // It ends with this value, even if it never listens.
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut exporter = Exporter { child, address, log: Mutex::new(log) };
+        let line = exporter.log_line("listening");
+        let port = line.rsplit_once("127.0.0.1:").expect("an address").1;
         let port: String = port.chars().take_while(char::is_ascii_digit).collect();
-        let address = SocketAddr::from(([127, 0, 0, 1], port.parse().expect("a port")));
-        Exporter { child, address, log: Mutex::new(log) }
+        exporter.address.set_port(port.parse().expect("a port"));
+        exporter
     }
 
     /// GETs a path and returns the body.
