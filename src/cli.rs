@@ -1,5 +1,6 @@
 //! The command line: flags, subcommands, and their help.
 
+use std::collections::BTreeSet;
 use std::env;
 use std::net::Ipv6Addr;
 use std::path::PathBuf;
@@ -7,7 +8,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use clap::builder::BoolishValueParser;
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Arg, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use regex::Regex;
 use tracing::Level;
 
@@ -219,6 +220,23 @@ impl Cli {
         Cli::from_arg_matches(&command.try_get_matches()?)
     }
 
+    /// Environment variables that seem to be for a flag and are for none. Kubernetes sets some if a service
+    /// has the exporter's name.
+    pub fn unknown_variables() -> Vec<String> {
+        let command = Cli::command();
+        let flags = command.get_arguments().filter_map(Arg::get_long).map(environment_variable);
+        let known: BTreeSet<String> = flags.collect();
+        let is_of_service = |name: &str| {
+            ["_SERVICE_", "_PORT_"].iter().any(|part| name.contains(part))
+                || name.ends_with("_PORT")
+        };
+        let names = env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+        let is_unknown = |name: &String| {
+            name.starts_with(PREFIX) && !known.contains(name) && !is_of_service(name)
+        };
+        names.filter(is_unknown).collect()
+    }
+
     /// From which level on events are logged.
     pub fn log_level(&self) -> Level {
         let serves = matches!(self.command, None | Some(Command::Demo { .. }));
@@ -270,9 +288,12 @@ impl Flags {
     }
 }
 
+/// Of every variable for a flag.
+const PREFIX: &str = "IAM_KEY_EXPORTER_";
+
 /// The environment variable of a flag: `--web.listen-address` is `IAM_KEY_EXPORTER_WEB_LISTEN_ADDRESS`.
 fn environment_variable(flag: &str) -> String {
-    format!("IAM_KEY_EXPORTER_{}", flag.replace(['.', '-'], "_").to_uppercase())
+    format!("{PREFIX}{}", flag.replace(['.', '-'], "_").to_uppercase())
 }
 
 fn pause(text: &str) -> Result<Duration, String> {

@@ -19,6 +19,7 @@ use iam_key_exporter::secrets;
 use iam_key_exporter::serve::{ServeOptions, serve};
 use iam_key_exporter::source::aws::{Aws, environment, sdk::Operation};
 use iam_key_exporter::source::{Source, demo::Demo, files::Files};
+use tracing::warn;
 
 fn main() -> ExitCode {
     panics::set_hook();
@@ -28,6 +29,9 @@ fn main() -> ExitCode {
         Err(help) => return print(&help.to_string()),
     };
     logging::init(cli.log_level(), cli.flags.log_format);
+    for variable in Cli::unknown_variables() {
+        warn!(variable, "this environment variable is for no flag");
+    }
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("threads cannot be started: {error}")),

@@ -72,6 +72,7 @@ pub fn account_ids<'de, D: Deserializer<'de>>(field: D) -> Result<BTreeSet<Strin
     Ok(ids.into_iter().map(|id| id.0).collect())
 }
 
+/// 12 digits.
 pub fn is_account_id(text: &str) -> bool {
     text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())
 }

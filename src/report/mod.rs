@@ -20,7 +20,8 @@ pub mod intern;
 mod row;
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::cmp::Ordering;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -181,6 +182,9 @@ pub enum Error {
     /// The first line does not name a column that no report goes without.
     #[error("the header has no column {0}: this is not a credential report")]
     MissingColumn(&'static str),
+    /// Which of two columns of the same name holds the truth cannot be told.
+    #[error("the header names a column twice")]
+    ColumnTwice,
     /// There are rows, and each one was rejected.
     #[error("none of the {rows} rows can be read; the first: {first}")]
     NothingReadable {
@@ -245,14 +249,35 @@ impl Report {
 
     /// Where rows could not be read, users of the report before stay who are not in this one: theirs may
     /// be those rows.
-    pub fn keep_missing(&mut self, before: &Report) {
+    pub fn keep_missing(self: &mut Arc<Report>, before: &Report) {
         if self.missing == 0 {
             return;
         }
         let names: HashSet<&str> = self.users.iter().map(|user| user.name.as_str()).collect();
         let is_missing = |user: &&User| !names.contains(user.name.as_str());
         let missing: Vec<User> = before.users.iter().filter(is_missing).cloned().collect();
-        self.users.extend(missing);
+        Arc::make_mut(self).users.extend(missing);
+    }
+
+    /// Whether AWS made this report of the same account before or after `other`, by times that it never
+    /// sets back: when a password was changed or used, and when a key was used. `None` if they do not
+    /// tell. What was created last does not tell, because it can be deleted.
+    pub fn order(&self, other: &Report) -> Option<Ordering> {
+        let others: HashMap<_, _> =
+            other.users.iter().map(|user| ((&user.arn, user.created), user)).collect();
+        let (mut is_older, mut is_newer) = (false, false);
+        for user in &self.users {
+            let Some(other) = others.get(&(&user.arn, user.created)) else { continue };
+            for order in user.orders(other) {
+                is_older |= order.is_lt();
+                is_newer |= order.is_gt();
+            }
+        }
+        match (is_older, is_newer) {
+            (true, false) => Some(Ordering::Less),
+            (false, true) => Some(Ordering::Greater),
+            _ => None,
+        }
     }
 
     /// The newest time of all that the report says has happened. The clock of a host that shows less
@@ -294,6 +319,30 @@ impl User {
     pub fn path(&self) -> &str {
         let path = self.arn.split_once(":user").map_or("", |(_, rest)| rest);
         path.strip_suffix(self.name.as_str()).filter(|path| !path.is_empty()).unwrap_or("/")
+    }
+
+    /// How times of this user compare with those of the same user in another report.
+    fn orders<'a>(&'a self, other: &'a User) -> impl Iterator<Item = Ordering> + 'a {
+        let passwords = [
+            (self.password_last_changed, other.password_last_changed),
+            (self.password_last_used, other.password_last_used),
+        ];
+        // A password can be deleted.
+        let passwords = passwords.into_iter().filter_map(|(a, b)| Some(a?.cmp(&b?)));
+        let keys = self.keys.iter().flatten().filter_map(|key| {
+            let is_same =
+                |other: &&Key| key.last_rotated.is_some() && other.last_rotated == key.last_rotated;
+            let other = other.keys.iter().flatten().find(is_same)?;
+            Some(key.use_if_known()?.cmp(&other.use_if_known()?))
+        });
+        passwords.chain(keys)
+    }
+}
+
+impl Key {
+    /// When it was last used, `Some(None)` if never; `None` if that is not known.
+    fn use_if_known(&self) -> Option<Option<DateTime<Utc>>> {
+        (self.never_used || self.last_used.is_some()).then_some(self.last_used)
     }
 }
 

@@ -302,11 +302,11 @@ fn check_exits_2_where_there_is_no_account_at_all() {
         let sharding = ["--total-shards", "2", "--shard", shard];
         output(&[&["check", "--source.reports", GOVCLOUD][..], &sharding].concat())
     };
-    let expected = "could not tell for all keys: unrotated keys: 0; accounts read: 0 of 0";
+    let expected = "could not tell for all keys: unrotated keys: 0; accounts read: 0 of 0; only accounts of shard ";
     let has_none = |shard: &&str| {
         let output = check(shard);
         let stderr = String::from_utf8(output.stderr).expect("UTF-8");
-        stderr.trim_end() == expected && output.status.code() == Some(2)
+        stderr.trim_end() == format!("{expected}{shard} of 2") && output.status.code() == Some(2)
     };
     assert_eq!(["0", "1"].iter().filter(|shard| has_none(shard)).count(), 1);
 }
@@ -700,4 +700,32 @@ fn names_with_escape_sequences_and_line_breaks_reach_no_terminal_raw() {
             assert!(!text.contains("\nunrotated keys: 0\r"), "{arguments:?}: {text:?}");
         }
     }
+}
+
+#[test]
+fn a_variable_that_is_for_no_flag_is_named() {
+    let mut command = command(&["check-config"]);
+    // Kubernetes sets the second and third if a service has this name.
+    for name in ["CONFIGFILE", "SERVICE_PORT_HTTP", "PORT_9718_TCP_ADDR", "LOG_LEVEL"] {
+        command.env(format!("IAM_KEY_EXPORTER_{name}"), "warn");
+    }
+    let output = command.output().expect("it runs");
+    assert_eq!(output.status.code(), Some(0));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    assert!(stderr.contains("variable=IAM_KEY_EXPORTER_CONFIGFILE"), "{stderr}");
+}
+
+#[test]
+fn check_names_rules_that_decide_about_no_user() {
+    let folder = Folder::new();
+    let rules = "rotation: { rules: [{ match: { user: beta }, max_age: 30d }, { match: { user: bta }, max_age: 30d }] }";
+    folder.write("config.yaml", rules);
+    let config = folder.file("config.yaml");
+    folder.write("a.csv", &report([row(ACCOUNT, "/", "beta", "false,N/A,N/A,N/A,N/A")]));
+    let arguments = ["check", "--source.reports", folder.path(), "--config.file"];
+    let output = output(&[&arguments[..], &[config.to_str().expect("UTF-8")]].concat());
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let expected = "rotation.rules[1] decides about no user: user bta\nunrotated keys: 0; accounts read: 1 of 1\n";
+    assert_eq!((output.status.code(), &*stderr), (Some(0), expected));
 }

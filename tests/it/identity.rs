@@ -65,6 +65,18 @@ async fn another_accounts_credentials_fail_the_refresh_and_what_is_known_stays()
     assert_eq!(users(&subject.account), ["ci"]);
 }
 
+#[tokio::test]
+async fn what_is_no_account_id_is_not_taken_for_one() {
+    let mut subject = Subject::new(Config::default(), |_| error(403, "AccessDenied")).await;
+    let timeout = Duration::from_secs(20);
+    for id in ["", " ", "12345678901", "unknown"] {
+        subject.aws.follow(belonging_to(id, Utc::now()));
+        let (outcome, _) = subject.refresh_within(timeout).await;
+        assert_eq!(outcome.failure.map(|it| it.reason), Some(Reason::ServiceError), "{id}");
+        assert_eq!(subject.account.id, "unknown");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn default_credentials_of_another_account_begin_a_new_one_and_the_old_one_fails_until_it_leaves()
  {

@@ -118,9 +118,12 @@ class Process:
 class Exporter(Process):
     """The exporter; AWS is at the endpoint."""
 
-    def __init__(self, folder, *arguments, endpoint=None, credentials=TEST_CREDENTIALS):
+    def __init__(
+        self, folder, *arguments, endpoint=None, credentials=TEST_CREDENTIALS, command=None
+    ):
+        """`command` starts the binary, if not on its own."""
         super().__init__(
-            [exporter_binary(), *arguments, *LISTEN],
+            [*(command or [exporter_binary()]), *arguments, *LISTEN],
             folder / "exporter.log",
             r"msg=listening .* addresses=127\.0\.0\.1:(\d+)",
             exporter_environment(folder, endpoint, credentials),

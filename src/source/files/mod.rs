@@ -10,6 +10,7 @@
 //! kept.
 
 mod disk;
+mod doubt;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -60,6 +61,7 @@ struct Known {
 /// The report of an account that was taken last, from whatever file.
 #[derive(Debug)]
 struct LastReport {
+    /// As [`doubt::all_users`] counts them.
     users: usize,
     modified: DateTime<Utc>,
     /// The key of its file.
@@ -89,10 +91,17 @@ struct History {
     looked_at: bool,
     /// The last report that was taken.
     taken: Option<Content>,
-    /// The hash of a report that was not taken by the last look, because it has lost too many users.
-    smaller: Option<u64>,
+    /// The hash of a report that the last look did not take, because it seems to know less than the one
+    /// before it, and since when it is there.
+    doubted: Option<(u64, Instant)>,
     /// Since when the file is still being written.
     unsettled_since: Option<Instant>,
+}
+
+impl History {
+    fn has_taken(&self, content: &Content) -> bool {
+        self.taken.as_ref().is_some_and(|taken| taken.hash == content.hash)
+    }
 }
 
 /// For how long an account stays whose file is gone, if nothing else is said.
@@ -239,8 +248,8 @@ impl Files {
         let Ok(mut history) = history.try_lock_owned() else { return Err(hangs(&path)) };
         let permit = timeout_at(deadline, self.reads.clone().acquire_owned()).await;
         let mut permit = permit.map_err(|_| hangs(&path))?.expect("it is never closed");
-        // Only a smaller report of the last look can agree with this one.
-        let smaller = history.smaller.take();
+        // Only what the last look found can agree with what this one finds.
+        let doubted = history.doubted.take();
         let is_first_look = !mem::replace(&mut history.looked_at, true);
         let mut waited = false;
         let read = loop {
@@ -252,7 +261,7 @@ impl Files {
                 let age = now + started.elapsed() - *modified;
                 // The clock of a file server may be ahead.
                 let is_young = (-MAX_CLOCK_SKEW..SETTLED).contains(&age);
-                if is_young && history.taken.as_ref() != Some(content) {
+                if is_young && !content.as_ref().is_some_and(|content| history.has_taken(content)) {
                     let settled = Instant::now() + (SETTLED - age).to_std().unwrap_or_default();
                     if !waited && settled < deadline {
                         waited = true;
@@ -276,33 +285,53 @@ impl Files {
             return Err(failed(reason, format!("not read yet, {why}")));
         }
         history.unsettled_since = None;
-        if let Some(account_id) = &content.account_id
-            && history.taken.as_ref() != Some(&content)
-        {
-            let users = content.users;
-            let own = history.taken.as_ref().filter(|last| last.account_id == content.account_id);
-            let before = own.map_or(0, |last| last.users);
-            // Of files that were all there before the account was known, none is the one before.
-            let of_account = self.lock().reports.get(account_id).map_or(0, |last| {
-                if is_first_look && found <= last.first { 0 } else { last.users }
-            });
-            let before = before.max(of_account);
-            if users * 2 < before && smaller != Some(content.hash) {
-                history.smaller = Some(content.hash);
-                let why = format!(
-                    "it has {users} users, and the report before it had {before}: taken if the next \
-                     look finds the same"
-                );
-                return Err(failed(Reason::ReportNotReady, why));
+        let parsed = content.as_ref().map(|content| content.report.clone());
+        if let Some(content) = content {
+            if !history.has_taken(&content) {
+                let doubt = self.doubt(&content, &history, is_first_look.then_some(found));
+                let is_same = |(hash, _): &(u64, Instant)| *hash == content.hash;
+                let since = doubted.filter(is_same).map(|(_, since)| since);
+                if let Some((why, hold)) = doubt
+                    && since.is_none_or(|since| started - since < hold)
+                {
+                    history.doubted = Some((content.hash, since.unwrap_or(started)));
+                    return Err(failed(Reason::ReportNotReady, why));
+                }
+                self.note_report(&target.key, &content);
             }
-            self.note_report(&target.key, account_id, users, modified);
             history.taken = Some(content);
         }
-        Ok(Some(RawReport { csv, generated: modified }))
+        Ok(Some(RawReport { csv, generated: modified, parsed }))
+    }
+
+    /// Why a report seems to know less than the one before it, and for how long it must be there to be
+    /// taken. `found` is the listing that found its file, if this is the first look at it.
+    fn doubt(
+        &self,
+        content: &Content,
+        history: &History,
+        found: Option<u64>,
+    ) -> Option<(String, Duration)> {
+        let account_id = content.report.account_id.as_deref()?;
+        let own = history.taken.as_ref();
+        let own = own.filter(|taken| taken.report.account_id.as_deref() == Some(account_id));
+        if let Some(why) = own.and_then(|taken| doubt::why_older(content, taken)) {
+            return Some((why, self.keep_missing));
+        }
+        // Of files that were all there before the account was known, none is the one before.
+        let is_before = |last: &&LastReport| found.is_none_or(|found| found > last.first);
+        let known = self.lock();
+        let of_account = known.reports.get(account_id).filter(is_before).map_or(0, |it| it.users);
+        let before = own.map_or(0, |taken| doubt::all_users(&taken.report)).max(of_account);
+        let why = doubt::why_smaller(&content.report, before)?;
+        Some((why, Duration::ZERO))
     }
 
     /// Records whose report a file has, and logs which other files have one of the same account.
-    fn note_report(&self, key: &str, account_id: &str, users: usize, modified: DateTime<Utc>) {
+    fn note_report(&self, key: &str, content: &Content) {
+        let Content { report, modified, .. } = content;
+        let Some(account_id) = report.account_id.as_deref() else { return };
+        let (users, modified) = (doubt::all_users(report), *modified);
         let mut known = self.lock();
         let Known { files, reports, listings } = &mut *known;
         let other = |file: &&KnownFile| {
