@@ -105,7 +105,7 @@ def targets(scrape, start, rest, rules, boards, medians):
     of_the_page = large[peak] / large["plain_bytes"]
     peak_a_key = (large[peak] / large["keys"]) / (middle[peak] / middle["keys"])
     encoder = ratios(medians, *RENDERED)
-    _, fleet, largest = (size["rules"]["now"]["cpu_seconds"] for size in rules["sizes"])
+    _, fleet, largest = (size["rules"]["few"]["cpu_seconds"] for size in rules["sizes"])
 
     def target(name, value, relation, limit):
         met = "met" if RELATIONS[relation](value, limit) else "**missed**"
@@ -128,8 +128,8 @@ def targets(scrape, start, rest, rules, boards, medians):
             "at most",
             1.1,
         ),
-        target("An evaluation of the rules, 50,000 keys, CPU seconds", fleet, "under", 0.5),
-        target("An evaluation of the rules, 500,000 keys, CPU seconds", largest, "under", 2),
+        target("The rules once, 50,000 keys, alerts for 5 % of the owners, CPU s", fleet, "under", 0.5),
+        target("The rules once, 500,000 keys, alerts for 5 % of the owners, CPU s", largest, "under", 2),
         target("From start to a whole page, ms", start["start"]["whole"] * 1e3, "at most", 100),
         *(
             target(f"The slowest panel with {size['keys']:,} keys, s", slowest(size), "under", limit)
@@ -232,8 +232,10 @@ def cores(figures):
 
 # The rules that were measured, and how often Prometheus evaluates them.
 RULES = {
-    "silent": ("shipped, no alert fires", 240),
-    "now": ("shipped", 240),
+    "silent": ("shipped, no owner has alerts", 240),
+    "few": ("shipped, one owner of twenty has alerts", 240),
+    "now": ("shipped, as many as in the demo", 240),
+    "bare": ("only a comparison, with texts that never change", 240),
     "before": ("of before", 60),
 }
 

@@ -149,6 +149,10 @@ catalogue! {
 
     OWNER_KEYS = gauge(Group::Owners, "iam_owner_access_keys", &["account_id", "account_name", "tag_NAME", "status"],
         "Number of the owner's access keys by status, each key in exactly one: unrotated, due_soon, ok, exempt, inactive, not_judged (active, but its age is not known). From the credential report, which AWS renews at most every four hours, or from later calls.");
+    OWNER_FINDINGS = gauge(Group::Owners, "iam_owner_findings", &["account_id", "account_name", "tag_NAME", "finding"],
+        "Number of the owner's access keys that the owner should do something about, by finding: unrotated, due_soon, never_used (active for a week or longer), exemption_ending (within the time in which keys are due soon). Absent while there is none, so that alerts cost Prometheus little. From the credential report, which AWS renews at most every four hours, or from later calls.");
+    OWNER_FINDING_TIME = gauge(Group::Owners, "iam_owner_finding_timestamp_seconds", &["account_id", "account_name", "tag_NAME", "finding"],
+        "The most urgent time of the keys in iam_owner_findings: when the oldest was last rotated (unrotated, never_used), by when the first must be rotated (due_soon), when the first exemption ends (exemption_ending). From the credential report, which AWS renews at most every four hours, or from later calls.");
     OWNER_ROOT_KEYS = gauge(Group::Owners, "iam_owner_root_access_keys", &["account_id", "account_name"],
         "Number of active access keys of the account's root user. From the credential report, which AWS renews at most every four hours.");
     OWNER_NEVER_USED = gauge(Group::Owners, "iam_owner_access_keys_never_used", OWNER,

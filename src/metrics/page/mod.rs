@@ -208,7 +208,7 @@ impl<'a> Rows<'a> {
                     let Some(key) = key else { continue };
                     let verdict = ruling.judge(key, now);
                     root_keys += usize::from(key.active && user.is_root());
-                    owners.keys(owner).add(key, &verdict, ruling.exemption, now);
+                    owners.keys(owner).add(key, &verdict, &ruling, now);
                     rows.keys.push(KeyRow {
                         labels: labels.clone(),
                         slot,

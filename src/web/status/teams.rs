@@ -86,7 +86,7 @@ fn owners<'a>(snapshot: &'a Snapshot, query: &Query, tag_keys: &[&'a str]) -> Ve
             let place = owners.place(subject.tags);
             for key in keys.iter().flatten() {
                 let verdict = ruling.judge(key, snapshot.now);
-                owners.keys(place).add(key, &verdict, ruling.exemption, snapshot.now);
+                owners.keys(place).add(key, &verdict, &ruling, snapshot.now);
             }
         }
     }
