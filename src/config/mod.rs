@@ -20,7 +20,7 @@ use serde_saphyr::{
 use crate::policy::{Decision, Policy, in_days};
 
 pub use accounts::{Access, ListedAccount, Organization, Role, RoleArn};
-pub use fields::{parse_duration, parse_time_delta};
+pub use fields::{is_account_id, parse_duration, parse_time_delta};
 use sections::File;
 
 /// The configuration: the file's values, and defaults for the rest.
