@@ -23,8 +23,7 @@ pub fn render(snapshot: &Snapshot, query: &Query) -> String {
     let about = about(&keys, &query, &snapshot.config.user_tags).into_iter().filter(is_active);
     // A calendar's years have four digits, and an exemption to the last of them is one without end.
     let has_day = |(time, _): &(DateTime<Utc>, _)| (0..10_000).contains(&time.year());
-    let mut due: Vec<_> =
-        about.filter_map(|key| Some((ends(key)?, key))).filter(has_day).collect();
+    let mut due: Vec<_> = about.filter_map(|key| Some((ends(key)?, key))).filter(has_day).collect();
     due.sort_by_key(|(time, _)| *time);
     let mut calendar = Calendar::new();
     calendar.name("IAM access keys");
