@@ -34,6 +34,12 @@ use row::{Columns, Rejection, Row};
 /// The largest report that is read, in bytes. An account of 5,000 users has about 2 MB.
 pub const MAX_BYTES: usize = 64 << 20;
 
+/// The longest line that is read, in bytes. A row of AWS has some hundred, and at most a few thousand.
+const MAX_LINE: usize = 64 << 10;
+
+/// A report with more rows that cannot be read is no report. An account has some thousand users.
+const MAX_REJECTED: usize = 100_000;
+
 /// The user name under which the report lists the account's root user.
 pub const ROOT_USER: &str = "<root_account>";
 
@@ -133,6 +139,9 @@ pub enum Problem {
     /// Fewer fields than the header has, or more that no comma in a user name explains.
     #[error("the row does not have the header's number of fields")]
     FieldCount,
+    /// The line is longer than [`MAX_LINE`].
+    #[error("the line is longer than {MAX_LINE} bytes")]
+    TooLong,
     /// Not valid UTF-8.
     #[error("not UTF-8")]
     NotUtf8,
@@ -185,6 +194,12 @@ pub enum Error {
     /// Which of two columns of the same name holds the truth cannot be told.
     #[error("the header names a column twice")]
     ColumnTwice,
+    /// More rows were rejected than an account can have users.
+    #[error("more than {MAX_REJECTED} rows cannot be read; the first: {first}")]
+    MostlyUnreadable {
+        /// What is wrong with the first one.
+        first: RejectedRow,
+    },
     /// There are rows, and each one was rejected.
     #[error("none of the {rows} rows can be read; the first: {first}")]
     NothingReadable {
@@ -206,7 +221,7 @@ impl Report {
         let capacity = memchr_iter(b'\n', csv).count().min(csv.len() / 100);
         let mut lines = lines(csv).zip(1..).filter(|(line, _)| !line.is_empty());
         let (header, _) = lines.next().ok_or(Error::NoHeader)?;
-        let columns = Columns::find(&unquote(header))?;
+        let columns = Columns::find(&unquote(&header[..header.len().min(MAX_LINE)]))?;
 
         let mut report = Report {
             account_id: None,
@@ -238,6 +253,9 @@ impl Report {
                 column,
                 problem,
             }));
+            if report.rejected.len() > MAX_REJECTED {
+                return Err(Error::MostlyUnreadable { first: report.rejected.swap_remove(0) });
+            }
         }
         report.users.shrink_to_fit();
         match report.rejected.first() {
@@ -382,6 +400,9 @@ fn read<'a>(
     interner: &mut Interner,
 ) -> Result<(User, Option<Rejection>), Rejection> {
     fields.clear();
+    if line.len() > MAX_LINE {
+        return Err((columns.user.name, Problem::TooLong));
+    }
     fields.extend(line.split(|byte| *byte == b','));
     let plain = |interner: &mut Interner| Row::new(columns, fields).user(interner);
     if memchr(b'"', line).is_none() {

@@ -614,3 +614,22 @@ fn what_never_goes_back_tells_which_report_is_older() {
     let rotated = key(&at(1)).replace("2025-01-01", "2025-12-01");
     assert_eq!(order(&[&rotated], &[&key(&at(2))]), None, "another key");
 }
+
+#[test]
+fn a_line_that_is_too_long_costs_its_row_and_no_memory() {
+    let long = ",".repeat(MAX_LINE + 1);
+    let csv = format!("{HEADER}\n{}\n{long}", row("first", NO_KEYS));
+    let report = Report::parse(csv.as_bytes()).expect("a report");
+    assert_eq!(report.users.len(), 1);
+    let problem = report.rejected.first().map(ToString::to_string);
+    let expected = "line 3, column user: the line is longer than 65536 bytes";
+    assert_eq!((problem.as_deref(), report.missing), (Some(expected), 1));
+    assert_eq!(Report::parse(long.as_bytes()), Err(Error::MissingColumn("user")));
+}
+
+#[test]
+fn a_report_of_rubbish_is_refused_before_it_takes_much_memory() {
+    let csv = format!("{HEADER}\n{}\n{}", row("first", NO_KEYS), "x\n".repeat(MAX_REJECTED + 1));
+    let first = RejectedRow { line: 3, column: "user", problem: Problem::FieldCount };
+    assert_eq!(Report::parse(csv.as_bytes()), Err(Error::MostlyUnreadable { first }));
+}

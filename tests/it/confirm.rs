@@ -727,6 +727,16 @@ async fn a_third_key_is_on_the_page() {
     assert_eq!(value(&subject.page(), third), Some(0.0));
 }
 
+#[tokio::test]
+async fn more_keys_than_a_user_can_have_are_no_answer() {
+    let all = [("AKIA", "Active", OLD); 300];
+    let mut subject = subject("", company(move |_| Some(keys(&all)))).await;
+    let (_, confirmation, _) = subject.outcome().await;
+    let failure = confirmation.expect("a failure");
+    assert_eq!(failure.message, "ListAccessKeys: a user with more than 100 keys");
+    assert_eq!(subject.unrotated(), Some(2.0), "the report counts");
+}
+
 #[tokio::test(start_paused = true)]
 async fn confirmation_goes_on_while_aws_gives_no_report() {
     for (operation, fault, reason) in [

@@ -16,7 +16,7 @@ use crate::failure::{Failure, Reason};
 pub async fn keys(client: &AccountClient, user: &str) -> Result<Option<Vec<ListedKey>>, Failure> {
     let call = client.iam.list_access_keys().user_name(user).send();
     match client.call_for_details(call).await {
-        Ok(output) if output.is_truncated => {
+        Ok(output) if output.is_truncated || output.access_key_metadata.len() > MAX_KEYS => {
             let message = format!("ListAccessKeys: a user with more than {MAX_KEYS} keys");
             Err(Failure::new(Reason::ServiceError, message))
         }

@@ -1,6 +1,6 @@
 //! The list of keys, and the search in it.
 
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use maud::{Markup, html};
 
 use super::components::{
@@ -259,8 +259,7 @@ pub fn due_cell(finding: &Finding, now: DateTime<Utc>) -> Markup {
 
 /// The last day before this moment.
 pub fn last_day(end: DateTime<Utc>) -> String {
-    let day = (end - TimeDelta::seconds(1)).to_rfc3339_opts(SecondsFormat::Secs, true);
-    day[..10].to_owned()
+    (end - TimeDelta::seconds(1)).date_naive().to_string()
 }
 
 /// How old the key may become, and what says so.

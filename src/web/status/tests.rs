@@ -514,6 +514,23 @@ fn a_calendar_has_due_dates_and_what_is_not_known() {
 }
 
 #[test]
+fn an_exemption_to_the_end_of_time_has_its_last_day_and_no_date_in_the_calendar() {
+    for (until, last_day) in
+        [("9999-12-31", "9999-12-31"), ("9999-12-31T23:00:00-12:00", "10000-01-01")]
+    {
+        let text = format!(
+            "rotation: {{ rules: [{{ match: {{ user: '*' }}, exempt: {{ until: {until}, reason: x }} }}] }}"
+        );
+        let config = Config::parse(&text, "config.yaml".as_ref()).expect("a configuration");
+        let state = || State::new([account_of("backup", "", &[]).into()], Tried::Ok, true);
+        let page = page_of_state(state(), config.clone(), "show=exempt");
+        assert!(page.contains(&format!("{last_day}<small>in ")), "{page}");
+        let calendar = calendar::render(&snapshot(state(), config), &Query::default());
+        assert_eq!(calendar.matches("BEGIN:VEVENT").count(), 0, "{calendar}");
+    }
+}
+
+#[test]
 fn owners_are_listed_and_linked_to_those_without_one_first() {
     let one = account_of("backup", "", &[("team", "a&b")]);
     let mut other = account_of("other", "", &[]);
