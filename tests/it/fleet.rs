@@ -557,6 +557,40 @@ async fn a_discovery_that_fails_keeps_the_last_list_and_says_so() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn reloads_list_accounts_again_only_if_they_want_other_ones() {
+    let latency = Duration::from_millis(700);
+    let subject =
+        Subject::start(Fleet { latency, unrotated: 0, ..Fleet::new(45, 1) }, ORGANIZATION);
+    let start = Instant::now();
+    let mut days = 1..;
+    let mut reload = || {
+        let days = days.next().expect("more days");
+        subject.reload(&format!("{ORGANIZATION}rotation: {{ max_age: {days}d }}\n"));
+    };
+    // However often they come, the listing ends.
+    while subject.store.snapshot().discovery != Tried::Ok {
+        reload();
+        sleep(Duration::from_millis(200)).await;
+        assert!(start.elapsed() < Duration::from_secs(10));
+    }
+    subject.ready().await;
+    // An empty page and three of twenty accounts.
+    assert_eq!(subject.calls()["ListAccounts"], 4);
+    for _ in 0..100 {
+        reload();
+        sleep(Duration::from_millis(200)).await;
+    }
+    assert_eq!(subject.calls().get("ListAccounts"), None);
+    let excluded = Fleet::id(3);
+    subject.reload(&format!(
+        "organization: {{ role_name: iam-key-exporter, exclude: ['{excluded}'] }}\n"
+    ));
+    published(&subject.store, |state| state.accounts.len() == 44).await;
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!(subject.calls()["ListAccounts"], 4);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_organization_without_accounts_is_a_discovery_that_failed() {
     let fleet = Arc::new(Fleet { unrotated: 0, ..Fleet::new(3, 1) });
     let (mut usual, start) = (fleet.paused(), Instant::now());

@@ -4,6 +4,7 @@ mod support;
 
 mod cli;
 mod confirm;
+mod connections;
 mod credentials;
 mod faults;
 mod files;
