@@ -35,6 +35,10 @@ pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// The number of connections that the system keeps until they are accepted. Beyond it, clients try
 /// again only after a second.
 const BACKLOG: u32 = 1024;
+/// The number of bytes that the system takes from a response before they can be sent. Without it,
+/// each slow reader has up to four megabytes in the system's memory, which counts as that of a container.
+#[cfg(target_os = "linux")]
+const MAX_UNSENT: u32 = 256 << 10;
 /// The pause after a connection could not be accepted: the process may have run out of file
 /// descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -64,6 +68,9 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv6() { TcpSocket::new_v6()? } else { TcpSocket::new_v4()? };
     // Otherwise a restart fails while old connections are still closing.
     socket.set_reuseaddr(true)?;
+    // Accepted connections inherit it.
+    #[cfg(target_os = "linux")]
+    socket2::SockRef::from(&socket).set_tcp_notsent_lowat(MAX_UNSENT)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }

@@ -139,7 +139,7 @@ fn many_who_read_the_same_file_share_it() {
 
 #[test]
 fn the_limit_of_open_files_is_raised() {
-    let shell = "ulimit -Hn 400; ulimit -Sn 100; exec \"$0\" \"$@\"";
+    let shell = "ulimit -Sn 100; ulimit -Hn 400; exec \"$0\" \"$@\"";
     let exporter_command = command(&["demo", "--users=1", "--web.listen-address=127.0.0.1:0"]);
     let mut shell_command = std::process::Command::new("sh");
     shell_command.args(["-c", shell]).arg(exporter_command.get_program());
