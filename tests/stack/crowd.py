@@ -60,12 +60,13 @@ def main(host, port, kind, count, sources, path="/metrics", encoding="gzip", rat
     selector.register(sys.stdin, selectors.EVENT_READ)
     request = REQUEST.format(path, encoding).encode()
     clients, opened, failed, last_tick = {}, 0, 0, 0.0
-    allowed = float(count)
-    there = False
+    # At first as many at once as there are to be.
+    allowed, there, before = float(count), False, time.monotonic()
     while True:
         now = time.monotonic()
         if there:
-            allowed = min(allowed + rate * TICK, count)
+            allowed = min(allowed + rate * (now - before), rate)
+        before = now
         # Some at a time, so that those which were closed are noticed.
         for _ in range(min(count - len(clients), int(allowed), 64)):
             if total is not None and opened >= total:
@@ -79,10 +80,10 @@ def main(host, port, kind, count, sources, path="/metrics", encoding="gzip", rat
             clients[client] = None
             selector.register(client, selectors.EVENT_READ)
         if not there and opened >= min(count, total or count):
-            there = True
+            there, allowed = True, 0
             print("there", flush=True)
-        busy = not there or len(clients) < count and allowed >= 1
-        for key, _ in selector.select(0 if busy else TICK):
+        busy = not there or (len(clients) < count and allowed >= 64)
+        for key, _ in selector.select(0 if busy else TICK / 10):
             if key.fileobj is sys.stdin:
                 print(opened, flush=True)
                 return
@@ -98,7 +99,7 @@ def main(host, port, kind, count, sources, path="/metrics", encoding="gzip", rat
                     del clients[client]
                     client.close()
         if kind == "reader":
-            time.sleep(0 if busy else TICK)
+            time.sleep(0 if busy else TICK / 10)
 
 
 def connect(host, port, source, kind):
