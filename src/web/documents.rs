@@ -1,6 +1,6 @@
 //! Documents for people: rendered one at a time, and shared by all who read the same one.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bytes::Bytes;
@@ -40,7 +40,8 @@ pub struct DocumentKey {
     pub gzip: bool,
 }
 
-/// The documents that are being sent. The answers keep them in memory, nothing here does.
+/// The documents that are being sent, and some of the last ones. The answers keep most of them in
+/// memory.
 #[derive(Debug)]
 pub struct Documents {
     /// Held while a document is rendered, so that many readers take no more than one thread from the
@@ -54,7 +55,12 @@ pub struct Documents {
 struct Shared {
     snapshot: Weak<Snapshot>,
     documents: HashMap<DocumentKey, Weak<Document>>,
+    last: VecDeque<Arc<Document>>,
 }
+
+/// The last documents are kept for the next reader if all together have at most this many bytes. So
+/// many who read the same page one after the other have it rendered once.
+const KEPT: usize = 4 << 20;
 
 impl Default for Documents {
     fn default() -> Documents {
@@ -103,7 +109,11 @@ impl Documents {
     fn share(&self, snapshot: Weak<Snapshot>, request: DocumentKey, document: &Arc<Document>) {
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         if !shared.snapshot.ptr_eq(&snapshot) {
-            *shared = Shared { snapshot, documents: HashMap::new() };
+            *shared = Shared { snapshot, ..Shared::default() };
+        }
+        shared.last.push_back(document.clone());
+        while shared.last.iter().map(|document| document.bytes.len()).sum::<usize>() > KEPT {
+            shared.last.pop_front();
         }
         shared.documents.retain(|_, document| document.strong_count() > 0);
         shared.documents.insert(request, Arc::downgrade(document));
