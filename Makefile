@@ -2,6 +2,7 @@
 # make test   everything; installs what it needs from Debian, PyPI and npm
 # make soak   the random walk of tests/it/walk for ten minutes, with another seed each time
 # make rulers the story of the rules in real time, on Prometheus 2 and 3 and vmalert; eight minutes
+# make faults hard times: no descriptors, little memory, storms of connections; some minutes
 # make story  a key that becomes too old, from AWS to its owners and back; shows what they are told
 # make screenshots renews the pictures of the status page in docs/images
 # make dashboards draws the dashboards into target/dashboards, and renews their pictures in docs/images
@@ -13,7 +14,7 @@
 
 VENV := target/venv
 
-.PHONY: chart rulers run test test-cargo test-stack soak story screenshots dashboards lint bench rules golden docs tools
+.PHONY: chart rulers faults run test test-cargo test-stack soak story screenshots dashboards lint bench rules golden docs tools
 
 run:
 	cargo run --release -- demo
@@ -25,12 +26,17 @@ test-cargo:
 
 # The binary that `cargo test` built.
 test-stack: tools test-cargo
-	$(VENV)/bin/pytest tests/stack --ignore tests/stack/test_rulers.py
+	$(VENV)/bin/pytest tests/stack --ignore tests/stack/test_rulers.py --ignore tests/stack/test_hard.py
 
 # The story of the rules in real time, on Prometheus 2 and 3 and vmalert. Not beside anything else that has work for
 # the cores: seconds stand for minutes.
 rulers: tools
 	$(VENV)/bin/pytest tests/stack/test_rulers.py
+
+# Hard times for the built binary: what is exhausted, limited, full, slow, or comes in storms.
+faults: tools
+	cargo build --locked
+	$(VENV)/bin/pytest tests/stack/test_hard.py
 
 tools: $(VENV)/done
 
@@ -76,6 +82,7 @@ bench: tools
 	$(VENV)/bin/python benches/rest.py
 	$(VENV)/bin/python benches/rules.py
 	$(VENV)/bin/python benches/boards.py
+	$(VENV)/bin/python benches/silent.py
 	cargo bench --locked --bench pipeline
 	$(VENV)/bin/python benches/report.py
 

@@ -2,11 +2,12 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{Semaphore, watch};
-use tokio::task::spawn_blocking;
+use tokio::sync::watch;
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::clock::Clock;
@@ -21,10 +22,15 @@ use crate::source::Source;
 use crate::state::State;
 use crate::store::Store;
 use crate::version::{REVISION, VERSION};
+use crate::web::documents::Documents;
 use crate::web::listener;
+use crate::web::places::Limits;
 use crate::web::routes::Site;
 use crate::web::status::StatusSettings;
 use crate::web::systemd;
+
+/// A second signal to stop within this time is the same one.
+const SAME_SIGNAL: Duration = Duration::from_secs(1);
 
 /// Why nothing is served.
 #[derive(Debug, thiserror::Error)]
@@ -70,7 +76,7 @@ pub enum Listen {
 }
 
 /// Refreshes, renders and serves until SIGTERM or SIGINT, and then lets running responses finish. A
-/// second signal ends that at once. SIGHUP reads the configuration again.
+/// second signal ends that at once, unless it comes within a second. SIGHUP reads the configuration again.
 pub async fn serve(
     source: Source,
     origin: Origin,
@@ -99,20 +105,20 @@ pub async fn serve(
     let site = Site {
         snapshot: snapshots,
         metrics,
-        status,
-        render_permit: Arc::new(Semaphore::new(1)),
+        status: Arc::new(status),
+        documents: Documents::default(),
         reloader: enable_lifecycle.then(|| reloader.clone()),
     };
     let (stop, stopped) = watch::channel(false);
 
     let refreshing = tokio::spawn(refresh::run(source, schedule, clock, configs, store.clone()));
     let rendering = tokio::spawn(renderer.run(store, snapshot));
-    let serving = listener::serve(listeners, site, stopped);
+    let limits = Limits::new(listener::raise_descriptor_limit());
+    let serving = listener::serve(listeners, site, limits, stopped);
     let reloading = async {
         while signals.reload.recv().await.is_some() {
-            let reloader = reloader.clone();
             // Logged and counted there.
-            let _ = spawn_blocking(move || reloader.reload()).await;
+            let _ = reloader.reload().await;
         }
         Ok(())
     };
@@ -120,7 +126,12 @@ pub async fn serve(
         signals.stop.next().await;
         info!("stopping");
         let _ = stop.send(true);
+        let first = Instant::now();
         signals.stop.next().await;
+        // A service manager and a terminal may both send one.
+        while first.elapsed() < SAME_SIGNAL {
+            signals.stop.next().await;
+        }
         warn!("stopped at once by a second signal");
     };
     tokio::select! {
@@ -160,6 +171,8 @@ fn log_start(listeners: &[TcpListener]) {
 struct Signals {
     stop: Stop,
     reload: Signal,
+    /// SIGUSR1 and SIGUSR2, which would end the process. Nobody reads them.
+    _ignored: [Signal; 2],
 }
 
 /// SIGTERM and SIGINT.
@@ -176,6 +189,7 @@ impl Signals {
                 interrupt: signal(SignalKind::interrupt())?,
             },
             reload: signal(SignalKind::hangup())?,
+            _ignored: [signal(SignalKind::user_defined1())?, signal(SignalKind::user_defined2())?],
         })
     }
 }

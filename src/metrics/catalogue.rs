@@ -218,7 +218,9 @@ catalogue! {
     HTTP_REQUESTS = counter(Group::Exporter, "iam_exporter_http_requests_total", &["code"],
         "Answered HTTP requests by status code, without those whose head could not be read.");
     HTTP_CONNECTIONS = gauge(Group::Exporter, "iam_exporter_http_connections", &[],
-        "Open HTTP connections; at 256 further ones wait.");
+        "Open HTTP connections, at most 256, and 16 more for health checks.");
+    HTTP_REFUSED = counter(Group::Exporter, "iam_exporter_http_refused_total", &["reason"],
+        "Requests and connections that were refused, by reason: password, certificate, rate, handshake, or connections (refused or closed because there were too many).");
     HTTP_ACCEPT_FAILURES = counter(Group::Exporter, "iam_exporter_http_accept_failures_total", &[],
         "Connections that could not be accepted, for instance for want of file descriptors.");
 

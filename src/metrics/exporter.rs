@@ -33,6 +33,7 @@ pub struct ExporterMetrics {
     /// Connections that could not be accepted.
     pub http_accept_failures: IntCounter,
     http_requests: IntCounterVec,
+    http_refused: IntCounterVec,
     accounts: IntGaugeVec,
     /// Without labels. A gauge of its own would be 0 before anything is known.
     unidentified_accounts: IntGaugeVec,
@@ -65,6 +66,43 @@ pub struct AwsRequests {
     has_clock_skew: Arc<AtomicBool>,
 }
 
+/// Why a request or a connection is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// None was given, or a wrong one.
+    Password,
+    /// The client has none, or one that is not trusted.
+    Certificate,
+    /// There are too many requests.
+    Rate,
+    /// TLS could not be agreed on.
+    Handshake,
+    /// There are too many connections.
+    Connections,
+}
+
+impl Refusal {
+    /// All of them, in the order of their definition.
+    pub const ALL: [Refusal; 5] = [
+        Refusal::Password,
+        Refusal::Certificate,
+        Refusal::Rate,
+        Refusal::Handshake,
+        Refusal::Connections,
+    ];
+
+    /// As it is in the label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Refusal::Password => "password",
+            Refusal::Certificate => "certificate",
+            Refusal::Rate => "rate",
+            Refusal::Handshake => "handshake",
+            Refusal::Connections => "connections",
+        }
+    }
+}
+
 impl ExporterMetrics {
     /// All of them, with those of the process if the platform has them. `filter` selects the ones that
     /// are exposed. Requests to AWS are counted from 0 for each of the (service, operation) pairs.
@@ -90,6 +128,7 @@ impl ExporterMetrics {
                 IntCounter::with_opts,
             ),
             http_requests: vec(&registry, &catalogue::HTTP_REQUESTS, IntCounterVec::new),
+            http_refused: vec(&registry, &catalogue::HTTP_REFUSED, IntCounterVec::new),
             accounts: vec(&registry, &catalogue::ACCOUNTS, IntGaugeVec::new),
             unidentified_accounts: vec(
                 &registry,
@@ -118,6 +157,9 @@ impl ExporterMetrics {
         }
         metrics.record_shard(Shard::default());
         metrics.http_requests.with_label_values(&["200"]);
+        for reason in Refusal::ALL {
+            metrics.http_refused.with_label_values(&[reason.as_str()]);
+        }
         metrics.record_state(&State::default());
         metrics
     }
@@ -200,6 +242,16 @@ impl ExporterMetrics {
     /// Counts an answered request.
     pub fn count_http_request(&self, code: &str) {
         self.http_requests.with_label_values(&[code]).inc();
+    }
+
+    /// Counts a request or connection that was refused.
+    pub fn count_refusal(&self, reason: Refusal) {
+        self.http_refused.with_label_values(&[reason.as_str()]).inc();
+    }
+
+    /// How many were refused for this reason.
+    pub fn refusals(&self, reason: Refusal) -> u64 {
+        self.http_refused.with_label_values(&[reason.as_str()]).get()
     }
 }
 

@@ -13,7 +13,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use flate2::{Compress, Compression, Crc, Decompress, FlushCompress, FlushDecompress, Status};
 
 /// The gzip header: deflate, no flags, no time, unknown system.
@@ -115,13 +115,50 @@ impl Head {
         [a, b, c, d, e, f, g, h]
     }
 
-    /// The first part as it was.
-    pub fn unpack(&self) -> Vec<u8> {
-        let mut text = Vec::with_capacity(self.length);
-        Decompress::new(false)
-            .decompress_vec(&self.bytes[HEADER.len()..], &mut text, FlushDecompress::None)
+    /// The first part as it was, piece by piece.
+    pub fn unpacking(&self) -> Unpacking {
+        Unpacking {
+            packed: self.bytes.slice(HEADER.len()..),
+            remaining: self.length,
+            decompress: Decompress::new(false),
+        }
+    }
+}
+
+/// The large part as text, unpacked piece by piece. It keeps only the compressed bytes and some ten
+/// kilobytes, however slowly somebody reads it.
+#[derive(Debug)]
+pub struct Unpacking {
+    packed: Bytes,
+    remaining: usize,
+    decompress: Decompress,
+}
+
+/// The length of a piece.
+const UNPACKED: usize = 32 << 10;
+
+impl Unpacking {
+    /// The number of bytes of text that are still to come.
+    pub fn remaining(&self) -> usize {
+        self.remaining
+    }
+}
+
+impl Iterator for Unpacking {
+    type Item = Bytes;
+
+    fn next(&mut self) -> Option<Bytes> {
+        if self.remaining == 0 {
+            return None;
+        }
+        let mut text = Vec::with_capacity(UNPACKED.min(self.remaining));
+        let before = self.decompress.total_in();
+        self.decompress
+            .decompress_vec(&self.packed, &mut text, FlushDecompress::None)
             .expect("what was compressed here can be unpacked");
-        text
+        self.packed.advance((self.decompress.total_in() - before) as usize);
+        self.remaining = self.remaining.saturating_sub(text.len());
+        Some(text.into())
     }
 }
 
@@ -182,6 +219,17 @@ mod tests {
         text
     }
 
+    fn unpack(head: &Head) -> Vec<u8> {
+        let mut unpacking = head.unpacking();
+        let mut text = Vec::new();
+        while let Some(piece) = unpacking.next() {
+            assert!(!piece.is_empty());
+            text.extend_from_slice(&piece);
+            assert_eq!(unpacking.remaining(), head.length - text.len());
+        }
+        text
+    }
+
     proptest! {
         #[test]
         fn both_parts_come_back_from_one_member_and_pieces_are_used_again(
@@ -201,7 +249,7 @@ mod tests {
             };
             pieces.iter_mut().flatten().for_each(|byte| *byte %= alphabet);
             let before = compress(&pieces, None);
-            prop_assert_eq!(&before.unpack(), &pieces.concat());
+            prop_assert_eq!(unpack(&before), pieces.concat());
             pieces.insert(place.index(pieces.len() + 1), changed);
             let head = compress(&pieces, Some(&before));
             // Each piece unpacks alone, so it can stand anywhere in a stream.
@@ -215,7 +263,7 @@ mod tests {
                     .expect("blocks of one piece");
                 prop_assert_eq!(&alone, text);
             }
-            prop_assert_eq!(&head.unpack(), &pieces.concat());
+            prop_assert_eq!(unpack(&head), pieces.concat());
             let member = whole(&head, &Tail::new(tail.clone().into()));
             prop_assert_eq!(inflate(&member), [pieces.concat(), tail].concat());
         }

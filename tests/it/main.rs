@@ -5,6 +5,7 @@ mod support;
 mod build;
 mod cli;
 mod confirm;
+mod connections;
 mod credentials;
 mod faults;
 mod files;
