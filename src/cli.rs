@@ -46,7 +46,7 @@ pub enum Command {
         #[arg(long, value_enum, default_value = "unrotated")]
         show: check::Show,
     },
-    /// Validate the configuration file and print what it resolves to.
+    /// Validate the configuration file and the web configuration file, and print what they resolve to.
     CheckConfig,
     /// Serve a made-up organization, to see what the exporter does without an AWS account.
     Demo {
@@ -142,6 +142,11 @@ pub struct Flags {
     /// The path of the metrics.
     #[arg(long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics", value_parser = telemetry_path, global = true)]
     pub telemetry_path: String,
+
+    /// Read TLS, passwords, response headers and a rate limit from this YAML file, in the format of
+    /// Prometheus's exporter-toolkit.
+    #[arg(long = "web.config.file", value_name = "PATH", global = true)]
+    pub web_config: Option<PathBuf>,
 
     /// Where you publish docs/runbooks.md, or runbooks of your own: the status page links to its sections.
     /// Without it they are at /runbooks.

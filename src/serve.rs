@@ -1,16 +1,17 @@
 //! Serving: which task does what, and how the process ends.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::spawn_blocking;
 use tracing::{info, warn};
 
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::config::origin::Origin;
 use crate::metrics::exporter::ExporterMetrics;
 use crate::metrics::filter::Filter;
@@ -20,7 +21,10 @@ use crate::render::Renderer;
 use crate::source::Source;
 use crate::state::State;
 use crate::store::Store;
+use crate::web::config::WebConfig;
+use crate::web::gate::Gate;
 use crate::web::listener;
+use crate::web::reload::WebReloader;
 use crate::web::routes::Site;
 use crate::web::status::StatusSettings;
 
@@ -35,6 +39,9 @@ pub enum Error {
         /// What the system said.
         error: io::Error,
     },
+    /// The web configuration file cannot be used.
+    #[error("--web.config.file: {0}")]
+    WebConfig(config::Error),
     /// Signals cannot be received.
     #[error("signals cannot be received: {0}")]
     Signals(io::Error),
@@ -53,6 +60,8 @@ pub struct ServeOptions {
     pub status: StatusSettings,
     /// Whether clients may ask for a reload.
     pub enable_lifecycle: bool,
+    /// The web configuration file.
+    pub web_config: Option<PathBuf>,
 }
 
 /// Refreshes, renders and serves until SIGTERM or SIGINT, and then lets running responses finish. A
@@ -64,10 +73,12 @@ pub async fn serve(
     options: ServeOptions,
     metrics: ExporterMetrics,
 ) -> Result<(), Error> {
-    let ServeOptions { addresses, schedule, filter, status, enable_lifecycle } = options;
+    let ServeOptions { addresses, schedule, filter, status, enable_lifecycle, web_config } = options;
     metrics.record_shard(schedule.shard);
     let mut signals = Signals::new().map_err(Error::Signals)?;
+    let web = WebReloader::load(web_config, metrics.clone()).map_err(Error::WebConfig)?;
     let listeners = listen(&addresses).await?;
+    log_web_config(&web.config());
 
     let clock = Clock::system();
     let (reloader, configs) = Reloader::new(origin, config, metrics.clone(), clock.clone());
@@ -82,6 +93,7 @@ pub async fn serve(
     // There is a page before the first request.
     let (snapshot, snapshots) = watch::channel(Arc::new(renderer.snapshot(State::default(), None)));
     let site = Site {
+        gate: Gate::new(web.subscribe(), metrics.clone()),
         snapshot: snapshots,
         metrics,
         status,
@@ -93,8 +105,10 @@ pub async fn serve(
     let refreshing = tokio::spawn(refresh::run(source, schedule, clock, configs, store.clone()));
     let rendering = tokio::spawn(renderer.run(store, snapshot));
     let serving = listener::serve(listeners, site, stopped);
+    let web_reload = Notify::new();
     let reloading = async {
         while signals.reload.recv().await.is_some() {
+            web_reload.notify_one();
             let reloader = reloader.clone();
             // Logged and counted there.
             let _ = spawn_blocking(move || reloader.reload()).await;
@@ -110,6 +124,7 @@ pub async fn serve(
     };
     tokio::select! {
         () = serving => {}
+        () = web.run(&web_reload) => {}
         () = stopping => {}
         ended = async { tokio::try_join!(refreshing, rendering, reloading) } => {
             // Old pages must not be served for good: a panic there ends the process, as one here does.
@@ -128,6 +143,13 @@ async fn listen(addresses: &[String]) -> Result<Vec<TcpListener>, Error> {
         listeners.push(listener);
     }
     Ok(listeners)
+}
+
+fn log_web_config(config: &WebConfig) {
+    info!(tls = config.tls.is_some(), users = config.users.names().count(), "access control");
+    for warning in &config.warnings {
+        warn!(warning, "web configuration");
+    }
 }
 
 struct Signals {

@@ -213,6 +213,10 @@ catalogue! {
         "How long the last rendering of the page took, compression included.");
     HTTP_REQUESTS = counter(Group::Exporter, "iam_exporter_http_requests_total", &["code"],
         "Answered HTTP requests by status code, without those whose head could not be read.");
+    HTTP_REFUSED = counter(Group::Exporter, "iam_exporter_http_refused_total", &["reason"],
+        "Refused connections and requests by reason: password, certificate (of the client), rate, handshake (another failure of TLS), connections (too many).");
+    WEB_RELOAD_SUCCESSFUL = gauge(Group::Exporter, "iam_exporter_web_config_last_reload_successful", &[],
+        "Whether the web configuration file and the files that it names could last be read (1) or not (0), in which case the ones before stay; absent without --web.config.file.");
     HTTP_CONNECTIONS = gauge(Group::Exporter, "iam_exporter_http_connections", &[],
         "Open HTTP connections; at 256 further ones wait.");
     HTTP_ACCEPT_FAILURES = counter(Group::Exporter, "iam_exporter_http_accept_failures_total", &[],

@@ -31,6 +31,9 @@ pub struct ExporterMetrics {
     /// Connections that could not be accepted.
     pub http_accept_failures: IntCounter,
     http_requests: IntCounterVec,
+    http_refused: IntCounterVec,
+    /// Without labels. A gauge of its own would be 0 where there is no web configuration file.
+    web_reload_successful: IntGaugeVec,
     accounts: IntGaugeVec,
     /// Without labels. A gauge of its own would be 0 before anything is known.
     unidentified_accounts: IntGaugeVec,
@@ -63,6 +66,44 @@ pub struct AwsRequests {
     has_clock_skew: Arc<AtomicBool>,
 }
 
+/// Why a connection or a request was refused: the closed set that is the label `reason` of
+/// `iam_exporter_http_refused_total`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    /// No password, a wrong one, or an unknown user.
+    Password,
+    /// The client's certificate is missing, or not accepted.
+    Certificate,
+    /// An address asked too often.
+    Rate,
+    /// The TLS handshake failed for another reason.
+    Handshake,
+    /// There were too many connections.
+    Connections,
+}
+
+impl Refusal {
+    /// Every reason.
+    pub const ALL: [Refusal; 5] = [
+        Refusal::Password,
+        Refusal::Certificate,
+        Refusal::Rate,
+        Refusal::Handshake,
+        Refusal::Connections,
+    ];
+
+    /// The label's value.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Refusal::Password => "password",
+            Refusal::Certificate => "certificate",
+            Refusal::Rate => "rate",
+            Refusal::Handshake => "handshake",
+            Refusal::Connections => "connections",
+        }
+    }
+}
+
 impl ExporterMetrics {
     /// All of them, with those of the process if the platform has them. `filter` selects the ones that
     /// are exposed. Requests to AWS are counted from 0 for each of the (service, operation) pairs.
@@ -88,6 +129,12 @@ impl ExporterMetrics {
                 IntCounter::with_opts,
             ),
             http_requests: vec(&registry, &catalogue::HTTP_REQUESTS, IntCounterVec::new),
+            http_refused: vec(&registry, &catalogue::HTTP_REFUSED, IntCounterVec::new),
+            web_reload_successful: vec(
+                &registry,
+                &catalogue::WEB_RELOAD_SUCCESSFUL,
+                IntGaugeVec::new,
+            ),
             accounts: vec(&registry, &catalogue::ACCOUNTS, IntGaugeVec::new),
             unidentified_accounts: vec(
                 &registry,
@@ -116,6 +163,9 @@ impl ExporterMetrics {
         }
         metrics.record_shard(Shard::default());
         metrics.http_requests.with_label_values(&["200"]);
+        for refusal in Refusal::ALL {
+            metrics.http_refused.with_label_values(&[refusal.as_str()]);
+        }
         metrics.record_state(&State::default());
         metrics
     }
@@ -193,6 +243,16 @@ impl ExporterMetrics {
         self.page_bytes.with_label_values(&["gzip"]).set(gzip as i64);
         self.page_rendered.set(now.timestamp_millis() as f64 / 1000.0);
         self.page_render_duration.set(duration.as_secs_f64());
+    }
+
+    /// Records whether the web configuration file could be read.
+    pub fn record_web_reload(&self, success: bool) {
+        self.web_reload_successful.with_label_values(&[""; 0]).set(i64::from(success));
+    }
+
+    /// Counts a connection or a request that was refused.
+    pub fn count_refusal(&self, refusal: Refusal) {
+        self.http_refused.with_label_values(&[refusal.as_str()]).inc();
     }
 
     /// Counts an answered request.
@@ -284,8 +344,12 @@ mod tests {
         for Metric { name, kind, help, .. } in own {
             let kind = kind.as_str();
             // What is known only later has no series yet.
-            let later =
-                [&catalogue::PAGE_BYTES, &catalogue::CLOCK_SKEW, &catalogue::UNIDENTIFIED_ACCOUNTS];
+            let later = [
+                &catalogue::PAGE_BYTES,
+                &catalogue::CLOCK_SKEW,
+                &catalogue::UNIDENTIFIED_ACCOUNTS,
+                &catalogue::WEB_RELOAD_SUCCESSFUL,
+            ];
             if !later.iter().any(|metric| metric.name == *name) {
                 let head = format!("# HELP {name} {help}\n# TYPE {name} {kind}\n");
                 assert!(text.contains(&head), "no {head}in:\n{text}");

@@ -2,20 +2,21 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream, lookup_host};
+use tokio::net::{TcpListener, lookup_host};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_io_timeout::TimeoutStream;
 use tracing::{debug, warn};
 
-use super::routes::{Routes, Site};
+use super::connection::Connection;
+use super::guard::Guard;
+use super::routes::Site;
+use super::stream::Stream;
 
 /// A request's head must be there after this time. An idle connection counts as one that is late.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -85,12 +86,16 @@ async fn accept(
             _ = stop.wait_for(|stop| *stop) => break,
         };
         match accepted {
-            Ok((stream, _)) => {
+            Ok((stream, peer)) => {
                 let (site, stopped) = (site.clone(), stopped.clone());
                 connections.spawn(async move {
                     let open = site.metrics.http_connections.clone();
                     open.inc();
-                    converse(connection(stream, site), stopped).await;
+                    // Responses are written whole: waiting for more to send would only delay them.
+                    let _ = stream.set_nodelay(true);
+                    if let Some(stream) = site.gate.accept(stream, peer).await {
+                        converse(connection(stream, Guard { site, peer }), stopped).await;
+                    }
                     open.dec();
                     drop(permit);
                 });
@@ -108,10 +113,9 @@ async fn accept(
 
 /// Serves a connection until it ends, becomes old, or the exporter stops; then lets the response that
 /// is under way finish, for a while.
-async fn converse(connection: Connection, mut stop: watch::Receiver<bool>) {
-    let mut connection = pin!(connection);
+async fn converse(mut connection: Connection<Timed>, mut stop: watch::Receiver<bool>) {
     tokio::select! {
-        ended = connection.as_mut() => {
+        ended = &mut connection => {
             if let Err(error) = ended {
                 debug!(%error, "connection ended");
             }
@@ -120,7 +124,7 @@ async fn converse(connection: Connection, mut stop: watch::Receiver<bool>) {
         _ = stop.wait_for(|stop| *stop) => {}
         () = sleep(MAX_CONNECTION_AGE) => {}
     }
-    connection.as_mut().graceful_shutdown();
+    connection.graceful_shutdown();
     let drained = async {
         let _ = stop.wait_for(|stop| *stop).await;
         sleep(DRAIN_TIMEOUT).await;
@@ -132,16 +136,11 @@ async fn converse(connection: Connection, mut stop: watch::Receiver<bool>) {
     }
 }
 
-type Connection = http1::Connection<TokioIo<Pin<Box<TimeoutStream<TcpStream>>>>, Routes>;
+type Timed = Pin<Box<TimeoutStream<Stream>>>;
 
-fn connection(stream: TcpStream, site: Arc<Site>) -> Connection {
-    // Responses are written whole: waiting for more to send would only delay them.
-    let _ = stream.set_nodelay(true);
+fn connection(stream: Stream, guard: Guard) -> Connection<Timed> {
+    let is_http2 = stream.is_http2();
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(WRITE_TIMEOUT));
-    http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        .max_buf_size(MAX_HEADER_BYTES)
-        .serve_connection(TokioIo::new(Box::pin(stream)), Routes(site))
+    Connection::new(Box::pin(stream), is_http2, guard)
 }

@@ -1,7 +1,5 @@
 //! Which path answers what.
 
-use std::convert::Infallible;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -11,12 +9,12 @@ use hyper::header::{
     CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderValue, REFERRER_POLICY, VARY,
     X_CONTENT_TYPE_OPTIONS,
 };
-use hyper::service::Service;
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::spawn_blocking;
 
 use super::body::Body;
+use super::gate::Gate;
 use super::status::key::KeyPage;
 use super::status::query::Query;
 use super::status::{self, StatusSettings};
@@ -36,6 +34,8 @@ pub struct Site {
     pub status: StatusSettings,
     /// Held while a status page is rendered.
     pub render_permit: Arc<Semaphore>,
+    /// Lets in who may come in.
+    pub gate: Gate,
     /// Reads the configuration again; `None` if clients may not ask for that.
     pub reloader: Option<Arc<Reloader>>,
 }
@@ -47,26 +47,8 @@ const CSV: &str = "text/csv; charset=utf-8";
 const CALENDAR: &str = "text/calendar; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
 
-/// The site as hyper serves it.
-#[derive(Debug, Clone)]
-pub struct Routes(pub Arc<Site>);
-
-impl Service<Request<Incoming>> for Routes {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
-
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let site = self.0.clone();
-        Box::pin(async move {
-            let response = route(&site, &request).await;
-            site.metrics.count_http_request(response.status().as_str());
-            Ok(response)
-        })
-    }
-}
-
-async fn route(site: &Arc<Site>, request: &Request<Incoming>) -> Response<Body> {
+/// Answers a request that was let in.
+pub async fn route(site: &Arc<Site>, request: &Request<Incoming>) -> Response<Body> {
     if !request.body().is_end_stream() {
         let mut response = text(StatusCode::PAYLOAD_TOO_LARGE, "no request here has a body\n");
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -262,7 +244,8 @@ fn style() -> Response<Body> {
     response
 }
 
-fn text(status: StatusCode, text: &'static str) -> Response<Body> {
+/// A short answer in plain text.
+pub fn text(status: StatusCode, text: &'static str) -> Response<Body> {
     respond(status, TEXT, [text.into()])
 }
 
