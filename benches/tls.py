@@ -50,7 +50,7 @@ def loads(folder, access):
     demo = ("demo", f"--accounts={ACCOUNTS}", f"--users={number}")
     with Exporter(folder, *demo, f"--web.config.file={folder / 'web.yml'}") as exporter:
         exporter.url = exporter.url.replace("http://", "https://")
-        exporter.options = {"auth": (USER, PASSWORD), "verify": folder / "servers.crt"}
+        exporter.options = {"auth": (USER, PASSWORD), "verify": str(folder / "servers.crt")}
         exporter.wait_until_ready()
         with nginx_beside(exporter, access=access) as nginx:
             servers = {"exporter": exporter, "nginx": nginx}

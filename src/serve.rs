@@ -11,8 +11,8 @@ use tokio::task::spawn_blocking;
 use tracing::{info, warn};
 
 use crate::clock::Clock;
-use crate::config::{self, Config};
 use crate::config::origin::Origin;
+use crate::config::{self, Config};
 use crate::metrics::exporter::ExporterMetrics;
 use crate::metrics::filter::Filter;
 use crate::refresh::{self, Schedule};
@@ -73,7 +73,8 @@ pub async fn serve(
     options: ServeOptions,
     metrics: ExporterMetrics,
 ) -> Result<(), Error> {
-    let ServeOptions { addresses, schedule, filter, status, enable_lifecycle, web_config } = options;
+    let ServeOptions { addresses, schedule, filter, status, enable_lifecycle, web_config } =
+        options;
     metrics.record_shard(schedule.shard);
     let mut signals = Signals::new().map_err(Error::Signals)?;
     let web = WebReloader::load(web_config, metrics.clone()).map_err(Error::WebConfig)?;

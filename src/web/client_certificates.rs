@@ -89,7 +89,8 @@ impl ClientCertificates {
             None
         } else {
             let roots = Arc::new(roots);
-            let built = WebPkiClientVerifier::builder_with_provider(roots, provider.clone()).build();
+            let built =
+                WebPkiClientVerifier::builder_with_provider(roots, provider.clone()).build();
             Some(built.map_err(|error| error.to_string())?)
         };
         Ok(ClientCertificates { auth, trusted, verifier, allowed_sans, provider })
@@ -108,9 +109,7 @@ impl ClientCertificates {
             Some(_) if self.trusted.iter().any(|trusted| trusted == end_entity) => {
                 is_valid_for_a_client(&parse(end_entity)?, now)
             }
-            Some(verifier) => {
-                verifier.verify_client_cert(end_entity, intermediates, now).map(drop)
-            }
+            Some(verifier) => verifier.verify_client_cert(end_entity, intermediates, now).map(drop),
         }
     }
 

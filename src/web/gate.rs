@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use hyper::{Request, Response, StatusCode};
+use rustls::Error::{InvalidCertificate, NoCertificatesPresented};
+use rustls::{CertificateError, OtherError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -62,7 +64,7 @@ impl Gate {
                 None
             }),
             Ok(Err(error)) => {
-                self.refusals.record(reason(&error), peer, None, &error.to_string());
+                self.refusals.record(reason(&error), peer, None, &fault(&error));
                 None
             }
             Err(_) => {
@@ -140,10 +142,20 @@ async fn refuse_plain_http(mut stream: TcpStream) -> io::Result<()> {
     Ok(())
 }
 
+fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
+    error.get_ref()?.downcast_ref()
+}
+
+/// rustls prints the error of a verifier of our own as Rust code.
+fn fault(error: &io::Error) -> String {
+    match tls_error(error) {
+        Some(InvalidCertificate(CertificateError::Other(OtherError(error)))) => error.to_string(),
+        _ => error.to_string(),
+    }
+}
+
 fn reason(error: &io::Error) -> Refusal {
-    use rustls::Error::{InvalidCertificate, NoCertificatesPresented};
-    let error = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
-    match error {
+    match tls_error(error) {
         Some(InvalidCertificate(_) | NoCertificatesPresented) => Refusal::Certificate,
         _ => Refusal::Handshake,
     }

@@ -54,7 +54,9 @@ impl Rates {
         let after = paid.checked_add(limit.interval);
         let allowance = limit.interval.saturating_mul(limit.burst);
         // A time beyond the clock's range: no address has to wait that long twice.
-        let Some(after) = after else { return if paid > now { Err(limit.interval) } else { Ok(()) } };
+        let Some(after) = after else {
+            return if paid > now { Err(limit.interval) } else { Ok(()) };
+        };
         if after - now > allowance {
             return Err(after - now - allowance);
         }

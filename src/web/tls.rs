@@ -15,10 +15,10 @@ use rustls::{
 use serde_saphyr::Spanned;
 
 use super::client_certificates::{ClientAuth, ClientCertificates};
-use super::config::fields::{Curve, Suite, Version};
-use super::config::sections::TlsSection;
 use super::config::Fault;
+use super::config::fields::{Curve, Suite, Version};
 use super::config::files::FileState;
+use super::config::sections::TlsSection;
 
 /// HTTP/2 and HTTP/1.1, as a handshake names them.
 pub const H2: &[u8] = b"h2";
@@ -92,7 +92,8 @@ pub fn resolve(
             )),
             error => certificate.fault(&format!("cannot be used: {error}")),
         })?;
-    config.alpn_protocols = if http2 { vec![H2.into(), HTTP11.into()] } else { vec![HTTP11.into()] };
+    config.alpn_protocols =
+        if http2 { vec![H2.into(), HTTP11.into()] } else { vec![HTTP11.into()] };
     if asks_clients {
         // A session that is resumed brings its old certificate, which may have expired meanwhile.
         config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -134,8 +135,8 @@ impl Pem {
         name: &str,
         folder: &Path,
     ) -> Result<Option<Pem>, Fault> {
-        let [file, text] = [file, text]
-            .map(|field| field.as_ref().filter(|field| !field.value.is_empty()));
+        let [file, text] =
+            [file, text].map(|field| field.as_ref().filter(|field| !field.value.is_empty()));
         let Some(given) = file.or(text) else { return Ok(None) };
         let mut pem = Pem {
             line: given.referenced.line(),
@@ -185,10 +186,15 @@ fn versions(
     let value = |field: &Option<Spanned<Version>>| field.as_ref().map(|field| field.value);
     let min = value(&section.min_version).unwrap_or(Version::Tls12);
     let max = value(&section.max_version).unwrap_or(Version::Tls13);
-    let line = |field: &Option<Spanned<Version>>| field.as_ref().map(|field| field.referenced.line());
+    let line =
+        |field: &Option<Spanned<Version>>| field.as_ref().map(|field| field.referenced.line());
     if max < Version::Tls12 {
         let line = line(&section.max_version).expect("the default is higher");
-        return Err(fault(line, "max_version", "is too old: the exporter has TLS12 and TLS13 only"));
+        return Err(fault(
+            line,
+            "max_version",
+            "is too old: the exporter has TLS12 and TLS13 only",
+        ));
     }
     if min > max {
         let line = line(&section.min_version).or(line(&section.max_version));
@@ -196,7 +202,10 @@ fn versions(
         return Err(fault(line, "min_version", "is higher than max_version"));
     }
     if min < Version::Tls12 {
-        warnings.push("tls_server_config.min_version: counts as TLS12, since the exporter has nothing older".to_owned());
+        warnings.push(
+            "tls_server_config.min_version: counts as TLS12, since the exporter has nothing older"
+                .to_owned(),
+        );
     }
     let mut versions = Vec::new();
     if max >= Version::Tls13 {
@@ -221,7 +230,9 @@ fn suites(
     };
     let refuse = |problem| Err(fault(list.referenced.line(), "cipher_suites", problem));
     for Suite { name, .. } in list.value.iter().filter(|suite| suite.suite.is_none()) {
-        warnings.push(format!("tls_server_config.cipher_suites: {name} is skipped: the exporter does not have it"));
+        warnings.push(format!(
+            "tls_server_config.cipher_suites: {name} is skipped: the exporter does not have it"
+        ));
     }
     let listed: Vec<SupportedCipherSuite> =
         list.value.iter().filter_map(|suite| suite.suite).collect();
@@ -238,7 +249,8 @@ fn suites(
             "HTTP/2 needs TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 or TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256: add one, or set http_server_config.http2 to false",
         );
     }
-    let is_usable = |suite: &SupportedCipherSuite| suite.tls13().is_some() || listed.contains(suite);
+    let is_usable =
+        |suite: &SupportedCipherSuite| suite.tls13().is_some() || listed.contains(suite);
     let suites: Vec<_> = all.iter().copied().filter(is_usable).collect();
     if !versions.contains(&&TLS13) && suites.iter().all(|suite| suite.tls13().is_some()) {
         return refuse("has no suite of TLS 1.2, and max_version is TLS12");
@@ -251,11 +263,14 @@ fn groups(
     warnings: &mut Vec<String>,
 ) -> Result<Vec<&'static dyn SupportedKxGroup>, Fault> {
     use aws_lc_rs::kx_group::{SECP256R1, SECP384R1, X25519, X25519MLKEM768};
-    let Some(list) = section.curve_preferences.as_ref().filter(|list| !list.value.is_empty()) else {
+    let Some(list) = section.curve_preferences.as_ref().filter(|list| !list.value.is_empty())
+    else {
         return Ok(vec![X25519MLKEM768, X25519, SECP256R1, SECP384R1]);
     };
     for Curve { name, .. } in list.value.iter().filter(|curve| curve.group.is_none()) {
-        warnings.push(format!("tls_server_config.curve_preferences: {name} is skipped: the exporter does not have it"));
+        warnings.push(format!(
+            "tls_server_config.curve_preferences: {name} is skipped: the exporter does not have it"
+        ));
     }
     let groups: Vec<_> = list.value.iter().filter_map(|curve| curve.group).collect();
     match groups.is_empty() {
@@ -285,7 +300,10 @@ fn clients(
         ));
     }
     if sans.is_some_and(|sans| sans.value.is_empty()) {
-        warnings.push("tls_server_config.client_allowed_sans: is empty, so every client is refused".to_owned());
+        warnings.push(
+            "tls_server_config.client_allowed_sans: is empty, so every client is refused"
+                .to_owned(),
+        );
     }
     if let Some(ca) = client_ca.filter(|_| auth == ClientAuth::None) {
         return Err(ca.fault("needs a client_auth_type, such as RequireAndVerifyClientCert"));

@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use hyper::header::HeaderValue;
+use rustls::SupportedCipherSuite;
 use rustls::crypto::SupportedKxGroup;
 use rustls::crypto::aws_lc_rs::{cipher_suite, kx_group};
-use rustls::SupportedCipherSuite;
 use serde::Deserialize;
 use serde::de::Deserializer;
 

@@ -52,8 +52,8 @@ impl WebConfig {
     pub fn load(path: &Path) -> Result<WebConfig, Error> {
         let failed = |error| Error::Unreadable { path: path.to_owned(), error };
         let (file, bytes) = FileState::read(path).map_err(failed)?;
-        let text = String::from_utf8(bytes)
-            .map_err(|_| failed(std::io::Error::other("is not UTF-8")))?;
+        let text =
+            String::from_utf8(bytes).map_err(|_| failed(std::io::Error::other("is not UTF-8")))?;
         let mut config = WebConfig::parse(&text, path)?;
         config.files.push(file);
         Ok(config)
@@ -155,13 +155,18 @@ fn resolve(file: File, folder: &Path) -> Result<WebConfig, Fault> {
     }
     let rate = match file.rate_limit {
         None => None,
-        Some(section) => sections::rate_limit(&section.value, section.referenced.line(), &mut warnings)?,
+        Some(section) => {
+            sections::rate_limit(&section.value, section.referenced.line(), &mut warnings)?
+        }
     };
     let headers = headers.unwrap_or_default().into_list(&mut warnings);
     let users = Users::new(file.basic_auth_users.unwrap_or_default());
     warnings.extend(users.warnings());
     if tls.is_none() && !users.is_empty() {
-        warnings.push("basic_auth_users: passwords cross the network in clear without tls_server_config".to_owned());
+        warnings.push(
+            "basic_auth_users: passwords cross the network in clear without tls_server_config"
+                .to_owned(),
+        );
     }
     Ok(WebConfig { tls, users, headers, rate, warnings, files, is_empty: false })
 }

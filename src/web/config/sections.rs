@@ -93,12 +93,17 @@ impl HeadersSection {
             ("X-Frame-Options", X_FRAME_OPTIONS, self.frame_options),
             ("X-Content-Type-Options", X_CONTENT_TYPE_OPTIONS, self.content_type_options),
             ("X-XSS-Protection", X_XSS_PROTECTION, self.xss_protection),
-            ("Strict-Transport-Security", STRICT_TRANSPORT_SECURITY, self.strict_transport_security),
+            (
+                "Strict-Transport-Security",
+                STRICT_TRANSPORT_SECURITY,
+                self.strict_transport_security,
+            ),
         ] {
             match value {
                 None => {}
-                Some(value) if value.is_empty() => warnings
-                    .push(format!("http_server_config.headers.{written}: is empty, so it is not sent")),
+                Some(value) if value.is_empty() => warnings.push(format!(
+                    "http_server_config.headers.{written}: is empty, so it is not sent"
+                )),
                 Some(value) => list.push((name, value)),
             }
         }
