@@ -76,6 +76,7 @@ bench: tools
 	benches/tools.sh
 	cargo build --locked --release
 	$(VENV)/bin/python benches/scrape.py
+	$(VENV)/bin/python benches/tls.py
 	$(VENV)/bin/python benches/cost.py
 	$(VENV)/bin/python benches/storage.py
 	$(VENV)/bin/python benches/start.py

@@ -35,8 +35,10 @@ use iam_key_exporter::report::{Report, User};
 use iam_key_exporter::source::{Source, demo::Demo, target::Target};
 use iam_key_exporter::state::{Account, Attempt, Refresh, State, Tried};
 use iam_key_exporter::web::documents::Documents;
+use iam_key_exporter::web::gate::Gate;
 use iam_key_exporter::web::listener;
 use iam_key_exporter::web::places::Limits;
+use iam_key_exporter::web::reload::WebReloader;
 use iam_key_exporter::web::routes::Site;
 use iam_key_exporter::web::status::StatusSettings;
 use mockalloc::{Mockalloc, record_allocs};
@@ -377,7 +379,9 @@ impl Server {
             is_demo: true,
         });
         let (metrics, documents) = (renderer.metrics, Documents::default());
-        let site = Site { snapshot, metrics, status, documents, reloader: None };
+        let web = WebReloader::load(None, metrics.clone()).expect("no file to read");
+        let gate = Gate::new(web.subscribe(), metrics.clone());
+        let site = Site { snapshot, metrics, status, documents, gate, reloader: None };
         let _runtime = runtime();
         let listener = _runtime.block_on(listener::bind("127.0.0.1:0")).expect("a free port");
         let address = listener.local_addr().expect("an address");

@@ -17,7 +17,7 @@ BLOCK = re.compile(r"<!-- table: (.*) -->\n(?:\|.*\n|\n)*<!-- end -->")
 CRITERION = ROOT / "target/criterion"
 # Users in the benchmarks of the parts.
 SIZES = 5_000, 25_000, 100_000
-NAMES = "scrape", "cost", "storage", "start", "rest", "rules", "boards"
+NAMES = "scrape", "tls", "cost", "storage", "start", "rest", "rules", "boards"
 RENDERED = "render/text_encoder", "render/page"
 COMPARED = ("parse/report", "parse/csv_byte_record"), RENDERED
 # For the two sizes of the fleet.
@@ -71,15 +71,16 @@ def criterion():
     return medians, json.loads(file.read_text())
 
 
-def tables(machine, scrape, cost, storage, start, rest, rules, boards, medians, allocations):
+def tables(machine, scrape, tls, cost, storage, start, rest, rules, boards, medians, allocations):
     """The tables by the names of their marks; each is a list of rows, each row a dict by column."""
     beside_nginx, refreshing = scrape["beside_nginx"], scrape["while_refreshing"]
     return {
         "machine": [{"measured on": name, "": value} for name, value in machine.items()],
-        "targets": targets(scrape, start, rest, rules, boards, medians),
+        "targets": targets(scrape, tls, start, rest, rules, boards, medians),
         "sizing": sizing(storage, start),
         "scraped-page": scraped_page(beside_nginx),
         "scrapes": scrapes(beside_nginx["loads"]),
+        "scrapes-over-tls": scrapes_over_tls(tls["loads"]),
         "refreshes": refreshes(refreshing),
         "scrapes-during-refreshes": scrapes_during_refreshes(refreshing),
         "rest": at_rest(rest),
@@ -94,10 +95,11 @@ def tables(machine, scrape, cost, storage, start, rest, rules, boards, medians, 
     }
 
 
-def targets(scrape, start, rest, rules, boards, medians):
+def targets(scrape, tls, start, rest, rules, boards, medians):
     loads = scrape["beside_nginx"]["loads"]
     gzip = [load["ratio"]["nginx"] for load in loads if load["encoding"] == "gzip"]
     slowest = min(load["scrapes_per_second"] for load in gzip)
+    over_tls = min(load["ratio"]["scrapes_per_second"] for load in tls["loads"])
     ratio = scrape["while_refreshing"]["ratio"]
     kept, nginx_kept = (ratio[server]["scrapes_per_second"] for server in ("exporter", "nginx"))
     small, middle, *_, large = start["growth"]
@@ -116,6 +118,7 @@ def targets(scrape, start, rest, rules, boards, medians):
         target("A refresh of 5,000 users, ms", medians["refresh/5000"] * 1e3, "at most", 100),
         target("Throughput with gzip ÷ nginx's", slowest, "at least", 0.9),
         target("p99 with gzip ÷ nginx's", max(load["p99"] for load in gzip), "at most", 1.5),
+        target("Throughput over TLS with a password ÷ nginx's", over_tls, "at least", 0.8),
         target("Throughput during refreshes ÷ without", kept, "at least", 0.9),
         target("The same ratio ÷ nginx's ratio", kept / nginx_kept, "at least", 0.9),
         target("A fleet at rest, % of a core", cores(rest) * 100, "under", 1),
@@ -180,6 +183,21 @@ def scrapes(loads):
             "ratio": f"**{load['ratio']['nginx'][field]:.2f}**",
             "nginx, no `sendfile`": form(load["nginx_without_sendfile"][field]),
             "ratio, no `sendfile`": f"**{load['ratio']['nginx_without_sendfile'][field]:.2f}**",
+        }
+        for field, (name, form) in LOAD.items()
+        for load in loads
+    ]
+
+
+def scrapes_over_tls(loads):
+    return [
+        {
+            "": name,
+            "encoding": load["encoding"],
+            "connections": load["connections"],
+            "exporter": form(load["exporter"][field]),
+            "nginx": form(load["nginx"][field]),
+            "ratio": f"**{load['ratio'][field]:.2f}**",
         }
         for field, (name, form) in LOAD.items()
         for load in loads

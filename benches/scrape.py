@@ -56,7 +56,7 @@ def beside_nginx():
                 "demo": " ".join(demo),
                 "keys": len(page.family("iam_access_key_active")),
                 "series": len(page.samples),
-                "bytes": {name: len(body(exporter.url, name)) for name in ENCODINGS},
+                "bytes": {name: len(body(exporter, name)) for name in ENCODINGS},
                 "rounds": ROUNDS,
                 "seconds": SECONDS,
                 "loads": loads,

@@ -50,7 +50,7 @@ pub enum Command {
         #[arg(long, value_enum, default_value = "unrotated")]
         show: check::Show,
     },
-    /// Validate the configuration file and print what it resolves to.
+    /// Validate the configuration file and the web configuration file, and print what they resolve to.
     CheckConfig,
     /// Serve a made-up organization, without an AWS account.
     Demo {
@@ -157,6 +157,11 @@ pub struct Flags {
     /// Serve the metrics at this path.
     #[arg(long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics", value_parser = telemetry_path, global = true)]
     pub telemetry_path: String,
+
+    /// Read TLS, passwords, response headers and a rate limit from this YAML file, in the format of
+    /// Prometheus's exporter-toolkit.
+    #[arg(long = "web.config.file", value_name = "PATH", global = true)]
+    pub web_config: Option<PathBuf>,
 
     /// Address of your own runbooks, which the status page links to. They need the same headings as
     /// docs/runbooks.md. [default: /runbooks]

@@ -1,6 +1,7 @@
 //! Flags → logging → one command → exit code.
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -19,6 +20,7 @@ use iam_key_exporter::secrets;
 use iam_key_exporter::serve::{ServeOptions, serve};
 use iam_key_exporter::source::aws::{Aws, environment, sdk::Operation};
 use iam_key_exporter::source::{Source, demo::Demo, files::Files};
+use iam_key_exporter::web::config::WebConfig;
 use tracing::warn;
 
 fn main() -> ExitCode {
@@ -59,10 +61,7 @@ async fn run(Cli { command, flags }: Cli) -> anyhow::Result<ExitCode> {
             return check(source(&flags, &metrics)?, config, &flags, format, show).await;
         }
         Some(Command::CheckConfig) => {
-            let warnings = config.warnings(Clock::system().now());
-            let lines: String = warnings.iter().map(|warning| format!("{warning}\n")).collect();
-            write(io::stderr(), lines.as_bytes())?;
-            return Ok(print(&config.to_string()));
+            return check_config(&config, flags.web_config.as_deref());
         }
         Some(Command::Demo { accounts, users, seed }) => {
             if flags.reports.is_some() {
@@ -76,6 +75,20 @@ async fn run(Cli { command, flags }: Cli) -> anyhow::Result<ExitCode> {
         Some(Command::MetricsDoc) => return Ok(print(&doc::markdown())),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn check_config(config: &Config, web_config: Option<&Path>) -> anyhow::Result<ExitCode> {
+    let mut warnings = config.warnings(Clock::system().now());
+    let mut text = config.to_string();
+    if let Some(path) = web_config {
+        let web_config = WebConfig::load(path).context("--web.config.file")?;
+        let of_web = web_config.warnings.iter();
+        warnings.extend(of_web.map(|warning| format!("warning: {warning}")));
+        text.push_str(&web_config.to_string());
+    }
+    let lines: String = warnings.iter().map(|warning| format!("{warning}\n")).collect();
+    write(io::stderr(), lines.as_bytes())?;
+    Ok(print(&text))
 }
 
 fn source(flags: &Flags, metrics: &ExporterMetrics) -> anyhow::Result<Source> {
@@ -98,6 +111,7 @@ fn options(flags: &Flags, is_demo: bool) -> anyhow::Result<ServeOptions> {
         filter: flags.filter(),
         status: flags.status_settings(is_demo),
         enable_lifecycle: flags.enable_lifecycle,
+        web_config: flags.web_config.clone(),
     })
 }
 

@@ -1,18 +1,19 @@
 //! Serving: which task does what, and how the process ends.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::clock::Clock;
-use crate::config::Config;
 use crate::config::origin::Origin;
+use crate::config::{self, Config};
 use crate::metrics::exporter::ExporterMetrics;
 use crate::metrics::filter::Filter;
 use crate::refresh::{self, Schedule};
@@ -22,9 +23,12 @@ use crate::source::Source;
 use crate::state::State;
 use crate::store::Store;
 use crate::version::{REVISION, VERSION};
+use crate::web::config::WebConfig;
 use crate::web::documents::Documents;
+use crate::web::gate::Gate;
 use crate::web::listener;
 use crate::web::places::Limits;
+use crate::web::reload::WebReloader;
 use crate::web::routes::Site;
 use crate::web::status::StatusSettings;
 use crate::web::systemd;
@@ -46,6 +50,9 @@ pub enum Error {
     /// The sockets of systemd cannot be listened on.
     #[error("--web.systemd-socket: {0}")]
     Systemd(systemd::Error),
+    /// The web configuration file cannot be used.
+    #[error("--web.config.file: {0}")]
+    WebConfig(config::Error),
     /// Signals cannot be received.
     #[error("signals cannot be received: {0}")]
     Signals(io::Error),
@@ -64,6 +71,8 @@ pub struct ServeOptions {
     pub status: StatusSettings,
     /// Whether clients may ask for a reload.
     pub enable_lifecycle: bool,
+    /// The web configuration file.
+    pub web_config: Option<PathBuf>,
 }
 
 /// Where to listen.
@@ -84,11 +93,12 @@ pub async fn serve(
     options: ServeOptions,
     metrics: ExporterMetrics,
 ) -> Result<(), Error> {
-    let ServeOptions { listen, schedule, filter, status, enable_lifecycle } = options;
+    let ServeOptions { listen, schedule, filter, status, enable_lifecycle, web_config } = options;
     metrics.record_shard(schedule.shard);
     let mut signals = Signals::new().map_err(Error::Signals)?;
+    let web = WebReloader::load(web_config, metrics.clone()).map_err(Error::WebConfig)?;
     let listeners = listen.bind().await?;
-    log_start(&listeners);
+    log_start(&listeners, &web.config());
 
     let clock = Clock::system();
     let (reloader, configs) = Reloader::new(origin, config, metrics.clone(), clock.clone());
@@ -103,6 +113,7 @@ pub async fn serve(
     // There is a page before the first request.
     let (snapshot, snapshots) = watch::channel(Arc::new(renderer.snapshot(State::default(), None)));
     let site = Site {
+        gate: Gate::new(web.subscribe(), metrics.clone()),
         snapshot: snapshots,
         metrics,
         status: Arc::new(status),
@@ -115,8 +126,10 @@ pub async fn serve(
     let rendering = tokio::spawn(renderer.run(store, snapshot));
     let limits = Limits::new(listener::raise_descriptor_limit());
     let serving = listener::serve(listeners, site, limits, stopped);
+    let web_reload = Notify::new();
     let reloading = async {
         while signals.reload.recv().await.is_some() {
+            web_reload.notify_one();
             // Logged and counted there.
             let _ = reloader.reload().await;
         }
@@ -136,6 +149,7 @@ pub async fn serve(
     };
     tokio::select! {
         () = serving => {}
+        () = web.run(&web_reload) => {}
         () = stopping => {}
         ended = async { tokio::try_join!(refreshing, rendering, reloading) } => {
             // Old pages must not be served for good: a panic there ends the process, as one here does.
@@ -160,12 +174,17 @@ impl Listen {
 }
 
 /// One line that tells what runs here, and who can read it.
-fn log_start(listeners: &[TcpListener]) {
+fn log_start(listeners: &[TcpListener], config: &WebConfig) {
     let addresses = listeners.iter().filter_map(|listener| listener.local_addr().ok());
     let addresses: Vec<String> = addresses.map(|address| address.to_string()).collect();
     let addresses = addresses.join(",");
     let (version, revision) = (VERSION, REVISION);
-    info!(version, revision, addresses, tls = "off", authentication = "off", "listening");
+    let on = |is_on| if is_on { "on" } else { "off" };
+    let (tls, authentication) = (on(config.tls.is_some()), on(!config.users.is_empty()));
+    info!(version, revision, addresses, tls, authentication, "listening");
+    for warning in &config.warnings {
+        warn!(warning, "web configuration");
+    }
 }
 
 struct Signals {

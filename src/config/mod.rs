@@ -12,6 +12,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
+use serde::de::DeserializeOwned;
 use serde_saphyr::{
     Location, MessageFormatter, UserMessageFormatter, budget, options,
     with_deserializer_from_str_with_options,
@@ -22,7 +23,7 @@ use crate::policy::{Decision, Policy, in_days};
 use crate::printable::escape;
 
 pub use accounts::{Access, ListedAccount, Organization, Role, RoleArn};
-pub use fields::{is_account_id, parse_duration, parse_time_delta};
+pub use fields::{is_account_id, parse_duration, parse_time_delta, read as read_field};
 use sections::File;
 
 /// The configuration: the file's values, and defaults for the rest.
@@ -135,25 +136,7 @@ impl Config {
 
     /// Reads the text of a file. Fields that it leaves out are as in [`Config::default`]. `path` is for errors.
     pub fn parse(text: &str, path: &Path) -> Result<Config, Error> {
-        let mut field = String::new();
-        // Many rules may share one anchor. What bounds aliases is how much they add up to.
-        let options = options! { budget: budget! { enforce_alias_anchor_ratio: false } };
-        let parsed = with_deserializer_from_str_with_options(text, options, |yaml| {
-            serde_path_to_error::deserialize(yaml).map_err(|error| {
-                field = error.path().to_string();
-                error.into_inner()
-            })
-        });
-        let file: File = parsed.map_err(|error| Error::Invalid {
-            path: path.to_owned(),
-            line: error.location().map_or(1, |location: Location| location.line()),
-            field: match field.as_str() {
-                "" | "." | "?" => String::new(),
-                field => format!("{}: ", field.trim_end_matches(".?")),
-            },
-            problem: problem(&error),
-        })?;
-        Ok(Config::from(file))
+        parse_yaml::<File>(text, path, "max_age: 90d").map(Config::from)
     }
 
     /// One line for each value that is valid but probably a mistake, as of `now`.
@@ -183,12 +166,38 @@ impl Config {
     }
 }
 
+/// Reads the text of a YAML file. `path` is for errors, and `example` is a field that its author may have
+/// meant.
+pub(crate) fn parse_yaml<T>(text: &str, path: &Path, example: &str) -> Result<T, Error>
+where
+    T: DeserializeOwned,
+{
+    let mut field = String::new();
+    // Many rules may share one anchor. What bounds aliases is how much they add up to.
+    let options = options! { budget: budget! { enforce_alias_anchor_ratio: false } };
+    let parsed = with_deserializer_from_str_with_options(text, options, |yaml| {
+        serde_path_to_error::deserialize(yaml).map_err(|error| {
+            field = error.path().to_string();
+            error.into_inner()
+        })
+    });
+    parsed.map_err(|error| Error::Invalid {
+        path: path.to_owned(),
+        line: error.location().map_or(1, |location: Location| location.line()),
+        field: match field.as_str() {
+            "" | "." | "?" => String::new(),
+            field => format!("{}: ", field.trim_end_matches(".?")),
+        },
+        problem: problem(&error, example),
+    })
+}
+
 /// The text of a YAML error, in words for the file's author instead of the parser's.
-fn problem(error: &serde_saphyr::Error) -> String {
+fn problem(error: &serde_saphyr::Error, example: &str) -> String {
     let text = UserMessageFormatter.format_message(error.without_snippet());
     let text = text.lines().next().unwrap_or_default();
     match text {
-        "expected mapping start" => "expected fields, such as max_age: 90d".to_owned(),
+        "expected mapping start" => format!("expected fields, such as {example}"),
         "expected sequence start" => "expected a list".to_owned(),
         "expected string scalar" => "expected one value".to_owned(),
         "invalid boolean" => "expected true or false".to_owned(),

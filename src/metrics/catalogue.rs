@@ -217,10 +217,12 @@ catalogue! {
         "How long the last rendering of the page took, compression included.");
     HTTP_REQUESTS = counter(Group::Exporter, "iam_exporter_http_requests_total", &["code"],
         "Answered HTTP requests by status code, without those whose head could not be read.");
+    WEB_RELOAD_SUCCESSFUL = gauge(Group::Exporter, "iam_exporter_web_config_last_reload_successful", &[],
+        "Whether the web configuration file and the files that it names could last be read (1) or not (0), in which case the ones before stay; absent without --web.config.file.");
     HTTP_CONNECTIONS = gauge(Group::Exporter, "iam_exporter_http_connections", &[],
         "Open HTTP connections, at most 256, and 16 more for health checks.");
     HTTP_REFUSED = counter(Group::Exporter, "iam_exporter_http_refused_total", &["reason"],
-        "Requests and connections that were refused, by reason: password, certificate, rate, handshake, or connections (refused or closed because there were too many).");
+        "Refused connections and requests by reason: password, certificate (of the client), rate, handshake (another failure of TLS), or connections (refused or closed because there were too many).");
     HTTP_ACCEPT_FAILURES = counter(Group::Exporter, "iam_exporter_http_accept_failures_total", &[],
         "Connections that could not be accepted, for instance for want of file descriptors.");
 

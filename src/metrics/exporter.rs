@@ -34,6 +34,8 @@ pub struct ExporterMetrics {
     pub http_accept_failures: IntCounter,
     http_requests: IntCounterVec,
     http_refused: IntCounterVec,
+    /// Without labels. A gauge of its own would be 0 where there is no web configuration file.
+    web_reload_successful: IntGaugeVec,
     accounts: IntGaugeVec,
     /// Without labels. A gauge of its own would be 0 before anything is known.
     unidentified_accounts: IntGaugeVec,
@@ -66,18 +68,19 @@ pub struct AwsRequests {
     has_clock_skew: Arc<AtomicBool>,
 }
 
-/// Why a request or a connection is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Why a connection or a request was refused: the closed set that is the label `reason` of
+/// `iam_exporter_http_refused_total`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Refusal {
-    /// None was given, or a wrong one.
+    /// No password, a wrong one, or an unknown user.
     Password,
-    /// The client has none, or one that is not trusted.
+    /// The client's certificate is missing, or not accepted.
     Certificate,
-    /// There are too many requests.
+    /// An address asked too often.
     Rate,
-    /// TLS could not be agreed on.
+    /// The TLS handshake failed for another reason.
     Handshake,
-    /// There are too many connections.
+    /// There were too many connections.
     Connections,
 }
 
@@ -129,6 +132,11 @@ impl ExporterMetrics {
             ),
             http_requests: vec(&registry, &catalogue::HTTP_REQUESTS, IntCounterVec::new),
             http_refused: vec(&registry, &catalogue::HTTP_REFUSED, IntCounterVec::new),
+            web_reload_successful: vec(
+                &registry,
+                &catalogue::WEB_RELOAD_SUCCESSFUL,
+                IntGaugeVec::new,
+            ),
             accounts: vec(&registry, &catalogue::ACCOUNTS, IntGaugeVec::new),
             unidentified_accounts: vec(
                 &registry,
@@ -239,6 +247,11 @@ impl ExporterMetrics {
         self.page_render_duration.set(duration.as_secs_f64());
     }
 
+    /// Records whether the web configuration file could be read.
+    pub fn record_web_reload(&self, success: bool) {
+        self.web_reload_successful.with_label_values(&[""; 0]).set(i64::from(success));
+    }
+
     /// Counts an answered request.
     pub fn count_http_request(&self, code: &str) {
         self.http_requests.with_label_values(&[code]).inc();
@@ -338,8 +351,12 @@ mod tests {
         for Metric { name, kind, help, .. } in own {
             let kind = kind.as_str();
             // What is known only later has no series yet.
-            let later =
-                [&catalogue::PAGE_BYTES, &catalogue::CLOCK_SKEW, &catalogue::UNIDENTIFIED_ACCOUNTS];
+            let later = [
+                &catalogue::PAGE_BYTES,
+                &catalogue::CLOCK_SKEW,
+                &catalogue::UNIDENTIFIED_ACCOUNTS,
+                &catalogue::WEB_RELOAD_SUCCESSFUL,
+            ];
             if !later.iter().any(|metric| metric.name == *name) {
                 let head = format!("# HELP {name} {help}\n# TYPE {name} {kind}\n");
                 assert!(text.contains(&head), "no {head}in:\n{text}");

@@ -2,14 +2,11 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
 use tokio::sync::watch;
 use tokio::task::{JoinSet, yield_now};
@@ -17,8 +14,11 @@ use tokio::time::{Instant, sleep};
 use tokio_io_timeout::TimeoutStream;
 use tracing::{debug, warn};
 
-use super::places::{Limits, Place, Places};
-use super::routes::{Routes, Site};
+use super::connection::Connection;
+use super::guard::Guard;
+use super::places::{Limits, Places};
+use super::routes::Site;
+use super::stream::Stream;
 use super::watched::Watched;
 
 /// A request's head must be there after this time. An idle connection counts as one that is late.
@@ -126,7 +126,7 @@ async fn accept(
             Ok((stream, peer)) => {
                 if let Some(place) = places.admit(peer.ip().to_canonical()) {
                     let (site, stopped) = (site.clone(), stopped.clone());
-                    connections.spawn(keep(stream, place, site, stopped));
+                    connections.spawn(keep(stream, Guard { site, peer, place }, stopped));
                 }
                 // New connections read what is there, and those that lost their place are closed,
                 // before the next one comes.
@@ -148,27 +148,28 @@ async fn accept(
 }
 
 /// Serves a connection until it ends, or until its place is needed for others.
-async fn keep(
-    stream: TcpStream,
-    place: Arc<Place>,
-    site: Arc<Site>,
-    stop: watch::Receiver<bool>,
-) {
-    let open = site.metrics.http_connections.clone();
-    open.inc();
+async fn keep(stream: TcpStream, guard: Guard, stop: watch::Receiver<bool>) {
+    let (place, site) = (guard.place.clone(), guard.site.clone());
+    site.metrics.http_connections.inc();
+    // Responses are written whole: waiting for more to send would only delay them.
+    let _ = stream.set_nodelay(true);
+    let served = async {
+        if let Some(stream) = site.gate.accept(stream, guard.peer).await {
+            converse(connection(stream, guard), stop).await;
+        }
+    };
     tokio::select! {
         () = place.taken() => debug!(peer = %place.peer, "connection closed for others"),
-        () = converse(connection(stream, place.clone(), site), stop) => {}
+        () = served => {}
     }
-    open.dec();
+    site.metrics.http_connections.dec();
 }
 
 /// Serves a connection until it ends, becomes old, or the exporter stops; then lets the response that
 /// is under way finish, for a while.
-async fn converse<S: Stream>(connection: Connection<S>, mut stop: watch::Receiver<bool>) {
-    let mut connection = pin!(connection);
+async fn converse(mut connection: Connection<Timed>, mut stop: watch::Receiver<bool>) {
     tokio::select! {
-        ended = connection.as_mut() => {
+        ended = &mut connection => {
             if let Err(error) = ended {
                 debug!(%error, "connection ended");
             }
@@ -177,7 +178,7 @@ async fn converse<S: Stream>(connection: Connection<S>, mut stop: watch::Receive
         _ = stop.wait_for(|stop| *stop) => {}
         () = sleep(MAX_CONNECTION_AGE) => {}
     }
-    connection.as_mut().graceful_shutdown();
+    connection.graceful_shutdown();
     let drained = async {
         let _ = stop.wait_for(|stop| *stop).await;
         sleep(DRAIN_TIMEOUT).await;
@@ -189,26 +190,12 @@ async fn converse<S: Stream>(connection: Connection<S>, mut stop: watch::Receive
     }
 }
 
-/// What a connection can be: TCP, or TLS over it.
-trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+type Timed = Watched<Pin<Box<TimeoutStream<Stream>>>>;
 
-impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for S {}
-
-type Connection<S> = http1::Connection<TokioIo<Watched<Pin<Box<TimeoutStream<S>>>>>, Routes>;
-
-fn connection(stream: TcpStream, place: Arc<Place>, site: Arc<Site>) -> Connection<TcpStream> {
-    // Responses are written whole: waiting for more to send would only delay them.
-    let _ = stream.set_nodelay(true);
+fn connection(stream: Stream, guard: Guard) -> Connection<Timed> {
+    let is_http2 = stream.is_http2();
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(WRITE_TIMEOUT));
-    http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        .max_buf_size(MAX_HEADER_BYTES)
-        // A client that has closed its half of the connection gets the whole answer.
-        .half_close(true)
-        .serve_connection(
-            TokioIo::new(Watched::new(Box::pin(stream), place.clone())),
-            Routes { site, place },
-        )
+    let stream = Watched::new(Box::pin(stream), guard.place.clone());
+    Connection::new(stream, is_http2, guard)
 }

@@ -1,7 +1,5 @@
 //! Which path answers what.
 
-use std::convert::Infallible;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -11,12 +9,12 @@ use hyper::header::{
     CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, ORIGIN, REFERRER_POLICY,
     RETRY_AFTER, VARY, X_CONTENT_TYPE_OPTIONS,
 };
-use hyper::service::Service;
 use hyper::{Method, Request, Response, StatusCode, Uri};
 use tokio::sync::watch;
 
 use super::body::{Body, Part};
 use super::documents::{self, Document, DocumentKey, Documents, MakeDocument};
+use super::gate::Gate;
 use super::places::{Held, MIN_HELD, Place};
 use super::status::key::KeyPage;
 use super::status::query::Query;
@@ -36,6 +34,8 @@ pub struct Site {
     pub status: Arc<StatusSettings>,
     /// The documents that people read.
     pub documents: Documents,
+    /// Lets in who may come in.
+    pub gate: Gate,
     /// Reads the configuration again; `None` if clients may not ask for that.
     pub reloader: Option<Arc<Reloader>>,
 }
@@ -46,33 +46,8 @@ const CSV: &str = "text/csv; charset=utf-8";
 const CALENDAR: &str = "text/calendar; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
 
-/// The site as hyper serves it to one connection.
-#[derive(Debug, Clone)]
-pub struct Routes {
-    /// What is served.
-    pub site: Arc<Site>,
-    /// The connection's place.
-    pub place: Arc<Place>,
-}
-
-impl Service<Request<Incoming>> for Routes {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
-
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let Routes { site, place } = self.clone();
-        let answering = place.begin();
-        Box::pin(async move {
-            let mut response = route(&site, &place, &request).await;
-            site.metrics.count_http_request(response.status().as_str());
-            response.body_mut().set_answering(answering);
-            Ok(response)
-        })
-    }
-}
-
-async fn route(
+/// Answers a request that was let in.
+pub async fn route(
     site: &Arc<Site>,
     place: &Arc<Place>,
     request: &Request<Incoming>,
@@ -270,8 +245,7 @@ async fn for_people(
     }
     let disposition =
         document.file_name.as_ref().map(|name| format!("attachment; filename=\"{name}\""));
-    let mut response =
-        respond(document.status, document.kind, [documents::bytes_of(document)]);
+    let mut response = respond(document.status, document.kind, [documents::bytes_of(document)]);
     let headers = response.headers_mut();
     headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
@@ -296,7 +270,8 @@ fn style() -> Response<Body> {
     response
 }
 
-fn text(status: StatusCode, text: &'static str) -> Response<Body> {
+/// A short answer in plain text.
+pub fn text(status: StatusCode, text: &'static str) -> Response<Body> {
     respond(status, TEXT, [Bytes::from(text)])
 }
 
@@ -364,7 +339,11 @@ mod tests {
             for (name, value) in headers {
                 map.insert(*name, HeaderValue::from_static(value));
             }
-            assert_eq!(is_cross_site(&Uri::from_static("/-/reload"), &map), expected, "{headers:?}");
+            assert_eq!(
+                is_cross_site(&Uri::from_static("/-/reload"), &map),
+                expected,
+                "{headers:?}"
+            );
         }
     }
 

@@ -36,7 +36,12 @@ fn connect_from(exporter: &Exporter, last: u8) -> TcpStream {
 }
 
 /// So many connections from each of these addresses, with the start of a request or all of it.
-fn crowd(exporter: &Exporter, last: impl Iterator<Item = u8>, each: usize, sent: &str) -> Vec<TcpStream> {
+fn crowd(
+    exporter: &Exporter,
+    last: impl Iterator<Item = u8>,
+    each: usize,
+    sent: &str,
+) -> Vec<TcpStream> {
     let from = |last| {
         (0..each).map(move |_| {
             let mut stream = connect_from(exporter, last);

@@ -2,6 +2,7 @@
 
 mod support;
 
+mod access;
 mod build;
 mod cli;
 mod confirm;

@@ -422,7 +422,7 @@ fn a_response_is_read_whole_by_a_client_that_keeps_its_connection() {
 }
 
 #[test]
-fn the_demo_shows_every_metric_but_the_clocks() {
+fn the_demo_shows_every_metric_but_the_clocks_and_that_of_the_web_configuration() {
     let exporter = Exporter::start(&["demo"]);
     exporter.wait_until_ready();
     let page = exporter.get("/metrics");
@@ -431,6 +431,8 @@ fn the_demo_shows_every_metric_but_the_clocks() {
         .map(|metric| metric.name)
         .filter(|name| !page.contains(&format!("# TYPE {name} ")))
         .collect();
-    // It has no AWS whose clock could differ.
-    assert_eq!(absent, ["iam_exporter_clock_skew_seconds"]);
+    // It has no AWS whose clock could differ, and no file.
+    let expected =
+        ["iam_exporter_clock_skew_seconds", "iam_exporter_web_config_last_reload_successful"];
+    assert_eq!(absent, expected);
 }

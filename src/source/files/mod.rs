@@ -136,7 +136,7 @@ impl Files {
         let piped = if is_pipe {
             let csv = read_pipe(&path)?;
             info!(file = %path.display(), "the report came through a pipe, it stays until the exporter ends");
-            Some(RawReport { csv, generated: Clock::system().now() })
+            Some(RawReport { csv, parsed: None, generated: Clock::system().now() })
         } else {
             None
         };

@@ -179,6 +179,11 @@ impl Response {
     pub fn read(stream: &mut TcpStream) -> Response {
         let mut bytes = Vec::new();
         stream.read_to_end(&mut bytes).expect("a response");
+        Response::parse(bytes)
+    }
+
+    /// Parses the bytes of a whole response.
+    pub fn parse(mut bytes: Vec<u8>) -> Response {
         let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").expect("a head") + 4;
         let body = bytes.split_off(end);
         let head = String::from_utf8(bytes).expect("a head of text");
