@@ -145,7 +145,8 @@ impl Config {
             line: error.location().map_or(1, |location: Location| location.line()),
             field: match field.as_str() {
                 "" | "." | "?" => String::new(),
-                field => format!("{}: ", field.trim_end_matches(".?")),
+                // A name in the file can hold line breaks, or what a terminal takes for orders.
+                field => format!("{}: ", in_one_line(field.trim_end_matches(".?"))),
             },
             problem: problem(&error),
         })?;
@@ -189,8 +190,12 @@ fn problem(error: &serde_saphyr::Error) -> String {
         "expected string scalar" => "expected one value".to_owned(),
         "invalid boolean" => "expected true or false".to_owned(),
         "invalid u32" => "expected a whole number".to_owned(),
-        text => text.to_owned(),
+        text => in_one_line(text),
     }
+}
+
+fn in_one_line(text: &str) -> String {
+    text.replace(char::is_control, " ")
 }
 
 fn tag_labels(keys: Vec<String>) -> Vec<TagLabel> {
