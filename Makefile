@@ -8,13 +8,16 @@
 # make dashboards draws the dashboards into target/dashboards, and renews their pictures in docs/images
 # make lint   invariants of src/lib.rs, formatting, clippy, documentation
 # make bench  runs all benchmarks and renews the tables of docs/benchmarks.md; takes 50 minutes
+# make fuzz   feeds random input to what reads from outside, each target for FUZZ_SECONDS (60)
+# make deny   checks dependencies: licences, sources, one TLS stack
+# make sbom   lists the dependencies in target/iam-key-exporter.cdx.json (CycloneDX)
 # make rules  renders deploy/prometheus/rules and optional from source and values.yaml
 # make chart  renews the table of values in the Helm chart's README.md
 # make golden renews the expected output of tests after a change that was meant
 
 VENV := target/venv
 
-.PHONY: chart rulers faults run test test-cargo test-stack soak story screenshots dashboards lint bench rules golden docs tools
+.PHONY: chart rulers faults run test test-cargo test-stack soak fuzz deny sbom story screenshots dashboards lint bench rules golden docs tools
 
 run:
 	cargo run --release -- demo
@@ -70,6 +73,26 @@ lint:
 soak:
 	WALK_SECONDS=$${WALK_SECONDS:-600} WALK_SEED=$${WALK_SEED:-$$(date +%s)} \
 		cargo test --locked --test it walk -- --nocapture
+
+# Programs that are built from their source, which takes minutes, and only for who wants them.
+CARGO_TOOLS := target/cargo-tools
+cyclonedx_VERSION := 0.5.9
+deny_VERSION := 0.20.2
+fuzz_VERSION := 0.13.2
+
+$(CARGO_TOOLS)/bin/cargo-%:
+	cargo install --locked --root $(CARGO_TOOLS) cargo-$*@$($*_VERSION)
+
+fuzz: $(CARGO_TOOLS)/bin/cargo-fuzz
+	PATH="$(abspath $(CARGO_TOOLS))/bin:$$PATH" FUZZ_SECONDS="$(FUZZ_SECONDS)" FUZZ_INPUT="$(FUZZ_INPUT)" fuzz/run.sh $(FUZZ_TARGETS)
+
+deny: $(CARGO_TOOLS)/bin/cargo-deny
+	$< --locked --offline check bans licenses sources
+
+# It writes beside Cargo.toml, whatever it is told.
+sbom: $(CARGO_TOOLS)/bin/cargo-cyclonedx
+	$< cyclonedx --format json --spec-version 1.5 --override-filename iam-key-exporter.cdx
+	mv iam-key-exporter.cdx.json target/
 
 # Not at the same time as anything else that has work for the cores.
 bench: tools

@@ -186,7 +186,8 @@ where
         line: error.location().map_or(1, |location: Location| location.line()),
         field: match field.as_str() {
             "" | "." | "?" => String::new(),
-            field => format!("{}: ", field.trim_end_matches(".?")),
+            // A name in the file can hold line breaks, or what a terminal takes for orders.
+            field => format!("{}: ", escape(field.trim_end_matches(".?"))),
         },
         problem: problem(&error, example),
     })
@@ -202,7 +203,7 @@ fn problem(error: &serde_saphyr::Error, example: &str) -> String {
         "expected string scalar" => "expected one value".to_owned(),
         "invalid boolean" => "expected true or false".to_owned(),
         "invalid u32" => "expected a whole number".to_owned(),
-        text => text.to_owned(),
+        text => escape(text),
     }
 }
 
