@@ -168,7 +168,9 @@ impl Running {
         while config.changed().await.is_ok() {
             let new = config.borrow_and_update().clone();
             let before = std::mem::replace(current, new);
-            if (&before.accounts, &before.organization) != (&current.accounts, &current.organization) {
+            if (&before.accounts, &before.organization)
+                != (&current.accounts, &current.organization)
+            {
                 return;
             }
             self.update(shared, current);

@@ -42,6 +42,8 @@ const MAX_UNSENT: u32 = 256 << 10;
 /// The pause after a connection could not be accepted: the process may have run out of file
 /// descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// The same pause if another connection was closed for it.
+const SHORT_PAUSE: Duration = Duration::from_millis(10);
 /// A line in the log says at most this often that connections could not be accepted.
 const LOG_PAUSE: Duration = Duration::from_secs(60);
 
@@ -138,8 +140,8 @@ async fn accept(
                     logged = Some(Instant::now());
                     warn!(%error, "connections not accepted");
                 }
-                places.close_one();
-                sleep(ACCEPT_PAUSE).await;
+                // The place of one that was closed is free at once.
+                sleep(if places.close_one() { SHORT_PAUSE } else { ACCEPT_PAUSE }).await;
             }
         }
     }
@@ -148,12 +150,7 @@ async fn accept(
 }
 
 /// Serves a connection until it ends, or until its place is needed for others.
-async fn keep(
-    stream: TcpStream,
-    place: Arc<Place>,
-    site: Arc<Site>,
-    stop: watch::Receiver<bool>,
-) {
+async fn keep(stream: TcpStream, place: Arc<Place>, site: Arc<Site>, stop: watch::Receiver<bool>) {
     let open = site.metrics.http_connections.clone();
     open.inc();
     tokio::select! {

@@ -48,7 +48,11 @@ impl Limits {
         let connections = (descriptors / 2).clamp(16, MAX_CONNECTIONS as u64) as usize;
         let health = connections / 16;
         Limits {
-            connections: if connections < MAX_CONNECTIONS { connections - health } else { connections },
+            connections: if connections < MAX_CONNECTIONS {
+                connections - health
+            } else {
+                connections
+            },
             of_one_peer: connections / 4,
             health,
             health_of_one_peer: health.div_ceil(4),
@@ -142,12 +146,12 @@ impl Places {
         Some(Arc::new(Place { id, peer, close, places: self.clone() }))
     }
 
-    /// Closes the connection that has waited longest: the process may have run out of file
-    /// descriptors.
-    pub fn close_one(&self) {
+    /// Closes the connection that has waited longest, if any can be closed: the process may have run
+    /// out of file descriptors.
+    pub fn close_one(&self) -> bool {
         let mut table = self.lock();
         let all = table.connections.len();
-        self.make_room(&mut table, all, |_| true);
+        self.make_room(&mut table, all, |_| true)
     }
 
     /// Whether there are fewer than `max` of these connections, or one could be closed.
@@ -238,7 +242,8 @@ impl Place {
     /// place became free meanwhile.
     pub fn is_regular(&self) -> bool {
         let mut table = self.places.lock();
-        let is_extra = |table: &Table| table.connections.get(&self.id).is_some_and(|it| it.is_extra);
+        let is_extra =
+            |table: &Table| table.connections.get(&self.id).is_some_and(|it| it.is_extra);
         if !is_extra(&table) {
             return true;
         }
@@ -441,7 +446,8 @@ mod tests {
             all.extend(admit(&places, peer(number), 64).await);
         }
         let mut busy: Vec<Answering> = all.iter().map(|place| place.begin()).collect();
-        let health: Vec<Arc<Place>> = (4..9).filter_map(|number| places.admit(peer(number))).collect();
+        let health: Vec<Arc<Place>> =
+            (4..9).filter_map(|number| places.admit(peer(number))).collect();
         assert_eq!(health.len(), 5);
         assert!(!health[0].is_regular());
         // The same for a peer that has all of its places.

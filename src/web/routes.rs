@@ -258,8 +258,7 @@ async fn for_people(
     }
     let disposition =
         document.file_name.as_ref().map(|name| format!("attachment; filename=\"{name}\""));
-    let mut response =
-        respond(document.status, document.kind, [documents::bytes_of(document)]);
+    let mut response = respond(document.status, document.kind, [documents::bytes_of(document)]);
     let headers = response.headers_mut();
     headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
@@ -344,7 +343,11 @@ mod tests {
             for (name, value) in headers {
                 map.insert(*name, HeaderValue::from_static(value));
             }
-            assert_eq!(is_cross_site(&Uri::from_static("/-/reload"), &map), expected, "{headers:?}");
+            assert_eq!(
+                is_cross_site(&Uri::from_static("/-/reload"), &map),
+                expected,
+                "{headers:?}"
+            );
         }
     }
 
