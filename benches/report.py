@@ -17,7 +17,7 @@ BLOCK = re.compile(r"<!-- table: (.*) -->\n(?:\|.*\n|\n)*<!-- end -->")
 CRITERION = ROOT / "target/criterion"
 # Users in the benchmarks of the parts.
 SIZES = 5_000, 25_000, 100_000
-NAMES = "scrape", "tls", "cost", "storage", "start", "rest", "rules", "boards"
+NAMES = "scrape", "tls", "cost", "storage", "start", "rest", "rules", "boards", "silent"
 RENDERED = "render/text_encoder", "render/page"
 COMPARED = ("parse/report", "parse/csv_byte_record"), RENDERED
 # For the two sizes of the fleet.
@@ -71,7 +71,20 @@ def criterion():
     return medians, json.loads(file.read_text())
 
 
-def tables(machine, scrape, tls, cost, storage, start, rest, rules, boards, medians, allocations):
+def tables(
+    machine,
+    scrape,
+    tls,
+    cost,
+    storage,
+    start,
+    rest,
+    rules,
+    boards,
+    silent,
+    medians,
+    allocations,
+):
     """The tables by the names of their marks; each is a list of rows, each row a dict by column."""
     beside_nginx, refreshing = scrape["beside_nginx"], scrape["while_refreshing"]
     return {
@@ -83,6 +96,7 @@ def tables(machine, scrape, tls, cost, storage, start, rest, rules, boards, medi
         "scrapes-over-tls": scrapes_over_tls(tls["loads"]),
         "refreshes": refreshes(refreshing),
         "scrapes-during-refreshes": scrapes_during_refreshes(refreshing),
+        "silent": beside_silent_ones(silent["loads"]),
         "rest": at_rest(rest),
         "rules": rules_of_prometheus(rules["sizes"]),
         "account": account(cost["readers"]),
@@ -230,6 +244,18 @@ def scrapes_during_refreshes(figures):
         for field, (name, form) in LOAD.items()
         for server, ratio in figures["ratio"].items()
     ]
+
+
+def beside_silent_ones(loads):
+    def row(load, name, write):
+        return {
+            "connections": load["connections"],
+            "that are": load["kind"],
+            "": name.replace("_", " "),
+            **{server: write(load[server][name]) for server in ("exporter", "node_exporter")},
+        }
+
+    return [row(load, *figure) for figure in SILENT for load in loads]
 
 
 def at_rest(figures):
@@ -465,6 +491,15 @@ LOAD = {
     "p50": ("p50", duration),
     "p99": ("p99", duration),
 }
+
+# What is measured while others say nothing, and how each figure is written.
+SILENT = [
+    ("p50", duration),
+    ("p99", duration),
+    ("lost", int),
+    ("descriptors", int),
+    ("memory", mebibytes),
+]
 
 
 if __name__ == "__main__":

@@ -39,7 +39,10 @@ def main():
                 {
                     "kind": kind,
                     "connections": connections,
-                    **{name: measure(*server, kind, connections, seconds) for name, server in servers.items()},
+                    **{
+                        name: measure(*server, kind, connections, seconds)
+                        for name, server in servers.items()
+                    },
                 }
                 for kind, connections in crowds
             ]

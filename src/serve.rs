@@ -85,7 +85,8 @@ pub enum Listen {
 }
 
 /// Refreshes, renders and serves until SIGTERM or SIGINT, and then lets running responses finish. A
-/// second signal ends that at once, unless it comes within a second. SIGHUP reads the configuration again.
+/// second signal ends that at once, unless it comes within a second. SIGHUP reads the configuration
+/// again.
 pub async fn serve(
     source: Source,
     origin: Origin,

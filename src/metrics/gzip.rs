@@ -125,8 +125,8 @@ impl Head {
     }
 }
 
-/// The large part as text, unpacked piece by piece. It keeps only the compressed bytes and some ten
-/// kilobytes, however slowly somebody reads it.
+/// The large part as text, unpacked piece by piece. It keeps only the compressed bytes and some
+/// fifty kilobytes, however slowly somebody reads it.
 #[derive(Debug)]
 pub struct Unpacking {
     packed: Bytes,

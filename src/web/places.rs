@@ -45,14 +45,12 @@ impl Limits {
     /// The limits of a process that may open this many files. At least half of them remain for AWS,
     /// files and the rest.
     pub fn new(descriptors: u64) -> Limits {
-        let connections = (descriptors / 2).clamp(16, MAX_CONNECTIONS as u64) as usize;
-        let health = connections / 16;
+        let max = MAX_CONNECTIONS + MAX_CONNECTIONS / 16;
+        let all = usize::try_from(descriptors / 2).unwrap_or(max).clamp(17, max);
+        let health = all / 17;
+        let connections = all - health;
         Limits {
-            connections: if connections < MAX_CONNECTIONS {
-                connections - health
-            } else {
-                connections
-            },
+            connections,
             of_one_peer: connections / 4,
             health,
             health_of_one_peer: health.div_ceil(4),
@@ -146,12 +144,12 @@ impl Places {
         Some(Arc::new(Place { id, peer, close, places: self.clone() }))
     }
 
-    /// Closes the connection that has waited longest: the process may have run out of file
-    /// descriptors.
-    pub fn close_one(&self) {
+    /// Closes the connection that has waited longest, if any can be closed: the process may have run
+    /// out of file descriptors.
+    pub fn close_one(&self) -> bool {
         let mut table = self.lock();
         let all = table.connections.len();
-        self.make_room(&mut table, all, |_| true);
+        self.make_room(&mut table, all, |_| true)
     }
 
     /// Whether there are fewer than `max` of these connections, or one could be closed.
@@ -387,9 +385,9 @@ mod tests {
             (connections, of_one_peer, health)
         };
         assert_eq!(limits(1 << 20), (256, 64, 16));
-        assert_eq!(limits(512), (256, 64, 16));
-        assert_eq!(limits(256), (120, 32, 8));
-        assert_eq!(limits(64), (30, 8, 2));
+        assert_eq!(limits(1024), (256, 64, 16));
+        assert_eq!(limits(256), (121, 30, 7));
+        assert_eq!(limits(64), (31, 7, 1));
     }
 
     #[tokio::test(start_paused = true)]

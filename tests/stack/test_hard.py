@@ -94,9 +94,10 @@ def hard_times(exporter, lost=0):
     pid = exporter.child.pid
     for path in ("/", "/keys.csv", "/metrics"):
         requests.get(exporter.url + path, timeout=20)
-    # What the first slow readers leave behind is there from then on.
-    with Crowd(exporter.url, "reader", 100, ADDRESSES[:2]):
-        time.sleep(0.5)
+    # glibc keeps what the first slow readers had.
+    for path in ("/metrics", "/keys.csv"):
+        with Crowd(exporter.url, "reader", 240, ADDRESSES[:4], path=path, encoding="identity"):
+            time.sleep(0.5)
     wait_for("the readers are gone", lambda: descriptors(pid) < 40, 20)
     memory, open_files = resident(pid), descriptors(pid)
     scraper = Scraper(exporter.url)
@@ -128,16 +129,19 @@ def small(tmp_path):
 def test_descriptors_are_exhausted(small):
     pid = small.child.pid
     usual = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-    with hard_times(small, lost=60):
+    with hard_times(small, lost=5):
         before = small.page().value("iam_exporter_http_accept_failures_total")
-        # Not one more than it has now: nothing can be accepted.
-        resource.prlimit(pid, resource.RLIMIT_NOFILE, (descriptors(pid), usual[1]))
+        # A few are left, which the crowd takes.
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (descriptors(pid) + 4, usual[1]))
         with Crowd(small.url, "silent", 100, ADDRESSES, total=300):
             time.sleep(5)
+            # Not one is left: nothing can be accepted.
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (5, usual[1]))
+            time.sleep(2)
         resource.prlimit(pid, resource.RLIMIT_NOFILE, usual)
         wait_for("it answers again", lambda: answers(small.url), 5)
     failures = small.page().value("iam_exporter_http_accept_failures_total") - before
-    assert 0 < failures <= 200, failures
+    assert 0 < failures <= 1_000, failures
     assert small.log.count("connections not accepted") <= 2
 
 
@@ -192,15 +196,18 @@ class shell(Exporter):
 
 def test_memory_is_limited_and_the_report_is_as_large_as_it_may_be(tmp_path):
     report = tmp_path / "report.csv"
-    head = (
+    columns = (
         "user,arn,user_creation_time,password_enabled,password_last_used,password_last_changed,"
         "password_next_rotation,mfa_active,access_key_1_active,access_key_1_last_rotated,"
-        "access_key_1_last_used_date,access_key_1_last_used_region,access_key_1_last_used_service\n"
+        "access_key_1_last_used_date,access_key_1_last_used_region,access_key_1_last_used_service,"
+        "access_key_2_active,access_key_2_last_rotated,access_key_2_last_used_date,"
+        "access_key_2_last_used_region,access_key_2_last_used_service,cert_1_active,"
+        "cert_1_last_rotated,cert_2_active,cert_2_last_rotated"
     )
-    rest = (
-        ",2020-01-01T00:00:00+00:00,false,N/A,N/A,N/A,false,true,"
-        "2020-01-01T00:00:00+00:00,2026-01-01T00:00:00+00:00,us-east-1,s3\n"
-    )
+    key = "true,2020-01-01T00:00:00+00:00,2026-01-01T00:00:00+00:00,us-east-1,s3"
+    nothing = "false,N/A,N/A,N/A,N/A,false,N/A,false,N/A"
+    head = f"{columns}\n"
+    rest = f",2020-01-01T00:00:00+00:00,false,N/A,N/A,N/A,false,{key},{nothing}\n"
     size = len(head)
     with report.open("w") as file:
         file.write(head)
@@ -223,7 +230,7 @@ def test_memory_is_limited_and_the_report_is_as_large_as_it_may_be(tmp_path):
         wait_for("every user is on the page", read_whole, 120, every=1)
         with Crowd(exporter.url, "reader", 100, ADDRESSES, encoding="identity"):
             with Crowd(exporter.url, "reader", 20, ADDRESSES[4:], path="/keys.csv"):
-                assert len(exporter.get("/", timeout=60).content) > 1000
+                assert requests.get(exporter.url, timeout=60).ok
         assert read_whole() and exporter.is_alive()
 
 
