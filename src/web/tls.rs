@@ -90,6 +90,7 @@ pub fn resolve(
                 "does not belong to the certificate of tls_server_config.{}",
                 certificate.field
             )),
+            Error::InvalidCertificate(_) => certificate.fault("is not a certificate"),
             error => certificate.fault(&format!("cannot be used: {error}")),
         })?;
     config.alpn_protocols =
