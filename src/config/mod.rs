@@ -202,7 +202,7 @@ fn problem(error: &serde_saphyr::Error, example: &str) -> String {
         "expected sequence start" => "expected a list".to_owned(),
         "expected string scalar" => "expected one value".to_owned(),
         "invalid boolean" => "expected true or false".to_owned(),
-        "invalid u32" => "expected a whole number".to_owned(),
+        "invalid u32" | "invalid i64" => "expected a whole number".to_owned(),
         text => escape(text),
     }
 }

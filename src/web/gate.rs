@@ -2,7 +2,7 @@
 //! by the web configuration of the moment.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,7 @@ use tracing::debug;
 use super::auth::{Credentials, Login, Logins};
 use super::body::Body;
 use super::config::WebConfig;
-use super::rate::Rates;
+use super::rate::{Rates, network};
 use super::refusals::Refusals;
 use super::routes::text;
 use super::stream::Stream;
@@ -100,8 +100,7 @@ impl Gate {
             return Err(unauthorized());
         };
         let user = config.users.names().find(|name| *name == credentials.name());
-        let ip: IpAddr = peer.ip().to_canonical();
-        match self.logins.check(&config.users, credentials, ip).await {
+        match self.logins.check(&config.users, credentials, network(peer.ip())).await {
             Login::Ok => Ok(()),
             Login::Wrong => {
                 // A name that nobody has may be a password in the wrong place, and is not logged.

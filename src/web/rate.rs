@@ -69,7 +69,7 @@ impl Rates {
 }
 
 /// The address that stands for the client: of IPv6 the network, since a client has all of its addresses.
-fn network(peer: IpAddr) -> IpAddr {
+pub fn network(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V4(address) => address.into(),
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),

@@ -47,14 +47,14 @@ pub fn resolve(
     let client_auth = section.client_auth_type.as_ref().and_then(|field| field.value.0);
     let is_on = certificate.is_some() || key.is_some() || client_ca.is_some();
     if !is_on && client_auth.is_none() {
-        return match has_more(section) {
-            true => Err(fault(
+        if has_more(section) {
+            return Err(fault(
                 line,
                 "",
                 "has no certificate, so there would be no TLS: give cert_file and key_file, or leave the section out",
-            )),
-            false => Ok(None),
-        };
+            ));
+        }
+        return Ok(None);
     }
     let certificate =
         certificate.ok_or_else(|| fault(line, "", "has neither cert_file nor cert"))?;
@@ -90,6 +90,7 @@ pub fn resolve(
                 "does not belong to the certificate of tls_server_config.{}",
                 certificate.field
             )),
+            Error::InvalidCertificate(_) => certificate.fault("is not a certificate"),
             error => certificate.fault(&format!("cannot be used: {error}")),
         })?;
     config.alpn_protocols =
@@ -273,14 +274,14 @@ fn groups(
         ));
     }
     let groups: Vec<_> = list.value.iter().filter_map(|curve| curve.group).collect();
-    match groups.is_empty() {
-        true => Err(fault(
+    if groups.is_empty() {
+        return Err(fault(
             list.referenced.line(),
             "curve_preferences",
             "has no curve that the exporter has: X25519MLKEM768, X25519, CurveP256 or CurveP384",
-        )),
-        false => Ok(groups),
+        ));
     }
+    Ok(groups)
 }
 
 fn clients(

@@ -74,7 +74,7 @@ impl WebConfig {
 
     /// Reads the text of a file. `path` is for errors, and for the files that it names.
     pub fn parse(text: &str, path: &Path) -> Result<WebConfig, Error> {
-        let file: File = parse_yaml(text, path, "cert_file: server.crt").map_err(without_spans)?;
+        let file: File = parse_yaml(text, path, "name: value").map_err(without_spans)?;
         let config = resolve(file, path.parent().unwrap_or(Path::new("")));
         let mut config = config.map_err(|Fault { line, field, problem }| Error::Invalid {
             path: path.to_owned(),
