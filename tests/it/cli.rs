@@ -573,7 +573,7 @@ fn a_report_can_come_from_standard_input_and_from_a_pipe() {
 }
 
 #[test]
-fn what_came_through_a_pipe_stays_at_a_reload_and_at_each_refresh() {
+fn what_came_through_a_pipe_stays_at_a_reload() {
     let folder = Folder::new();
     let pipe = folder.file("config");
     assert!(Command::new("mkfifo").arg(&pipe).status().expect("mkfifo runs").success());
@@ -581,7 +581,7 @@ fn what_came_through_a_pipe_stays_at_a_reload_and_at_each_refresh() {
         let pipe = pipe.clone();
         thread::spawn(move || std::fs::write(pipe, "rotation: { max_age: 7d }\n"))
     };
-    let flags = ["--web.listen-address=127.0.0.1:0", "--refresh.interval=1s", "--log.level=debug"];
+    let flags = ["--web.listen-address=127.0.0.1:0", "--log.level=debug"];
     let mut command = command(&flags);
     command.arg("--config.file").arg(&pipe).args(["--source.reports", "-"]);
     let input = std::fs::File::open(GOVCLOUD).expect("a report");
@@ -596,11 +596,7 @@ fn what_came_through_a_pipe_stays_at_a_reload_and_at_each_refresh() {
     exporter.page_where(is_read);
     exporter.signal("HUP");
     exporter.log_line("configuration kept");
-    let refreshed = "iam_refresh_last_success_timestamp_seconds{";
-    let first = value(&exporter.get("/metrics"), refreshed).expect("a time");
-    let page =
-        exporter.page_where(|page| value(page, refreshed).is_some_and(|at| at > first + 1.0));
-    assert!(is_read(&page), "{page}");
+    let page = exporter.page_where(is_read);
     assert_eq!(value(&page, "iam_exporter_config_last_reload_successful"), Some(1.0));
     assert_eq!(value(&page, "iam_exporter_discovery_success"), Some(1.0));
 }

@@ -377,3 +377,18 @@ async fn while_a_read_hangs_there_is_no_second_one() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
+
+#[tokio::test]
+async fn a_report_that_came_through_a_pipe_stays_at_each_look() {
+    let folder = Folder::new("pipe");
+    let path = folder.0.join("prod.csv");
+    assert!(Command::new("mkfifo").arg(&path).status().expect("mkfifo").success());
+    let to = path.clone();
+    let writer = thread::spawn(move || fs::write(to, report(1)));
+    let files = open(&path);
+    writer.join().expect("no panic").expect("it is written");
+    for _ in 0..2 {
+        assert_eq!(names(&files).await, (None, vec!["prod".to_owned()]));
+        assert_eq!(fetch(&files, Duration::ZERO).await, Ok(Some(report(1).len())));
+    }
+}
