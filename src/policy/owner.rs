@@ -101,6 +101,18 @@ impl KeySummary {
         self.next_exemption_end = self.next_exemption_end.into_iter().chain(end).min();
     }
 
+    /// Adds the keys of another summary.
+    pub fn merge(&mut self, other: &KeySummary) {
+        for (count, more) in self.counts.iter_mut().zip(other.counts) {
+            *count += more;
+        }
+        self.never_used += other.never_used;
+        self.oldest_unrotated = self.oldest_unrotated.max(other.oldest_unrotated);
+        self.next_due = self.next_due.into_iter().chain(other.next_due).min();
+        let ends = self.next_exemption_end.into_iter().chain(other.next_exemption_end);
+        self.next_exemption_end = ends.min();
+    }
+
     /// The number of keys of this status.
     pub fn count(&self, status: KeyStatus) -> usize {
         self.counts[status as usize]
