@@ -5,6 +5,7 @@
 # make faults hard times: no descriptors, little memory, storms of connections; some minutes
 # make story  a key that becomes too old, from AWS to its owners and back; shows what they are told
 # make screenshots renews the pictures of the status page in docs/images
+# make status-pages draws the status page in every situation into target/status-pages
 # make dashboards draws the dashboards into target/dashboards, and renews their pictures in docs/images
 # make lint   invariants of src/lib.rs, formatting, clippy, documentation
 # make bench  runs all benchmarks and renews the tables of docs/benchmarks.md; takes 50 minutes
@@ -17,7 +18,7 @@
 
 VENV := target/venv
 
-.PHONY: chart rulers faults run test test-cargo test-stack soak fuzz deny sbom story screenshots dashboards lint bench rules golden docs tools
+.PHONY: chart rulers faults run test test-cargo test-stack soak fuzz deny sbom story screenshots status-pages dashboards lint bench rules golden docs tools
 
 run:
 	cargo run --release -- demo
@@ -50,6 +51,10 @@ story: tools
 screenshots: tools
 	cargo build --locked
 	$(VENV)/bin/python tests/stack/screenshots.py
+
+status-pages: tools
+	cargo build --locked
+	$(VENV)/bin/python tests/stack/draw_status_pages.py target/status-pages
 
 dashboards: tools
 	cargo build --locked
@@ -107,6 +112,7 @@ bench: tools
 	$(VENV)/bin/python benches/rules.py
 	$(VENV)/bin/python benches/boards.py
 	$(VENV)/bin/python benches/silent.py
+	$(VENV)/bin/python benches/status_page.py
 	cargo bench --locked --bench pipeline
 	$(VENV)/bin/python benches/report.py
 

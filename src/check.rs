@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::failure::Failure;
-use crate::findings::{COLUMNS, Finding, findings, is_outlived, not_judged, unlisted};
+use crate::findings::{COLUMNS, Finding, Overview, is_outlived};
 use crate::metrics::filter::Filter;
 use crate::metrics::page;
 use crate::policy::KeyStatus;
@@ -136,8 +136,9 @@ pub async fn run(
     failed += left_out.len();
     failures.extend(left_out);
     failures.sort_by(|(a, _), (b, _)| a.cmp(b));
-    let not_judged = state.accounts.iter().map(|it| not_judged(it, config, now)).sum();
-    let unlisted = state.accounts.iter().map(|it| unlisted(it, config, now)).sum();
+    let accounts = Overview::new(&state, config, now).accounts;
+    let not_judged = accounts.iter().map(|it| it.count(KeyStatus::NotJudged)).sum();
+    let unlisted = accounts.iter().map(|it| it.unlisted).sum();
     let outlived = state.accounts.iter().filter(|it| is_outlived(it, config, now)).count();
     let idle_rules = idle_rules(&state, config, now);
     Ok(CheckOutcome {
@@ -264,7 +265,7 @@ impl CheckOutcome {
         now: DateTime<Utc>,
         to: impl io::Write,
     ) -> io::Result<usize> {
-        let mut findings = findings(&self.state, config, now);
+        let mut findings = Overview::new(&self.state, config, now).findings;
         findings.retain(|finding| show == Show::All || finding.status == KeyStatus::Unrotated);
         match format {
             OutputFormat::Table => write_table(&findings, to)?,

@@ -237,6 +237,13 @@ impl ExporterMetrics {
         }
     }
 
+    /// When the configuration was last read, if that failed since.
+    pub fn failed_reload(&self) -> Option<DateTime<Utc>> {
+        let last = self.reload_success.get();
+        let has_failed = last > 0 && self.reload_successful.get() == 0;
+        has_failed.then(|| DateTime::from_timestamp_secs(last)).flatten()
+    }
+
     /// Records the page that was rendered at `now` in `duration`.
     pub fn record_page(&self, page: &Page, now: DateTime<Utc>, duration: Duration) {
         let [text, gzip] = page.sizes();

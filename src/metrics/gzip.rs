@@ -10,10 +10,12 @@
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::Write;
 use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
+use flate2::write::GzEncoder;
 use flate2::{Compress, Compression, Crc, Decompress, FlushCompress, FlushDecompress, Status};
 
 /// The gzip header: deflate, no flags, no time, unknown system.
@@ -173,13 +175,13 @@ impl Tail {
     }
 }
 
-/// A member that holds this text and nothing else.
+/// A member that holds this text and nothing else. A page for people is an eighth smaller than with the level
+/// of metrics, for some milliseconds more. A file of megabytes would take several times as long.
 pub fn member(text: Bytes) -> Vec<u8> {
-    whole(&Compressor::new(None).finish(), &Tail::new(text))
-}
-
-fn whole(head: &Head, tail: &Tail) -> Vec<u8> {
-    [&head.bytes, &tail.blocks, &head.trailer(tail)[..]].concat()
+    let level = if text.len() < 1 << 20 { 6 } else { 3 };
+    let mut member = GzEncoder::new(Vec::new(), Compression::new(level));
+    member.write_all(&text).expect("memory takes every byte");
+    member.finish().expect("memory takes every byte")
 }
 
 fn compressor() -> Compress {
@@ -210,6 +212,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    fn whole(head: &Head, tail: &Tail) -> Vec<u8> {
+        [&head.bytes, &tail.blocks, &head.trailer(tail)[..]].concat()
+    }
 
     fn inflate(bytes: &[u8]) -> Vec<u8> {
         // Not the decoder that goes on to a second member.

@@ -154,9 +154,7 @@ impl KeySummary {
         self.counts[verdict.status as usize] += 1;
         for finding in Finding::ALL {
             let Some(time) = finding.time(key, verdict, ruling, now) else { continue };
-            let found = &mut self.findings[finding as usize];
-            let Found { keys, first } = found.unwrap_or(Found { keys: 0, first: time });
-            *found = Some(Found { keys: keys + 1, first: first.min(time) });
+            self.add_found(finding, Found { keys: 1, first: time });
         }
         self.never_used += usize::from(key.active && key.never_used);
         if verdict.status == KeyStatus::Unrotated {
@@ -167,6 +165,29 @@ impl KeySummary {
         self.next_due = self.next_due.into_iter().chain(due).min();
         let end = ruling.exemption.filter(|_| key.active).and_then(|exemption| exemption.end);
         self.next_exemption_end = self.next_exemption_end.into_iter().chain(end).min();
+    }
+
+    /// Adds the keys of another summary.
+    pub fn merge(&mut self, other: &KeySummary) {
+        for (count, more) in self.counts.iter_mut().zip(other.counts) {
+            *count += more;
+        }
+        for finding in Finding::ALL {
+            if let Some(found) = other.found(finding) {
+                self.add_found(finding, found);
+            }
+        }
+        self.never_used += other.never_used;
+        self.oldest_unrotated = self.oldest_unrotated.max(other.oldest_unrotated);
+        self.next_due = self.next_due.into_iter().chain(other.next_due).min();
+        let ends = self.next_exemption_end.into_iter().chain(other.next_exemption_end);
+        self.next_exemption_end = ends.min();
+    }
+
+    fn add_found(&mut self, finding: Finding, more: Found) {
+        let found = &mut self.findings[finding as usize];
+        let Found { keys, first } = found.unwrap_or(Found { keys: 0, first: more.first });
+        *found = Some(Found { keys: keys + more.keys, first: first.min(more.first) });
     }
 
     /// The number of keys of this status.

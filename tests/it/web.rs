@@ -235,6 +235,10 @@ fn of_many_keys_the_page_shows_200_and_the_file_all() {
     let took = start.elapsed();
     assert!(took < Duration::from_secs(5), "{took:?}");
     assert_eq!(rows(&page), 200);
+    for page in ["/", "/?show=all&sort=due", "/?q=payments&show=all", "/?show=every"] {
+        let size = exporter.request("GET", page, &["Accept-Encoding: gzip"]).body.len();
+        assert!((2_000..20_000).contains(&size), "{page}: {size} bytes");
+    }
     let file = exporter.get("/keys.csv");
     let keys = file.lines().count() - 1;
     assert!(keys > 5_000, "{keys} keys");

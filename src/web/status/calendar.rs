@@ -3,9 +3,11 @@
 use chrono::{DateTime, Datelike, Utc};
 use icalendar::{Calendar, Component, Event, EventLike};
 
+use super::components::account_name;
 use super::health::AccountSummary;
 use super::query::{KeyFilter, Query};
-use super::{about, account_name, candidates, csv, health, keys, trust};
+use super::select::{about, candidates};
+use super::{csv, health, keys, trust};
 use crate::findings::Finding;
 use crate::policy::KeyStatus;
 use crate::render::Snapshot;
