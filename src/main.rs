@@ -17,6 +17,7 @@ use iam_key_exporter::secrets;
 use iam_key_exporter::serve::{ServeOptions, serve};
 use iam_key_exporter::source::aws::{Aws, environment, sdk::Operation};
 use iam_key_exporter::source::{Source, demo::Demo, files::Files};
+use iam_key_exporter::web::health::{self, Question};
 
 fn main() -> ExitCode {
     panics::set_hook();
@@ -37,6 +38,10 @@ fn main() -> ExitCode {
 }
 
 async fn run(Cli { command, flags }: Cli) -> anyhow::Result<ExitCode> {
+    // Before the configuration: the exporter still serves after somebody broke the file.
+    if let Some(Command::Health { ready }) = command {
+        return Ok(health(&flags, ready).await);
+    }
     let origin = flags.origin();
     let config = origin.load()?;
     let metrics = ExporterMetrics::new(flags.filter(), Operation::ALL.map(Operation::names));
@@ -64,6 +69,7 @@ async fn run(Cli { command, flags }: Cli) -> anyhow::Result<ExitCode> {
             serve(Source::Demo(demo), origin, config, options(&flags, true)?, metrics).await?;
         }
         Some(Command::MetricsDoc) => return Ok(print(&doc::markdown())),
+        Some(Command::Health { .. }) => unreachable!("answered above"),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -105,6 +111,18 @@ async fn check(
     write(io::stdout(), &text)?;
     write(io::stderr(), format!("{}\n", secrets::mask(&outcome.summary(found))).as_bytes())?;
     Ok(ExitCode::from(outcome.exit_code(found)))
+}
+
+async fn health(flags: &Flags, ready: bool) -> ExitCode {
+    let question = if ready { Question::Ready } else { Question::Healthy };
+    let listen = flags.listen.first().expect("the flag has a default");
+    match health::ask(listen, question).await {
+        Ok(answer) => print(&format!("{answer}\n")),
+        Err(error) => {
+            fail(&error.to_string());
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn fail(error: &str) -> ExitCode {

@@ -14,6 +14,10 @@ need npm "nodejs npm"
 need chromium chromium
 need chromedriver chromium-driver
 need systemd-analyze systemd
+need buildah buildah
+need debootstrap debootstrap
+need docker-compose docker-compose
+need rpm rpm
 python3 -c "import ensurepip, venv" 2>/dev/null || missing="$missing python3-venv"
 [ -n "$missing" ] || exit 0
 
