@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -78,6 +79,15 @@ def test_with_aws_the_exporter_reads_your_credentials_as_you():
     assert exporter["environment"]["AWS_PROFILE"] == "audit"
     assert exporter["environment"]["HOME"] == "/home"
     assert "/home/reader/.aws" in str(exporter["volumes"])
+
+
+def test_compose_understands_the_documented_commands():
+    texts = (ROOT / "docs/install.md").read_text() + (COMPOSE / "compose.yaml").read_text()
+    commands = re.findall(r"docker compose ((?:-f \S+ )+)up --build$", texts, re.MULTILINE)
+    assert len(commands) == 4
+    for options in commands:
+        files = [ROOT / name for name in options.split()[1::2]]
+        validate(*files, EXPORTER_USER="1000")
 
 
 def test_promtool_accepts_the_configuration_with_the_rules(services, tmp_path):
