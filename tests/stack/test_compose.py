@@ -64,6 +64,15 @@ def test_the_exporter_has_no_rights_and_accepts_its_flags(services):
     run(exporter_binary(), "check-config", env=exporter["environment"])
 
 
+def test_the_image_has_the_version_of_the_exporter(services):
+    [version] = re.findall(r'^version = "(.+)"$', (ROOT / "Cargo.toml").read_text(), re.MULTILINE)
+    assert services["exporter"]["image"] == f"iam-key-exporter:{version}"
+    dockerfile = (ROOT / "deploy/docker/Dockerfile").read_text()
+    assert f"ARG VERSION={version}\n" in dockerfile
+    named = re.findall(r"iam-key-exporter:(\d\S+)", (ROOT / "docs/install.md").read_text() + dockerfile)
+    assert set(named) == {version}
+
+
 def test_the_health_check_is_that_of_the_image(services):
     dockerfile = (ROOT / "deploy/docker/Dockerfile").read_text()
     test = services["exporter"]["healthcheck"]["test"]
