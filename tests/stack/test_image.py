@@ -101,7 +101,7 @@ def test_a_signal_ends_the_first_process(container, signal):
 
 def test_a_hangup_has_the_first_process_read_its_configuration_again(container):
     container.signal("HUP")
-    wait_for("a reload", lambda: "reload" in container.log)
+    wait_for("a reload", lambda: "configuration reloaded" in container.log)
     assert container.is_alive()
 
 
