@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 
-from harness import ROOT, Process, exporter_binary, tool
+from harness import ROOT, Process, exporter_binary, tool, wait_for
 
 DOCKERFILE = ROOT / "deploy/docker/Dockerfile"
 USER = 65532
@@ -123,6 +123,40 @@ class Container(Process):
         super().stop()
 
 
-def name_server(address, known):
-    """The command of one on the port where programs look for it."""
-    return as_root(sys.executable, ROOT / "tests/stack/name_server.py", address, 53, known)
+class NameServer:
+    """One on the port where programs look for it, which knows AWS by one name. To be used in a `with`."""
+
+    address = "127.0.0.53"
+    known = "iam.aws.test"
+    # As in a pod of EKS. The name has fewer than five dots, so that each domain is tried before the name itself.
+    domains = [
+        "monitoring.svc.cluster.local",
+        "svc.cluster.local",
+        "cluster.local",
+        "eu-central-1.compute.internal",
+        "corp.example",
+    ]
+    resolv_conf = f"nameserver {address}\nsearch {' '.join(domains)}\noptions ndots:5\n"
+
+    def __init__(self, folder):
+        self.log = folder / "names"
+        program = ROOT / "tests/stack/name_server.py"
+        command = as_root(sys.executable, program, self.address, 53, self.known)
+        with self.log.open("wb") as log:
+            self.child = subprocess.Popen(command, stdout=log, stderr=log)
+
+    def __enter__(self):
+        wait_for("the name server listens", lambda: "listening\n" in self.log.read_text())
+        return self
+
+    def __exit__(self, *_):
+        self.child.terminate()
+        self.child.wait(timeout=20)
+
+    def asked(self):
+        """The names that it was asked for, once each, in their order."""
+        return list(dict.fromkeys(self.log.read_text().splitlines()[1:]))
+
+    def expected(self):
+        """The same of a program that searched every domain."""
+        return [*(f"{self.known}.{domain}" for domain in self.domains), self.known]

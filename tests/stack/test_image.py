@@ -6,20 +6,8 @@ import time
 
 import pytest
 from harness import TEST_CREDENTIALS, Page, wait_for
-from image import USER, Container, Image, as_root, name_server
+from image import USER, Container, Image, NameServer, as_root
 from tls_relay import TlsRelay, certificate
-
-NAME = "iam.aws.test"
-NAME_SERVER = "127.0.0.53"
-# As in a pod of EKS: the name has fewer than five dots, so that each domain is tried before the name itself.
-DOMAINS = [
-    "monitoring.svc.cluster.local",
-    "svc.cluster.local",
-    "cluster.local",
-    "eu-central-1.compute.internal",
-    "corp.example",
-]
-
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory):
@@ -106,18 +94,10 @@ def test_a_hangup_has_the_first_process_read_its_configuration_again(container):
 
 
 @pytest.fixture
-def questions(image, tmp_path):
-    """A name server that knows AWS. Gives the names that it was asked for, once each, in their order."""
-    log = tmp_path / "names"
-    with log.open("wb") as output:
-        child = subprocess.Popen(name_server(NAME_SERVER, NAME), stdout=output, stderr=output)
-    try:
-        wait_for("the name server listens", lambda: "listening\n" in log.read_text())
-        image.write("etc/resolv.conf", f"nameserver {NAME_SERVER}\n")
-        yield lambda: list(dict.fromkeys(log.read_text().splitlines()[1:]))
-    finally:
-        child.terminate()
-        child.wait(timeout=20)
+def names(image, tmp_path):
+    with NameServer(tmp_path) as names:
+        image.write("etc/resolv.conf", names.resolv_conf)
+        yield names
 
 
 def check(image, endpoint):
@@ -135,24 +115,22 @@ def check(image, endpoint):
     )
 
 
-def test_a_name_is_found_after_five_domains_were_searched(image, company, questions):
-    search = f"search {' '.join(DOMAINS)}\noptions ndots:5\n"
-    image.write("etc/resolv.conf", f"nameserver {NAME_SERVER}\n{search}")
-    done = check(image, company.endpoint.replace("127.0.0.1", NAME))
+def test_a_name_is_found_after_five_domains_were_searched(image, company, names):
+    done = check(image, company.endpoint.replace("127.0.0.1", names.known))
     assert done.returncode == 1, done.stderr
     assert "ancient" in done.stdout
-    assert questions() == [*(f"{NAME}.{domain}" for domain in DOMAINS), NAME]
+    assert names.asked() == names.expected()
 
 
 def test_the_certificates_of_the_image_decide_whom_the_exporter_trusts(
-    image, company, questions, tmp_path
+    image, company, names, tmp_path
 ):
-    files = certificate(tmp_path, NAME)
+    files = certificate(tmp_path, names.known)
     trusted = "etc/ssl/certs/ca-certificates.crt"
     public = open(f"{image.root}/{trusted}").read()
     assert public.count("BEGIN CERTIFICATE") > 100
     with TlsRelay(company.endpoint, *files) as relay:
-        endpoint = f"https://{NAME}:{relay.port}"
+        endpoint = f"https://{names.known}:{relay.port}"
         refused = check(image, endpoint)
         assert refused.returncode == 2
         assert "certificate" in refused.stderr

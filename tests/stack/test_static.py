@@ -1,9 +1,11 @@
 """The static binaries, that for another processor in an emulator. `make static` makes and tests them."""
 
+import shutil
 import subprocess
 
 import pytest
 from harness import LISTEN, ROOT, Page, Process, exporter_environment, tool, wait_for
+from image import NameServer, as_root, run
 
 RUN = {"x86_64": [], "aarch64": ["qemu-aarch64-static"]}
 
@@ -41,3 +43,22 @@ def test_a_binary_serves_the_demo(machine, binary, tmp_path):
         address = exporter.url.removeprefix("http://")
         health = [*command[: command.index("demo")], "health", "--web.listen-address", address]
         assert subprocess.run(health, timeout=60).returncode == 0
+
+
+def test_a_binary_finds_a_name_after_five_domains_were_searched(
+    machine, binary, company, tmp_path
+):
+    root = tmp_path / "root"
+    run(ROOT / "deploy/docker/rootfs.sh", binary, root)
+    for emulator in RUN[machine]:
+        shutil.copy(tool(emulator), root / "usr/bin")
+    (root / "etc/resolv.conf").write_text(NameServer.resolv_conf)
+    endpoint = company.endpoint.replace("127.0.0.1", NameServer.known)
+    variables = [f"{k}={v}" for k, v in exporter_environment("/", endpoint).items()]
+    inside = [f"/usr/bin/{name}" for name in [*RUN[machine], "iam-key-exporter"]]
+    with NameServer(tmp_path) as names:
+        command = as_root("env", "-i", *variables, "/usr/sbin/chroot", root, *inside, "check")
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 1, done.stderr
+        assert "ancient" in done.stdout
+        assert names.asked() == names.expected()
