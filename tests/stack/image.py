@@ -89,7 +89,7 @@ class Image:
         return as_root(
             *("env", "-i", *variables),
             *("/usr/bin/unshare", "--mount", "--pid", "--fork", "--kill-child"),
-            *("/bin/bash", "-c", 'PATH=/usr/sbin:/usr/bin:/sbin:/bin; ' + inside, self.root, user),
+            *("/bin/bash", "-c", "PATH=/usr/sbin:/usr/bin:/sbin:/bin; " + inside, self.root, user),
             *command,
         )
 

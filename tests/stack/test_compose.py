@@ -69,7 +69,9 @@ def test_the_image_has_the_version_of_the_exporter(services):
     assert services["exporter"]["image"] == f"iam-key-exporter:{version}"
     dockerfile = (ROOT / "deploy/docker/Dockerfile").read_text()
     assert f"ARG VERSION={version}\n" in dockerfile
-    named = re.findall(r"iam-key-exporter:(\d\S+)", (ROOT / "docs/install.md").read_text() + dockerfile)
+    named = re.findall(
+        r"iam-key-exporter:(\d\S+)", (ROOT / "docs/install.md").read_text() + dockerfile
+    )
     assert set(named) == {version}
 
 
@@ -140,7 +142,10 @@ def test_grafana_finds_the_dashboards_with_links_that_work(services, tmp_path):
     provider = "/etc/grafana/provisioning/dashboards"
     [provider] = yaml.safe_load((paths[provider] / "iam-key-exporter.yml").read_text())["providers"]
     folder = provider["options"]["path"]
-    assert grafana["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"] == f"{folder}/fleet.json"
+    assert (
+        grafana["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
+        == f"{folder}/fleet.json"
+    )
 
     # Runs what the container runs, with its folders here, and in place of Grafana nothing.
     shell, flags, script = grafana["entrypoint"]

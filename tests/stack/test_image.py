@@ -9,6 +9,7 @@ from harness import TEST_CREDENTIALS, Page, wait_for
 from image import USER, Container, Image, NameServer, as_root
 from tls_relay import TlsRelay, certificate
 
+
 @pytest.fixture(scope="module")
 def image(tmp_path_factory):
     with Image(tmp_path_factory.mktemp("image")) as image:

@@ -62,7 +62,8 @@ def packages(tmp_path_factory):
     return {
         ("deb", version): folder / f"{NAME}_{version}_amd64.deb" for version in ["0.1.0", "0.2.0"]
     } | {
-        ("rpm", version): folder / f"{NAME}-{version}-1.x86_64.rpm" for version in ["0.1.0", "0.2.0"]
+        ("rpm", version): folder / f"{NAME}-{version}-1.x86_64.rpm"
+        for version in ["0.1.0", "0.2.0"]
     }
 
 
@@ -208,7 +209,9 @@ def test_a_package_holds_the_files_of_the_repository(packages, kind, tmp_path):
         archive.write_bytes(subprocess.check_output([tool("rpm2cpio"), package], timeout=60))
         run(tool("cpio"), "-id", "--quiet", "-F", archive, cwd=tmp_path)
     assert (tmp_path / UNIT).read_text() == (ROOT / f"deploy/systemd/{NAME}.service").read_text()
-    assert (tmp_path / DEFAULTS).read_text() == (ROOT / f"deploy/systemd/{NAME}.default").read_text()
+    assert (tmp_path / DEFAULTS).read_text() == (
+        ROOT / f"deploy/systemd/{NAME}.default"
+    ).read_text()
     assert os.access(tmp_path / "usr/bin" / NAME, os.X_OK)
     said = run(tmp_path / "usr/bin" / NAME, "--version")
     assert said.startswith(NAME)

@@ -45,9 +45,7 @@ def test_a_binary_serves_the_demo(machine, binary, tmp_path):
         assert subprocess.run(health, timeout=60).returncode == 0
 
 
-def test_a_binary_finds_a_name_after_five_domains_were_searched(
-    machine, binary, company, tmp_path
-):
+def test_a_binary_finds_a_name_after_five_domains_were_searched(machine, binary, company, tmp_path):
     root = tmp_path / "root"
     run(ROOT / "deploy/docker/rootfs.sh", binary, root)
     for emulator in RUN[machine]:
