@@ -121,7 +121,7 @@ async fn answer(
         let status = response.status();
         let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect().await?;
         let text = String::from_utf8_lossy(&body.to_bytes()).into_owned();
-        // Another program may listen there and say more.
+        // Another program may listen there, and say more, or nothing: then the line is empty.
         Ok::<_, BoxError>((status, text.lines().next().unwrap_or_default().to_owned()))
     };
     tokio::pin!(connection);
