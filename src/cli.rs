@@ -64,6 +64,13 @@ pub enum Command {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+    /// Ask the exporter that runs on this host, at the port of --web.listen-address, whether it is healthy.
+    /// Exit code 0: it is, 1: it is not.
+    Health {
+        /// Ask whether it has tried every account once.
+        #[arg(long)]
+        ready: bool,
+    },
     /// Print the documentation of every metric, as Markdown.
     MetricsDoc,
 }

@@ -21,6 +21,7 @@ use iam_key_exporter::serve::{ServeOptions, serve};
 use iam_key_exporter::source::aws::{Aws, environment, sdk::Operation};
 use iam_key_exporter::source::{Source, demo::Demo, files::Files};
 use iam_key_exporter::web::config::WebConfig;
+use iam_key_exporter::web::health::{self, Question};
 use tracing::warn;
 
 fn main() -> ExitCode {
@@ -45,6 +46,10 @@ fn main() -> ExitCode {
 }
 
 async fn run(Cli { command, flags }: Cli) -> anyhow::Result<ExitCode> {
+    // Before the configuration: the exporter still serves after somebody broke the file.
+    if let Some(Command::Health { ready }) = command {
+        return Ok(health(&flags, ready).await);
+    }
     let inputs = [&flags.config, &flags.reports].into_iter().flatten();
     if inputs.filter(|path| pipe::is_stdin(path)).count() > 1 {
         bail!("--config.file and --source.reports cannot both be standard input");
@@ -73,6 +78,7 @@ async fn run(Cli { command, flags }: Cli) -> anyhow::Result<ExitCode> {
             serve(Source::Demo(demo), origin, config, options(&flags, true)?, metrics).await?;
         }
         Some(Command::MetricsDoc) => return Ok(print(&doc::markdown())),
+        Some(Command::Health { .. }) => unreachable!("answered above"),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -129,6 +135,18 @@ async fn check(
     write(io::stdout(), &text)?;
     write(io::stderr(), format!("{}\n", secrets::mask(&outcome.summary(found))).as_bytes())?;
     Ok(ExitCode::from(outcome.exit_code(found)))
+}
+
+async fn health(flags: &Flags, ready: bool) -> ExitCode {
+    let question = if ready { Question::Ready } else { Question::Healthy };
+    let listen = flags.listen.first().expect("the flag has a default");
+    match health::ask(listen, question).await {
+        Ok(answer) => print(&format!("{answer}\n")),
+        Err(error) => {
+            fail(&error.to_string());
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn fail(error: &str) -> ExitCode {

@@ -1,6 +1,6 @@
 //! HTTP: the [`listener`], the [`places`] of its connections, the [`routes`] behind it, and the [`status`]
 //! page. [`config`] reads the web configuration file, [`reload`] reads it again, and the [`gate`] lets in who
-//! may come in. hyper is named in this folder alone.
+//! may come in. [`health`] asks for the health endpoints. hyper is named in this folder alone.
 
 mod auth;
 mod body;
@@ -10,6 +10,7 @@ mod connection;
 pub mod documents;
 pub mod gate;
 mod guard;
+pub mod health;
 pub mod listener;
 pub mod places;
 mod rate;

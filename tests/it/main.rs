@@ -11,6 +11,7 @@ mod credentials;
 mod faults;
 mod files;
 mod fleet;
+mod health;
 mod identity;
 mod reload;
 mod schedule;
