@@ -123,7 +123,7 @@ fn broken_files_are_refused_with_file_line_and_field() {
 #[test]
 fn a_name_with_line_breaks_or_escapes_is_told_in_one_line() {
     for (text, expected) in [
-        ("{a\n\ne}", "config.yaml:1: a\\n\\ne: unknown field `a"),
+        ("{a\n\ne}", "config.yaml:1: a\\ne: unknown field `a"),
         ("\"a\\nb\\e[2J\": 1", "config.yaml:1: a\\nb\\u001b[2J: unknown field `a"),
     ] {
         let error = parse(text).expect_err(text);
