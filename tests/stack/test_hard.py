@@ -24,9 +24,8 @@ from harness import Exporter, Page, exporter_binary, exporter_environment, gunzi
 MIB = 1 << 20
 SECONDS = 12
 ADDRESSES = ("127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5", "127.0.0.6")
-# glibc keeps what was freed for a while.
-MEMORY_GROWTH = 16 * MIB
-REFUSED = ("iam_exporter_http_refused_total", {"reason": "connections"})
+# glibc keeps what was freed, in a heap for each thread: some 50 MiB after several rounds of 240 readers.
+MEMORY_GROWTH = 32 * MIB
 # As src/report/mod.rs has it.
 MAX_REPORT_BYTES = 64 * MIB
 
