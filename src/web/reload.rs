@@ -81,8 +81,9 @@ impl WebReloader {
         match read {
             Ok(config) => {
                 self.fault = None;
+                let config = Arc::new(config);
+                let before = self.config.send_replace(config.clone());
                 info!("web configuration reloaded");
-                let before = self.config();
                 if config.users.is_empty() && !before.users.is_empty() {
                     warn!("no password is needed any more: the web configuration has no users");
                 }
@@ -91,7 +92,6 @@ impl WebReloader {
                         warn!(warning, "web configuration");
                     }
                 }
-                self.config.send_replace(Arc::new(config));
             }
             Err(error) => {
                 if self.fault.as_ref() != Some(&error) {

@@ -212,7 +212,10 @@ fn what_the_status_page_cannot_mean_is_told_on_a_page_with_a_way_back() {
     let long = format!("q={}", "x".repeat(201));
     for (query, expected) in [
         ("page=0", "page must be a whole number from 1 on"),
-        ("show=everything", "show must be unrotated, due_soon, exempt, all or every"),
+        (
+            "show=everything",
+            "show must be unrotated, due_soon, exempt, never_used, not_judged, all or every",
+        ),
         (long.as_str(), "q must be at most 200 characters"),
     ] {
         for path in ["/", "/keys.csv", "/key", "/due.ics"] {
