@@ -140,7 +140,7 @@ async fn check(
 async fn health(flags: &Flags, ready: bool) -> ExitCode {
     let question = if ready { Question::Ready } else { Question::Healthy };
     let listen = flags.listen.first().expect("the flag has a default");
-    match health::ask(listen, question).await {
+    match health::ask(listen, question, flags.web_config.is_some()).await {
         Ok(answer) => print(&format!("{answer}\n")),
         Err(error) => {
             fail(&error.to_string());

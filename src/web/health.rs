@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,8 +12,14 @@ use hyper::client::conn::http1;
 use hyper::header::HOST;
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 
 /// The whole answer must be there after this time.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -76,11 +83,16 @@ impl Question {
     }
 }
 
-/// Asks the process that listens on `listen_address` of this host, and returns its answer.
-pub async fn ask(listen_address: &str, question: Question) -> Result<String, Error> {
+/// Asks the process that listens on `listen_address` of this host, and returns its answer. It can have TLS if it
+/// has a web configuration file.
+pub async fn ask(
+    listen_address: &str,
+    question: Question,
+    can_have_tls: bool,
+) -> Result<String, Error> {
     let address = local_address(listen_address)
         .ok_or_else(|| Error::UnknownPort(listen_address.to_owned()))?;
-    let asked = timeout(ANSWER_TIMEOUT, request(address, question)).await;
+    let asked = timeout(ANSWER_TIMEOUT, request(address, question, can_have_tls)).await;
     let (status, text) = asked.map_err(|_| Error::Late(address))??;
     if status == StatusCode::OK { Ok(text) } else { Err(Error::No { address, status, text }) }
 }
@@ -95,20 +107,85 @@ fn local_address(listen_address: &str) -> Option<SocketAddr> {
     Some(SocketAddr::new(given.unwrap_or(Ipv4Addr::LOCALHOST.into()), port))
 }
 
-async fn request(address: SocketAddr, question: Question) -> Result<(StatusCode, String), Error> {
-    let stream = connect(address).await.map_err(|error| Error::Unreachable { address, error })?;
-    answer(stream, address, question).await.map_err(|error| Error::Unreadable { address, error })
+async fn request(
+    address: SocketAddr,
+    question: Question,
+    can_have_tls: bool,
+) -> Result<(StatusCode, String), Error> {
+    let unreadable = |error| Error::Unreadable { address, error };
+    if can_have_tls {
+        let stream = connect(address).await?;
+        match connector().connect(ServerName::from(address.ip()), stream).await {
+            Ok(stream) => return answer(stream, address, question).await.map_err(unreadable),
+            Err(error) if speaks_no_tls(&error) => {}
+            Err(error) => return Err(unreadable(error.into())),
+        }
+    }
+    answer(connect(address).await?, address, question).await.map_err(unreadable)
 }
 
-/// The one place for TLS. Its client needs to verify no name of the certificate, and no authority: the connection does
-/// not leave this host, and the question has no password and nothing else that is secret. Whoever could listen there
-/// instead of the exporter gains no more than to be called healthy.
-async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
-    TcpStream::connect(address).await
+async fn connect(address: SocketAddr) -> Result<TcpStream, Error> {
+    TcpStream::connect(address).await.map_err(|error| Error::Unreachable { address, error })
+}
+
+/// Accepts every certificate: the connection does not leave this host, and the question has no password and nothing
+/// else that is secret. Whoever could listen there instead of the exporter gains no more than to be called healthy.
+fn connector() -> TlsConnector {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("the provider has suites for them")
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(AnyCertificate))
+        .with_no_client_auth();
+    TlsConnector::from(Arc::new(config))
+}
+
+fn speaks_no_tls(error: &io::Error) -> bool {
+    let error = error.get_ref().and_then(|error| error.downcast_ref());
+    matches!(error, Some(rustls::Error::InvalidMessage(_)))
+}
+
+#[derive(Debug)]
+struct AnyCertificate;
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        aws_lc_rs::default_provider().signature_verification_algorithms.supported_schemes()
+    }
 }
 
 async fn answer(
-    stream: TcpStream,
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     address: SocketAddr,
     question: Question,
 ) -> Result<(StatusCode, String), BoxError> {

@@ -7,6 +7,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::support::exporter::{Exporter, command, output};
+use crate::support::folder::Folder;
+use crate::support::tls::Authority;
 
 fn stdout(output: &Output) -> String {
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
@@ -45,6 +47,28 @@ fn an_exporter_that_runs_is_healthy_and_one_that_tried_every_account_is_ready() 
     assert_eq!((stdout(&healthy).as_str(), healthy.status.code()), ("healthy\n", Some(0)));
     let ready = output(&["health", "--ready", "--web.listen-address", &port]);
     assert_eq!((stdout(&ready).as_str(), ready.status.code()), ("ready\n", Some(0)));
+}
+
+#[test]
+fn with_a_web_configuration_it_asks_with_tls_or_without_and_needs_no_password() {
+    let hash = bcrypt::hash("secret", 4).expect("a hash");
+    let users = format!("basic_auth_users: {{ alice: {hash} }}\n");
+    let server = Authority::new("servers").issue(&["localhost"]);
+    let tls =
+        format!("{users}tls_server_config:\n  cert_file: server.crt\n  key_file: server.key\n");
+    for text in [users, tls] {
+        let folder = Folder::new();
+        folder.write("server.crt", &server.certificate);
+        folder.write("server.key", &server.key);
+        folder.write("web.yml", &text);
+        let file = format!("{}/web.yml", folder.path());
+        let flags = ["--web.config.file", &file];
+        let exporter = Exporter::start(&[&["demo", "--users", "1"], &flags[..]].concat());
+        let address = exporter.address.to_string();
+        let asked = [&["health", "--web.listen-address", &address], &flags[..]].concat();
+        let healthy = output(&asked);
+        assert_eq!((stdout(&healthy).as_str(), healthy.status.code()), ("healthy\n", Some(0)));
+    }
 }
 
 #[test]

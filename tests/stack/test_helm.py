@@ -17,7 +17,6 @@ import requests
 import yaml
 from chart import CASES, CHART, CONFIGURATION, LINKS, lint, packed, parent, render
 from harness import ROOT, Exporter, exporter_binary, tool, wait_for
-from later import LATER, known
 from operator_fields import complaints as operator_complaints
 
 PROMETHEUS = ROOT / "deploy/prometheus"
@@ -125,7 +124,7 @@ def check_config(*args):
 
 
 def test_the_exporter_accepts_the_arguments(release, tmp_path, certificate):
-    done = check_config(*known(arguments(release, tmp_path, certificate)))
+    done = check_config(*arguments(release, tmp_path, certificate))
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -285,12 +284,7 @@ def test_with_tls_probes_and_scrapes_use_it():
 def test_with_client_certificates_no_probe_is_refused():
     for probe in probes(CASES["client-certificates"]):
         assert "httpGet" not in probe
-        assert probe["tcpSocket"] == {"port": "http"}  # HEALTH: exec of `health`
-
-
-needs_web_configuration = pytest.mark.skipif(
-    "--web.config.file" in LATER, reason="the exporter does not have --web.config.file yet"
-)
+        assert probe["tcpSocket"] == {"port": "http"}
 
 
 @pytest.fixture
@@ -308,7 +302,6 @@ def served(tmp_path, certificate):
         yield start
 
 
-@needs_web_configuration
 @pytest.mark.filterwarnings("ignore:Unverified HTTPS")
 def test_with_passwords_the_kubelet_gets_in_and_a_scrape_needs_one(served):
     url = served("tls-and-passwords")
@@ -320,7 +313,6 @@ def test_with_passwords_the_kubelet_gets_in_and_a_scrape_needs_one(served):
     assert ask(f"{url}/metrics", auth=("prometheus", "secret")).status_code == 200
 
 
-@needs_web_configuration
 @pytest.mark.filterwarnings("ignore:Unverified HTTPS")
 def test_with_client_certificates_only_who_has_one_gets_an_answer(served, certificate):
     url = served("client-certificates")
@@ -645,5 +637,5 @@ def test_the_examples_of_the_documentation_work(example, tmp_path, certificate):
             assert operator_complaints(thing) == []
         else:
             kubernetes_validate.validate(thing, KUBERNETES[0], strict=True)
-    assert check_config(*known(arguments(release, tmp_path, certificate))).returncode == 0
+    assert check_config(*arguments(release, tmp_path, certificate)).returncode == 0
     assert len(EXAMPLES) >= 5

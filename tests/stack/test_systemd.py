@@ -6,7 +6,6 @@ import subprocess
 
 import pytest
 from harness import ROOT, exporter_binary, tool
-from later import known
 
 UNITS = ROOT / "deploy/systemd"
 SERVICE = (UNITS / "iam-key-exporter.service").read_text()
@@ -64,7 +63,7 @@ def test_the_exporter_accepts_the_flags_of_the_examples(tmp_path):
     examples = re.findall(r'^#? *ARGS="(.*)"$', "\n".join(texts), re.MULTILINE)
     assert len(examples) == 3
     for example in examples:
-        args = known(shlex.split(example.replace("/etc/iam-key-exporter", str(tmp_path))))
+        args = shlex.split(example.replace("/etc/iam-key-exporter", str(tmp_path)))
         command = [exporter_binary(), "check-config", *args]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60)
         assert (done.returncode, done.stderr) == (0, "")

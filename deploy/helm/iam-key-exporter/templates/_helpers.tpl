@@ -142,9 +142,7 @@ no alerts. Takes `root` and `path`. */}}
 {{- $probe := deepCopy .probe }}
 {{- if not (or $probe.httpGet $probe.exec $probe.tcpSocket $probe.grpc) }}
 {{- if $web.certificates }}
-{{- /* The kubelet has no client certificate, so this is only a connection. HEALTH: replace it by
-exec: {command: [iam-key-exporter, health, --web.config.file=/etc/iam-key-exporter-web/web.yml]}, and its line in
-tests/stack/test_helm.py. */}}
+{{- /* Neither the kubelet nor `health` has a client certificate, so this is only a connection. */}}
 {{- $_ := set $probe "tcpSocket" (dict "port" "http") }}
 {{- else }}
 {{- $_ := set $probe "httpGet" (dict "path" .path "port" "http" "scheme" (ternary "HTTPS" "HTTP" $web.tls)) }}
