@@ -139,7 +139,7 @@ pub enum Problem {
     /// Fewer fields than the header has, or more that no comma in a user name explains.
     #[error("the row does not have the header's number of fields")]
     FieldCount,
-    /// The line is longer than [`MAX_LINE`].
+    /// The line is longer than 64 KiB.
     #[error("the line is longer than {MAX_LINE} bytes")]
     TooLong,
     /// Not valid UTF-8.
