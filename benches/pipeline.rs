@@ -34,13 +34,17 @@ use iam_key_exporter::render::{Renderer, Snapshot};
 use iam_key_exporter::report::{Report, User};
 use iam_key_exporter::source::{Source, demo::Demo, target::Target};
 use iam_key_exporter::state::{Account, Attempt, Refresh, State, Tried};
+use iam_key_exporter::web::documents::Documents;
+use iam_key_exporter::web::gate::Gate;
 use iam_key_exporter::web::listener;
+use iam_key_exporter::web::places::Limits;
+use iam_key_exporter::web::reload::WebReloader;
 use iam_key_exporter::web::routes::Site;
 use iam_key_exporter::web::status::StatusSettings;
 use mockalloc::{Mockalloc, record_allocs};
 use prometheus::{CounterVec, Encoder, GaugeVec, Opts, Registry, TextEncoder};
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 // The program's own. It counts only where it is told to, and not while time is measured.
 #[global_allocator]
@@ -155,7 +159,7 @@ fn refresh(criterion: &mut Criterion, case: &Case) {
             };
             black_box(flagged(&account, &case.config, now()).count());
             let snapshot = renderer.snapshot(state(account), None);
-            black_box(snapshot.page.unpacked());
+            black_box(snapshot.page.text().last());
             snapshots.send_replace(Arc::new(snapshot))
         });
     });
@@ -368,19 +372,20 @@ impl Server {
         let (_snapshots, snapshot) =
             watch::channel(Arc::new(renderer.snapshot(case.state.clone(), None)));
         let (_stop, stopped) = watch::channel(false);
-        let status = StatusSettings {
+        let status = Arc::new(StatusSettings {
             telemetry_path: "/metrics".to_owned(),
             runbook_url: None,
             dashboard_url: None,
             is_demo: true,
-        };
-        let render_permit = Arc::new(Semaphore::new(1));
-        let metrics = renderer.metrics;
-        let site = Site { snapshot, metrics, status, render_permit, reloader: None };
+        });
+        let (metrics, documents) = (renderer.metrics, Documents::default());
+        let web = WebReloader::load(None, metrics.clone()).expect("no file to read");
+        let gate = Gate::new(web.subscribe(), metrics.clone());
+        let site = Site { snapshot, metrics, status, documents, gate, reloader: None };
         let _runtime = runtime();
         let listener = _runtime.block_on(listener::bind("127.0.0.1:0")).expect("a free port");
         let address = listener.local_addr().expect("an address");
-        _runtime.spawn(listener::serve(vec![listener], site, stopped));
+        _runtime.spawn(listener::serve(vec![listener], site, Limits::new(1024), stopped));
         Server { address, _runtime, _snapshots, _stop }
     }
 }

@@ -56,7 +56,7 @@ def beside_nginx():
                 "demo": " ".join(demo),
                 "keys": len(page.family("iam_access_key_active")),
                 "series": len(page.samples),
-                "bytes": {name: len(body(exporter.url, name)) for name in ENCODINGS},
+                "bytes": {name: len(body(exporter, name)) for name in ENCODINGS},
                 "rounds": ROUNDS,
                 "seconds": SECONDS,
                 "loads": loads,
@@ -172,7 +172,7 @@ def changing(users, file):
 
 def reads(exporter):
     """How many reports it has read that were new."""
-    return exporter.log.count('message="report read"')
+    return exporter.log.count('msg="report read"')
 
 
 def durations(exporter):

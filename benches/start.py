@@ -1,8 +1,8 @@
 """How long the exporter takes to start, and what it has in memory, up to a million keys.
 
 Its memory is looked at where it is largest: a page is in it, the next one is being made while accounts
-are refreshed, and somebody reads the last one. A reader that takes no gzip has the page unpacked, which
-is more than all the rest, so the peak is taken down before and after such a one.
+are refreshed, and somebody reads the last one. The peak is recorded before and after a reader that takes no
+gzip, who has the page unpacked.
 """
 
 import socket

@@ -10,6 +10,7 @@ need() {
 }
 need nginx nginx
 need wrk wrk
+need prometheus-node-exporter prometheus-node-exporter
 [ -n "$missing" ] || exit 0
 
 sudo=

@@ -24,7 +24,7 @@ end
 """
 
 
-def load(url, encoding, connections, seconds):
+def load(url, encoding, connections, seconds, headers=()):
     """Scrapes on so many connections, each one after the other: scrapes a second, and the median and
     99th percentile of how long they took, in seconds."""
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
@@ -33,7 +33,8 @@ def load(url, encoding, connections, seconds):
         command = [
             *(tool("wrk"), f"--duration={seconds}s", f"--connections={connections}"),
             *(f"--threads={min(connections, os.cpu_count())}", f"--script={script.name}"),
-            *("--timeout=30s", "--header", f"Accept-Encoding: {encoding}", url),
+            *(f"--header={header}" for header in [f"Accept-Encoding: {encoding}", *headers]),
+            *("--timeout=30s", url),
         ]
         run = subprocess.run(
             command, check=True, capture_output=True, text=True, timeout=seconds + 60
@@ -74,13 +75,14 @@ class Nginx:
         scgi_temp_path {folder}/scgi;
         uwsgi_temp_path {folder}/uwsgi;
         server {{
-            listen 127.0.0.1:{port};
+            listen 127.0.0.1:{port}{secure};
             root {folder};
+            {access}
         }}
     }}
     """
 
-    def __init__(self, folder, plain, packed, sendfile):
+    def __init__(self, folder, plain, packed, sendfile, access=""):
         assert gzip.decompress(packed), "not a page"
         # Started by root, its workers are somebody else.
         folder.chmod(0o755)
@@ -88,10 +90,12 @@ class Nginx:
         (folder / "metrics.gz").write_bytes(packed)
         self.folder, port = folder, free_port()
         config = folder / "nginx.conf"
-        config.write_text(self.CONFIG.format(folder=folder, port=port, sendfile=sendfile))
+        secure = " ssl" if access else ""
+        fields = {"folder": folder, "port": port, "secure": secure, "access": access}
+        config.write_text(self.CONFIG.format(sendfile=sendfile, **fields))
         command = [tool("nginx"), "-e", folder / "error.log", "-c", config]
         self.child = subprocess.Popen(command, stdin=subprocess.DEVNULL)
-        self.url = f"http://127.0.0.1:{port}"
+        self.url = f"{'https' if access else 'http'}://127.0.0.1:{port}"
 
     def __enter__(self):
         try:
@@ -104,7 +108,8 @@ class Nginx:
     def answers(self):
         assert self.child.poll() is None, f"nginx ended with code {self.child.returncode}"
         try:
-            return requests.get(f"{self.url}/metrics", timeout=10).ok
+            # Without a password that is an answer, too.
+            return requests.get(f"{self.url}/metrics", timeout=10, verify=False).status_code in (200, 401)
         except requests.ConnectionError:
             return False
 
@@ -123,18 +128,17 @@ class Nginx:
 
 
 @contextmanager
-def nginx_beside(exporter, sendfile="on"):
-    """nginx with a snapshot of the exporter's page."""
+def nginx_beside(exporter, sendfile="on", access=""):
+    """nginx with a snapshot of the exporter's page. `access`: who may read it, and with which certificate."""
     with tempfile.TemporaryDirectory() as folder:
-        plain, packed = (body(exporter.url, encoding) for encoding in ("identity", "gzip"))
-        with Nginx(Path(folder), plain, packed, sendfile) as nginx:
+        plain, packed = (body(exporter, encoding) for encoding in ("identity", "gzip"))
+        with Nginx(Path(folder), plain, packed, sendfile, access) as nginx:
             yield nginx
 
 
-def body(url, encoding):
+def body(exporter, encoding):
     """The page as it is sent in this encoding."""
-    headers = {"Accept-Encoding": encoding}
-    response = requests.get(url + "/metrics", headers=headers, timeout=60, stream=True)
+    response = exporter.get("/metrics", headers={"Accept-Encoding": encoding}, stream=True)
     response.raise_for_status()
     assert response.headers.get("Content-Encoding", "identity") == encoding
     return response.raw.read(decode_content=False)

@@ -1,5 +1,6 @@
 //! `check`: refresh once and print keys, oldest first.
 
+use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
 
@@ -13,13 +14,15 @@ use tokio::task::JoinSet;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::failure::Failure;
-use crate::findings::{COLUMNS, Finding, findings, is_outlived, not_judged, unlisted};
+use crate::findings::{COLUMNS, Finding, Overview, is_outlived};
 use crate::metrics::filter::Filter;
 use crate::metrics::page;
 use crate::policy::KeyStatus;
+use crate::printable::{escape, is_printable};
 use crate::refresh::Schedule;
 use crate::refresh::account::{RefreshContext, refresh_account};
 use crate::render::leave_out_what_panics;
+use crate::shard::Shard;
 use crate::source::Source;
 use crate::state::{Account, STALE, State, Tried};
 
@@ -65,6 +68,10 @@ pub struct CheckOutcome {
     pub unlisted: usize,
     /// What went wrong, with the account's id: failed refreshes, and what they could not find out.
     pub failures: Vec<(String, Failure)>,
+    /// The rules of the configuration that decide about no user, as their authors may have meant them to.
+    pub idle_rules: Vec<String>,
+    /// Whose accounts these are.
+    pub shard: Shard,
 }
 
 /// Refreshes each account of the source once, with a progress bar where stderr is a terminal. Fails
@@ -129,10 +136,36 @@ pub async fn run(
     failed += left_out.len();
     failures.extend(left_out);
     failures.sort_by(|(a, _), (b, _)| a.cmp(b));
-    let not_judged = state.accounts.iter().map(|it| not_judged(it, config, now)).sum();
-    let unlisted = state.accounts.iter().map(|it| unlisted(it, config, now)).sum();
+    let accounts = Overview::new(&state, config, now).accounts;
+    let not_judged = accounts.iter().map(|it| it.count(KeyStatus::NotJudged)).sum();
+    let unlisted = accounts.iter().map(|it| it.unlisted).sum();
     let outlived = state.accounts.iter().filter(|it| is_outlived(it, config, now)).count();
-    Ok(CheckOutcome { state, now, listing, failed, not_judged, outlived, unlisted, failures })
+    let idle_rules = idle_rules(&state, config, now);
+    Ok(CheckOutcome {
+        state,
+        now,
+        listing,
+        failed,
+        not_judged,
+        outlived,
+        unlisted,
+        failures,
+        idle_rules,
+        shard: schedule.shard,
+    })
+}
+
+fn idle_rules(state: &State, config: &Config, now: DateTime<Utc>) -> Vec<String> {
+    let policy = &config.policy;
+    let users = state.accounts.iter().flat_map(|account| account.users());
+    let deciding: HashSet<usize> =
+        users.filter_map(|(subject, _)| policy.ruling(&subject, now).rule).collect();
+    let rules = policy.rules.iter().enumerate();
+    let idle = rules.filter(|(index, _)| !deciding.contains(index));
+    idle.map(|(index, rule)| {
+        format!("rotation.rules[{index}] decides about no user: {}", rule.matches)
+    })
+    .collect()
 }
 
 impl CheckOutcome {
@@ -168,6 +201,7 @@ impl CheckOutcome {
     /// What to tell a person after the list: a line for each failure, and what was found.
     pub fn summary(&self, unrotated: usize) -> String {
         let line = |(account, failure): &(String, Failure)| {
+            let account = escape(account);
             format!("account {account}: {}: {failure}\n", failure.reason.as_str())
         };
         let mut failures: String = self.failures.iter().map(line).collect();
@@ -193,6 +227,14 @@ impl CheckOutcome {
                 "users with more keys or certificates than the report shows: {users}\n"
             ));
         }
+        // It may be about accounts that were not read.
+        if !self.is_uncertain() && self.shard.total == 1 {
+            failures.extend(self.idle_rules.iter().map(|rule| format!("{rule}\n")));
+        }
+        let shard = match self.shard {
+            Shard { total: 1, .. } => String::new(),
+            Shard { index, total } => format!("; only accounts of shard {index} of {total}"),
+        };
         let accounts = self.accounts().count();
         let read = self.accounts().filter(|account| account.report.is_some()).count();
         let rejected = match self.rejected_rows() {
@@ -209,7 +251,7 @@ impl CheckOutcome {
             .map_or(String::new(), |age| format!("; oldest report: {} hours old", age.num_hours()));
         let verdict = if self.is_uncertain() { "could not tell for all keys: " } else { "" };
         format!(
-            "{failures}{verdict}unrotated keys: {unrotated}; accounts read: {read} of {accounts}{duplicates}{rejected}{old}"
+            "{failures}{verdict}unrotated keys: {unrotated}; accounts read: {read} of {accounts}{shard}{duplicates}{rejected}{old}"
         )
     }
 
@@ -223,7 +265,7 @@ impl CheckOutcome {
         now: DateTime<Utc>,
         to: impl io::Write,
     ) -> io::Result<usize> {
-        let mut findings = findings(&self.state, config, now);
+        let mut findings = Overview::new(&self.state, config, now).findings;
         findings.retain(|finding| show == Show::All || finding.status == KeyStatus::Unrotated);
         match format {
             OutputFormat::Table => write_table(&findings, to)?,
@@ -249,7 +291,7 @@ fn write_table(findings: &[Finding], to: impl io::Write) -> io::Result<()> {
         // What a tag holds must not change what the terminal shows.
         let fields = finding.fields().map(|field| match field.as_str() {
             "" => "-".to_owned(),
-            _ => field.replace(|c: char| c.is_control(), "\u{fffd}"),
+            _ => field.replace(|c| !is_printable(c), "\u{fffd}"),
         });
         writeln!(table, "{}", fields.join("\t"))?;
     }

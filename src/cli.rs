@@ -1,12 +1,14 @@
 //! The command line: flags, subcommands, and their help.
 
+use std::collections::BTreeSet;
 use std::env;
+use std::net::Ipv6Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use chrono::TimeDelta;
 use clap::builder::BoolishValueParser;
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Arg, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use regex::Regex;
 use tracing::Level;
 
@@ -15,15 +17,17 @@ use crate::config::{self, origin::Origin};
 use crate::logging;
 use crate::metrics::filter::{Filter, name_pattern};
 use crate::refresh::Schedule;
+use crate::serve::Listen;
 use crate::shard::{self, Shard};
+use crate::version;
+use crate::web::routes;
 use crate::web::status::StatusSettings;
 
 /// Prometheus exporter for AWS IAM access keys that have not been rotated.
 ///
-/// Serves the account of the default AWS credentials, or the accounts that a file names, at /metrics. Flags whose names have a dot can
-/// also be given as environment variables; an empty variable is as none.
+/// Serves metrics of the account of your default AWS credentials, or of the accounts in --config.file. You can also set each flag of the server by an environment variable: --log.level is IAM_KEY_EXPORTER_LOG_LEVEL. An empty variable counts as unset.
 #[derive(Debug, Clone, Parser)]
-#[command(version, disable_help_subcommand = true, max_term_width = 100)]
+#[command(version, long_version = version::long(), disable_help_subcommand = true, max_term_width = 100)]
 pub struct Cli {
     /// What to do instead of serving.
     #[command(subcommand)]
@@ -36,8 +40,8 @@ pub struct Cli {
 /// What to do instead of serving.
 #[derive(Debug, Clone, Subcommand)]
 pub enum Command {
-    /// Refresh once and print the unrotated keys, oldest first. Exit code 0: there are none, 1: there
-    /// are some, 2: could not tell.
+    /// Refresh once and print the unrotated keys, oldest first. The exit code is 0 if there are none, 1 if
+    /// there are some, and 2 if that is not known for all keys.
     Check {
         /// The output's format.
         #[arg(long, value_enum, default_value = "table")]
@@ -46,9 +50,9 @@ pub enum Command {
         #[arg(long, value_enum, default_value = "unrotated")]
         show: check::Show,
     },
-    /// Validate the configuration file and print what it resolves to.
+    /// Validate the configuration file and the web configuration file, and print what they resolve to.
     CheckConfig,
-    /// Serve a made-up organization, to see what the exporter does without an AWS account.
+    /// Serve a made-up organization, without an AWS account.
     Demo {
         /// Number of accounts.
         #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=10_000))]
@@ -60,6 +64,13 @@ pub enum Command {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+    /// Ask the exporter that runs on this host, at the port of --web.listen-address, whether it is healthy.
+    /// Exit code 0: it is, 1: it is not.
+    Health {
+        /// Ask whether it has tried every account once.
+        #[arg(long)]
+        ready: bool,
+    },
     /// Print the documentation of every metric, as Markdown.
     MetricsDoc,
 }
@@ -67,20 +78,22 @@ pub enum Command {
 /// Flags of every command.
 #[derive(Debug, Clone, Args)]
 pub struct Flags {
-    /// Read accounts, rotation rules, confirmation and labels from this YAML file.
+    /// Read accounts, rotation rules, confirmation and labels from this YAML file. "-" is standard input.
+    /// A pipe is read once, and a reload keeps its configuration.
     #[arg(long = "config.file", value_name = "PATH", global = true)]
     pub config: Option<PathBuf>,
 
-    /// Read this credential report CSV, or every *.csv in this folder, instead of asking AWS.
+    /// Read this credential report CSV, or every *.csv in this folder, instead of asking AWS. "-" is
+    /// standard input. A pipe is read once, and each refresh keeps its report.
     #[arg(long = "source.reports", value_name = "PATH", global = true)]
     pub reports: Option<PathBuf>,
 
-    /// Keep the account of a report file that is gone for this time, as failing.
+    /// After a report file is removed, keep its account for this time, as failing.
     #[arg(long = "source.keep-missing", value_name = "DURATION", default_value = "1d", value_parser = keep_missing, global = true)]
     pub keep_missing: Duration,
 
-    /// How old an active key may become, such as 90d or 12h. Decides over the configuration file.
-    /// [default: the file's, else 90d]
+    /// Maximum age of an active key, for example 90d or 12h. Overrides the configuration file. [default: as
+    /// in the file, or 90d]
     #[arg(
         long = "rotation.max-age",
         value_name = "DURATION",
@@ -89,8 +102,8 @@ pub struct Flags {
     )]
     pub max_age: Option<TimeDelta>,
 
-    /// A key counts as due soon if it must be rotated within this time. Overrides the configuration
-    /// file. [default: the file's, else 14d]
+    /// A key is due soon if it must be rotated within this time. Overrides the configuration file.
+    /// [default: as in the file, or 14d]
     #[arg(
         long = "rotation.warn-before",
         value_name = "DURATION",
@@ -99,7 +112,8 @@ pub struct Flags {
     )]
     pub warn_before: Option<TimeDelta>,
 
-    /// Refresh each account once in this time. AWS is asked for a report only every four hours.
+    /// Refresh each account once in this time. The exporter asks AWS for a new report only every four
+    /// hours.
     #[arg(long = "refresh.interval", value_name = "DURATION", default_value = "5m", value_parser = pause, global = true)]
     pub interval: Duration,
 
@@ -111,12 +125,12 @@ pub struct Flags {
     #[arg(long = "refresh.timeout", value_name = "DURATION", default_value = "2m", value_parser = pause, global = true)]
     pub timeout: Duration,
 
-    /// Which of several processes this one is, from 0, or auto: by the number at the end of the host's
-    /// name. It takes the accounts whose ids hash to it.
+    /// Number of this process, from 0, if several share the accounts. auto takes it from the end of the
+    /// host's name.
     #[arg(long = "shard", value_name = "NUMBER|auto", default_value = "0", global = true)]
     pub shard: shard::ShardIndex,
 
-    /// How many processes share the accounts.
+    /// Number of processes that share the accounts.
     #[arg(long = "total-shards", value_name = "NUMBER", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000), global = true)]
     pub shards: u32,
 
@@ -128,7 +142,7 @@ pub struct Flags {
     #[arg(long = "metrics.denylist", value_name = "REGEX", value_parser = name_pattern, global = true)]
     pub deny: Option<Regex>,
 
-    /// Listen here: host:port, or :port for every address. Can be given more than once.
+    /// Listen here: host:port, or :port for every address. You can repeat it.
     #[arg(
         long = "web.listen-address",
         value_name = "ADDRESS",
@@ -139,12 +153,25 @@ pub struct Flags {
     )]
     pub listen: Vec<String>,
 
-    /// The path of the metrics.
+    /// Listen on the sockets that systemd passes instead of --web.listen-address (Linux only).
+    #[arg(
+        long = "web.systemd-socket",
+        value_parser = BoolishValueParser::new(),
+        global = true
+    )]
+    pub systemd_socket: bool,
+
+    /// Serve the metrics at this path.
     #[arg(long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics", value_parser = telemetry_path, global = true)]
     pub telemetry_path: String,
 
-    /// Where you publish docs/runbooks.md, or runbooks of your own: the status page links to its sections.
-    /// Without it they are at /runbooks.
+    /// Read TLS, passwords, response headers and a rate limit from this YAML file, in the format of
+    /// Prometheus's exporter-toolkit.
+    #[arg(long = "web.config.file", value_name = "PATH", global = true)]
+    pub web_config: Option<PathBuf>,
+
+    /// Address of your own runbooks, which the status page links to. They need the same headings as
+    /// docs/runbooks.md. [default: /runbooks]
     #[arg(
         long = "web.runbook-url",
         value_name = "URL",
@@ -153,7 +180,7 @@ pub struct Flags {
     )]
     pub runbook_url: Option<String>,
 
-    /// Your dashboard's address: the status page links to it.
+    /// Address of your dashboard, which the status page links to.
     #[arg(
         long = "web.dashboard-url",
         value_name = "URL",
@@ -162,7 +189,7 @@ pub struct Flags {
     )]
     pub dashboard_url: Option<String>,
 
-    /// Read the configuration file again on POST /-/reload, as on SIGHUP.
+    /// Reload the configuration file on POST /-/reload, as on SIGHUP.
     #[arg(
         long = "web.enable-lifecycle",
         value_parser = BoolishValueParser::new(),
@@ -170,8 +197,8 @@ pub struct Flags {
     )]
     pub enable_lifecycle: bool,
 
-    /// Log events of this level and above: debug, info, warn or error.
-    /// [default: info where it serves, else warn]
+    /// Log events of this level and above: debug, info, warn or error. [default: info for the server, warn
+    /// for commands that end]
     #[arg(
         long = "log.level",
         value_name = "LEVEL",
@@ -180,7 +207,7 @@ pub struct Flags {
     )]
     pub log_level: Option<Level>,
 
-    /// The form of the log's lines.
+    /// Write the log in this format.
     #[arg(
         long = "log.format",
         value_name = "FORMAT",
@@ -205,6 +232,23 @@ impl Cli {
         Cli::from_arg_matches(&command.try_get_matches()?)
     }
 
+    /// Environment variables that seem to be for a flag and are for none. Kubernetes sets some if a service
+    /// has the exporter's name.
+    pub fn unknown_variables() -> Vec<String> {
+        let command = Cli::command();
+        let flags = command.get_arguments().filter_map(Arg::get_long).map(environment_variable);
+        let known: BTreeSet<String> = flags.collect();
+        let is_of_service = |name: &str| {
+            ["_SERVICE_", "_PORT_"].iter().any(|part| name.contains(part))
+                || name.ends_with("_PORT")
+        };
+        let names = env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+        let is_unknown = |name: &String| {
+            name.starts_with(PREFIX) && !known.contains(name) && !is_of_service(name)
+        };
+        names.filter(is_unknown).collect()
+    }
+
     /// From which level on events are logged.
     pub fn log_level(&self) -> Level {
         let serves = matches!(self.command, None | Some(Command::Demo { .. }));
@@ -213,6 +257,11 @@ impl Cli {
 }
 
 impl Flags {
+    /// Where to listen.
+    pub fn listen(&self) -> Listen {
+        if self.systemd_socket { Listen::Systemd } else { Listen::Addresses(self.listen.clone()) }
+    }
+
     /// When accounts are refreshed, and which.
     pub fn schedule(&self) -> Result<Schedule, shard::Error> {
         let host = hostname::get().unwrap_or_default();
@@ -251,9 +300,12 @@ impl Flags {
     }
 }
 
+/// Of every variable for a flag.
+const PREFIX: &str = "IAM_KEY_EXPORTER_";
+
 /// The environment variable of a flag: `--web.listen-address` is `IAM_KEY_EXPORTER_WEB_LISTEN_ADDRESS`.
 fn environment_variable(flag: &str) -> String {
-    format!("IAM_KEY_EXPORTER_{}", flag.replace(['.', '-'], "_").to_uppercase())
+    format!("{PREFIX}{}", flag.replace(['.', '-'], "_").to_uppercase())
 }
 
 fn pause(text: &str) -> Result<Duration, String> {
@@ -264,17 +316,23 @@ fn keep_missing(text: &str) -> Result<Duration, String> {
     config::parse_duration(text, Duration::from_secs(365 * 24 * 60 * 60))
 }
 
-fn listen_address(text: &str) -> Result<String, &'static str> {
+fn listen_address(text: &str) -> Result<String, String> {
+    let is_v6 = |host: &str| host.parse::<Ipv6Addr>().is_ok();
     match text.rsplit_once(':') {
+        Some((host, port)) if is_v6(host) && port.parse::<u16>().is_ok() => {
+            Err(format!("an IPv6 address needs brackets: write [{host}]:{port}"))
+        }
+        _ if is_v6(text) => {
+            Err(format!("an IPv6 address needs brackets and a port: write [{text}]:9718"))
+        }
         Some((_, port)) if port.parse::<u16>().is_ok() => Ok(text.to_owned()),
-        _ => Err("must be host:port, or :port for every address"),
+        _ => Err("must be host:port, or :port for every address".to_owned()),
     }
 }
 
 fn telemetry_path(text: &str) -> Result<String, String> {
-    let reserved = ["/keys.csv", "/status.css", "/-/healthy", "/-/ready", "/-/reload"];
     let plain = |c: char| c.is_ascii_alphanumeric() || "/-_.~".contains(c);
-    if text.starts_with('/') && text.chars().all(plain) && !reserved.contains(&text) {
+    if text.starts_with('/') && text.chars().all(plain) && !routes::is_reserved(text) {
         Ok(text.to_owned())
     } else {
         Err("must begin with / and be made of letters, digits and /-_.~, and not be one of the exporter's own paths".to_owned())
@@ -306,7 +364,7 @@ fn is_url(text: &str) -> bool {
 }
 
 fn log_level(text: &str) -> Result<Level, String> {
-    match text {
+    match text.to_ascii_lowercase().as_str() {
         "debug" => Ok(Level::DEBUG),
         "info" => Ok(Level::INFO),
         "warn" => Ok(Level::WARN),

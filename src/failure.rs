@@ -1,5 +1,6 @@
 //! What goes wrong: one closed set of reasons, the same in logs, metrics, `check` and the status page.
 
+use crate::printable::is_printable;
 use crate::secrets;
 
 /// Why a refresh failed: the closed set that is the label `reason` of `iam_refresh_failures_total`.
@@ -90,7 +91,7 @@ impl Failure {
     /// A failure with this message. Part of the message may come from elsewhere, and it is shown on
     /// terminals: secrets that are known are masked, and control characters become spaces.
     pub fn new(reason: Reason, message: impl Into<String>) -> Failure {
-        let message = secrets::mask(&message.into()).replace(char::is_control, " ");
+        let message = secrets::mask(&message.into()).replace(|c| !is_printable(c), " ");
         Failure { reason, message }
     }
 

@@ -1,13 +1,15 @@
 //! State and configuration and `now` → keys as people read them: all of an account, or those of all
 //! accounts that somebody has to know about.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde::{Serialize, Serializer};
 
 use crate::config::Config;
-use crate::policy::{Age, Exemption, KeyStatus, Ruling, Tag};
+use crate::policy::owner::{KeySummary, Owner, Owners};
+use crate::policy::{Age, Exemption, KeyStatus, Ruling, Subject, Tag, Verdict};
+use crate::report::Key;
 use crate::state::{Account, State, Tried};
 
 /// A key and how it stands.
@@ -44,10 +46,12 @@ pub struct Finding {
     /// Whether it is known that it was never used.
     #[serde(skip)]
     pub never_used: bool,
-    /// The user's tags, as far as the configuration names them.
-    pub tags: BTreeMap<String, String>,
+    /// The user's tags, as far as the configuration names them, by their keys.
+    #[serde(serialize_with = "serialize_tags")]
+    pub tags: Vec<Tag>,
     /// What decided, as in the configuration.
-    pub rule: String,
+    #[serde(serialize_with = "serialize_text")]
+    pub rule: Arc<str>,
     /// How old it may become.
     #[serde(skip)]
     pub max_age: TimeDelta,
@@ -56,83 +60,95 @@ pub struct Finding {
     pub exemption: Option<Exemption>,
 }
 
-/// The active keys that somebody has to know about as of `now`, oldest first: those that are unrotated,
-/// due soon or exempt.
-pub fn findings(state: &State, config: &Config, now: DateTime<Utc>) -> Vec<Finding> {
-    let is_wanted = |status: KeyStatus| match status {
-        KeyStatus::Unrotated | KeyStatus::DueSoon | KeyStatus::Exempt => true,
-        KeyStatus::Ok | KeyStatus::Inactive | KeyStatus::NotJudged => false,
-    };
-    let of_account = |account| of_account(account, config, now, is_wanted);
-    let mut findings: Vec<_> = state.accounts.iter().flat_map(|it| of_account(it)).collect();
-    // Stable: keys of one moment stay in the order of accounts and users.
-    findings.sort_by_key(|finding| finding.last_rotated);
-    findings
+/// What people ask of a state, from one look at every key.
+#[derive(Debug, Default)]
+pub struct Overview {
+    /// The active keys that somebody has to know about, oldest first: those that are unrotated, due soon or
+    /// exempt.
+    pub findings: Vec<Finding>,
+    /// The accounts of the state, in their order.
+    pub accounts: Vec<AccountOverview>,
+}
+
+/// The keys of one account.
+#[derive(Debug, Default)]
+pub struct AccountOverview {
+    /// By owner: the values of the tags that the configuration names, in its order.
+    pub owners: Vec<(Vec<String>, KeySummary)>,
+    /// The number of users who have more keys or certificates than the report shows, and of whom AWS has
+    /// not listed the keys. Without exempt ones, and without root, who has no more.
+    pub unlisted: usize,
+}
+
+impl Overview {
+    /// Of the state as of `now`.
+    pub fn new(state: &State, config: &Config, now: DateTime<Utc>) -> Overview {
+        let mut overview = Overview::default();
+        for account in &state.accounts {
+            let account = of_account(account, config, now, is_finding, &mut overview.findings);
+            overview.accounts.push(account);
+        }
+        // Stable: keys of one moment stay in the order of accounts and users.
+        overview.findings.sort_by_cached_key(|finding| finding.last_rotated);
+        overview
+    }
+}
+
+impl AccountOverview {
+    /// Of an account of which there is no report.
+    pub const NOTHING: AccountOverview = AccountOverview { owners: Vec::new(), unlisted: 0 };
+
+    /// The number of keys of this status.
+    pub fn count(&self, status: KeyStatus) -> usize {
+        self.owners.iter().map(|(_, keys)| keys.count(status)).sum()
+    }
 }
 
 /// Every key of an account as of `now`, in the order of its users and their slots.
 pub fn all_keys(account: &Account, config: &Config, now: DateTime<Utc>) -> Vec<Finding> {
-    of_account(account, config, now, |_| true)
+    let mut all = Vec::new();
+    of_account(account, config, now, |_| true, &mut all);
+    all
 }
 
+/// Adds the account's keys of these statuses to `findings`.
 fn of_account(
     account: &Account,
     config: &Config,
     now: DateTime<Utc>,
-    is_wanted: impl Fn(KeyStatus) -> bool,
-) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    let owned = |(key, value): &Tag| (key.to_string(), value.to_string());
+    is_wanted: fn(KeyStatus) -> bool,
+    findings: &mut Vec<Finding>,
+) -> AccountOverview {
+    let rules = rules(config);
+    let mut owners = Owners::new(config.user_tags.iter().map(|tag| tag.key.as_str()));
+    let mut unlisted = 0;
     for (subject, keys) in account.users() {
-        let user = subject.user;
         let ruling = config.policy.ruling(&subject, now);
+        let place = owners.place(subject.tags);
         for (slot, key) in keys.iter().enumerate() {
             let Some(key) = key else { continue };
             let verdict = ruling.judge(key, now);
-            if !is_wanted(verdict.status) {
-                continue;
+            owners.keys(place).add(key, &verdict, &ruling, now);
+            if is_wanted(verdict.status) {
+                findings.push(Finding::new(&subject, slot, key, &verdict, &ruling, &rules));
             }
-            findings.push(Finding {
-                account_id: account.id.clone(),
-                account_name: account.name.clone(),
-                user: user.name.clone(),
-                path: user.path().to_owned(),
-                key: slot as u8 + 1,
-                access_key_id: key.id.clone(),
-                status: verdict.status,
-                age: verdict.age,
-                last_rotated: key.last_rotated,
-                due: verdict.due,
-                last_used: key.last_used,
-                never_used: key.never_used,
-                tags: subject.tags.iter().map(owned).collect(),
-                rule: rule(&ruling, config),
-                max_age: ruling.max_age,
-                exemption: ruling.exemption.cloned(),
-            });
         }
-    }
-    findings
-}
-
-/// The number of active keys in an account that could not be judged as of `now`, because their age is
-/// not known.
-pub fn not_judged(account: &Account, config: &Config, now: DateTime<Utc>) -> usize {
-    let statuses = account.users().flat_map(|(subject, keys)| {
-        let ruling = config.policy.ruling(&subject, now);
-        keys.iter().flatten().map(move |key| ruling.judge(key, now).status)
-    });
-    statuses.filter(|status| *status == KeyStatus::NotJudged).count()
-}
-
-/// The number of users in an account who have more keys or certificates than the report shows, and of
-/// whom AWS has not listed the keys. Without exempt ones, and without root, who has no more.
-pub fn unlisted(account: &Account, config: &Config, now: DateTime<Utc>) -> usize {
-    let users = account.users().filter(|(subject, _)| {
         let user = subject.user;
-        user.additional_credentials && !user.is_root() && !account.confirmed.knows(&user.name)
-    });
-    users.filter(|(subject, _)| config.policy.ruling(subject, now).exemption.is_none()).count()
+        let has_more = user.additional_credentials && !user.is_root();
+        let is_unlisted = has_more && !account.confirmed.knows(&user.name);
+        unlisted += usize::from(is_unlisted && ruling.exemption.is_none());
+    }
+    let owned =
+        |owner: Owner| (owner.tags.iter().map(|value| (*value).to_owned()).collect(), owner.keys);
+    AccountOverview { owners: owners.finish().into_iter().map(owned).collect(), unlisted }
+}
+
+/// Whether somebody has to know about an active key.
+fn is_finding(status: KeyStatus) -> bool {
+    match status {
+        KeyStatus::Unrotated | KeyStatus::DueSoon | KeyStatus::Exempt => true,
+        KeyStatus::Ok | KeyStatus::Inactive | KeyStatus::NotJudged => false,
+    }
 }
 
 /// Whether rules go by tags of the account's users that are not known, or only from before.
@@ -159,12 +175,12 @@ pub fn is_outlived(account: &Account, config: &Config, now: DateTime<Utc>) -> bo
     account.generated.is_some_and(|generated| now - generated > limit)
 }
 
-/// What decided about a key, as in the configuration.
-fn rule(ruling: &Ruling, config: &Config) -> String {
-    match ruling.rule {
-        None => "default".to_owned(),
-        Some(index) => format!("rotation.rules[{index}]: {}", config.policy.rules[index].decision),
-    }
+/// What can decide about a key, as in the configuration: its rules.
+fn rules(config: &Config) -> Vec<Arc<str>> {
+    let rules = config.policy.rules.iter().enumerate();
+    rules
+        .map(|(index, rule)| format!("rotation.rules[{index}]: {}", rule.decision).into())
+        .collect()
 }
 
 /// The names of [`Finding::fields`].
@@ -184,6 +200,37 @@ pub const COLUMNS: [&str; 12] = [
 ];
 
 impl Finding {
+    /// A key of the subject. `rules` are those that [`rules`] gives.
+    fn new(
+        subject: &Subject,
+        slot: usize,
+        key: &Key,
+        verdict: &Verdict,
+        ruling: &Ruling,
+        rules: &[Arc<str>],
+    ) -> Finding {
+        let mut tags = subject.tags.to_vec();
+        tags.sort();
+        Finding {
+            account_id: subject.account_id.to_owned(),
+            account_name: subject.account_name.to_owned(),
+            user: subject.user.name.clone(),
+            path: subject.user.path().to_owned(),
+            key: slot as u8 + 1,
+            access_key_id: key.id.clone(),
+            status: verdict.status,
+            age: verdict.age,
+            last_rotated: key.last_rotated,
+            due: verdict.due,
+            last_used: key.last_used,
+            never_used: key.never_used,
+            tags,
+            rule: ruling.rule.map_or_else(|| "default".into(), |index| rules[index].clone()),
+            max_age: ruling.max_age,
+            exemption: ruling.exemption.cloned(),
+        }
+    }
+
     /// The finding as text, for tables and CSV. What is not known is empty.
     pub fn fields(&self) -> [String; COLUMNS.len()] {
         let tags = self.tags.iter().map(|(key, value)| format!("{key}={value}"));
@@ -199,7 +246,7 @@ impl Finding {
             self.due.map(time).unwrap_or_default(),
             self.last_used.map(time).unwrap_or_default(),
             tags.collect::<Vec<_>>().join(" "),
-            self.rule.clone(),
+            self.rule.to_string(),
         ]
     }
 }
@@ -210,6 +257,14 @@ fn time(time: DateTime<Utc>) -> String {
 
 fn serialize_status<S: Serializer>(status: &KeyStatus, serializer: S) -> Result<S::Ok, S::Error> {
     status.as_str().serialize(serializer)
+}
+
+fn serialize_tags<S: Serializer>(tags: &[Tag], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(tags.iter().map(|(key, value)| (&**key, &**value)))
+}
+
+fn serialize_text<S: Serializer>(text: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
+    (**text).serialize(serializer)
 }
 
 fn serialize_days<S: Serializer>(age: &Option<Age>, serializer: S) -> Result<S::Ok, S::Error> {

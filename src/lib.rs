@@ -32,7 +32,10 @@
 //! 5. The exporter only reads from AWS. It has no code path that changes anything there.
 //! 6. One account's failure never delays, hides or changes another's.
 
+pub mod version;
 pub mod secrets;
+pub mod printable;
+pub mod pipe;
 pub mod failure;
 pub mod panics;
 pub mod report;

@@ -1,6 +1,7 @@
 //! Flags → logging → one command → exit code.
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -13,10 +14,15 @@ use iam_key_exporter::config::origin::Origin;
 use iam_key_exporter::logging;
 use iam_key_exporter::metrics::{doc, exporter::ExporterMetrics};
 use iam_key_exporter::panics;
+use iam_key_exporter::pipe;
+use iam_key_exporter::printable::escape;
 use iam_key_exporter::secrets;
 use iam_key_exporter::serve::{ServeOptions, serve};
 use iam_key_exporter::source::aws::{Aws, environment, sdk::Operation};
 use iam_key_exporter::source::{Source, demo::Demo, files::Files};
+use iam_key_exporter::web::config::WebConfig;
+use iam_key_exporter::web::health::{self, Question};
+use tracing::warn;
 
 fn main() -> ExitCode {
     panics::set_hook();
@@ -26,6 +32,9 @@ fn main() -> ExitCode {
         Err(help) => return print(&help.to_string()),
     };
     logging::init(cli.log_level(), cli.flags.log_format);
+    for variable in Cli::unknown_variables() {
+        warn!(variable, "this environment variable is for no flag");
+    }
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("threads cannot be started: {error}")),
@@ -37,6 +46,14 @@ fn main() -> ExitCode {
 }
 
 async fn run(Cli { command, flags }: Cli) -> anyhow::Result<ExitCode> {
+    // Before the configuration: the exporter still serves after somebody broke the file.
+    if let Some(Command::Health { ready }) = command {
+        return Ok(health(&flags, ready).await);
+    }
+    let inputs = [&flags.config, &flags.reports].into_iter().flatten();
+    if inputs.filter(|path| pipe::is_stdin(path)).count() > 1 {
+        bail!("--config.file and --source.reports cannot both be standard input");
+    }
     let origin = flags.origin();
     let config = origin.load()?;
     let metrics = ExporterMetrics::new(flags.filter(), Operation::ALL.map(Operation::names));
@@ -49,14 +66,11 @@ async fn run(Cli { command, flags }: Cli) -> anyhow::Result<ExitCode> {
             return check(source(&flags, &metrics)?, config, &flags, format, show).await;
         }
         Some(Command::CheckConfig) => {
-            let warnings = config.warnings(Clock::system().now());
-            let lines: String = warnings.iter().map(|warning| format!("{warning}\n")).collect();
-            write(io::stderr(), lines.as_bytes())?;
-            return Ok(print(&config.to_string()));
+            return check_config(&config, flags.web_config.as_deref());
         }
         Some(Command::Demo { accounts, users, seed }) => {
             if flags.reports.is_some() {
-                bail!("--source.reports is of no use with demo: leave one of them out");
+                bail!("--source.reports cannot be combined with demo: leave one of them out");
             }
             let demo = Demo::new(accounts as usize, users as usize, seed, Clock::system().now());
             let origin = Origin { default: demo.config(), ..origin };
@@ -64,8 +78,23 @@ async fn run(Cli { command, flags }: Cli) -> anyhow::Result<ExitCode> {
             serve(Source::Demo(demo), origin, config, options(&flags, true)?, metrics).await?;
         }
         Some(Command::MetricsDoc) => return Ok(print(&doc::markdown())),
+        Some(Command::Health { .. }) => unreachable!("answered above"),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn check_config(config: &Config, web_config: Option<&Path>) -> anyhow::Result<ExitCode> {
+    let mut warnings = config.warnings(Clock::system().now());
+    let mut text = config.to_string();
+    if let Some(path) = web_config {
+        let web_config = WebConfig::load(path).context("--web.config.file")?;
+        let of_web = web_config.warnings.iter();
+        warnings.extend(of_web.map(|warning| format!("warning: {warning}")));
+        text.push_str(&web_config.to_string());
+    }
+    let lines: String = warnings.iter().map(|warning| format!("{warning}\n")).collect();
+    write(io::stderr(), lines.as_bytes())?;
+    Ok(print(&text))
 }
 
 fn source(flags: &Flags, metrics: &ExporterMetrics) -> anyhow::Result<Source> {
@@ -83,11 +112,12 @@ fn source(flags: &Flags, metrics: &ExporterMetrics) -> anyhow::Result<Source> {
 
 fn options(flags: &Flags, is_demo: bool) -> anyhow::Result<ServeOptions> {
     Ok(ServeOptions {
-        addresses: flags.listen.clone(),
+        listen: flags.listen(),
         schedule: flags.schedule()?,
         filter: flags.filter(),
         status: flags.status_settings(is_demo),
         enable_lifecycle: flags.enable_lifecycle,
+        web_config: flags.web_config.clone(),
     })
 }
 
@@ -107,9 +137,21 @@ async fn check(
     Ok(ExitCode::from(outcome.exit_code(found)))
 }
 
+async fn health(flags: &Flags, ready: bool) -> ExitCode {
+    let question = if ready { Question::Ready } else { Question::Healthy };
+    let listen = flags.listen.first().expect("the flag has a default");
+    match health::ask(listen, question, flags.web_config.is_some()).await {
+        Ok(answer) => print(&format!("{answer}\n")),
+        Err(error) => {
+            fail(&error.to_string());
+            ExitCode::FAILURE
+        }
+    }
+}
+
 fn fail(error: &str) -> ExitCode {
-    let line =
-        format!("iam-key-exporter: {}\n", secrets::mask(error.trim_start_matches("error: ")));
+    let error = secrets::mask(error.trim_start_matches("error: "));
+    let line = format!("iam-key-exporter: {}\n", escape(&error));
     // The exit code says it, too, where stderr cannot be written.
     let _ = write(io::stderr(), line.as_bytes());
     ExitCode::from(2)

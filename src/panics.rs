@@ -9,6 +9,7 @@ use std::sync::Once;
 use std::task::Poll;
 
 use crate::failure::{Failure, Reason};
+use crate::printable::escape_lines;
 use crate::secrets;
 
 thread_local! {
@@ -39,7 +40,8 @@ pub fn set_hook() {
         panic::set_hook(Box::new(|info| match (DEPTH.get(), info.location()) {
             (0, _) => {
                 // Where stderr cannot be written, there is nobody to tell.
-                let _ = writeln!(io::stderr(), "{}", secrets::mask(&info.to_string()));
+                let text = escape_lines(&secrets::mask(&info.to_string()));
+                let _ = writeln!(io::stderr(), "{text}");
             }
             (_, place) => PLACE.set(place.map(ToString::to_string)),
         }));

@@ -1,24 +1,37 @@
 //! Reading the configuration again while the exporter runs. A bad file changes nothing, and neither does
 //! one that is empty all at once.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep_until};
 use tracing::{error, info};
 
 use crate::clock::Clock;
+use crate::config::Config;
 use crate::config::origin::Origin;
-use crate::config::{Config, Error};
 use crate::metrics::exporter::ExporterMetrics;
+
+/// The file is read at most this often. Those who ask meanwhile share the next reading.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Publishes the configuration again when it is asked to.
 #[derive(Debug)]
 pub struct Reloader {
-    origin: Origin,
-    // Held while a file is read, so that of two reloads the later one counts.
-    config: Mutex<watch::Sender<Arc<Config>>>,
+    origin: Arc<Origin>,
+    config: watch::Sender<Arc<Config>>,
     metrics: ExporterMetrics,
     clock: Clock,
+    // Held while a file is read and during the pause before it.
+    last: Mutex<Option<Reading>>,
+}
+
+#[derive(Debug)]
+struct Reading {
+    began: Instant,
+    outcome: Result<(), String>,
 }
 
 impl Reloader {
@@ -30,25 +43,50 @@ impl Reloader {
         clock: Clock,
     ) -> (Reloader, watch::Receiver<Arc<Config>>) {
         metrics.record_reload(true, clock.now());
-        let (sender, receiver) = watch::channel(Arc::new(config));
-        (Reloader { origin, config: Mutex::new(sender), metrics, clock }, receiver)
+        let (config, receiver) = watch::channel(Arc::new(config));
+        let origin = Arc::new(origin);
+        (Reloader { origin, config, metrics, clock, last: Mutex::default() }, receiver)
     }
 
-    /// Reads the configuration and publishes it. On an error the one before stays.
-    pub fn reload(&self) -> Result<(), Error> {
-        // A file on which the parser panics does not stop later reloads.
-        let config = self.config.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = config.borrow().clone();
-        let loaded = self.origin.load_again(&before);
+    /// Reads the configuration and publishes it. On an error the one before stays. The outcome is
+    /// that of a reading that began after this call.
+    pub async fn reload(&self) -> Result<(), String> {
+        let asked = Instant::now();
+        let mut last = self.last.lock().await;
+        match &*last {
+            Some(reading) if reading.began > asked => return reading.outcome.clone(),
+            Some(reading) => sleep_until(reading.began + PAUSE).await,
+            None => {}
+        }
+        let began = Instant::now();
+        let outcome = self.read().await;
+        *last = Some(Reading { began, outcome: outcome.clone() });
+        outcome
+    }
+
+    async fn read(&self) -> Result<(), String> {
+        let (origin, before) = (self.origin.clone(), self.config.borrow().clone());
+        let loaded = spawn_blocking(move || origin.load_again(&before)).await;
+        let loaded = match loaded {
+            Ok(loaded) => loaded.map_err(|error| error.to_string()),
+            // A file on which the parser panics does not stop later reloads.
+            Err(_) => Err("the file cannot be read: please report this".to_owned()),
+        };
         self.metrics.record_reload(loaded.is_ok(), self.clock.now());
         match loaded {
             Ok(loaded) => {
-                config.send_replace(Arc::new(loaded));
-                info!("configuration reloaded");
+                self.config.send_replace(Arc::new(loaded));
+                if self.origin.is_piped() {
+                    info!(
+                        "configuration kept, because it came through a pipe that can be read only once"
+                    );
+                } else {
+                    info!("configuration reloaded");
+                }
                 Ok(())
             }
             Err(error) => {
-                error!(%error, "configuration not reloaded");
+                error!(error, "configuration not reloaded");
                 Err(error)
             }
         }

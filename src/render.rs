@@ -16,7 +16,7 @@ use tracing::error;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::failure::{Failure, FailureCounts};
-use crate::findings::{Finding, findings};
+use crate::findings::Overview;
 use crate::metrics::exporter::ExporterMetrics;
 use crate::metrics::filter::Filter;
 use crate::metrics::page::{self, Page};
@@ -44,13 +44,15 @@ pub struct Snapshot {
     pub config: Arc<Config>,
     /// As of when.
     pub now: DateTime<Utc>,
-    findings: OnceLock<Vec<Finding>>,
+    /// Whether the configuration could be read again.
+    pub metrics: ExporterMetrics,
+    overview: OnceLock<Overview>,
 }
 
 impl Snapshot {
-    /// The findings, oldest first. Made for the first who asks, since hardly anybody does.
-    pub fn findings(&self) -> &[Finding] {
-        self.findings.get_or_init(|| findings(&self.state, &self.config, self.now))
+    /// What people ask of it. Made for the first who asks, since hardly anybody does.
+    pub fn overview(&self) -> &Overview {
+        self.overview.get_or_init(|| Overview::new(&self.state, &self.config, self.now))
     }
 }
 
@@ -81,7 +83,8 @@ impl Renderer {
         });
         self.metrics.record_page(&page, now, started.elapsed());
         self.metrics.record_state(&state);
-        Snapshot { page, state, config, now, findings: OnceLock::new() }
+        let metrics = self.metrics.clone();
+        Snapshot { page, state, config, now, metrics, overview: OnceLock::new() }
     }
 
     /// Keeps the snapshot up to date with the store and the configuration.
@@ -150,7 +153,7 @@ pub fn leave_out_what_panics(
         let alone = State { accounts: vec![account.clone()], ..State::default() };
         let rendered = catch(|| {
             page::text(&alone, config, &Filter::default(), now);
-            findings(&alone, config, now);
+            Overview::new(&alone, config, now);
         });
         let Err(failure) = rendered else { continue };
         error!(account = account.id, error = %failure, "account not rendered");

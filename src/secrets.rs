@@ -5,7 +5,6 @@
 //! lines and failures come from everywhere.
 
 use std::collections::{HashMap, VecDeque};
-use std::io;
 use std::sync::{LazyLock, PoisonError, RwLock};
 
 /// Stands in a text for each secret.
@@ -28,23 +27,6 @@ pub fn add(secret: &str) {
 /// The text without the secrets that are known.
 pub fn mask(text: &str) -> String {
     KNOWN.read().unwrap_or_else(PoisonError::into_inner).mask(text)
-}
-
-/// Stderr without secrets. Each write must be a whole line. A line that cannot be written is lost: the
-/// layers would report an error with `eprintln!`, which panics then.
-#[derive(Debug, Clone, Copy)]
-pub struct MaskedStderr;
-
-impl io::Write for MaskedStderr {
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let masked = mask(&String::from_utf8_lossy(line));
-        let _ = io::stderr().lock().write_all(masked.as_bytes());
-        Ok(line.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 type Start = [u8; MIN_LENGTH];

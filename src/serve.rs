@@ -1,17 +1,19 @@
 //! Serving: which task does what, and how the process ends.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{Semaphore, watch};
-use tokio::task::spawn_blocking;
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::clock::Clock;
-use crate::config::Config;
 use crate::config::origin::Origin;
+use crate::config::{self, Config};
 use crate::metrics::exporter::ExporterMetrics;
 use crate::metrics::filter::Filter;
 use crate::refresh::{self, Schedule};
@@ -20,9 +22,19 @@ use crate::render::Renderer;
 use crate::source::Source;
 use crate::state::State;
 use crate::store::Store;
+use crate::version::{REVISION, VERSION};
+use crate::web::config::WebConfig;
+use crate::web::documents::Documents;
+use crate::web::gate::Gate;
 use crate::web::listener;
+use crate::web::places::Limits;
+use crate::web::reload::WebReloader;
 use crate::web::routes::Site;
 use crate::web::status::StatusSettings;
+use crate::web::systemd;
+
+/// A second signal to stop within this time is the same one.
+const SAME_SIGNAL: Duration = Duration::from_secs(1);
 
 /// Why nothing is served.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +47,12 @@ pub enum Error {
         /// What the system said.
         error: io::Error,
     },
+    /// The sockets of systemd cannot be listened on.
+    #[error("--web.systemd-socket: {0}")]
+    Systemd(systemd::Error),
+    /// The web configuration file cannot be used.
+    #[error("--web.config.file: {0}")]
+    WebConfig(config::Error),
     /// Signals cannot be received.
     #[error("signals cannot be received: {0}")]
     Signals(io::Error),
@@ -43,8 +61,8 @@ pub enum Error {
 /// How to serve.
 #[derive(Debug)]
 pub struct ServeOptions {
-    /// The addresses to listen on: host:port, or :port.
-    pub addresses: Vec<String>,
+    /// Where to listen.
+    pub listen: Listen,
     /// When accounts are refreshed, and which.
     pub schedule: Schedule,
     /// Which metrics are exposed.
@@ -53,10 +71,22 @@ pub struct ServeOptions {
     pub status: StatusSettings,
     /// Whether clients may ask for a reload.
     pub enable_lifecycle: bool,
+    /// The web configuration file.
+    pub web_config: Option<PathBuf>,
+}
+
+/// Where to listen.
+#[derive(Debug)]
+pub enum Listen {
+    /// On these addresses: host:port, or :port.
+    Addresses(Vec<String>),
+    /// On the sockets that systemd passed.
+    Systemd,
 }
 
 /// Refreshes, renders and serves until SIGTERM or SIGINT, and then lets running responses finish. A
-/// second signal ends that at once. SIGHUP reads the configuration again.
+/// second signal ends that at once, unless it comes within a second. SIGHUP reads the configuration
+/// again.
 pub async fn serve(
     source: Source,
     origin: Origin,
@@ -64,10 +94,12 @@ pub async fn serve(
     options: ServeOptions,
     metrics: ExporterMetrics,
 ) -> Result<(), Error> {
-    let ServeOptions { addresses, schedule, filter, status, enable_lifecycle } = options;
+    let ServeOptions { listen, schedule, filter, status, enable_lifecycle, web_config } = options;
     metrics.record_shard(schedule.shard);
     let mut signals = Signals::new().map_err(Error::Signals)?;
-    let listeners = listen(&addresses).await?;
+    let web = WebReloader::load(web_config, metrics.clone()).map_err(Error::WebConfig)?;
+    let listeners = listen.bind().await?;
+    log_start(&listeners, &web.config());
 
     let clock = Clock::system();
     let (reloader, configs) = Reloader::new(origin, config, metrics.clone(), clock.clone());
@@ -82,22 +114,25 @@ pub async fn serve(
     // There is a page before the first request.
     let (snapshot, snapshots) = watch::channel(Arc::new(renderer.snapshot(State::default(), None)));
     let site = Site {
+        gate: Gate::new(web.subscribe(), metrics.clone()),
         snapshot: snapshots,
         metrics,
-        status,
-        render_permit: Arc::new(Semaphore::new(1)),
+        status: Arc::new(status),
+        documents: Documents::default(),
         reloader: enable_lifecycle.then(|| reloader.clone()),
     };
     let (stop, stopped) = watch::channel(false);
 
     let refreshing = tokio::spawn(refresh::run(source, schedule, clock, configs, store.clone()));
     let rendering = tokio::spawn(renderer.run(store, snapshot));
-    let serving = listener::serve(listeners, site, stopped);
+    let limits = Limits::new(listener::raise_descriptor_limit());
+    let serving = listener::serve(listeners, site, limits, stopped);
+    let web_reload = Notify::new();
     let reloading = async {
         while signals.reload.recv().await.is_some() {
-            let reloader = reloader.clone();
+            web_reload.notify_one();
             // Logged and counted there.
-            let _ = spawn_blocking(move || reloader.reload()).await;
+            let _ = reloader.reload().await;
         }
         Ok(())
     };
@@ -105,11 +140,17 @@ pub async fn serve(
         signals.stop.next().await;
         info!("stopping");
         let _ = stop.send(true);
+        let first = Instant::now();
         signals.stop.next().await;
+        // A service manager and a terminal may both send one.
+        while first.elapsed() < SAME_SIGNAL {
+            signals.stop.next().await;
+        }
         warn!("stopped at once by a second signal");
     };
     tokio::select! {
         () = serving => {}
+        () = web.run(&web_reload) => {}
         () = stopping => {}
         ended = async { tokio::try_join!(refreshing, rendering, reloading) } => {
             // Old pages must not be served for good: a panic there ends the process, as one here does.
@@ -119,20 +160,39 @@ pub async fn serve(
     Ok(())
 }
 
-async fn listen(addresses: &[String]) -> Result<Vec<TcpListener>, Error> {
-    let mut listeners = Vec::new();
-    for address in addresses {
-        let failed = |error| Error::Listen { address: address.clone(), error };
-        let listener = listener::bind(address).await.map_err(failed)?;
-        info!(address = %listener.local_addr().map_err(failed)?, "listening");
-        listeners.push(listener);
+impl Listen {
+    async fn bind(self) -> Result<Vec<TcpListener>, Error> {
+        let Listen::Addresses(addresses) = self else {
+            return systemd::listeners().map_err(Error::Systemd);
+        };
+        let mut listeners = Vec::new();
+        for address in addresses {
+            let bound = listener::bind(&address).await;
+            listeners.push(bound.map_err(|error| Error::Listen { address, error })?);
+        }
+        Ok(listeners)
     }
-    Ok(listeners)
+}
+
+/// One line that tells what runs here, and who can read it.
+fn log_start(listeners: &[TcpListener], config: &WebConfig) {
+    let addresses = listeners.iter().filter_map(|listener| listener.local_addr().ok());
+    let addresses: Vec<String> = addresses.map(|address| address.to_string()).collect();
+    let addresses = addresses.join(",");
+    let (version, revision) = (VERSION, REVISION);
+    let on = |is_on| if is_on { "on" } else { "off" };
+    let (tls, authentication) = (on(config.tls.is_some()), on(!config.users.is_empty()));
+    info!(version, revision, addresses, tls, authentication, "listening");
+    for warning in &config.warnings {
+        warn!(warning, "web configuration");
+    }
 }
 
 struct Signals {
     stop: Stop,
     reload: Signal,
+    /// SIGUSR1 and SIGUSR2, which would end the process. Nobody reads them.
+    _ignored: [Signal; 2],
 }
 
 /// SIGTERM and SIGINT.
@@ -149,6 +209,7 @@ impl Signals {
                 interrupt: signal(SignalKind::interrupt())?,
             },
             reload: signal(SignalKind::hangup())?,
+            _ignored: [signal(SignalKind::user_defined1())?, signal(SignalKind::user_defined2())?],
         })
     }
 }

@@ -16,7 +16,8 @@ use crate::report::{Key, Report, User};
 pub struct State {
     /// One entry for each account id, in the order of the ids.
     pub accounts: Vec<Arc<Account>>,
-    /// Accounts of which nobody has said yet which ones they are.
+    /// Accounts of which nobody has said yet which ones they are. A report file that was never read is one
+    /// if it is named like an account that another file has a report of.
     pub unidentified: Vec<Arc<Account>>,
     /// How many refreshes of such accounts failed since the start, by reason.
     pub unidentified_failures: FailureCounts,
@@ -242,12 +243,20 @@ impl State {
         discovery: Tried,
         ready: bool,
     ) -> State {
-        let (unidentified, mut accounts): (Vec<_>, Vec<Arc<Account>>) =
+        let (mut unidentified, mut accounts): (Vec<_>, Vec<Arc<Account>>) =
             accounts.into_iter().partition(|account| account.id == UNKNOWN_ACCOUNT);
         let all = accounts.len();
         accounts.sort_by(|a, b| a.id.cmp(&b.id).then_with(|| b.newness().cmp(&a.newness())));
-        accounts.dedup_by(|later, first| later.id == first.id);
-        let duplicates = all - accounts.len();
+        let mut unread = Vec::new();
+        accounts.dedup_by(|later, first| {
+            let is_same = later.id == first.id;
+            if is_same && later.report.is_none() {
+                unread.push(later.clone());
+            }
+            is_same
+        });
+        let duplicates = all - accounts.len() - unread.len();
+        unidentified.append(&mut unread);
         let unidentified_failures = FailureCounts::default();
         State { accounts, unidentified, unidentified_failures, duplicates, discovery, ready }
     }
@@ -273,11 +282,34 @@ mod tests {
         assert_eq!((account.name.as_str(), account.refresh.name), ("prod", Tried::Ok));
     }
 
+    const REPORT: &str = "user,arn,user_creation_time,access_key_1_active,access_key_1_last_rotated,access_key_2_active,access_key_2_last_rotated\n\
+        a,arn:aws:iam::123456789012:user/a,CREATED,false,N/A,false,N/A\n";
+
+    fn report(created: &str) -> Option<Arc<Report>> {
+        let csv = REPORT.replace("CREATED", created);
+        Some(Arc::new(Report::parse(csv.as_bytes()).expect("a report")))
+    }
+
+    #[test]
+    fn a_file_that_was_never_read_is_no_further_report_of_the_account_in_its_name() {
+        let read = Account {
+            report: report("2026-01-01T00:00:00Z"),
+            ..Account::pending("123456789012", "prod")
+        };
+        let unread = Account::pending("123456789012", "123456789012");
+        for accounts in [[&read, &unread], [&unread, &read]] {
+            let state = State::new(accounts.map(|it| Arc::new(it.clone())), Tried::Ok, true);
+            assert_eq!((&*state.accounts[0], &*state.unidentified[0]), (&read, &unread));
+            assert_eq!(state.duplicates, 0);
+        }
+    }
+
     #[test]
     fn of_two_reports_of_one_account_the_newer_is_published() {
         let at = |text: &str, name| {
             let generated = Some(text.parse().expect("a time"));
-            Arc::new(Account { generated, ..Account::pending("123456789012", name) })
+            let report = report("2026-01-01T00:00:00Z");
+            Arc::new(Account { report, generated, ..Account::pending("123456789012", name) })
         };
         let state = State::new(
             [
@@ -297,13 +329,7 @@ mod tests {
     fn the_newest_report_is_the_one_that_has_the_newest_time_in_it() {
         let generated = Some(DateTime::UNIX_EPOCH);
         let account = |name: &str, created: Option<&str>| {
-            let report = created.map(|created| {
-                let csv = format!(
-                    "user,arn,user_creation_time,access_key_1_active,access_key_1_last_rotated,access_key_2_active,access_key_2_last_rotated\n\
-                     a,arn:aws:iam::123456789012:user/a,{created},false,N/A,false,N/A\n"
-                );
-                Arc::new(Report::parse(csv.as_bytes()).expect("a report"))
-            });
+            let report = created.and_then(report);
             Arc::new(Account { report, generated, ..Account::pending("123456789012", name) })
         };
         let later = |account: &Arc<Account>| {

@@ -2,6 +2,7 @@
 # Installs the programs that the tests run, those that are missing, from Debian.
 set -eu
 
+PATH=$PATH:/usr/sbin # has debootstrap, also for those who are not root
 missing=
 need() {
     command -v "$1" >/dev/null || missing="$missing $2"
@@ -13,6 +14,13 @@ need amtool prometheus-alertmanager
 need npm "nodejs npm"
 need chromium chromium
 need chromedriver chromium-driver
+need systemd-analyze systemd
+need buildah buildah
+need debootstrap debootstrap
+need docker-compose docker-compose
+need rpm rpm
+need cpio cpio
+need qemu-aarch64-static qemu-user-static
 python3 -c "import ensurepip, venv" 2>/dev/null || missing="$missing python3-venv"
 [ -n "$missing" ] || exit 0
 

@@ -65,7 +65,9 @@ def filled(text, texts):
     def value(match):
         if match[1] not in texts:
             raise SystemExit(f"there is no value {match[1]}")
-        return filled(texts[match[1]], texts)
+        line = text[: match.start()].rpartition("\n")[2]
+        indent = line[: len(line) - len(line.lstrip())]
+        return filled(texts[match[1]], texts).replace("\n", "\n" + indent)
 
     text = re.sub(r"\$\{([\w.]+)\}", value, text)
     return text.replace(",}", "}").replace("{}", "")
@@ -91,12 +93,13 @@ def alert(rule, texts, values):
 
 
 def rules(rule, source, texts, values):
-    """What an entry of the source becomes: a rule, or with a finding two."""
+    """What an entry of the source becomes: a rule, or if it says what was so lately two."""
     if "record" in rule:
-        return [{"record": rule["record"], "expr": filled(rule["expr"], texts)}]
-    if "finding" not in rule:
+        return [rule | {"expr": filled(rule["expr"], texts)}]
+    if "finding" in rule:
+        texts = texts | {"finding": rule["finding"]}
+    if "lately" not in rule:
         return [alert(rule, texts, values)]
-    texts = texts | {"finding": rule["finding"]}
     lately = f"(\n{indented(rule['lately'])}\n)\n{source['lost']}"
     record = {
         "record": source["record"],

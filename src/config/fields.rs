@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
-use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, TimeDelta, Utc};
 use serde::de::{Deserialize, Deserializer, Error};
 
 use crate::policy::Pattern;
@@ -72,6 +72,7 @@ pub fn account_ids<'de, D: Deserializer<'de>>(field: D) -> Result<BTreeSet<Strin
     Ok(ids.into_iter().map(|id| id.0).collect())
 }
 
+/// Whether this is the id of an account: 12 digits.
 pub fn is_account_id(text: &str) -> bool {
     text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())
 }
@@ -164,7 +165,9 @@ pub fn parse_duration(text: &str, max: Duration) -> Result<Duration, String> {
 pub fn until<'de, D: Deserializer<'de>>(field: D) -> Result<Option<DateTime<Utc>>, D::Error> {
     read_given(field, |text: String| {
         if let Ok(date) = text.parse::<NaiveDate>() {
-            let end = date.succ_opt().and_then(|next| next.and_hms_opt(0, 0, 0));
+            // As in a time, which has years of four digits.
+            let date = Some(date).filter(|date| (0..10_000).contains(&date.year()));
+            let end = date.and_then(|date| date.succ_opt()?.and_hms_opt(0, 0, 0));
             return end.map(|end| end.and_utc()).ok_or("is beyond the calendar");
         }
         DateTime::parse_from_rfc3339(&text)

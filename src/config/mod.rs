@@ -12,15 +12,18 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
+use serde::de::DeserializeOwned;
 use serde_saphyr::{
     Location, MessageFormatter, UserMessageFormatter, budget, options,
     with_deserializer_from_str_with_options,
 };
 
+use crate::pipe;
 use crate::policy::{Decision, Policy, in_days};
+use crate::printable::escape;
 
 pub use accounts::{Access, ListedAccount, Organization, Role, RoleArn};
-pub use fields::{parse_duration, parse_time_delta};
+pub use fields::{is_account_id, parse_duration, parse_time_delta, read as read_field};
 use sections::File;
 
 /// The configuration: the file's values, and defaults for the rest.
@@ -110,11 +113,6 @@ pub enum Error {
 const MAX_BYTES: u64 = 1 << 20;
 
 impl Config {
-    /// Reads a file. Fields that it leaves out are as in [`Config::default`].
-    pub fn load(path: &Path) -> Result<Config, Error> {
-        Config::parse(&Config::read(path)?, path)
-    }
-
     /// The text of a file.
     fn read(path: &Path) -> Result<String, Error> {
         let failed = |error| Error::Unreadable { path: path.to_owned(), error };
@@ -129,27 +127,16 @@ impl Config {
         Ok(text)
     }
 
-    /// Reads the text of a file; `path` is for errors.
+    /// The text that comes through a pipe.
+    fn read_pipe(path: &Path) -> Result<String, Error> {
+        let failed = |error| Error::Unreadable { path: path.to_owned(), error };
+        let bytes = pipe::read(path, MAX_BYTES).map_err(failed)?;
+        String::from_utf8(bytes).map_err(|error| failed(io::Error::other(error.utf8_error())))
+    }
+
+    /// Reads the text of a file. Fields that it leaves out are as in [`Config::default`]. `path` is for errors.
     pub fn parse(text: &str, path: &Path) -> Result<Config, Error> {
-        let mut field = String::new();
-        // Many rules may share one anchor. What bounds aliases is how much they add up to.
-        let options = options! { budget: budget! { enforce_alias_anchor_ratio: false } };
-        let parsed = with_deserializer_from_str_with_options(text, options, |yaml| {
-            serde_path_to_error::deserialize(yaml).map_err(|error| {
-                field = error.path().to_string();
-                error.into_inner()
-            })
-        });
-        let file: File = parsed.map_err(|error| Error::Invalid {
-            path: path.to_owned(),
-            line: error.location().map_or(1, |location: Location| location.line()),
-            field: match field.as_str() {
-                "" | "." | "?" => String::new(),
-                field => format!("{}: ", field.trim_end_matches(".?")),
-            },
-            problem: problem(&error),
-        })?;
-        Ok(Config::from(file))
+        parse_yaml::<File>(text, path, "max_age: 90d").map(Config::from)
     }
 
     /// One line for each value that is valid but probably a mistake, as of `now`.
@@ -164,7 +151,7 @@ impl Config {
         let ended = rules.iter().enumerate().filter_map(|(index, rule)| match &rule.decision {
             Decision::Exempt(exemption) if !exemption.holds(now) => Some(format!(
                 "warning: rotation.rules[{index}]: its exemption has ended, so it decides nothing: {}",
-                rule.matches
+                escape(&rule.matches.to_string())
             )),
             _ => None,
         });
@@ -179,17 +166,44 @@ impl Config {
     }
 }
 
+/// Reads the text of a YAML file. `path` is for errors, and `example` is a field that its author may have
+/// meant.
+pub(crate) fn parse_yaml<T>(text: &str, path: &Path, example: &str) -> Result<T, Error>
+where
+    T: DeserializeOwned,
+{
+    let mut field = String::new();
+    // Many rules may share one anchor. What bounds aliases is how much they add up to.
+    let options = options! { budget: budget! { enforce_alias_anchor_ratio: false } };
+    let parsed = with_deserializer_from_str_with_options(text, options, |yaml| {
+        serde_path_to_error::deserialize(yaml).map_err(|error| {
+            field = error.path().to_string();
+            error.into_inner()
+        })
+    });
+    parsed.map_err(|error| Error::Invalid {
+        path: path.to_owned(),
+        line: error.location().map_or(1, |location: Location| location.line()),
+        field: match field.as_str() {
+            "" | "." | "?" => String::new(),
+            // A name in the file can hold line breaks, or what a terminal takes for orders.
+            field => format!("{}: ", escape(field.trim_end_matches(".?"))),
+        },
+        problem: problem(&error, example),
+    })
+}
+
 /// The text of a YAML error, in words for the file's author instead of the parser's.
-fn problem(error: &serde_saphyr::Error) -> String {
+fn problem(error: &serde_saphyr::Error, example: &str) -> String {
     let text = UserMessageFormatter.format_message(error.without_snippet());
     let text = text.lines().next().unwrap_or_default();
     match text {
-        "expected mapping start" => "expected fields, such as max_age: 90d".to_owned(),
+        "expected mapping start" => format!("expected fields, such as {example}"),
         "expected sequence start" => "expected a list".to_owned(),
         "expected string scalar" => "expected one value".to_owned(),
         "invalid boolean" => "expected true or false".to_owned(),
-        "invalid u32" => "expected a whole number".to_owned(),
-        text => text.to_owned(),
+        "invalid u32" | "invalid i64" => "expected a whole number".to_owned(),
+        text => escape(text),
     }
 }
 
@@ -224,14 +238,15 @@ impl fmt::Display for Config {
         writeln!(f, "max age: {}", in_days(self.policy.max_age))?;
         writeln!(f, "warn before: {}", in_days(self.policy.warn_before))?;
         for (index, rule) in self.policy.rules.iter().enumerate() {
-            writeln!(f, "rotation.rules[{index}]: {}: {}", rule.matches, rule.decision)?;
+            let rule = format!("{}: {}", rule.matches, rule.decision);
+            writeln!(f, "rotation.rules[{index}]: {}", escape(&rule))?;
         }
         match self.confirm {
             Some(rate) => writeln!(f, "confirm: {rate} requests a second for each account")?,
             None => writeln!(f, "confirm: never")?,
         }
         for TagLabel { key, label } in &self.user_tags {
-            writeln!(f, "label: tag {key} as {label}")?;
+            writeln!(f, "label: tag {} as {label}", escape(key))?;
         }
         Ok(())
     }

@@ -120,6 +120,18 @@ fn broken_files_are_refused_with_file_line_and_field() {
     expect_test::expect_file!["../../tests/golden/broken-configs.txt"].assert_eq(&told);
 }
 
+#[test]
+fn a_name_with_line_breaks_or_escapes_is_told_in_one_line() {
+    for (text, expected) in [
+        ("{a\n\ne}", "config.yaml:1: a\\ne: unknown field `a"),
+        ("\"a\\nb\\e[2J\": 1", "config.yaml:1: a\\nb\\u001b[2J: unknown field `a"),
+    ] {
+        let error = parse(text).expect_err(text);
+        assert!(error.starts_with(expected), "{error:?}");
+        assert!(!error.contains(char::is_control), "{error:?}");
+    }
+}
+
 proptest! {
     #[test]
     fn no_text_panics(text in any::<String>()) {

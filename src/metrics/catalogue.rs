@@ -149,6 +149,10 @@ catalogue! {
 
     OWNER_KEYS = gauge(Group::Owners, "iam_owner_access_keys", &["account_id", "account_name", "tag_NAME", "status"],
         "Number of the owner's access keys by status, each key in exactly one: unrotated, due_soon, ok, exempt, inactive, not_judged (active, but its age is not known). From the credential report, which AWS renews at most every four hours, or from later calls.");
+    OWNER_FINDINGS = gauge(Group::Owners, "iam_owner_findings", &["account_id", "account_name", "tag_NAME", "finding"],
+        "Number of the owner's access keys that the owner should do something about, by finding: unrotated, due_soon, never_used (active for a week or longer), exemption_ending (within the time in which keys are due soon). Absent while there is none, so that alerts cost Prometheus little. From the credential report, which AWS renews at most every four hours, or from later calls.");
+    OWNER_FINDING_TIME = gauge(Group::Owners, "iam_owner_finding_timestamp_seconds", &["account_id", "account_name", "tag_NAME", "finding"],
+        "The most urgent time of the keys in iam_owner_findings: when the oldest was last rotated (unrotated, never_used), by when the first must be rotated (due_soon), when the first exemption ends (exemption_ending). From the credential report, which AWS renews at most every four hours, or from later calls.");
     OWNER_ROOT_KEYS = gauge(Group::Owners, "iam_owner_root_access_keys", &["account_id", "account_name"],
         "Number of active access keys of the account's root user. From the credential report, which AWS renews at most every four hours.");
     OWNER_NEVER_USED = gauge(Group::Owners, "iam_owner_access_keys_never_used", OWNER,
@@ -183,8 +187,8 @@ catalogue! {
     UNIDENTIFIED_FAILURES = counter(Group::Refresh, "iam_exporter_unidentified_refresh_failures_total", &["reason"],
         "Failed refreshes by reason of an account whose id is not known yet, because AWS has not said whose the credentials are.");
 
-    BUILD_INFO = gauge(Group::Exporter, "iam_exporter_build_info", &["version"],
-        "The exporter's version; the value is 1.");
+    BUILD_INFO = gauge(Group::Exporter, "iam_exporter_build_info", &["version", "revision", "rustc", "os", "arch"],
+        "The exporter's version, its commit (with -modified if it was built from changed sources), the compiler's version, and the platform. The value is 1.");
     ACCOUNTS = gauge(Group::Exporter, "iam_exporter_accounts", &["state"],
         "Number of accounts by state: ok, failing, pending (not tried yet), duplicate (another source has a newer report).");
     UNIDENTIFIED_ACCOUNTS = gauge(Group::Exporter, "iam_exporter_unidentified_accounts", &[],
@@ -213,8 +217,12 @@ catalogue! {
         "How long the last rendering of the page took, compression included.");
     HTTP_REQUESTS = counter(Group::Exporter, "iam_exporter_http_requests_total", &["code"],
         "Answered HTTP requests by status code, without those whose head could not be read.");
+    WEB_RELOAD_SUCCESSFUL = gauge(Group::Exporter, "iam_exporter_web_config_last_reload_successful", &[],
+        "Whether the web configuration file and the files that it names could last be read (1) or not (0), in which case the ones before stay; absent without --web.config.file.");
     HTTP_CONNECTIONS = gauge(Group::Exporter, "iam_exporter_http_connections", &[],
-        "Open HTTP connections; at 256 further ones wait.");
+        "Open HTTP connections, at most 256, and 16 more for health checks.");
+    HTTP_REFUSED = counter(Group::Exporter, "iam_exporter_http_refused_total", &["reason"],
+        "Refused connections and requests by reason: password, certificate (of the client), rate, handshake (another failure of TLS), or connections (refused or closed because there were too many).");
     HTTP_ACCEPT_FAILURES = counter(Group::Exporter, "iam_exporter_http_accept_failures_total", &[],
         "Connections that could not be accepted, for instance for want of file descriptors.");
 

@@ -1,6 +1,7 @@
 //! The exporter's own metrics: registered, gathered and encoded by the `prometheus` crate when a scrape
 //! asks for them.
 
+use std::env::consts::{ARCH, OS};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -18,6 +19,7 @@ use super::gzip::Tail;
 use super::page::Page;
 use crate::shard::Shard;
 use crate::state::{State, Tried};
+use crate::version::{REVISION, RUSTC, VERSION};
 
 /// The exporter's own metrics. Clones share them.
 #[derive(Debug, Clone)]
@@ -31,6 +33,9 @@ pub struct ExporterMetrics {
     /// Connections that could not be accepted.
     pub http_accept_failures: IntCounter,
     http_requests: IntCounterVec,
+    http_refused: IntCounterVec,
+    /// Without labels. A gauge of its own would be 0 where there is no web configuration file.
+    web_reload_successful: IntGaugeVec,
     accounts: IntGaugeVec,
     /// Without labels. A gauge of its own would be 0 before anything is known.
     unidentified_accounts: IntGaugeVec,
@@ -63,6 +68,44 @@ pub struct AwsRequests {
     has_clock_skew: Arc<AtomicBool>,
 }
 
+/// Why a connection or a request was refused: the closed set that is the label `reason` of
+/// `iam_exporter_http_refused_total`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    /// No password, a wrong one, or an unknown user.
+    Password,
+    /// The client's certificate is missing, or not accepted.
+    Certificate,
+    /// An address asked too often.
+    Rate,
+    /// The TLS handshake failed for another reason.
+    Handshake,
+    /// There were too many connections.
+    Connections,
+}
+
+impl Refusal {
+    /// All of them, in the order of their definition.
+    pub const ALL: [Refusal; 5] = [
+        Refusal::Password,
+        Refusal::Certificate,
+        Refusal::Rate,
+        Refusal::Handshake,
+        Refusal::Connections,
+    ];
+
+    /// As it is in the label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Refusal::Password => "password",
+            Refusal::Certificate => "certificate",
+            Refusal::Rate => "rate",
+            Refusal::Handshake => "handshake",
+            Refusal::Connections => "connections",
+        }
+    }
+}
+
 impl ExporterMetrics {
     /// All of them, with those of the process if the platform has them. `filter` selects the ones that
     /// are exposed. Requests to AWS are counted from 0 for each of the (service, operation) pairs.
@@ -74,7 +117,7 @@ impl ExporterMetrics {
         #[cfg(target_os = "linux")]
         register(&registry, prometheus::process_collector::ProcessCollector::for_self());
         let build_info = vec(&registry, &catalogue::BUILD_INFO, GaugeVec::new);
-        build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
+        build_info.with_label_values(&[VERSION, REVISION, RUSTC, OS, ARCH]).set(1.0);
         let metrics = ExporterMetrics {
             aws_requests: AwsRequests {
                 counts: vec(&registry, &catalogue::AWS_REQUESTS, IntCounterVec::new),
@@ -88,6 +131,12 @@ impl ExporterMetrics {
                 IntCounter::with_opts,
             ),
             http_requests: vec(&registry, &catalogue::HTTP_REQUESTS, IntCounterVec::new),
+            http_refused: vec(&registry, &catalogue::HTTP_REFUSED, IntCounterVec::new),
+            web_reload_successful: vec(
+                &registry,
+                &catalogue::WEB_RELOAD_SUCCESSFUL,
+                IntGaugeVec::new,
+            ),
             accounts: vec(&registry, &catalogue::ACCOUNTS, IntGaugeVec::new),
             unidentified_accounts: vec(
                 &registry,
@@ -116,6 +165,9 @@ impl ExporterMetrics {
         }
         metrics.record_shard(Shard::default());
         metrics.http_requests.with_label_values(&["200"]);
+        for reason in Refusal::ALL {
+            metrics.http_refused.with_label_values(&[reason.as_str()]);
+        }
         metrics.record_state(&State::default());
         metrics
     }
@@ -185,6 +237,13 @@ impl ExporterMetrics {
         }
     }
 
+    /// When the configuration was last read, if that failed since.
+    pub fn failed_reload(&self) -> Option<DateTime<Utc>> {
+        let last = self.reload_success.get();
+        let has_failed = last > 0 && self.reload_successful.get() == 0;
+        has_failed.then(|| DateTime::from_timestamp_secs(last)).flatten()
+    }
+
     /// Records the page that was rendered at `now` in `duration`.
     pub fn record_page(&self, page: &Page, now: DateTime<Utc>, duration: Duration) {
         let [text, gzip] = page.sizes();
@@ -195,9 +254,24 @@ impl ExporterMetrics {
         self.page_render_duration.set(duration.as_secs_f64());
     }
 
+    /// Records whether the web configuration file could be read.
+    pub fn record_web_reload(&self, success: bool) {
+        self.web_reload_successful.with_label_values(&[""; 0]).set(i64::from(success));
+    }
+
     /// Counts an answered request.
     pub fn count_http_request(&self, code: &str) {
         self.http_requests.with_label_values(&[code]).inc();
+    }
+
+    /// Counts a request or connection that was refused.
+    pub fn count_refusal(&self, reason: Refusal) {
+        self.http_refused.with_label_values(&[reason.as_str()]).inc();
+    }
+
+    /// How many were refused for this reason.
+    pub fn refusals(&self, reason: Refusal) -> u64 {
+        self.http_refused.with_label_values(&[reason.as_str()]).get()
     }
 }
 
@@ -284,8 +358,12 @@ mod tests {
         for Metric { name, kind, help, .. } in own {
             let kind = kind.as_str();
             // What is known only later has no series yet.
-            let later =
-                [&catalogue::PAGE_BYTES, &catalogue::CLOCK_SKEW, &catalogue::UNIDENTIFIED_ACCOUNTS];
+            let later = [
+                &catalogue::PAGE_BYTES,
+                &catalogue::CLOCK_SKEW,
+                &catalogue::UNIDENTIFIED_ACCOUNTS,
+                &catalogue::WEB_RELOAD_SUCCESSFUL,
+            ];
             if !later.iter().any(|metric| metric.name == *name) {
                 let head = format!("# HELP {name} {help}\n# TYPE {name} {kind}\n");
                 assert!(text.contains(&head), "no {head}in:\n{text}");

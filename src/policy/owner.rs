@@ -4,9 +4,9 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Age, Exemption, KeyStatus, Tag, Verdict};
+use super::{Age, KeyStatus, Ruling, Tag, Verdict};
 use crate::report::Key;
 
 /// Whom to ask about keys: the users of one account who have the same values of the tags that the
@@ -30,10 +30,37 @@ pub struct Owners<'a> {
     values: Vec<&'a str>,
 }
 
+/// Something that an owner should do about keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finding {
+    /// Rotate them: they are older than they may be.
+    Unrotated,
+    /// Rotate them soon.
+    DueSoon,
+    /// Delete them: they have been active for [`NEVER_USED_FOR`], and were never used.
+    NeverUsed,
+    /// Rotate them or ask for more time: their exemption ends within the time in which keys are due soon.
+    ExemptionEnding,
+}
+
+/// A new key has this time to be used.
+pub const NEVER_USED_FOR: TimeDelta = TimeDelta::days(7);
+
+/// The keys with a finding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Found {
+    /// How many these are, 1 or more.
+    pub keys: usize,
+    /// The most urgent of their times: when the oldest one was last rotated (unrotated, never used), when
+    /// the first is due, or when the first exemption ends.
+    pub first: DateTime<Utc>,
+}
+
 /// How some keys stand.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct KeySummary {
     counts: [usize; KeyStatus::ALL.len()],
+    findings: [Option<Found>; Finding::ALL.len()],
     /// The number of active keys that are known to have never been used.
     pub never_used: usize,
     /// The age of the oldest unrotated key.
@@ -80,16 +107,55 @@ impl<'a> Owners<'a> {
     }
 }
 
-impl KeySummary {
-    /// Adds a key that was judged as of `now`. `exemption` is the one in its ruling.
-    pub fn add(
-        &mut self,
+impl Finding {
+    /// Every finding.
+    pub const ALL: [Finding; 4] =
+        [Finding::Unrotated, Finding::DueSoon, Finding::NeverUsed, Finding::ExemptionEnding];
+
+    /// The value of the label `finding`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Finding::Unrotated => "unrotated",
+            Finding::DueSoon => "due_soon",
+            Finding::NeverUsed => "never_used",
+            Finding::ExemptionEnding => "exemption_ending",
+        }
+    }
+
+    /// The time of this key, judged by this ruling as of `now`, that [`Found::first`] is about. `None` if
+    /// the key does not have the finding.
+    fn time(
+        self,
         key: &Key,
         verdict: &Verdict,
-        exemption: Option<&Exemption>,
+        ruling: &Ruling,
         now: DateTime<Utc>,
-    ) {
+    ) -> Option<DateTime<Utc>> {
+        match self {
+            Finding::Unrotated => {
+                key.last_rotated.filter(|_| verdict.status == KeyStatus::Unrotated)
+            }
+            Finding::DueSoon => verdict.due.filter(|_| verdict.status == KeyStatus::DueSoon),
+            Finding::NeverUsed => {
+                let is_old = verdict.age.is_some_and(|age| age.exceeds(NEVER_USED_FOR));
+                key.last_rotated.filter(|_| key.active && key.never_used && is_old)
+            }
+            Finding::ExemptionEnding => {
+                let end = ruling.exemption.and_then(|exemption| exemption.end);
+                end.filter(|end| key.active && *end <= now + ruling.warn_before)
+            }
+        }
+    }
+}
+
+impl KeySummary {
+    /// Adds a key that was judged by this ruling as of `now`.
+    pub fn add(&mut self, key: &Key, verdict: &Verdict, ruling: &Ruling, now: DateTime<Utc>) {
         self.counts[verdict.status as usize] += 1;
+        for finding in Finding::ALL {
+            let Some(time) = finding.time(key, verdict, ruling, now) else { continue };
+            self.add_found(finding, Found { keys: 1, first: time });
+        }
         self.never_used += usize::from(key.active && key.never_used);
         if verdict.status == KeyStatus::Unrotated {
             // `None` is less than every age.
@@ -97,13 +163,41 @@ impl KeySummary {
         }
         let due = verdict.due.filter(|due| *due > now);
         self.next_due = self.next_due.into_iter().chain(due).min();
-        let end = exemption.filter(|_| key.active).and_then(|exemption| exemption.end);
+        let end = ruling.exemption.filter(|_| key.active).and_then(|exemption| exemption.end);
         self.next_exemption_end = self.next_exemption_end.into_iter().chain(end).min();
+    }
+
+    /// Adds the keys of another summary.
+    pub fn merge(&mut self, other: &KeySummary) {
+        for (count, more) in self.counts.iter_mut().zip(other.counts) {
+            *count += more;
+        }
+        for finding in Finding::ALL {
+            if let Some(found) = other.found(finding) {
+                self.add_found(finding, found);
+            }
+        }
+        self.never_used += other.never_used;
+        self.oldest_unrotated = self.oldest_unrotated.max(other.oldest_unrotated);
+        self.next_due = self.next_due.into_iter().chain(other.next_due).min();
+        let ends = self.next_exemption_end.into_iter().chain(other.next_exemption_end);
+        self.next_exemption_end = ends.min();
+    }
+
+    fn add_found(&mut self, finding: Finding, more: Found) {
+        let found = &mut self.findings[finding as usize];
+        let Found { keys, first } = found.unwrap_or(Found { keys: 0, first: more.first });
+        *found = Some(Found { keys: keys + more.keys, first: first.min(more.first) });
     }
 
     /// The number of keys of this status.
     pub fn count(&self, status: KeyStatus) -> usize {
         self.counts[status as usize]
+    }
+
+    /// The keys with this finding; `None` if there are none.
+    pub fn found(&self, finding: Finding) -> Option<Found> {
+        self.findings[finding as usize]
     }
 
     /// The number of keys.
@@ -114,10 +208,8 @@ impl KeySummary {
 
 #[cfg(test)]
 mod tests {
-    use chrono::TimeDelta;
-
     use super::*;
-    use crate::policy::Ruling;
+    use crate::policy::Exemption;
 
     fn at(text: &str) -> DateTime<Utc> {
         text.parse().expect("a time")
@@ -157,7 +249,7 @@ mod tests {
         let exemption =
             |end: Option<&str>| Exemption { end: end.map(at), reason: "vendor".to_owned() };
         let [early, late, endless] = [
-            exemption(Some("2026-12-01T00:00:00Z")),
+            exemption(Some("2026-11-15T12:00:00Z")),
             exemption(Some("2027-01-01T00:00:00Z")),
             exemption(None),
         ];
@@ -189,7 +281,7 @@ mod tests {
                 exemption,
                 rule: None,
             };
-            summary.add(&key, &ruling.judge(&key, now), exemption, now);
+            summary.add(&key, &ruling.judge(&key, now), &ruling, now);
         }
         let counts = KeyStatus::ALL.map(|status| (status.as_str(), summary.count(status)));
         let expected = [
@@ -202,6 +294,16 @@ mod tests {
         ];
         assert_eq!((counts, summary.total()), (expected, 10));
         assert_eq!(summary.never_used, 7);
+        let findings = Finding::ALL.map(|finding| (finding.as_str(), summary.found(finding)));
+        let found = |keys, days| Some(Found { keys, first: now + TimeDelta::days(days) });
+        let expected = [
+            ("unrotated", found(2, -400)),
+            ("due_soon", found(1, 10)),
+            ("never_used", found(4, -600)),
+            ("exemption_ending", found(1, 14)),
+        ];
+        assert_eq!(findings, expected);
+        assert_eq!(KeySummary::default().found(Finding::Unrotated), None);
         assert_eq!(summary.oldest_unrotated.map(Age::days), Some(400.0));
         assert_eq!(summary.next_due, Some(now + TimeDelta::days(10)));
         assert_eq!(summary.next_exemption_end, early.end);

@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::confirmation::merge;
 use crate::failure::{Failure, Reason};
 use crate::panics::{catch, catch_async};
-use crate::report::{Key, Report};
+use crate::report::{Key, Report, User};
 use crate::source::Source;
 use crate::source::target::{FetchResult, RawReport, Target};
 use crate::state::{Account, Tried};
@@ -66,6 +66,9 @@ const PUBLISH_FIRST_REPORT: Duration = Duration::from_secs(2);
 
 /// A call that has no answer after this time has failed. One that was cut off earlier has not.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
+
+/// The number of users to ask about before a report without users is believed.
+const MAX_ASKED_ABOUT: usize = 3;
 
 /// A refresh stops confirming after this number of failures in a row.
 const MAX_FAILURES: usize = 3;
@@ -230,7 +233,7 @@ impl RefreshContext<'_> {
         let now = self.clock.now();
         let last = account.generated.filter(|_| !self.force);
         let FetchResult { report, failure } = self.source.fetch(target, last, now, deadline).await;
-        if let Some(RawReport { csv, generated }) = report {
+        if let Some(RawReport { csv, parsed, generated }) = report {
             // AWS may give an older report than the one that it gave before.
             let is_older = self.source.has_live_data()
                 && account.generated.is_some_and(|last| generated < last);
@@ -239,8 +242,9 @@ impl RefreshContext<'_> {
             let is_new = account.fingerprint != fingerprint || account.generated != Some(generated);
             if account.fingerprint != fingerprint {
                 let expected = self.source.has_live_data().then_some(account.id.as_str());
-                let mut report = read(csv, expected).await?;
+                let mut report = read(csv, parsed, expected).await?;
                 if !is_older {
+                    self.check_empty(target, account, &report, deadline).await?;
                     if let Some(id) = &report.account_id {
                         account.identify(id, &target.id, &target.name);
                     }
@@ -248,7 +252,7 @@ impl RefreshContext<'_> {
                     if let Some(before) = &account.report {
                         report.keep_missing(before);
                     }
-                    account.report = Some(Arc::new(report));
+                    account.report = Some(report);
                     account.fingerprint = fingerprint;
                 }
             }
@@ -260,6 +264,44 @@ impl RefreshContext<'_> {
             }
         }
         failure.map_or_else(|| self.clock_is_right(account, now), Err)
+    }
+
+    /// Fails if the report has no users and those whom the account had may still be there: whom confirmation
+    /// has not found gone, or of others a few who are asked about. Of files two looks have to agree instead.
+    async fn check_empty(
+        &self,
+        target: &Target,
+        account: &Account,
+        report: &Report,
+        deadline: Instant,
+    ) -> Result<(), Failure> {
+        let is_empty = report.missing == 0 && report.users.iter().all(User::is_root);
+        let Some(before) = account.report.as_ref().filter(|_| is_empty) else { return Ok(()) };
+        if !self.source.has_live_data() {
+            return Ok(());
+        }
+        let doubt = |reason, why: &str| {
+            Err(Failure::new(reason, format!("the report has no user any more, but {why}")))
+        };
+        let known = |user: &&User| account.confirmed.keys(user).is_some();
+        let mut flagged = self.flagged(account).into_iter().map(|index| &before.users[index]);
+        if flagged.any(|user| known(&user)) {
+            let why = "AWS has not said that users with unrotated keys are gone: if they are, restart the exporter";
+            return doubt(Reason::MalformedReport, why);
+        }
+        let users = before.users.iter().filter(|user| !user.is_root());
+        for user in users.filter(known).take(MAX_ASKED_ABOUT) {
+            let answer = timeout_at(deadline, self.source.keys(target, &user.name)).await;
+            match answer.unwrap_or_else(|_| Err(Failure::deadline())) {
+                Ok(None) => {}
+                Ok(Some(_)) => return doubt(Reason::MalformedReport, "AWS still has users"),
+                Err(Failure { reason, message }) => {
+                    let why = format!("AWS does not say that they are gone: {message}");
+                    return doubt(reason, &why);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Fails if the clock of this host is wrong, by the times in the report or by AWS's answers. What was
@@ -473,12 +515,20 @@ fn fingerprint(csv: &[u8]) -> u64 {
 }
 
 /// Parses away from the tasks that serve scrapes.
-async fn read(csv: Vec<u8>, expected: Option<&str>) -> Result<Report, Failure> {
+async fn read(
+    csv: Vec<u8>,
+    parsed: Option<Arc<Report>>,
+    expected: Option<&str>,
+) -> Result<Arc<Report>, Failure> {
     let malformed = |message: String| Failure::new(Reason::MalformedReport, message);
-    let report = spawn_blocking(move || catch(|| Report::parse(&csv)))
-        .await
-        .expect("its panics are caught")?
-        .map_err(|error| malformed(error.to_string()))?;
+    let report = match parsed {
+        Some(report) => report,
+        None => spawn_blocking(move || catch(|| Report::parse(&csv)))
+            .await
+            .expect("its panics are caught")?
+            .map(Arc::new)
+            .map_err(|error| malformed(error.to_string()))?,
+    };
     match (expected, &report.account_id) {
         (Some(expected), Some(found)) if expected != found => {
             Err(malformed(format!("a report of account {found} instead of {expected}")))

@@ -8,6 +8,7 @@
 pub mod account;
 
 use std::collections::BTreeMap;
+use std::future::pending;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
@@ -91,7 +92,7 @@ impl Schedule {
 /// Refreshes every account of the source, for as long as the future is polled.
 ///
 /// Each refresh uses the configuration of that moment. Accounts are listed again after
-/// [`Source::discovery_interval`] and when the configuration changes.
+/// [`Source::discovery_interval`], and when the configuration wants other accounts than before.
 pub async fn run(
     source: Source,
     schedule: Schedule,
@@ -112,14 +113,15 @@ pub async fn run(
     let Shared { source, schedule, store, .. } = &*shared;
     let mut running = Running::default();
     let (mut discovery, mut failures) = (Fault::default(), 0);
+    let mut current = config.borrow_and_update().clone();
     loop {
-        let current = config.borrow_and_update().clone();
         source.forget_credentials();
         // Accounts that are known already do not wait for the listing.
         running.update(&shared, &current);
+        let listed = current.clone();
         let failure = tokio::select! {
-            found = source.discover(&current) => found.err(),
-            Ok(()) = config.changed() => continue,
+            found = source.discover(&listed) => found.err(),
+            () = running.follow(&shared, &mut config, &mut current) => continue,
         };
         discovery.note(None, "listing accounts", failure.as_ref());
         running.update(&shared, &current);
@@ -139,7 +141,7 @@ pub async fn run(
         while Instant::now() < again {
             tokio::select! {
                 () = sleep_until(again.min(Instant::now() + schedule.interval)) => {}
-                Ok(()) = config.changed() => break,
+                () = running.follow(&shared, &mut config, &mut current) => break,
             }
             running.update(&shared, &current);
         }
@@ -155,6 +157,28 @@ struct Running {
 }
 
 impl Running {
+    /// Ends when the configuration, which is kept in `current`, wants other accounts than before. Any
+    /// other change applies without asking AWS for its accounts.
+    async fn follow(
+        &mut self,
+        shared: &Arc<Shared>,
+        config: &mut watch::Receiver<Arc<Config>>,
+        current: &mut Arc<Config>,
+    ) {
+        while config.changed().await.is_ok() {
+            let new = config.borrow_and_update().clone();
+            let before = std::mem::replace(current, new);
+            if (&before.accounts, &before.organization)
+                != (&current.accounts, &current.organization)
+            {
+                return;
+            }
+            self.update(shared, current);
+        }
+        // Without a sender there are no changes any more.
+        pending().await
+    }
+
     /// Publishes which accounts are known. Ends the tasks of those that are gone, or that are reached
     /// in another way now, and gives each a task that has none.
     fn update(&mut self, shared: &Arc<Shared>, config: &Config) {
@@ -310,38 +334,19 @@ impl Fault {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-    use std::sync::Mutex;
-
     use super::*;
-
-    #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
-
-    impl io::Write for Lines {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().expect("lines").write(bytes)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
+    use crate::logging::{LogFormat, lines};
 
     #[test]
     fn a_fault_is_logged_when_it_begins_changes_and_ends() {
-        let lines = Lines::default();
-        let writer = lines.clone();
-        let log = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
         let denied = |what: &str| Failure::new(Reason::AccessDenied, what);
-        tracing::subscriber::with_default(log, || {
+        let text = lines(LogFormat::Logfmt, || {
             let mut fault = Fault::default();
             for failure in [Some("get"), Some("get"), Some("generate"), None, None] {
                 fault.note(None, "refresh", failure.map(denied).as_ref());
             }
         });
-        let text = String::from_utf8(lines.0.lock().expect("lines").clone()).expect("UTF-8");
-        let expected = ["error=\"get\"", "error=\"generate\"", "refresh works again"];
+        let expected = ["error=get", "error=generate", "refresh works again"];
         assert_eq!(text.lines().count(), expected.len(), "{text}");
         assert!(text.lines().zip(expected).all(|(line, part)| line.contains(part)), "{text}");
     }

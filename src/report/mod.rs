@@ -20,7 +20,8 @@ pub mod intern;
 mod row;
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::cmp::Ordering;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -32,6 +33,12 @@ use row::{Columns, Rejection, Row};
 
 /// The largest report that is read, in bytes. An account of 5,000 users has about 2 MB.
 pub const MAX_BYTES: usize = 64 << 20;
+
+/// The longest line that is read, in bytes. A row of AWS has some hundred, and at most a few thousand.
+const MAX_LINE: usize = 64 << 10;
+
+/// A report with more rows that cannot be read is no report. An account has some thousand users.
+const MAX_REJECTED: usize = 100_000;
 
 /// The user name under which the report lists the account's root user.
 pub const ROOT_USER: &str = "<root_account>";
@@ -132,6 +139,9 @@ pub enum Problem {
     /// Fewer fields than the header has, or more that no comma in a user name explains.
     #[error("the row does not have the header's number of fields")]
     FieldCount,
+    /// The line is longer than 64 KiB.
+    #[error("the line is longer than {MAX_LINE} bytes")]
+    TooLong,
     /// Not valid UTF-8.
     #[error("not UTF-8")]
     NotUtf8,
@@ -181,6 +191,15 @@ pub enum Error {
     /// The first line does not name a column that no report goes without.
     #[error("the header has no column {0}: this is not a credential report")]
     MissingColumn(&'static str),
+    /// Which of two columns of the same name holds the truth cannot be told.
+    #[error("the header names a column twice")]
+    ColumnTwice,
+    /// More rows were rejected than an account can have users.
+    #[error("more than {MAX_REJECTED} rows cannot be read; the first: {first}")]
+    MostlyUnreadable {
+        /// What is wrong with the first one.
+        first: RejectedRow,
+    },
     /// There are rows, and each one was rejected.
     #[error("none of the {rows} rows can be read; the first: {first}")]
     NothingReadable {
@@ -202,7 +221,7 @@ impl Report {
         let capacity = memchr_iter(b'\n', csv).count().min(csv.len() / 100);
         let mut lines = lines(csv).zip(1..).filter(|(line, _)| !line.is_empty());
         let (header, _) = lines.next().ok_or(Error::NoHeader)?;
-        let columns = Columns::find(&unquote(header))?;
+        let columns = Columns::find(&unquote(&header[..header.len().min(MAX_LINE)]))?;
 
         let mut report = Report {
             account_id: None,
@@ -234,6 +253,9 @@ impl Report {
                 column,
                 problem,
             }));
+            if report.rejected.len() > MAX_REJECTED {
+                return Err(Error::MostlyUnreadable { first: report.rejected.swap_remove(0) });
+            }
         }
         report.users.shrink_to_fit();
         match report.rejected.first() {
@@ -245,14 +267,35 @@ impl Report {
 
     /// Where rows could not be read, users of the report before stay who are not in this one: theirs may
     /// be those rows.
-    pub fn keep_missing(&mut self, before: &Report) {
+    pub fn keep_missing(self: &mut Arc<Report>, before: &Report) {
         if self.missing == 0 {
             return;
         }
         let names: HashSet<&str> = self.users.iter().map(|user| user.name.as_str()).collect();
         let is_missing = |user: &&User| !names.contains(user.name.as_str());
         let missing: Vec<User> = before.users.iter().filter(is_missing).cloned().collect();
-        self.users.extend(missing);
+        Arc::make_mut(self).users.extend(missing);
+    }
+
+    /// Whether AWS made this report of the same account before or after `other`, by times that it never
+    /// sets back: when a password was changed or used, and when a key was used. `None` if they do not
+    /// tell. What was created last does not tell, because it can be deleted.
+    pub fn order(&self, other: &Report) -> Option<Ordering> {
+        let others: HashMap<_, _> =
+            other.users.iter().map(|user| ((&user.arn, user.created), user)).collect();
+        let (mut is_older, mut is_newer) = (false, false);
+        for user in &self.users {
+            let Some(other) = others.get(&(&user.arn, user.created)) else { continue };
+            for order in user.orders(other) {
+                is_older |= order.is_lt();
+                is_newer |= order.is_gt();
+            }
+        }
+        match (is_older, is_newer) {
+            (true, false) => Some(Ordering::Less),
+            (false, true) => Some(Ordering::Greater),
+            _ => None,
+        }
     }
 
     /// The newest time of all that the report says has happened. The clock of a host that shows less
@@ -295,6 +338,30 @@ impl User {
         let path = self.arn.split_once(":user").map_or("", |(_, rest)| rest);
         path.strip_suffix(self.name.as_str()).filter(|path| !path.is_empty()).unwrap_or("/")
     }
+
+    /// How times of this user compare with those of the same user in another report.
+    fn orders<'a>(&'a self, other: &'a User) -> impl Iterator<Item = Ordering> + 'a {
+        let passwords = [
+            (self.password_last_changed, other.password_last_changed),
+            (self.password_last_used, other.password_last_used),
+        ];
+        // A password can be deleted.
+        let passwords = passwords.into_iter().filter_map(|(a, b)| Some(a?.cmp(&b?)));
+        let keys = self.keys.iter().flatten().filter_map(|key| {
+            let is_same =
+                |other: &&Key| key.last_rotated.is_some() && other.last_rotated == key.last_rotated;
+            let other = other.keys.iter().flatten().find(is_same)?;
+            Some(key.use_if_known()?.cmp(&other.use_if_known()?))
+        });
+        passwords.chain(keys)
+    }
+}
+
+impl Key {
+    /// When it was last used, `Some(None)` if never; `None` if that is not known.
+    fn use_if_known(&self) -> Option<Option<DateTime<Utc>>> {
+        (self.never_used || self.last_used.is_some()).then_some(self.last_used)
+    }
 }
 
 /// The text as UTF-8, without a byte order mark. Without one, it is not looked at.
@@ -333,6 +400,9 @@ fn read<'a>(
     interner: &mut Interner,
 ) -> Result<(User, Option<Rejection>), Rejection> {
     fields.clear();
+    if line.len() > MAX_LINE {
+        return Err((columns.user.name, Problem::TooLong));
+    }
     fields.extend(line.split(|byte| *byte == b','));
     let plain = |interner: &mut Interner| Row::new(columns, fields).user(interner);
     if memchr(b'"', line).is_none() {

@@ -1,5 +1,7 @@
 //! One row of the report, read by column.
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, Utc};
 
 use super::intern::Interner;
@@ -93,6 +95,11 @@ impl Columns {
             additional_credentials: optional("additional_credentials_info"),
             ends_with_text: false,
         };
+        let mut names = HashSet::new();
+        let mut given = header.iter().map(<[u8]>::trim_ascii).filter(|name| !name.is_empty());
+        if given.any(|name| !names.insert(name)) {
+            return Err(Error::ColumnTwice);
+        }
         let last = header.len().checked_sub(1);
         let known = [columns.user, columns.arn].into_iter();
         let mut known = known.chain(columns.times()).chain(columns.booleans());

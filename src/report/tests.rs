@@ -396,6 +396,8 @@ fn what_is_no_report_is_refused() {
     assert_eq!(Report::parse(b"<html>\n"), missing("user"));
     assert_eq!(Report::parse(b"user,arn\n"), missing("access_key_1_active"));
     assert_eq!(Report::parse(ROOT.as_bytes()), missing("user"));
+    let twice = format!("access_key_1_active,{HEADER}\nfalse,{ROOT}\n");
+    assert_eq!(Report::parse(twice.as_bytes()), Err(Error::ColumnTwice));
     let too_large = vec![b' '; MAX_BYTES + 1];
     assert_eq!(Report::parse(&too_large), Err(Error::TooLarge(MAX_BYTES + 1)));
 }
@@ -576,12 +578,58 @@ fn users_whose_rows_may_be_those_that_cannot_be_read_stay() {
     let [a, b] = [row("a"), row("b")];
     let before = report(&[&a, &b]);
     let names = |rows: &[&str]| {
-        let mut report = report(rows);
+        let mut report = Arc::new(report(rows));
         report.keep_missing(&before);
-        report.users.into_iter().map(|user| user.name).collect::<Vec<_>>()
+        report.users.iter().map(|user| user.name.clone()).collect::<Vec<_>>()
     };
     assert_eq!(names(&[&a]), ["a"]);
     assert_eq!(names(&[&a, "b,arn"]), ["a", "b"]);
     assert_eq!(names(&[&a, &a]), ["a"], "a row that is there twice is read once");
     assert_eq!(names(&[&a, &b, "c,"]), ["a", "b"]);
+}
+
+#[test]
+fn what_never_goes_back_tells_which_report_is_older() {
+    let at = |day: u32| format!("2026-01-{day:02}T00:00:00Z");
+    let key = |used: &str| {
+        row("a", &format!("true,2025-01-01T00:00:00Z,{used},N/A,N/A,false,N/A,N/A,N/A,N/A"))
+    };
+    let console = |day| {
+        row("b", NO_KEYS).replace("false,N/A,N/A,N/A,", &format!("true,{0},{0},N/A,", at(day)))
+    };
+    let order = |a: &[&str], b: &[&str]| {
+        let report = |rows: &[&str]| parse(&[&[HEADER], rows].concat());
+        let (a, b) = (report(a), report(b));
+        assert_eq!(a.order(&b), b.order(&a).map(Ordering::reverse));
+        a.order(&b)
+    };
+    assert_eq!(order(&[&key(&at(1))], &[&key(&at(2))]), Some(Ordering::Less));
+    assert_eq!(order(&[&key("N/A")], &[&key(&at(2))]), Some(Ordering::Less), "never used");
+    assert_eq!(order(&[&key("long ago")], &[&key(&at(2))]), None, "not known");
+    assert_eq!(order(&[&console(1)], &[&console(2)]), Some(Ordering::Less));
+    assert_eq!(order(&[&key(&at(2))], &[&key(&at(2))]), None);
+    // Whatever was newest may be deleted.
+    assert_eq!(order(&[&key(&at(1))], &[&key(&at(1)), &console(9)]), None);
+    assert_eq!(order(&[&key(&at(1)), &console(2)], &[&key(&at(2)), &console(1)]), None, "both");
+    let rotated = key(&at(1)).replace("2025-01-01", "2025-12-01");
+    assert_eq!(order(&[&rotated], &[&key(&at(2))]), None, "another key");
+}
+
+#[test]
+fn a_line_that_is_too_long_costs_its_row_and_no_memory() {
+    let long = ",".repeat(MAX_LINE + 1);
+    let csv = format!("{HEADER}\n{}\n{long}", row("first", NO_KEYS));
+    let report = Report::parse(csv.as_bytes()).expect("a report");
+    assert_eq!(report.users.len(), 1);
+    let problem = report.rejected.first().map(ToString::to_string);
+    let expected = "line 3, column user: the line is longer than 65536 bytes";
+    assert_eq!((problem.as_deref(), report.missing), (Some(expected), 1));
+    assert_eq!(Report::parse(long.as_bytes()), Err(Error::MissingColumn("user")));
+}
+
+#[test]
+fn a_report_of_rubbish_is_refused_before_it_takes_much_memory() {
+    let csv = format!("{HEADER}\n{}\n{}", row("first", NO_KEYS), "x\n".repeat(MAX_REJECTED + 1));
+    let first = RejectedRow { line: 3, column: "user", problem: Problem::FieldCount };
+    assert_eq!(Report::parse(csv.as_bytes()), Err(Error::MostlyUnreadable { first }));
 }

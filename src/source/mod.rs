@@ -3,7 +3,7 @@
 pub mod aws;
 pub mod demo;
 pub mod files;
-mod regular_file;
+pub(crate) mod regular_file;
 pub mod target;
 
 use std::collections::{BTreeSet, HashSet};

@@ -1,7 +1,7 @@
-//! Opening files that may have become something else meanwhile.
+//! Opening and reading files that may have become something else meanwhile.
 
 use std::fs::{self, File, FileType, OpenOptions};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -16,6 +16,13 @@ pub fn open(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
     check(file.metadata()?.file_type())?;
     Ok(file)
+}
+
+/// Reads the file, or as much of it as `max` bytes.
+pub fn read(path: &Path, max: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open(path)?.take(max).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 fn check(kind: FileType) -> io::Result<()> {

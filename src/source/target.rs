@@ -1,12 +1,14 @@
 //! Values that every source gives: which accounts there are, and their reports.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::clock::is_from_the_future;
 use crate::config::Access;
 use crate::failure::Failure;
+use crate::report::Report;
 
 /// AWS generates a new report at most this often. Within this time it answers every request for one
 /// with the last report.
@@ -47,11 +49,13 @@ pub struct Discovered {
     pub origin: &'static str,
 }
 
-/// A report's bytes, not read yet.
+/// A report's bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RawReport {
     /// The report's bytes.
     pub csv: Vec<u8>,
+    /// What they say, if the source had to read them.
+    pub parsed: Option<Arc<Report>>,
     /// When it was generated.
     pub generated: DateTime<Utc>,
 }

@@ -2,27 +2,29 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream, lookup_host};
-use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
-use tokio::time::sleep;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
+use tokio::sync::watch;
+use tokio::task::{JoinSet, yield_now};
+use tokio::time::{Instant, sleep};
 use tokio_io_timeout::TimeoutStream;
 use tracing::{debug, warn};
 
-use super::routes::{Routes, Site};
+use super::connection::Connection;
+use super::guard::Guard;
+use super::places::{Limits, Places};
+use super::routes::Site;
+use super::stream::Stream;
+use super::watched::Watched;
 
 /// A request's head must be there after this time. An idle connection counts as one that is late.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// A request's head may have this many bytes.
 pub const MAX_HEADER_BYTES: usize = 16 << 10;
-/// The number of connections that are served at the same time. Further ones wait.
-pub const MAX_CONNECTIONS: usize = 256;
 /// A client that reads nothing of a response for this long is dropped.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// An older connection is closed after its response, which may take the same time again. So a client
@@ -30,9 +32,21 @@ pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 pub const MAX_CONNECTION_AGE: Duration = Duration::from_secs(60);
 /// At the end, running responses have this time to finish.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// The number of connections that the system keeps until they are accepted. Beyond it, clients try
+/// again only after a second.
+const BACKLOG: u32 = 1024;
+/// The number of bytes that the system takes from a response before they can be sent. Without it,
+/// each slow reader has up to four megabytes in the system's memory, which counts as that of a
+/// container: 250 readers of a page of 39 MB had 939 MB, and have 88 MB with it.
+#[cfg(target_os = "linux")]
+const MAX_UNSENT: u32 = 256 << 10;
 /// The pause after a connection could not be accepted: the process may have run out of file
 /// descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// The same pause if another connection was closed for it.
+const SHORT_PAUSE: Duration = Duration::from_millis(10);
+/// A line in the log says at most this often that connections could not be accepted.
+const LOG_PAUSE: Duration = Duration::from_secs(60);
 
 /// Listens on `host:port`, or on `:port` of every address.
 pub async fn bind(address: &str) -> io::Result<TcpListener> {
@@ -40,9 +54,9 @@ pub async fn bind(address: &str) -> io::Result<TcpListener> {
         let port: u16 =
             port.parse().map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "not a port"))?;
         // The IPv6 socket takes IPv4 as well, by Linux's default; there is none where IPv6 is off.
-        return match TcpListener::bind(SocketAddr::from(([0u16; 8], port))).await {
+        return match listen(SocketAddr::from(([0u16; 8], port))) {
             Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
-                TcpListener::bind(SocketAddr::from(([0u8; 4], port))).await
+                listen(SocketAddr::from(([0u8; 4], port)))
             }
             bound => bound,
         };
@@ -50,18 +64,48 @@ pub async fn bind(address: &str) -> io::Result<TcpListener> {
     // Of a name with several addresses, IPv4 first, as Go's programs do.
     let mut addresses: Vec<SocketAddr> = lookup_host(address).await?.collect();
     addresses.sort_by_key(SocketAddr::is_ipv6);
-    let address = addresses.first().ok_or(io::ErrorKind::NotFound)?;
-    TcpListener::bind(address).await
+    listen(*addresses.first().ok_or(io::ErrorKind::NotFound)?)
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv6() { TcpSocket::new_v6()? } else { TcpSocket::new_v4()? };
+    // Otherwise a restart fails while old connections are still closing.
+    socket.set_reuseaddr(true)?;
+    // Accepted connections inherit it. A system without it serves as well.
+    #[cfg(target_os = "linux")]
+    let _ = socket2::SockRef::from(&socket).set_tcp_notsent_lowat(MAX_UNSENT);
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Lets the process open as many files as it may. Returns how many that are.
+pub fn raise_descriptor_limit() -> u64 {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current == maximum {
+        return current.unwrap_or(u64::MAX);
+    }
+    match setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        Ok(()) => maximum.unwrap_or(u64::MAX),
+        Err(error) => {
+            warn!(%error, "the limit of open files stays as it is");
+            current.unwrap_or(u64::MAX)
+        }
+    }
 }
 
 /// Serves the site on all listeners until `stop` is true; then stops listening and lets running
 /// responses finish.
-pub async fn serve(listeners: Vec<TcpListener>, site: Site, stop: watch::Receiver<bool>) {
-    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+pub async fn serve(
+    listeners: Vec<TcpListener>,
+    site: Site,
+    limits: Limits,
+    stop: watch::Receiver<bool>,
+) {
+    let places = Arc::new(Places::new(limits, site.metrics.clone()));
     let site = Arc::new(site);
     let mut tasks = JoinSet::new();
     for listener in listeners {
-        tasks.spawn(accept(listener, site.clone(), permits.clone(), stop.clone()));
+        tasks.spawn(accept(listener, site.clone(), places.clone(), stop.clone()));
     }
     while tasks.join_next().await.is_some() {}
 }
@@ -69,36 +113,36 @@ pub async fn serve(listeners: Vec<TcpListener>, site: Site, stop: watch::Receive
 async fn accept(
     listener: TcpListener,
     site: Arc<Site>,
-    permits: Arc<Semaphore>,
+    places: Arc<Places>,
     mut stop: watch::Receiver<bool>,
 ) {
     let stopped = stop.clone();
     let mut connections = JoinSet::new();
+    let mut logged: Option<Instant> = None;
     loop {
         while connections.try_join_next().is_some() {}
-        let next = async {
-            let permit = permits.clone().acquire_owned().await;
-            (permit, listener.accept().await)
-        };
-        let (permit, accepted) = tokio::select! {
-            next = next => next,
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
             _ = stop.wait_for(|stop| *stop) => break,
         };
         match accepted {
-            Ok((stream, _)) => {
-                let (site, stopped) = (site.clone(), stopped.clone());
-                connections.spawn(async move {
-                    let open = site.metrics.http_connections.clone();
-                    open.inc();
-                    converse(connection(stream, site), stopped).await;
-                    open.dec();
-                    drop(permit);
-                });
+            Ok((stream, peer)) => {
+                if let Some(place) = places.admit(peer.ip().to_canonical()) {
+                    let (site, stopped) = (site.clone(), stopped.clone());
+                    connections.spawn(keep(stream, Guard { site, peer, place }, stopped));
+                }
+                // New connections read what is there, and those that lost their place are closed,
+                // before the next one comes.
+                yield_now().await;
             }
             Err(error) => {
                 site.metrics.http_accept_failures.inc();
-                warn!(%error, "connection not accepted");
-                sleep(ACCEPT_PAUSE).await;
+                if logged.is_none_or(|logged| logged.elapsed() >= LOG_PAUSE) {
+                    logged = Some(Instant::now());
+                    warn!(%error, "connections not accepted");
+                }
+                // The place of one that was closed is free at once.
+                sleep(if places.close_one() { SHORT_PAUSE } else { ACCEPT_PAUSE }).await;
             }
         }
     }
@@ -106,12 +150,29 @@ async fn accept(
     while connections.join_next().await.is_some() {}
 }
 
+/// Serves a connection until it ends, or until its place is needed for others.
+async fn keep(stream: TcpStream, guard: Guard, stop: watch::Receiver<bool>) {
+    let (place, site) = (guard.place.clone(), guard.site.clone());
+    site.metrics.http_connections.inc();
+    // Responses are written whole: waiting for more to send would only delay them.
+    let _ = stream.set_nodelay(true);
+    let served = async {
+        if let Some(stream) = site.gate.accept(stream, guard.peer).await {
+            converse(connection(stream, guard), stop).await;
+        }
+    };
+    tokio::select! {
+        () = place.taken() => debug!(peer = %place.peer, "connection closed for others"),
+        () = served => {}
+    }
+    site.metrics.http_connections.dec();
+}
+
 /// Serves a connection until it ends, becomes old, or the exporter stops; then lets the response that
 /// is under way finish, for a while.
-async fn converse(connection: Connection, mut stop: watch::Receiver<bool>) {
-    let mut connection = pin!(connection);
+async fn converse(mut connection: Connection<Timed>, mut stop: watch::Receiver<bool>) {
     tokio::select! {
-        ended = connection.as_mut() => {
+        ended = &mut connection => {
             if let Err(error) = ended {
                 debug!(%error, "connection ended");
             }
@@ -120,7 +181,7 @@ async fn converse(connection: Connection, mut stop: watch::Receiver<bool>) {
         _ = stop.wait_for(|stop| *stop) => {}
         () = sleep(MAX_CONNECTION_AGE) => {}
     }
-    connection.as_mut().graceful_shutdown();
+    connection.graceful_shutdown();
     let drained = async {
         let _ = stop.wait_for(|stop| *stop).await;
         sleep(DRAIN_TIMEOUT).await;
@@ -132,16 +193,12 @@ async fn converse(connection: Connection, mut stop: watch::Receiver<bool>) {
     }
 }
 
-type Connection = http1::Connection<TokioIo<Pin<Box<TimeoutStream<TcpStream>>>>, Routes>;
+type Timed = Watched<Pin<Box<TimeoutStream<Stream>>>>;
 
-fn connection(stream: TcpStream, site: Arc<Site>) -> Connection {
-    // Responses are written whole: waiting for more to send would only delay them.
-    let _ = stream.set_nodelay(true);
+fn connection(stream: Stream, guard: Guard) -> Connection<Timed> {
+    let is_http2 = stream.is_http2();
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(WRITE_TIMEOUT));
-    http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        .max_buf_size(MAX_HEADER_BYTES)
-        .serve_connection(TokioIo::new(Box::pin(stream)), Routes(site))
+    let stream = Watched::new(Box::pin(stream), guard.place.clone());
+    Connection::new(stream, is_http2, guard)
 }

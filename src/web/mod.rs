@@ -1,7 +1,24 @@
-//! HTTP: the [`listener`] with its limits, the [`routes`] behind it, and the [`status`] page. hyper is
-//! named in this folder alone.
+//! HTTP: the [`listener`], the [`places`] of its connections, the [`routes`] behind it, and the [`status`]
+//! page. [`config`] reads the web configuration file, [`reload`] reads it again, and the [`gate`] lets in who
+//! may come in. [`health`] asks for the health endpoints. hyper is named in this folder alone.
 
+mod auth;
 mod body;
+mod client_certificates;
+pub mod config;
+mod connection;
+pub mod documents;
+pub mod gate;
+mod guard;
+pub mod health;
 pub mod listener;
+pub mod places;
+mod rate;
+mod refusals;
+pub mod reload;
 pub mod routes;
 pub mod status;
+mod stream;
+pub mod systemd;
+mod tls;
+mod watched;

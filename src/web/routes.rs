@@ -1,27 +1,25 @@
 //! Which path answers what.
 
-use std::convert::Infallible;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{
     ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_DISPOSITION, CONTENT_ENCODING,
-    CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderValue, REFERRER_POLICY, VARY,
-    X_CONTENT_TYPE_OPTIONS,
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, ORIGIN, REFERRER_POLICY,
+    RETRY_AFTER, VARY, X_CONTENT_TYPE_OPTIONS,
 };
-use hyper::service::Service;
-use hyper::{Method, Request, Response, StatusCode};
-use tokio::sync::{Semaphore, watch};
-use tokio::task::spawn_blocking;
+use hyper::{Method, Request, Response, StatusCode, Uri};
+use tokio::sync::watch;
 
-use super::body::Body;
+use super::body::{Body, Part};
+use super::documents::{self, Document, DocumentKey, Documents, MakeDocument};
+use super::gate::Gate;
+use super::places::{Held, MIN_HELD, Place};
 use super::status::key::KeyPage;
 use super::status::query::Query;
 use super::status::{self, StatusSettings};
 use crate::metrics::exporter::ExporterMetrics;
-use crate::metrics::gzip::{self, Tail};
 use crate::reload::Reloader;
 use crate::render::Snapshot;
 
@@ -33,54 +31,61 @@ pub struct Site {
     /// The exporter's own metrics.
     pub metrics: ExporterMetrics,
     /// What the status page says besides the snapshot. Also has the path of the metrics.
-    pub status: StatusSettings,
-    /// Held while a status page is rendered.
-    pub render_permit: Arc<Semaphore>,
+    pub status: Arc<StatusSettings>,
+    /// The documents that people read.
+    pub documents: Documents,
+    /// Lets in who may come in.
+    pub gate: Gate,
     /// Reads the configuration again; `None` if clients may not ask for that.
     pub reloader: Option<Arc<Reloader>>,
 }
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
-const HTML: &str = "text/html; charset=utf-8";
 const CSV: &str = "text/csv; charset=utf-8";
 const CALENDAR: &str = "text/calendar; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
 
-/// The site as hyper serves it.
-#[derive(Debug, Clone)]
-pub struct Routes(pub Arc<Site>);
-
-impl Service<Request<Incoming>> for Routes {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
-
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let site = self.0.clone();
-        Box::pin(async move {
-            let response = route(&site, &request).await;
-            site.metrics.count_http_request(response.status().as_str());
-            Ok(response)
-        })
+/// Answers a request that was let in.
+pub async fn route(
+    site: &Arc<Site>,
+    place: &Arc<Place>,
+    request: &Request<Incoming>,
+) -> Response<Body> {
+    let path = request.uri().path();
+    if !matches!(path, "/-/healthy" | "/-/ready") && !place.is_regular() {
+        return busy();
     }
-}
-
-async fn route(site: &Arc<Site>, request: &Request<Incoming>) -> Response<Body> {
     if !request.body().is_end_stream() {
         let mut response = text(StatusCode::PAYLOAD_TOO_LARGE, "no request here has a body\n");
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         return response;
     }
-    let path = request.uri().path();
-    if path == "/-/reload" {
+    if path == RELOAD {
         return match *request.method() {
-            Method::POST | Method::PUT => reload(site).await,
+            Method::POST | Method::PUT => reload(site, request).await,
             _ => not_allowed("POST, PUT"),
         };
     }
-    let route = match path {
-        _ if path == site.status.telemetry_path => Route::Metrics,
+    let route = if path == site.status.telemetry_path { Some(Route::Metrics) } else { fixed(path) };
+    let Some(route) = route else { return text(StatusCode::NOT_FOUND, "not found\n") };
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return not_allowed("GET, HEAD");
+    }
+    match route {
+        Route::Metrics => metrics(site, place, request.headers()),
+        Route::Document(make) => for_people(site, place, request, make).await,
+        Route::Style => style(),
+        Route::Healthy => text(StatusCode::OK, "healthy\n"),
+        Route::Ready => readiness(site),
+    }
+}
+
+const RELOAD: &str = "/-/reload";
+
+/// The routes whose paths are always the same.
+fn fixed(path: &str) -> Option<Route> {
+    Some(match path {
         "/" => Route::Document(status_page),
         "/key" => Route::Document(key_page),
         "/keys.csv" => Route::Document(csv),
@@ -89,18 +94,22 @@ async fn route(site: &Arc<Site>, request: &Request<Incoming>) -> Response<Body> 
         "/status.css" => Route::Style,
         "/-/healthy" => Route::Healthy,
         "/-/ready" => Route::Ready,
-        _ => return text(StatusCode::NOT_FOUND, "not found\n"),
-    };
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return not_allowed("GET, HEAD");
-    }
-    match route {
-        Route::Metrics => metrics(site, request.headers()).await,
-        Route::Document(make) => for_people(site, request, make).await,
-        Route::Style => style(),
-        Route::Healthy => text(StatusCode::OK, "healthy\n"),
-        Route::Ready => readiness(site),
-    }
+        _ => return None,
+    })
+}
+
+/// Whether the metrics cannot have this path. They can have the status page's.
+pub fn is_reserved(path: &str) -> bool {
+    path == RELOAD || (path != "/" && fixed(path).is_some())
+}
+
+/// There are too many connections, or too many bytes wait for slow readers.
+fn busy() -> Response<Body> {
+    let mut response = text(StatusCode::SERVICE_UNAVAILABLE, "too many connections\n");
+    let headers = response.headers_mut();
+    headers.insert(RETRY_AFTER, HeaderValue::from_static("2"));
+    headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 enum Route {
@@ -117,28 +126,50 @@ fn not_allowed(allowed: &'static str) -> Response<Body> {
     response
 }
 
-async fn reload(site: &Site) -> Response<Body> {
-    let Some(reloader) = site.reloader.clone() else {
+async fn reload(site: &Site, request: &Request<Incoming>) -> Response<Body> {
+    if is_cross_site(request.uri(), request.headers()) {
+        return text(StatusCode::FORBIDDEN, "a page of another site asked for this\n");
+    }
+    let Some(reloader) = &site.reloader else {
         return text(StatusCode::FORBIDDEN, "needs the flag --web.enable-lifecycle\n");
     };
-    match spawn_blocking(move || reloader.reload()).await {
-        Ok(Ok(())) => text(StatusCode::OK, "reloaded\n"),
-        Ok(Err(error)) => {
+    match reloader.reload().await {
+        Ok(()) => text(StatusCode::OK, "reloaded\n"),
+        Err(error) => {
             let error = format!("not reloaded: {error}\n");
-            respond(StatusCode::INTERNAL_SERVER_ERROR, TEXT, [error.into()])
+            respond(StatusCode::INTERNAL_SERVER_ERROR, TEXT, [Bytes::from(error)])
         }
-        Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "not reloaded\n"),
     }
 }
 
-async fn metrics(site: &Site, headers: &HeaderMap) -> Response<Body> {
+/// Whether a browser sends this for a page of another site. Browsers of today say so in
+/// Sec-Fetch-Site, older ones in Origin. Other clients send neither.
+fn is_cross_site(uri: &Uri, headers: &HeaderMap) -> bool {
+    if let Some(site) = headers.get("sec-fetch-site") {
+        return !matches!(site.as_bytes(), b"same-origin" | b"none");
+    }
+    let Some(origin) = headers.get(ORIGIN) else { return false };
+    let host = match uri.authority() {
+        Some(authority) => authority.as_str().as_bytes(),
+        None => headers.get(HOST).map_or(&b""[..], HeaderValue::as_bytes),
+    };
+    let origin = origin.as_bytes();
+    let authority = origin.strip_prefix(b"http://").or(origin.strip_prefix(b"https://"));
+    !authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host))
+}
+
+fn metrics(site: &Site, place: &Place, headers: &HeaderMap) -> Response<Body> {
     let exporter = site.metrics.gather_recent();
     let snapshot = site.snapshot.borrow().clone();
+    let page = &snapshot.page;
+    // The newest page is in memory anyway: it is never refused.
+    let _ = hold(site, place, page.id(), page.sizes()[1]);
     let gzip = accepts_gzip(headers);
     let mut response = if gzip {
-        respond(StatusCode::OK, METRICS, snapshot.page.gzip(&exporter))
+        respond(StatusCode::OK, METRICS, page.gzip(&exporter))
     } else {
-        respond(StatusCode::OK, METRICS, plain(snapshot, exporter).await)
+        let parts = [Part::Packed(Box::new(page.text())), Part::Bytes(exporter.text.clone())];
+        respond(StatusCode::OK, METRICS, parts)
     };
     let headers = response.headers_mut();
     headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
@@ -148,13 +179,14 @@ async fn metrics(site: &Site, headers: &HeaderMap) -> Response<Body> {
     response
 }
 
-async fn plain(snapshot: Arc<Snapshot>, exporter: Arc<Tail>) -> [Bytes; 2] {
-    let page = if snapshot.page.is_unpacked() {
-        snapshot.page.unpacked()
-    } else {
-        spawn_blocking(move || snapshot.page.unpacked()).await.expect("unpacking does not panic")
+/// Whether these bytes may stay in memory until they are sent: all slow readers together may keep
+/// as much as the newest page has as text.
+fn hold(site: &Site, place: &Place, id: usize, bytes: usize) -> bool {
+    let (newest, size) = {
+        let snapshot = site.snapshot.borrow();
+        (snapshot.page.id(), snapshot.page.sizes()[0])
     };
-    [page, exporter.text.clone()]
+    place.hold(Held { id, bytes }, newest, size.max(MIN_HELD))
 }
 
 fn readiness(site: &Site) -> Response<Body> {
@@ -162,23 +194,6 @@ fn readiness(site: &Site) -> Response<Body> {
         text(StatusCode::OK, "ready\n")
     } else {
         text(StatusCode::SERVICE_UNAVAILABLE, "not every account was tried yet\n")
-    }
-}
-
-/// A document for a person.
-struct Document {
-    status: StatusCode,
-    kind: &'static str,
-    /// Where it is to be saved.
-    file_name: Option<String>,
-    bytes: Vec<u8>,
-}
-
-type MakeDocument = fn(&StatusSettings, &Snapshot, &Query) -> Document;
-
-impl Document {
-    fn page(status: StatusCode, page: String) -> Document {
-        Document { status, kind: HTML, file_name: None, bytes: page.into_bytes() }
     }
 }
 
@@ -209,34 +224,28 @@ fn calendar(_: &StatusSettings, snapshot: &Snapshot, query: &Query) -> Document 
     Document { status: StatusCode::OK, kind: CALENDAR, file_name: None, bytes }
 }
 
-/// Renders one document at a time, so that many readers take no more than one thread from the rest.
 async fn for_people(
     site: &Arc<Site>,
+    place: &Arc<Place>,
     request: &Request<Incoming>,
     make: MakeDocument,
 ) -> Response<Body> {
-    let query = Query::parse(request.uri().query().unwrap_or_default());
     let gzip = accepts_gzip(request.headers());
-    let permit = site.render_permit.clone().acquire_owned().await;
-    let (site, snapshot) = (site.clone(), site.snapshot.borrow().clone());
-    let rendered = spawn_blocking(move || {
-        let document = match query {
-            Ok(query) => make(&site.status, &snapshot, &query),
-            Err(error) => {
-                let page = status::page::error(&site.status, snapshot.now, &error.to_string());
-                Document::page(StatusCode::BAD_REQUEST, page)
-            }
-        };
-        let Document { status, kind, file_name, bytes } = document;
-        let body = if gzip { gzip::member(bytes.into()) } else { bytes };
-        // Held to the end of the rendering, even if the client has gone away meanwhile.
-        drop(permit);
-        (status, kind, file_name, body)
-    });
-    let Ok((status, kind, file_name, body)) = rendered.await else {
+    let wanted = DocumentKey {
+        path: request.uri().path().to_owned(),
+        query: request.uri().query().unwrap_or_default().to_owned(),
+        gzip,
+    };
+    let document = site.documents.get(&site.status, &site.snapshot, wanted, make);
+    let Some(document) = document.await else {
         return text(StatusCode::INTERNAL_SERVER_ERROR, "not rendered\n");
     };
-    let mut response = respond(status, kind, [body.into()]);
+    if !hold(site, place, document.bytes.as_ptr().addr(), document.bytes.len()) {
+        return busy();
+    }
+    let disposition =
+        document.file_name.as_ref().map(|name| format!("attachment; filename=\"{name}\""));
+    let mut response = respond(document.status, document.kind, [documents::bytes_of(document)]);
     let headers = response.headers_mut();
     headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
@@ -245,7 +254,6 @@ async fn for_people(
     if gzip {
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     }
-    let disposition = file_name.map(|name| format!("attachment; filename=\"{name}\""));
     if let Some(Ok(disposition)) = disposition.map(HeaderValue::try_from) {
         headers.insert(CONTENT_DISPOSITION, disposition);
     }
@@ -262,14 +270,15 @@ fn style() -> Response<Body> {
     response
 }
 
-fn text(status: StatusCode, text: &'static str) -> Response<Body> {
-    respond(status, TEXT, [text.into()])
+/// A short answer in plain text.
+pub fn text(status: StatusCode, text: &'static str) -> Response<Body> {
+    respond(status, TEXT, [Bytes::from(text)])
 }
 
-fn respond(
+fn respond<P: Into<Part>>(
     status: StatusCode,
     kind: &'static str,
-    parts: impl IntoIterator<Item = Bytes>,
+    parts: impl IntoIterator<Item = P>,
 ) -> Response<Body> {
     let mut response = Response::new(Body::new(parts));
     *response.status_mut() = status;
@@ -300,6 +309,43 @@ fn accepts_gzip(headers: &HeaderMap) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_metrics_can_take_no_path_of_another_route_but_the_status_pages() {
+        for path in ["/-/reload", "/-/ready", "/key", "/keys.csv", "/due.ics", "/runbooks"] {
+            assert!(is_reserved(path), "{path}");
+        }
+        assert!(!is_reserved("/") && !is_reserved("/metrics"));
+    }
+
+    #[test]
+    fn pages_of_other_sites_are_told_by_their_headers() {
+        for (headers, expected) in [
+            (&[][..], false),
+            (&[("sec-fetch-site", "same-origin")], false),
+            (&[("sec-fetch-site", "none")], false),
+            (&[("sec-fetch-site", "same-site")], true),
+            (&[("sec-fetch-site", "cross-site")], true),
+            (&[("sec-fetch-site", "cross-site"), ("origin", "http://exporter:9718")], true),
+            (&[("origin", "http://exporter:9718")], false),
+            (&[("origin", "https://EXPORTER:9718")], false),
+            (&[("origin", "http://exporter")], true),
+            (&[("origin", "http://elsewhere:9718")], true),
+            (&[("origin", "null")], true),
+            (&[("origin", "")], true),
+        ] {
+            let mut map = HeaderMap::new();
+            map.insert(HOST, HeaderValue::from_static("exporter:9718"));
+            for (name, value) in headers {
+                map.insert(*name, HeaderValue::from_static(value));
+            }
+            assert_eq!(
+                is_cross_site(&Uri::from_static("/-/reload"), &map),
+                expected,
+                "{headers:?}"
+            );
+        }
+    }
 
     #[test]
     fn gzip_is_sent_to_those_who_take_it() {

@@ -1,11 +1,17 @@
 //! The command line: output, exit codes, errors in one line.
 
+use std::env::consts::{ARCH, OS};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::thread::sleep;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
+use std::process::{Command, Output, Stdio};
+use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
-use crate::support::exporter::{PATIENCE, command, output};
+use regex::Regex;
+
+use crate::support::exporter::{Exporter, PATIENCE, command, output, value};
 use crate::support::fake_aws::ACCOUNT;
 use crate::support::folder::Folder;
 use crate::support::report::{report, row};
@@ -75,6 +81,10 @@ fn bad_input_is_refused_in_one_line_that_names_it() {
             "invalid value 'https://' for '--web.dashboard-url <URL>': must begin with https:// or http:// and have no blanks",
         ),
         (
+            &["--web.telemetry-path", "/due.ics"],
+            "invalid value '/due.ics' for '--web.telemetry-path <PATH>': must begin with / and be made of letters, digits and /-_.~, and not be one of the exporter's own paths",
+        ),
+        (
             &["--log.level", "loud"],
             "invalid value 'loud' for '--log.level <LEVEL>': must be debug, info, warn or error",
         ),
@@ -84,7 +94,7 @@ fn bad_input_is_refused_in_one_line_that_names_it() {
         ),
         (
             &["demo", "--source.reports", EVERY_KIND],
-            "--source.reports is of no use with demo: leave one of them out",
+            "--source.reports cannot be combined with demo: leave one of them out",
         ),
         (
             &["--web.listen-address", ":http"],
@@ -93,6 +103,34 @@ fn bad_input_is_refused_in_one_line_that_names_it() {
         (
             &["--web.listen-address", "9718"],
             "invalid value '9718' for '--web.listen-address <ADDRESS>': must be host:port, or :port for every address",
+        ),
+        (
+            &["--web.listen-address", "::1:9718"],
+            "invalid value '::1:9718' for '--web.listen-address <ADDRESS>': an IPv6 address needs brackets: write [::1]:9718",
+        ),
+        (
+            &["--web.listen-address", ":::80"],
+            "invalid value ':::80' for '--web.listen-address <ADDRESS>': an IPv6 address needs brackets: write [::]:80",
+        ),
+        (
+            &["--web.listen-address", "2001:db8::1"],
+            "invalid value '2001:db8::1' for '--web.listen-address <ADDRESS>': an IPv6 address needs brackets and a port: write [2001:db8::1]:9718",
+        ),
+        (
+            &["--web.listen-address", "::1"],
+            "invalid value '::1' for '--web.listen-address <ADDRESS>': an IPv6 address needs brackets and a port: write [::1]:9718",
+        ),
+        (
+            &["--web.systemd-socket"],
+            "--web.systemd-socket: systemd passed no sockets: start the exporter by its .socket unit",
+        ),
+        (
+            &["--config.file", "-", "--source.reports", "/dev/stdin"],
+            "--config.file and --source.reports cannot both be standard input",
+        ),
+        (
+            &["--config.file", "a\u{1b}[2Jb\u{9b}\nc"],
+            r"a\u001b[2Jb\u009b\nc: No such file or directory (os error 2)",
         ),
         (
             &["--metrics.denylist", "iam_users)|(?:_active$|iam_users"],
@@ -264,11 +302,11 @@ fn check_exits_2_where_there_is_no_account_at_all() {
         let sharding = ["--total-shards", "2", "--shard", shard];
         output(&[&["check", "--source.reports", GOVCLOUD][..], &sharding].concat())
     };
-    let expected = "could not tell for all keys: unrotated keys: 0; accounts read: 0 of 0";
+    let expected = "could not tell for all keys: unrotated keys: 0; accounts read: 0 of 0; only accounts of shard ";
     let has_none = |shard: &&str| {
         let output = check(shard);
         let stderr = String::from_utf8(output.stderr).expect("UTF-8");
-        stderr.trim_end() == expected && output.status.code() == Some(2)
+        stderr.trim_end() == format!("{expected}{shard} of 2") && output.status.code() == Some(2)
     };
     assert_eq!(["0", "1"].iter().filter(|shard| has_none(shard)).count(), 1);
 }
@@ -433,12 +471,257 @@ fn the_server_goes_on_where_stderr_cannot_be_written() {
     }
 }
 
+/// What it prints to stdout when it succeeds.
+fn printed(arguments: &[&str]) -> String {
+    let output = output(arguments);
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(output.stderr, b"");
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
 #[test]
-fn version_and_help_are_no_errors() {
-    for argument in ["--version", "--help"] {
-        let output = output(&[argument]);
-        assert_eq!(output.status.code(), Some(0));
-        assert_eq!(output.stderr, b"");
-        assert!(!output.stdout.is_empty());
+fn the_version_tells_which_build_it_is() {
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(printed(&["-V"]), format!("iam-key-exporter {version}\n"));
+    let long = printed(&["--version"]);
+    let lines = Regex::new(&format!(
+        "^iam-key-exporter {}\n  revision:   (unknown|[0-9a-f]{{40,64}}(-modified)?)\n  build date: 2[0-9]{{3}}-[0-9]{{2}}-[0-9]{{2}}T[0-9:]{{8}}Z\n  rustc:      1[.][0-9.]+[^ ]*\n  platform:   {OS}/{ARCH}\n$",
+        regex::escape(version)
+    ));
+    assert!(lines.expect("it is valid").is_match(&long), "{long}");
+}
+
+#[test]
+fn the_help_has_every_flag_and_lines_that_fit() {
+    let help = printed(&["--help"]);
+    for flag in ["--web.systemd-socket", "--config.file <PATH>", "IAM_KEY_EXPORTER_SHARD"] {
+        assert!(help.contains(flag), "{flag}");
     }
+    let long = help.lines().find(|line| line.chars().count() > 100);
+    assert_eq!(long, None);
+}
+
+#[test]
+fn the_log_level_can_be_written_in_any_case() {
+    let check = |level| {
+        let output = output(&["check", "--source.reports", GOVCLOUD, "--log.level", level]);
+        assert_eq!(output.status.code(), Some(1), "{level}");
+        String::from_utf8(output.stderr).expect("UTF-8").lines().count()
+    };
+    // At debug, the log has more than the summary.
+    assert_eq!(["ERROR", "Warn"].map(check), [1, 1]);
+    assert!(check("DEBUG") == check("debug"));
+}
+
+/// Runs it with this on its standard input.
+fn output_of_input(arguments: &[&str], input: &str) -> Output {
+    let mut command = command(arguments);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("it runs");
+    // It may have ended already.
+    let _ = child.stdin.take().expect("a pipe").write_all(input.as_bytes());
+    child.wait_with_output().expect("it ends")
+}
+
+#[test]
+fn the_configuration_can_come_from_standard_input_and_from_a_pipe() {
+    let config = "rotation: { max_age: 7d }\n";
+    for name in ["-", "/dev/stdin"] {
+        let output = output_of_input(&["check-config", "--config.file", name], config);
+        assert_eq!(output.status.code(), Some(0));
+        assert!(String::from_utf8_lossy(&output.stdout).contains("max age: 7d\n"), "{name}");
+    }
+    let large = "#".repeat((1 << 20) + 1);
+    for (input, problem) in [
+        ("rotation: { max_age: soon }\n", ":1: rotation.max_age: expected number"),
+        // What failed before the pipe must not look like a file without settings.
+        ("", ": nothing came through the pipe"),
+        ("\n", ": nothing came through the pipe"),
+        (&large, ": more than 1048576 bytes"),
+    ] {
+        let output = output_of_input(&["--config.file", "-"], input);
+        assert_eq!(output.status.code(), Some(2));
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(stderr.starts_with(&format!("iam-key-exporter: -{problem}")), "{stderr}");
+    }
+    let script = "\"$0\" check-config --config.file <(echo 'rotation: { max_age: 7d }')";
+    let mut shell = Command::new("bash");
+    shell.args(["-c", script]).arg(command(&[]).get_program());
+    let output = shell.output().expect("bash runs");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("max age: 7d\n"));
+}
+
+#[test]
+fn a_report_can_come_from_standard_input_and_from_a_pipe() {
+    let input = std::fs::read_to_string(GOVCLOUD).expect("a report");
+    let arguments = ["check", "--format", "csv", "--source.reports"];
+    let expected = output(&[&arguments[..], &[GOVCLOUD]].concat()).stdout;
+    let expected = String::from_utf8(expected).expect("UTF-8");
+    for name in ["-", "/dev/stdin"] {
+        let output = output_of_input(&[&arguments[..], &[name]].concat(), &input);
+        assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
+        let stdout = String::from_utf8(output.stdout).expect("UTF-8");
+        assert_eq!(stdout, expected.replace("govcloud-2013", "stdin"), "{name}");
+    }
+    let cut = input.trim_end().rsplit_once(',').expect("fields").0;
+    for (input, problem) in [("", "nothing came through the pipe"), (cut, "its last row is cut")] {
+        let output = output_of_input(&["--source.reports", "-"], input);
+        assert_eq!(output.status.code(), Some(2));
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(stderr, format!("iam-key-exporter: --source.reports: -: {problem}\n"));
+    }
+}
+
+#[test]
+fn what_came_through_a_pipe_stays_at_a_reload() {
+    let folder = Folder::new();
+    let pipe = folder.file("config");
+    assert!(Command::new("mkfifo").arg(&pipe).status().expect("mkfifo runs").success());
+    let writer = {
+        let pipe = pipe.clone();
+        thread::spawn(move || std::fs::write(pipe, "rotation: { max_age: 7d }\n"))
+    };
+    let flags = ["--web.listen-address=127.0.0.1:0", "--log.level=debug"];
+    let mut command = command(&flags);
+    command.arg("--config.file").arg(&pipe).args(["--source.reports", "-"]);
+    let input = std::fs::File::open(GOVCLOUD).expect("a report");
+    let mut cat =
+        Command::new("cat").stdin(input).stdout(Stdio::piped()).spawn().expect("cat runs");
+    command.stdin(cat.stdout.take().expect("a pipe"));
+    let exporter = Exporter::spawn(command);
+    writer.join().expect("no panic").expect("it is written");
+    cat.wait().expect("cat ends");
+    let max_age = "iam_rotation_max_age_seconds 604800\n";
+    let is_read = |page: &str| page.contains(max_age) && page.contains("user=\"old\"");
+    exporter.page_where(is_read);
+    exporter.signal("HUP");
+    exporter.log_line("configuration kept");
+    let page = exporter.page_where(is_read);
+    assert_eq!(value(&page, "iam_exporter_config_last_reload_successful"), Some(1.0));
+    assert_eq!(value(&page, "iam_exporter_discovery_success"), Some(1.0));
+}
+
+/// The exporter with these sockets as file descriptors 3 and 4, as systemd passes them.
+fn with_sockets(sockets: Vec<OwnedFd>) -> Command {
+    let exporter = command(&["demo", "--users", "1", "--web.systemd-socket"]);
+    let redirections = ["", "3<&0 </dev/null", "3<&0 4>&1 </dev/null >/dev/null"][sockets.len()];
+    let count = sockets.len();
+    let script = format!("LISTEN_PID=$$ LISTEN_FDS={count} exec \"$0\" \"$@\" {redirections}");
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &script]).arg(exporter.get_program()).args(exporter.get_args());
+    for (name, value) in exporter.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    let mut sockets = sockets.into_iter();
+    if let Some(first) = sockets.next() {
+        shell.stdin(first);
+    }
+    if let Some(second) = sockets.next() {
+        shell.stdout(second);
+    }
+    shell
+}
+
+#[test]
+fn it_serves_on_the_sockets_of_systemd_instead_of_an_address() {
+    let first = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let second = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let addresses = [&first, &second].map(|socket| socket.local_addr().expect("an address"));
+    let mut exporter = Exporter::spawn(with_sockets(vec![first.into(), second.into()]));
+    for address in addresses {
+        exporter.address = address;
+        assert_eq!(exporter.request("GET", "/-/healthy", &[]).status, 200);
+    }
+    exporter.signal("TERM");
+    assert_eq!(exporter.exit_code(), Some(0));
+}
+
+#[test]
+fn a_socket_of_systemd_that_is_no_tcp_listener_is_refused() {
+    let folder = Folder::new();
+    let listener = || TcpListener::bind("127.0.0.1:0").expect("a port");
+    let connection = || {
+        let listener = listener();
+        TcpStream::connect(listener.local_addr().expect("an address")).expect("a connection")
+    };
+    let udp = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let unix = UnixListener::bind(folder.file("socket")).expect("a socket");
+    let file = std::fs::File::open("/dev/null").expect("a device");
+    for (sockets, refused) in [
+        (vec![udp.into()], 3),
+        (vec![unix.into()], 3),
+        (vec![file.into()], 3),
+        (vec![connection().into()], 3),
+        (vec![listener().into(), connection().into()], 4),
+    ] {
+        let output = with_sockets(sockets).stderr(Stdio::piped()).output().expect("it runs");
+        assert_eq!(output.status.code(), Some(2));
+        let expected = format!(
+            "iam-key-exporter: --web.systemd-socket: file descriptor {refused} that systemd passed is not a TCP socket that listens\n"
+        );
+        assert_eq!(String::from_utf8_lossy(&output.stderr), expected);
+    }
+}
+
+#[test]
+fn names_with_escape_sequences_and_line_breaks_reach_no_terminal_raw() {
+    let folder = Folder::new();
+    let name = "a\u{1b}[2J\u{9b}31m\nunrotated keys: 0\r\u{202e}";
+    folder.write(&format!("{name}.csv"), "no report");
+    let old = "true,2020-01-01T00:00:00Z,N/A,N/A,N/A";
+    folder.write("b.csv", &report([row(ACCOUNT, "/", "a", old), "a\u{1b}[31m,b".to_owned()]));
+    let config = format!(
+        "rotation: {{ rules: [{{ match: {{ user: {} }}, max_age: 1d }}] }}",
+        serde_json::json!(name)
+    );
+    folder.write("config.yaml", &config);
+    let config = folder.file("config.yaml");
+    let config = ["--config.file", config.to_str().expect("UTF-8")];
+    for arguments in [
+        &["check", "--source.reports", folder.path()][..],
+        &["check", "--source.reports", folder.path(), "--log.format", "json"],
+        &["check", "--source.reports", folder.path(), "--log.level", "debug"],
+        &["check", "--source.reports", &format!("{}/{name}", folder.path())],
+        &["check-config"],
+        &["check-config", "--log.level", name],
+    ] {
+        let output = output(&[arguments, &config].concat());
+        for text in [output.stdout, output.stderr] {
+            let text = String::from_utf8(text).expect("UTF-8");
+            let is_raw = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
+            assert!(!text.contains(is_raw), "{arguments:?}: {text:?}");
+            assert!(!text.contains("\nunrotated keys: 0\r"), "{arguments:?}: {text:?}");
+        }
+    }
+}
+
+#[test]
+fn a_variable_that_is_for_no_flag_is_named() {
+    let mut command = command(&["check-config"]);
+    // Kubernetes sets the second and third if a service has this name.
+    for name in ["CONFIGFILE", "SERVICE_PORT_HTTP", "PORT_9718_TCP_ADDR", "LOG_LEVEL"] {
+        command.env(format!("IAM_KEY_EXPORTER_{name}"), "warn");
+    }
+    let output = command.output().expect("it runs");
+    assert_eq!(output.status.code(), Some(0));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    assert!(stderr.contains("variable=IAM_KEY_EXPORTER_CONFIGFILE"), "{stderr}");
+}
+
+#[test]
+fn check_names_rules_that_decide_about_no_user() {
+    let folder = Folder::new();
+    let rules = "rotation: { rules: [{ match: { user: beta }, max_age: 30d }, { match: { user: bta }, max_age: 30d }] }";
+    folder.write("config.yaml", rules);
+    let config = folder.file("config.yaml");
+    folder.write("a.csv", &report([row(ACCOUNT, "/", "beta", "false,N/A,N/A,N/A,N/A")]));
+    let arguments = ["check", "--source.reports", folder.path(), "--config.file"];
+    let output = output(&[&arguments[..], &[config.to_str().expect("UTF-8")]].concat());
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let expected = "rotation.rules[1] decides about no user: user bta\nunrotated keys: 0; accounts read: 1 of 1\n";
+    assert_eq!((output.status.code(), &*stderr), (Some(0), expected));
 }

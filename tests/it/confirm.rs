@@ -252,6 +252,27 @@ async fn a_key_that_cannot_be_read_does_not_vanish() {
 }
 
 #[tokio::test]
+async fn keys_of_another_user_are_no_answer() {
+    let answer = |name: &'static str| {
+        move |_: &str| {
+            let Answer::Reply(code, text) = keys(&[("AKIANEW", "Active", &now())]) else {
+                unreachable!()
+            };
+            let member = format!("<member><UserName>{name}</UserName>");
+            Some(Answer::Reply(code, text.replace("<member>", &member)))
+        }
+    };
+    let mut subject = subject("", company(answer("somebody"))).await;
+    let (_, confirmation, _) = subject.outcome().await;
+    let message = confirmation.expect("a failure").message;
+    assert!(message.contains("keys of another user"), "{message}");
+    assert_eq!(subject.unrotated(), Some(2.0));
+    subject.follow(company(answer("alpha")));
+    subject.refresh().await;
+    assert_eq!(subject.unrotated(), Some(1.0));
+}
+
+#[tokio::test]
 async fn an_answer_that_is_cut_off_clears_nothing() {
     let Answer::Reply(_, whole) = keys(&[("AKIAOLD", "Active", OLD)]) else { unreachable!() };
     let member = whole.find("<member>").expect("a key");
@@ -495,6 +516,80 @@ async fn an_older_report_does_not_replace_a_newer_one() {
     assert_eq!(subject.unrotated(), Some(0.0));
 }
 
+/// After a report of these users, the first with an old key, comes one of root alone, and this is what a
+/// call says of each user.
+async fn emptied(
+    config: &str,
+    old: &'static [&'static str],
+    answer: impl Fn() -> Answer + Send + 'static,
+) -> Subject {
+    let then = Utc::now() - TimeDelta::hours(5);
+    let with_users = move |call: &str| match call {
+        "GenerateCredentialReport" => generating("COMPLETE"),
+        "GetCredentialReport" => users(old, &["beta"], then),
+        _ => keys(&[("AKIAOLD", "Active", OLD)]),
+    };
+    let mut subject = subject(config, with_users).await;
+    subject.refresh().await;
+    let root = row(ACCOUNT, "/", "root", "false,N/A,N/A,N/A,N/A");
+    let root = root.replacen("root,", "<root_account>,", 1).replace("user/root", "root");
+    subject.follow(move |call: &str| match call {
+        "GenerateCredentialReport" => generating("COMPLETE"),
+        "GetCredentialReport" => report_at(&report([root.clone()]), Utc::now()),
+        _ => answer(),
+    });
+    subject
+}
+
+impl Subject {
+    async fn failure(&mut self) -> Option<(Reason, String)> {
+        let (outcome, _) = self.refresh_within(Duration::from_secs(20)).await;
+        outcome.failure.map(|failure| (failure.reason, failure.message))
+    }
+
+    fn number_of_users(&self) -> Option<f64> {
+        value(&self.page(), "iam_users{")
+    }
+}
+
+#[tokio::test]
+async fn a_report_of_root_alone_is_taken_when_aws_has_said_that_the_users_are_gone() {
+    let mut subject = emptied("", &["alpha"], || error(404, "NoSuchEntity")).await;
+    let (reason, message) = subject.failure().await.expect("a failure");
+    assert_eq!(reason, Reason::MalformedReport);
+    assert!(message.contains("no user any more"), "{message}");
+    assert_eq!(subject.unrotated(), Some(0.0), "confirmation goes on");
+    assert_eq!(subject.failure().await, None);
+    assert_eq!(subject.number_of_users(), Some(0.0));
+    let mut subject = emptied("", &[], || error(404, "NoSuchEntity")).await;
+    assert_eq!(subject.failure().await, None, "no key is at stake");
+    assert_eq!(subject.number_of_users(), Some(0.0));
+}
+
+#[tokio::test]
+async fn a_report_of_root_alone_is_wrong_as_long_as_aws_knows_users() {
+    for (config, old) in
+        [("", &["alpha"][..]), ("", &[]), ("confirm: { enabled: false }", &["alpha"])]
+    {
+        let mut subject = emptied(config, old, || keys(&[("AKIAOLD", "Active", OLD)])).await;
+        for _ in 0..3 {
+            let (reason, _) = subject.failure().await.expect("a failure");
+            assert_eq!(reason, Reason::MalformedReport);
+            assert_eq!(subject.unrotated(), Some(old.len() as f64));
+            assert_eq!(subject.number_of_users(), Some(1.0 + old.len() as f64));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_report_of_root_alone_is_not_taken_while_aws_does_not_say_whether_users_are_gone() {
+    let mut subject = emptied("", &[], || error(403, "AccessDenied")).await;
+    let (reason, message) = subject.failure().await.expect("a failure");
+    assert_eq!(reason, Reason::AccessDenied);
+    assert!(message.contains("does not say that they are gone"), "{message}");
+    assert_eq!(subject.number_of_users(), Some(1.0));
+}
+
 #[tokio::test]
 async fn a_flagged_user_whose_row_cannot_be_read_any_more_stays() {
     let then = Utc::now() - TimeDelta::hours(5);
@@ -630,6 +725,16 @@ async fn a_third_key_is_on_the_page() {
     assert_eq!(subject.unrotated(), Some(4.0));
     let third = "iam_access_key_active{account_id=\"123456789012\",user=\"alpha\",key=\"3\"}";
     assert_eq!(value(&subject.page(), third), Some(0.0));
+}
+
+#[tokio::test]
+async fn more_keys_than_a_user_can_have_are_no_answer() {
+    let all = [("AKIA", "Active", OLD); 300];
+    let mut subject = subject("", company(move |_| Some(keys(&all)))).await;
+    let (_, confirmation, _) = subject.outcome().await;
+    let failure = confirmation.expect("a failure");
+    assert_eq!(failure.message, "ListAccessKeys: a user with more than 100 keys");
+    assert_eq!(subject.unrotated(), Some(2.0), "the report counts");
 }
 
 #[tokio::test(start_paused = true)]

@@ -153,10 +153,83 @@ fn a_fault_of_a_profile_is_named_with_file_and_line() {
     let stderr = refusal(b"", &[("AWS_PROFILE", "x")]);
     assert!(stderr.contains("no profile x in /profiles or "), "{stderr}");
     let stderr = refusal(b"", &[("AWS_SHARED_CREDENTIALS_FILE", "/")]);
-    assert!(stderr.contains("/: Is a directory"), "{stderr}");
+    assert!(stderr.contains("/: is a directory, not a file"), "{stderr}");
     let token = [("AWS_ROLE_ARN", "r"), ("AWS_WEB_IDENTITY_TOKEN_FILE", "/nonexistent")];
     let stderr = refusal(b"", &token);
     assert!(stderr.contains("web identity: /nonexistent: No such file"), "{stderr}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn profile_files_that_are_pipes_are_refused_and_devices_have_no_lines() {
+    let server = FakeAws::new(account(well)).listen().await;
+    let url = server.url();
+    let run = move || {
+        let folder = Folder::new();
+        let pipe = folder.file("pipe");
+        assert!(Command::new("mkfifo").arg(&pipe).status().expect("mkfifo runs").success());
+        let pipe = pipe.to_str().expect("UTF-8");
+        for name in ["AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"] {
+            let begin = std::time::Instant::now();
+            let stderr = refusal(b"", &[(name, pipe)]);
+            assert!(stderr.contains("/pipe: is not a regular file"), "{stderr}");
+            assert!(begin.elapsed() < Duration::from_secs(8), "it hangs");
+        }
+        let keys = [("AWS_ENDPOINT_URL", &*url), ("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")];
+        let keys = [&keys[..], &[("AWS_SECRET_ACCESS_KEY", "secret")]].concat();
+        for file in ["/dev/null", pipe] {
+            // The environment comes before profiles.
+            let files = [("AWS_CONFIG_FILE", file), ("AWS_SHARED_CREDENTIALS_FILE", file)];
+            let (code, stderr) = check(&[&keys[..], &files].concat());
+            assert_eq!(code, Some(1), "{stderr}");
+        }
+        let stderr = refusal(b"", &[("AWS_CONFIG_FILE", "/dev/null")]);
+        assert!(stderr.contains("no credentials found in the environment"), "{stderr}");
+    };
+    spawn_blocking(run).await.expect("it runs");
+}
+
+#[test]
+fn a_short_token_in_the_place_of_its_path_is_not_printed() {
+    let token = "planted+token/of-a-few-bytes==";
+    let role = ("AWS_ROLE_ARN", "r");
+    let profile = format!("[default]\nrole_arn = r\nweb_identity_token_file = {token}");
+    let container = ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://127.0.0.1:9");
+    for (content, variables) in [
+        ("", vec![role, ("AWS_WEB_IDENTITY_TOKEN_FILE", token)]),
+        ("", vec![container, ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", token)]),
+        (&profile, vec![]),
+    ] {
+        let stderr = refusal(content.as_bytes(), &variables);
+        assert!(stderr.contains(": ***: No such file or directory"), "{stderr}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn system_certificates_are_read_at_the_start_and_never_again() {
+    let server = FakeAws::new(account(well)).listen().await;
+    let url = server.url();
+    let run = move || {
+        let folder = Folder::new();
+        let file = |name: &str| folder.file(name).to_str().expect("UTF-8").to_owned();
+        let certificates = file("ca.pem");
+        make_certificate("localhost", &file("key.pem"), &certificates);
+        // A pipe takes their place before the first call.
+        let program = format!(
+            "#!/bin/sh\nrm -f {certificates}\nmkfifo {certificates}\necho '{}'\n",
+            r#"{"Version": 1, "AccessKeyId": "AKIAEXAMPLE", "SecretAccessKey": "secret"}"#
+        );
+        folder.write("program", &program);
+        let profile = format!("[default]\ncredential_process = sh {}\n", file("program"));
+        folder.write("profiles", &profile);
+        let (code, stderr) = check(&[
+            ("AWS_ENDPOINT_URL", &url),
+            ("AWS_CONFIG_FILE", &file("profiles")),
+            ("SSL_CERT_FILE", &certificates),
+        ]);
+        assert_eq!(code, Some(1), "{stderr}");
+        assert!(!fs::metadata(&certificates).expect("a pipe").is_file(), "the program ran");
+    };
+    spawn_blocking(run).await.expect("it runs");
 }
 
 #[test]

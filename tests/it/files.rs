@@ -192,6 +192,30 @@ fn a_smaller_report_under_another_name_is_not_published_at_once() {
 }
 
 #[test]
+fn an_older_export_in_the_place_of_a_newer_one_clears_nothing_at_once() {
+    let folder = Folder::new();
+    let used = |day: &str| format!("true,{OLD},2026-01-{day}T00:00:00Z,eu-west-1,s3");
+    let old = [row("111111111111", "/", "a", &used("01"))];
+    let new =
+        [row("111111111111", "/", "a", &used("02")), row("111111111111", "/", "b", &used("02"))];
+    folder.write("prod.csv", &report::report(new));
+    let arguments = ["--source.reports", folder.path(), "--refresh.interval", "1s"];
+    let exporter = Exporter::start(&[&arguments[..], &["--source.keep-missing", "6s"]].concat());
+    exporter.wait_until_ready();
+    folder.write("prod.csv", &report::report(old));
+    let line = exporter.log_line("account=111111111111 reason=report_not_ready");
+    for part in ["prod.csv: it seems to be an older export", "2026-01-01T00", "2026-01-02T00"] {
+        assert!(line.contains(part), "{line}");
+    }
+    let total = "iam_unrotated_keys_total{account_id=\"111111111111\"}";
+    let success = "iam_refresh_success{account_id=\"111111111111\"}";
+    let page = exporter.page_where(|page| value(page, success) == Some(0.0));
+    assert_eq!(value(&page, total), Some(2.0));
+    exporter
+        .page_where(|page| (value(page, total), value(page, success)) == (Some(1.0), Some(1.0)));
+}
+
+#[test]
 fn a_report_that_turns_bad_leaves_the_last_good_one() {
     let folder = Folder::new();
     folder.write("a.csv", &report("111111111111", "a"));

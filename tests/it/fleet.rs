@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use aws_credential_types::Credentials;
@@ -554,6 +555,50 @@ async fn a_discovery_that_fails_keeps_the_last_list_and_says_so() {
     published(&subject.store, |state| state.accounts.len() == 24).await;
     published(&subject.store, |state| state.discovery == Tried::Ok).await;
     assert!(start.elapsed() < 3 * hour + Duration::from_secs(15 * 60));
+}
+
+#[tokio::test(start_paused = true)]
+async fn reloads_list_accounts_again_only_if_they_want_other_ones() {
+    let latency = Duration::from_millis(700);
+    let fleet = Arc::new(Fleet { latency, unrotated: 0, ..Fleet::new(45, 1) });
+    let mut usual = fleet.paused();
+    let listed = Arc::new(AtomicUsize::new(0));
+    let count = listed.clone();
+    let aws = FakeAws::new(move |request| {
+        if request.operation == "ListAccounts" {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        usual(request)
+    });
+    let subject = Subject::start_with(fleet, aws.source(), ORGANIZATION, Shard::default());
+    let pages = || listed.swap(0, Ordering::Relaxed);
+    let start = Instant::now();
+    let mut days = 1..;
+    let mut reload = || {
+        let days = days.next().expect("more days");
+        subject.reload(&format!("{ORGANIZATION}rotation: {{ max_age: {days}d }}\n"));
+    };
+    // However often they come, the listing ends.
+    while subject.store.snapshot().discovery != Tried::Ok {
+        reload();
+        sleep(Duration::from_millis(200)).await;
+        assert!(start.elapsed() < Duration::from_secs(10));
+    }
+    subject.ready().await;
+    // An empty page and three of twenty accounts.
+    assert_eq!(pages(), 4);
+    for _ in 0..100 {
+        reload();
+        sleep(Duration::from_millis(200)).await;
+    }
+    assert_eq!(pages(), 0);
+    let excluded = Fleet::id(3);
+    subject.reload(&format!(
+        "organization: {{ role_name: iam-key-exporter, exclude: ['{excluded}'] }}\n"
+    ));
+    published(&subject.store, |state| state.accounts.len() == 44).await;
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!(pages(), 4);
 }
 
 #[tokio::test(start_paused = true)]

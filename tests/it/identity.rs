@@ -9,7 +9,7 @@ use iam_key_exporter::check;
 use iam_key_exporter::config::Config;
 use iam_key_exporter::failure::Reason;
 use iam_key_exporter::refresh::{self, Schedule};
-use iam_key_exporter::state::{Account, State, Tried};
+use iam_key_exporter::state::{Account, State, Tried, UNKNOWN_ACCOUNT};
 use iam_key_exporter::store::Store;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
@@ -63,6 +63,18 @@ async fn another_accounts_credentials_fail_the_refresh_and_what_is_known_stays()
     subject.aws.follow(belonging_to(ACCOUNT, Utc::now()));
     assert_eq!(subject.refresh_within(timeout).await.0.failure, None);
     assert_eq!(users(&subject.account), ["ci"]);
+}
+
+#[tokio::test]
+async fn what_is_no_account_id_is_no_answer() {
+    for id in ["", "12345678901", "12345678901x", "1234567890123", "１２３４"] {
+        let mut subject = Subject::new(Config::default(), |_| error(403, "AccessDenied")).await;
+        subject.aws.follow(move |_: &Request| (Duration::ZERO, identity(id)));
+        let (outcome, _) = subject.refresh_within(Duration::from_secs(20)).await;
+        let failure = outcome.failure.expect("a failure");
+        assert_eq!(failure.message, "GetCallerIdentity named no account", "{id}");
+        assert_eq!(subject.account.id, UNKNOWN_ACCOUNT);
+    }
 }
 
 #[tokio::test(start_paused = true)]

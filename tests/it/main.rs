@@ -2,12 +2,17 @@
 
 mod support;
 
+mod access;
+mod build;
 mod cli;
 mod confirm;
+mod connections;
 mod credentials;
+mod docs;
 mod faults;
 mod files;
 mod fleet;
+mod health;
 mod identity;
 mod reload;
 mod schedule;

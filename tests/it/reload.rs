@@ -1,5 +1,7 @@
 //! Reading the configuration again: by signal and by request; a bad file changes nothing.
 
+use std::thread;
+
 use crate::support::exporter::{Exporter, value};
 use crate::support::folder::Folder;
 
@@ -59,12 +61,50 @@ fn a_request_reads_the_file_again_where_that_is_allowed() {
 }
 
 #[test]
+fn a_page_of_another_site_cannot_have_the_file_read_again() {
+    let subject = Subject::start("", &["--web.enable-lifecycle"]);
+    let status = |headers: &[&str]| subject.exporter.request("POST", "/-/reload", headers).status;
+    assert_eq!(status(&["Sec-Fetch-Site: cross-site"]), 403);
+    assert_eq!(status(&["Sec-Fetch-Site: same-site"]), 403);
+    assert_eq!(status(&["Origin: http://elsewhere"]), 403);
+    assert_eq!(status(&["Origin: http://x"]), 200);
+    assert_eq!(status(&["Sec-Fetch-Site: same-origin", "Origin: http://x"]), 200);
+}
+
+#[test]
+fn those_who_ask_within_a_second_share_one_reading_that_began_after_they_asked() {
+    let subject = Subject::start("", &["--web.enable-lifecycle"]);
+    let reload = || subject.exporter.request("POST", "/-/reload", &[]).status;
+    assert_eq!(reload(), 200);
+    subject.folder.write("config.yaml", EXEMPT);
+    thread::scope(|scope| {
+        let asking: Vec<_> = (0..40).map(|_| scope.spawn(reload)).collect();
+        for status in asking {
+            assert_eq!(status.join().expect("an answer"), 200);
+        }
+    });
+    subject.exporter.page_where(|page| value(page, TOTAL) == Some(0.0));
+    let lines = subject.exporter.end();
+    let readings = lines.iter().filter(|line| line.contains("configuration reloaded")).count();
+    assert!((2..=3).contains(&readings), "{lines:?}");
+}
+
+#[test]
 fn each_bad_file_leaves_the_page_as_it_was_and_says_so() {
+    let cases: Vec<&str> = include_str!("../data/broken-configs.txt").split("=====\n").collect();
+    // A file is read once a second.
+    thread::scope(|scope| {
+        for cases in cases.chunks(cases.len().div_ceil(8)) {
+            scope.spawn(|| bad_files_change_nothing(cases));
+        }
+    });
+}
+
+fn bad_files_change_nothing(cases: &[&str]) {
     let subject = Subject::start(EXEMPT, &["--web.enable-lifecycle"]);
     let before = subject.keys();
     assert!(before.contains("exemption_end"));
-    let cases = include_str!("../data/broken-configs.txt");
-    for case in cases.split("=====\n") {
+    for case in cases {
         subject.folder.write("config.yaml", case);
         let response = subject.exporter.request("POST", "/-/reload", &[]);
         let told = String::from_utf8(response.body).expect("UTF-8");

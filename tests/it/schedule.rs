@@ -233,7 +233,7 @@ async fn a_key_is_flagged_within_a_minute_of_its_limit_without_a_refresh() {
     let crossing = Duration::from_secs(3600 + 864);
     snapshots
         .wait_for(|snapshot| {
-            flagged(std::str::from_utf8(&snapshot.page.unpacked()).expect("UTF-8"))
+            flagged(&String::from_utf8(snapshot.page.text().flatten().collect()).expect("UTF-8"))
         })
         .await
         .expect("a page");

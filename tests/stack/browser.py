@@ -1,6 +1,7 @@
 """Headless Chromium, driven from the outside."""
 
 import os
+from base64 import b64decode
 
 from harness import tool
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
@@ -31,8 +32,8 @@ class Browser(Chrome):
         assert self.title == ("on" if javascript else "off")
         self.look(1280, "light")
 
-    def look(self, width, scheme):
-        """From now on with a window of this width, in light or dark."""
+    def look(self, width, scheme, height=HEIGHT):
+        """From now on with a window of this size, in light or dark."""
         self.devtools(
             "Emulation.setEmulatedMedia",
             features=[{"name": "prefers-color-scheme", "value": scheme}],
@@ -40,13 +41,21 @@ class Browser(Chrome):
         self.devtools(
             "Emulation.setDeviceMetricsOverride",
             width=width,
-            height=HEIGHT,
+            height=height,
             deviceScaleFactor=1,
             mobile=False,
         )
 
     def devtools(self, command, **parameters):
         return self.execute_cdp_cmd(command, parameters)
+
+    def screenshot(self):
+        """What is in the window, as a PNG."""
+        return b64decode(self.devtools("Page.captureScreenshot", format="png")["data"])
+
+    def pdf(self):
+        """The page on paper."""
+        return b64decode(self.devtools("Page.printToPDF", preferCSSPageSize=True)["data"])
 
     def all(self, selector):
         return self.find_elements(By.CSS_SELECTOR, selector)

@@ -69,12 +69,12 @@ def result(action, content):
     )
 
 
-def error(status, code):
-    # The message is what AWS really sends.
+def error(status, code, message="Unknown"):
+    # Without another message, it is what AWS really sends.
     return Answer(
         status,
         '<ErrorResponse xmlns="https://iam.amazonaws.com/doc/2010-05-08/">'
-        f"<Error><Type>Sender</Type><Code>{code}</Code><Message>Unknown</Message></Error>"
+        f"<Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error>"
         "<RequestId>request</RequestId></ErrorResponse>".encode(),
     )
 
@@ -231,7 +231,11 @@ class FakeAws:
 
     def serve(self, request):
         body = request.rfile.read(int(request.headers["Content-Length"]))
-        answer = self.answer({name: value for name, [value] in parse_qs(body.decode()).items()})
+        form = {name: value for name, [value] in parse_qs(body.decode()).items()}
+        # IAM and STS take forms, others JSON.
+        form.setdefault("Action", request.headers.get("X-Amz-Target", "").rpartition(".")[2])
+        form["Authorization"] = request.headers["Authorization"]
+        answer = self.answer(form)
         if answer is HANG:
             self.closing.wait(timeout=600)
         if answer in (HANG, DROP):

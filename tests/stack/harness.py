@@ -69,6 +69,9 @@ def exporter_environment(home, endpoint=None, credentials=TEST_CREDENTIALS):
 class Process:
     """A server that logs the port on which it listens. To be used in a `with`."""
 
+    # Of each request, such as a password.
+    options = {}
+
     def __init__(self, command, log_file, listening, environment=None):
         self.log_file = log_file
         with log_file.open("wb") as log:
@@ -95,7 +98,7 @@ class Process:
 
     def get(self, path, **options):
         try:
-            return requests.get(self.url + path, timeout=10, **options)
+            return requests.get(self.url + path, timeout=10, **self.options, **options)
         except requests.RequestException as error:
             raise AssertionError(f"no answer: {error}") from None
 
@@ -118,11 +121,14 @@ class Process:
 class Exporter(Process):
     """The exporter; AWS is at the endpoint."""
 
-    def __init__(self, folder, *arguments, endpoint=None, credentials=TEST_CREDENTIALS):
+    def __init__(
+        self, folder, *arguments, endpoint=None, credentials=TEST_CREDENTIALS, command=None
+    ):
+        """`command` starts the binary, if not on its own."""
         super().__init__(
-            [exporter_binary(), *arguments, *LISTEN],
+            [*(command or [exporter_binary()]), *arguments, *LISTEN],
             folder / "exporter.log",
-            r"message=listening address=127\.0\.0\.1:(\d+)",
+            r"msg=listening .* addresses=127\.0\.0\.1:(\d+)",
             exporter_environment(folder, endpoint, credentials),
         )
 
@@ -166,21 +172,22 @@ def scrape_config(jobs):
 
 
 class Prometheus(Process):
-    """A real Prometheus. It scrapes each of the jobs, or what its own configuration says."""
+    """A real Prometheus, the installed one or another. It scrapes each of the jobs, or what its own
+    configuration says."""
 
-    def __init__(self, folder, jobs=None, config=None, arguments=()):
+    def __init__(self, folder, jobs=None, config=None, arguments=(), program=None):
         config_file = folder / "prometheus.yml"
         config_file.write_text(config or scrape_config(jobs))
         super().__init__(
             [
-                tool("prometheus"),
+                program or tool("prometheus"),
                 f"--config.file={config_file}",
                 f"--storage.tsdb.path={folder / 'tsdb'}",
                 "--web.listen-address=127.0.0.1:0",
                 *arguments,
             ],
             folder / "prometheus.log",
-            r'"Listening on" address=127\.0\.0\.1:(\d+)',
+            r'"Listening on"(?: component=web)? address=127\.0\.0\.1:(\d+)',
         )
         # It listens before it answers queries: until its storage is open they get a 503.
         try:

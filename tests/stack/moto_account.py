@@ -24,16 +24,17 @@ class MotoAccount:
         self.id = account_id
         # It is by the credentials, those of a role in the account, that moto knows the account.
         role = f"arn:aws:iam::{account_id}:role/iam-key-exporter"
-        sts = self._client("sts", TEST_CREDENTIALS)
+        sts = self.client("sts", TEST_CREDENTIALS)
         assumed = sts.assume_role(RoleArn=role, RoleSessionName="test")["Credentials"]
         self.credentials = {
             "AWS_ACCESS_KEY_ID": assumed["AccessKeyId"],
             "AWS_SECRET_ACCESS_KEY": assumed["SecretAccessKey"],
             "AWS_SESSION_TOKEN": assumed["SessionToken"],
         }
-        self.iam = self._client("iam", self.credentials)
+        self.iam = self.client("iam", self.credentials)
 
-    def _client(self, service, credentials):
+    def client(self, service, credentials):
+        """A client of boto3 with these credentials."""
         parameters = {name.lower(): value for name, value in credentials.items()}
         return boto3.client(
             service, endpoint_url=self.endpoint, region_name="us-east-1", **parameters

@@ -1,7 +1,6 @@
 """Renews docs/images: the demo organization's status page, light and dark."""
 
 import tempfile
-from base64 import b64decode
 from pathlib import Path
 
 from browser import Browser
@@ -21,8 +20,7 @@ def main():
         for scheme in ["light", "dark"]:
             browser.look(1280, scheme)
             browser.get(f"{exporter.url}/")
-            image = browser.devtools("Page.captureScreenshot", format="png")["data"]
-            (FOLDER / f"status-{scheme}.png").write_bytes(b64decode(image))
+            (FOLDER / f"status-{scheme}.png").write_bytes(browser.screenshot())
 
 
 if __name__ == "__main__":

@@ -171,8 +171,8 @@ def test_without_the_permission_the_word_of_the_report_stands(denied):
 
 
 def test_a_missing_permission_is_logged_once(denied):
-    [warning] = re.findall(r"^.* level=(?:warn|error) .*$", denied.log, re.MULTILINE)
-    assert 'message="confirmation failed"' in warning
+    [warning] = re.findall(r"^.* level=(?:WARN|ERROR) .*$", denied.log, re.MULTILINE)
+    assert 'msg="confirmation failed"' in warning
     assert "reason=access_denied " in warning
 
 

@@ -185,9 +185,9 @@ def test_failures_are_counted_under_their_reason(course):
 
 
 def test_the_fault_is_logged_once(course):
-    warnings = re.findall(r"^.* level=(?:warn|error) .*$", course.log, re.MULTILINE)
+    warnings = re.findall(r"^.* level=(?:WARN|ERROR) .*$", course.log, re.MULTILINE)
     assert len(warnings) == 1
-    assert 'message="refresh failed"' in warnings[0]
+    assert 'msg="refresh failed"' in warnings[0]
     assert f"reason={course.scenario.reason} " in warnings[0]
 
 
@@ -204,7 +204,7 @@ def test_confirmation_goes_on_while_the_report_fails(course):
 def test_it_heals_without_a_restart(course):
     assert course.healed
     assert course.alive
-    assert course.log.count('message="refresh works again"') == 1
+    assert course.log.count('msg="refresh works again"') == 1
 
 
 def test_an_aws_that_was_never_reachable_is_a_network_failure(tmp_path):

@@ -1,26 +1,22 @@
 """The status page in a real browser: light and dark, wide and narrow, with JavaScript and without."""
 
-import contextlib
 import csv
 import io
-import os
 import re
-import time
-from datetime import timedelta
 from html import unescape
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from urllib.parse import parse_qs, quote, urljoin, urlsplit
-from xml.sax.saxutils import escape
 
 import pytest
 import requests
+from alerting import rendered_rules
 from browser import Browser
-from fake_aws import ACCOUNT, FakeAws, Key, User, error, result, time_ago
-from harness import ROOT, Exporter, wait_for
+from harness import ROOT, Exporter, Prometheus, scrape_config, wait_for
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
+from status_situations import HOSTILE, SITUATIONS
 
 RUNBOOKS = ROOT / "docs/runbooks.md"
 ROWS = "#keys tbody tr"
@@ -122,20 +118,31 @@ def test_it_opens_in_light_and_dark_on_wide_and_narrow_screens(browser, page, sc
     assert is_no_wider_than(browser, width)
 
 
-@pytest.mark.parametrize("query", ["", "?show=all&accounts=1", "?q=nobody-has-this-name"])
+def violations(browser, axe):
+    """What makes the page hard to use for some."""
+    browser.execute_script(axe)
+    found = browser.execute_async_script(
+        "axe.run({reporter: 'v2'}).then(arguments[0], error => arguments[0](String(error)))"
+    )
+    # It did look.
+    assert {"color-contrast", "html-has-lang"} <= {rule["id"] for rule in found["passes"]}
+    return found["violations"]
+
+
+@pytest.mark.parametrize("query", ["?show=all&accounts=1", "?q=nobody-has-this-name", "runbooks", "key", "KEY"])
 @pytest.mark.parametrize("width", [1280, 400])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_is_accessible(with_javascript, axe, page, scheme, width, query):
     browser = with_javascript
     browser.look(width, scheme)
     browser.get(page + query)
-    browser.execute_script(axe)
-    found = browser.execute_async_script(
-        "axe.run({reporter: 'v2'}).then(arguments[0], error => arguments[0](String(error)))"
-    )
-    assert found["violations"] == []
-    # It did look.
-    assert {"color-contrast", "label", "html-has-lang"} <= {rule["id"] for rule in found["passes"]}
+    if query == "KEY":
+        browser.get(page)
+        browser.get(browser.all(f"{ROWS} th a")[0].get_attribute("href"))
+    assert violations(browser, axe) == []
+    assert is_no_wider_than(browser, width)
+    # The console reports the answer 400 of a page that names no key.
+    browser.complaints()
 
 
 def test_the_keyboard_reaches_everything_and_shows_where_it_is(browser, page):
@@ -244,35 +251,6 @@ def test_every_key_leads_to_its_page_and_from_there_to_the_runbook(browser, page
     assert browser.current_url == f"{runbooks}#rotate-a-key"
 
 
-def test_every_link_leads_somewhere(tmp_path):
-    with Exporter(tmp_path, "demo") as exporter:
-        exporter.wait_until_ready()
-        found, todo = {}, ["/", "/?show=every&q=billing", "/?account=100000112648"]
-        seen_kinds = {}
-        while todo:
-            path = todo.pop()
-            answer = requests.get(exporter.url + path, timeout=10)
-            assert answer.status_code == 200, path
-            found[path] = answer.text
-            if "text/html" not in answer.headers["Content-Type"]:
-                continue
-            for link in map(unescape, re.findall(r'href="([^"]+)"', answer.text)):
-                url, _, anchor = urljoin(exporter.url + path, link).partition("#")
-                if not url.startswith(exporter.url):
-                    assert url.startswith("https://console.aws.amazon.com/iam/home") or "/runbooks" in path
-                    continue
-                target = url.removeprefix(exporter.url)
-                # A few of each kind.
-                kind = re.sub(r"=[^&]*", "", target)
-                many = seen_kinds.setdefault(kind, set())
-                if target not in found and target not in todo and len(many) < 3:
-                    many.add(target)
-                    todo.append(target)
-                if anchor and target in found:
-                    assert f'id="{anchor}"' in found[target], (path, link)
-        assert {"/runbooks", "/metrics", "/-/ready"} <= set(found) and len(found) > 30
-
-
 def test_every_section_that_the_page_can_link_to_exists():
     sources = (ROOT / "src/web/status").glob("*.rs")
     named = {name for path in sources for name in re.findall(r'"(iam[a-z]+)"', path.read_text())}
@@ -295,33 +273,11 @@ def test_the_file_has_the_keys_of_the_page(browser, page):
 
 # --- What others wrote ---
 
-SCRIPT = "<script>document.title='owned'</script>"
-HOSTILE = "=o'neil+\u202e,x"
-PATH = f"/{SCRIPT}\"'&lt;{'p' * 120}/"
-TAGS = {"team": f'"><img src=x onerror=alert(1)>{SCRIPT}{"t" * 200}', "owner": "\u202eevil" * 40}
-
-
 @pytest.fixture
 def hostile_page(tmp_path):
-    """The address of a page whose one key has an owner who tries everything."""
-    created = time_ago(timedelta(days=100))
-    arn = f"arn:aws:iam::{ACCOUNT}:user{PATH}{HOSTILE}"
-    users = [User(HOSTILE, arn, created, [Key("AKIAHOSTILE", created)])]
-    tags = "".join(
-        f"<member><Key>{key}</Key><Value>{escape(value)}</Value></member>"
-        for key, value in TAGS.items()
-    )
-    user = f"<member><UserName>{escape(HOSTILE)}</UserName><Tags>{tags}</Tags></member>"
-    details = f"<IsTruncated>false</IsTruncated><UserDetailList>{user}</UserDetailList>"
-    config = tmp_path / "config.yaml"
-    config.write_text("labels: { user_tags: [team, owner] }\nconfirm: { enabled: false }\n")
-    with FakeAws(users) as aws:
-        aws.answers["GetAccountAuthorizationDetails"] = result(
-            "GetAccountAuthorizationDetails", details
-        )
-        with Exporter(tmp_path, f"--config.file={config}", endpoint=aws.endpoint) as exporter:
-            exporter.wait_until_ready()
-            yield f"{exporter.url}/"
+    """The address of a page with keys of users who try everything."""
+    with SITUATIONS["long_and_hostile_names"].start(tmp_path) as exporter:
+        yield f"{exporter.url}/"
 
 
 @pytest.mark.parametrize("width", [1280, 400])
@@ -329,127 +285,193 @@ def test_what_others_wrote_is_shown_as_text_and_wraps(browser, hostile_page, wid
     browser.look(width, "light")
     browser.get(f"{hostile_page}?q=%22%3E%3Cscript%3E")
     assert browser.one("#q").get_attribute("value") == '"><script>'
-    browser.get(hostile_page)
-    assert browser.title == "1 unrotated key · iam-key-exporter"
+    browser.get(f"{hostile_page}?q=neil")
+    assert browser.title.startswith("1 unrotated key, ")
     assert browser.all("img") == [] and browser.all("script") == []
-    assert [cell.text for cell in browser.all("#keys tbody th bdi")] == [HOSTILE, PATH]
+    assert [cell.text for cell in browser.all("#keys tbody th bdi")] == [HOSTILE.name, HOSTILE.path]
     shown = [tag.text for tag in browser.all("#keys .owner bdi")]
-    assert sorted(shown) == sorted(TAGS.values())
+    assert sorted(shown) == sorted([HOSTILE.team, HOSTILE.owner])
     assert browser.one("#keys tbody tr").size["width"] < 1400
     assert is_no_wider_than(browser, width)
 
 
 def test_no_cell_of_the_file_is_a_formula(hostile_page):
-    text = requests.get(f"{hostile_page}keys.csv", timeout=10).content.decode()
-    [row] = csv.DictReader(io.StringIO(text))
-    assert row["user"] == f"'{HOSTILE}"
+    rows = file(f"{hostile_page}keys.csv?q=neil")
+    assert [row["user"] for row in rows] == [f"'{HOSTILE.name}"]
 
 
 # --- What it does not know ---
 
-REPORT = "user,arn,access_key_1_active,access_key_1_last_rotated,access_key_2_active,access_key_2_last_rotated\n"
+WIDTHS = [1440, 1024, 390]
 
 
-def denied(folder):
-    aws = FakeAws([])
-    aws.answers["GetCredentialReport"] = error(403, "AccessDenied")
-    aws.answers["GenerateCredentialReport"] = error(403, "AccessDenied")
-    return aws, []
+@pytest.fixture(scope="module", params=SITUATIONS.values(), ids=lambda situation: situation.name)
+def situation(request, tmp_path_factory):
+    """A situation, and the exporter in it."""
+    with request.param.start(tmp_path_factory.mktemp(request.param.name)) as exporter:
+        yield request.param, exporter
 
 
-def empty_folder(folder):
-    (folder / "reports").mkdir()
-    return None, [f"--source.reports={folder}/reports"]
+def file(url):
+    """The rows of a file."""
+    text = requests.get(url, timeout=10).content.decode()
+    return list(csv.DictReader(io.StringIO(text)))
 
 
-def one_bad_file(folder):
-    reports = folder / "reports"
-    reports.mkdir()
-    row = "young,arn:aws:iam::123456789012:user/young,true,{},false,N/A\n"
-    (reports / "good.csv").write_text(REPORT + row.format(time_ago(timedelta(days=1))))
-    (reports / "bad.csv").write_text("<html>\n")
-    for file in reports.iterdir():
-        age(file, 60)
-    return None, [f"--source.reports={reports}"]
+def unread(exporter):
+    """The accounts of which there is no report."""
+    return [row for row in file(f"{exporter.url}/keys.csv?show=every") if row["status"] == "not_read"]
 
 
-def a_row_that_cannot_be_read(folder):
-    reports = folder / "reports"
-    reports.mkdir()
-    row = "young,arn:aws:iam::123456789012:user/young,true,{},false,N/A\n"
-    (reports / "a.csv").write_text(REPORT + row.format(time_ago(timedelta(days=1))) + "x,y\n")
-    age(reports / "a.csv", 60)
-    return None, [f"--source.reports={reports}"]
+def test_what_is_not_known_is_never_0_or_ok_or_no_key(with_javascript, situation):
+    browser, (expected, exporter) = with_javascript, situation
+    browser.look(1440, "light")
+    browser.get(f"{exporter.url}/")
+    number = browser.one(".tiles li:first-child strong").text
+    assert re.fullmatch(expected.number, number)
+    is_known = number[0].isdigit()
+    assert browser.title.startswith("Unrotated keys not known" if number == "not known" else f"{number} unrotated key")
+    tiles = [tile.text for tile in browser.all(".tiles strong")]
+    assert is_known or not any(tile.isdigit() for tile in tiles[:3])
+    keys = browser.one("#keys").text
+    assert ("No key is unrotated." in keys) == (number == "0")
+    assert is_known == (not unread(exporter)) or number.startswith("at least")
+    # Every account that is not well says so, and none of the others.
+    badges = {badge.get_attribute("textContent") for badge in browser.all("#accounts .badge")}
+    assert badges == expected.badges
+    # The first line says that all is well only if it is.
+    all_is_well = re.fullmatch(r"(\d+) of \1 accounts? read · oldest report [^·]*", browser.one(".trust").text)
+    assert bool(all_is_well) == (badges == {"ok"})
+    tile = browser.one(".tiles li:last-child")
+    assert (tile.get_attribute("class") == "") == (badges == {"ok"}), tile.text
 
 
-def an_old_report(folder):
-    reports = folder / "reports"
-    reports.mkdir()
-    row = "old,arn:aws:iam::123456789012:user/old,false,{},false,N/A\n"
-    (reports / "a.csv").write_text(REPORT + row.format(time_ago(timedelta(days=400))))
-    age(reports / "a.csv", 100 * 86_400)
-    return None, [f"--source.reports={reports}"]
-
-
-def age(file, seconds):
-    then = time.time() - seconds
-    os.utime(file, (then, then))
-
-
-UNKNOWN = {
-    denied: ("not known:", "failing: access_denied"),
-    empty_folder: ("not known:", None),
-    one_bad_file: ("at least 0", "failing: malformed_report"),
-    a_row_that_cannot_be_read: ("at least 0", "degraded"),
-    an_old_report: ("at least 0", "degraded"),
-}
-
-
-@pytest.mark.parametrize("situation", UNKNOWN, ids=lambda situation: situation.__name__)
-def test_what_is_not_known_is_never_0_or_ok(with_javascript, axe, tmp_path, situation):
-    browser, (number, state) = with_javascript, UNKNOWN[situation]
-    aws, arguments = situation(tmp_path)
-    with contextlib.ExitStack() as stack:
-        endpoint = stack.enter_context(aws).endpoint if aws else None
-        exporter = stack.enter_context(Exporter(tmp_path, *arguments, endpoint=endpoint))
-        wait_for("every try", lambda: exporter.get("/-/ready").status_code == 200)
-        for width in [1440, 1024, 390]:
-            browser.look(width, "light")
-            browser.get(f"{exporter.url}/")
-            assert browser.one(".tiles li:first-child strong").text == number
-            assert browser.title.startswith(number)
-            assert "No key is unrotated." not in browser.one("#keys").text
-            badges = [badge.text for badge in browser.all("#accounts .badge")]
-            assert state is None or state in badges, badges
-            assert state is None or situation is one_bad_file or "ok" not in badges
-            assert is_no_wider_than(browser, width)
-            browser.execute_script(axe)
-            found = browser.execute_async_script(
-                "axe.run({reporter: 'v2'}).then(arguments[0], error => arguments[0](String(error)))"
-            )
-            assert found["violations"] == []
-        rows = list(csv.DictReader(io.StringIO(requests.get(f"{exporter.url}/keys.csv", timeout=10).text)))
-        if number.startswith("not known") or situation is one_bad_file:
-            assert "not_read" in {row["status"] for row in rows}
-
-
-def test_an_account_that_was_never_read_says_so_when_asked_for(tmp_path):
-    _, arguments = one_bad_file(tmp_path)
-    with Exporter(tmp_path, *arguments) as exporter:
-        wait_for("every try", lambda: exporter.get("/-/ready").status_code == 200)
-        for query in ["?account=bad", "?q=bad"]:
-            text = requests.get(f"{exporter.url}/{query}", timeout=10).text
-            assert "Account bad was never read: " in re.sub(r"</?bdi>", "", text), text
-            assert "Nothing is known of its keys." in text
-            [row] = csv.DictReader(io.StringIO(requests.get(f"{exporter.url}/keys.csv{query}", timeout=10).text))
-            assert (row["account_id"], row["status"]) == ("bad", "not_read")
-        text = requests.get(f"{exporter.url}/?account=999999999999", timeout=10).text
-        assert "The exporter knows of no account" in text and "not known: unrotated keys" in text
-        answer = requests.get(f"{exporter.url}/key?account=bad&user=x&key=1", timeout=10)
+def test_an_account_that_was_never_read_says_so_wherever_it_is_asked_for(situation):
+    _, exporter = situation
+    for row in unread(exporter)[:3]:
+        if not row["account_id"]:
+            continue
+        for name in filter(None, {row["account_id"], row["account_name"]}):
+            text = requests.get(f"{exporter.url}/?account={name}", timeout=10).text
+            assert "Nothing is known of its keys." in text and "<title>Unrotated keys not known" in text
+            assert "No key is" not in text and "<strong>0</strong>" not in text
+            text = requests.get(f"{exporter.url}/?q={name}", timeout=10).text
+            assert "was never read" in text and "Nothing is known of its keys." in text
+        for query in [f"account={row['account_id']}", f"q={row['account_id']}"]:
+            assert {found["status"] for found in file(f"{exporter.url}/keys.csv?{query}")} == {"not_read"}
+            text = requests.get(f"{exporter.url}/due.ics?{query}", timeout=10).text
+            assert f"SUMMARY:Keys of account {row['account_id']} are not known" in text
+        answer = requests.get(f"{exporter.url}/key?account={row['account_id']}&user=x&key=1", timeout=10)
         assert answer.status_code == 404 and "was never read" in answer.text
 
 
+def test_a_page_of_a_key_says_what_is_not_known_of_its_account(situation):
+    expected, exporter = situation
+    for row in file(f"{exporter.url}/keys.csv?show=every"):
+        if row["account_state"] in ["degraded", "failing"] and row["status"] != "not_read":
+            url = f"{exporter.url}/key?account={row['account_id']}&user={quote(row['user'])}&key={row['key']}"
+            text = requests.get(url, timeout=10).text
+            assert "Not all is known of this account: " in text or "Refreshes of this account have failed" in text
+            return
+    assert not {"degraded", "failing"} & expected.badges or not file(f"{exporter.url}/keys.csv?show=every")
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_it_is_accessible_and_no_wider_than_the_window(with_javascript, axe, situation, width):
+    browser, (expected, exporter) = with_javascript, situation
+    browser.look(width, "light")
+    browser.get(f"{exporter.url}/")
+    assert violations(browser, axe) == []
+    assert is_no_wider_than(browser, width)
+    # No column is cut off.
+    is_cut = "return [...document.querySelectorAll('.table')].some(table => table.scrollWidth > table.clientWidth)"
+    assert expected.name == "long_and_hostile_names" or not browser.execute_script(is_cut)
+
+
+def test_every_colour_can_be_read_in_the_dark(with_javascript, axe, tmp_path):
+    with SITUATIONS["mixed"].start(tmp_path) as exporter:
+        with_javascript.look(1024, "dark")
+        with_javascript.get(f"{exporter.url}/?show=every")
+        assert violations(with_javascript, axe) == []
+
+
+def test_every_link_leads_somewhere(situation):
+    _, exporter = situation
+    found, todo, seen_kinds = {}, ["/", "/?show=every", "/?show=all&page=2&q=e&accounts=1"], {}
+    while todo and len(found) < 30:
+        path = todo.pop(0)
+        answer = requests.get(exporter.url + path, timeout=10)
+        is_ready = path != "/-/ready" or answer.status_code == 503
+        assert answer.status_code == 200 or is_ready, path
+        found[path] = answer.text
+        if "text/html" not in answer.headers["Content-Type"]:
+            continue
+        for link in map(unescape, re.findall(r'href="([^"]+)"', answer.text)):
+            url, _, anchor = urljoin(exporter.url + path, link).partition("#")
+            if not url.startswith(exporter.url):
+                assert url.startswith("https://console.aws.amazon.com/iam/home") or "/runbooks" in path
+                continue
+            target = url.removeprefix(exporter.url)
+            # A few of each kind.
+            kind = re.sub(r"=[^&]*", "", target)
+            many = seen_kinds.setdefault(kind, set())
+            if target not in found and target not in todo and not many:
+                many.add(target)
+                todo.append(target)
+            if anchor and target in found:
+                assert f'id="{anchor}"' in found[target], (path, link)
+    assert {"/runbooks", "/metrics", "/-/ready"} <= set(found)
+
+
 # --- A link from an alert, a phone, paper ---
+
+
+OWNER = ["account_id", "tag_team", "tag_owner"]
+# Of the labels and the value of an alert, where its link leads: to so many keys.
+COUNTED = {"IamOwnerKeysUnrotated", "IamOwnerKeysDueSoon", "IamOwnerKeysNeverUsed"}
+LISTED = {*COUNTED, "IamRootAccessKeyActive", "IamOwnerExemptionEnding"}
+
+
+def test_alerts_lead_to_exactly_their_keys(tmp_path):
+    """With the rules as they are, and a Prometheus that fills in their templates."""
+    with Exporter(tmp_path, "demo") as exporter:
+        exporter.wait_until_ready()
+        values = {
+            "interval": "1s",
+            "wait": "3s",
+            "urls": {"status": exporter.url},
+            "thresholds": {"never_used_for": "3s"},
+        }
+        rules = rendered_rules(tmp_path / "rules", values)
+        config = scrape_config({"iam-key-exporter": exporter.url.removeprefix("http://")})
+        config += f"rule_files: ['{rules}', '{rules.replace('rules/*', 'optional/each-key')}']\n"
+        with Prometheus(tmp_path, config=config) as prometheus:
+            names = {*LISTED, "IamAccessKeyUnrotated"}
+            alerts = wait_for("every alert", lambda: firing(prometheus, names), seconds=60)
+        pages = {}
+        for alert in alerts:
+            labels, url = alert["labels"], alert["annotations"].get("status_url")
+            if url in pages or labels["alertname"] not in names:
+                continue
+            pages[url] = text = requests.get(url, timeout=10).text
+            if labels["alertname"] == "IamAccessKeyUnrotated":
+                assert f"<title>Key {labels['key']} of {labels['user']} ·" in unescape(text)
+                continue
+            rows = file(url.replace("/?", "/keys.csv?"))
+            assert rows and text.count('data-label="User"') == len(rows), url
+            for label in OWNER[1:]:
+                tag = f"{label.removeprefix('tag_')}={labels.get(label, '')}"
+                assert all((tag in row["tags"]) == bool(labels.get(label)) for row in rows), url
+            assert {row["account_id"] for row in rows} == {labels["account_id"]}
+            if labels["alertname"] in COUNTED:
+                assert len(rows) == float(alert["value"]), url
+        assert len(pages) > 30
+
+
+def firing(prometheus, names):
+    """All alerts that fire, once there are some of each name."""
+    alerts = [alert for alert in prometheus.api("alerts")["alerts"] if alert["state"] == "firing"]
+    return alerts if names <= {alert["labels"]["alertname"] for alert in alerts} else None
 
 
 def test_exact_parameters_choose_exactly_these_keys_everywhere(browser, page):
@@ -509,7 +531,7 @@ def test_due_dates_are_a_calendar(page):
 
 def test_a_mistake_is_a_page_with_a_way_back(browser, page):
     browser.get(f"{page}?show=old")
-    assert "show must be unrotated, due_soon, exempt, all or every" in browser.one("main").text
+    assert "show must be unrotated, due_soon, exempt, never_used, not_judged, all or every" in browser.one("main").text
     browser.one("main a").click()
     wait_for("the page", lambda: browser.all(ROWS))
     # The console tells of the answer 400.

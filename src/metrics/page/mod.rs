@@ -7,7 +7,7 @@
 mod owners;
 
 use std::ops::Range;
-use std::sync::{Arc, LazyLock, OnceLock};
+use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -28,12 +28,11 @@ use crate::state::{Account, State};
 
 /// A page: what every scrape gets until the next one is rendered.
 ///
-/// It is kept compressed, as Prometheus asks for it: the text is some twenty times as large. The first
-/// client that asks for the text has it unpacked, for all that follow.
+/// It is kept compressed, as Prometheus asks for it: the text is some twenty times as large. For a
+/// client that asks for the text it is unpacked while it is sent.
 #[derive(Debug)]
 pub struct Page {
     gzip: gzip::Head,
-    text: OnceLock<Bytes>,
     series: usize,
     ready: bool,
 }
@@ -52,17 +51,17 @@ impl Page {
         let mut compress = |part: &str| compressor.push(part.as_bytes());
         let series = write(state, config, filter, now, &mut compress);
         let gzip = compressor.finish();
-        Page { gzip, text: OnceLock::new(), series, ready: state.ready }
+        Page { gzip, series, ready: state.ready }
     }
 
-    /// The page as text. The first time takes some milliseconds for each ten megabytes.
-    pub fn unpacked(&self) -> Bytes {
-        self.text.get_or_init(|| self.gzip.unpack().into()).clone()
+    /// The page as text, piece by piece.
+    pub fn text(&self) -> gzip::Unpacking {
+        self.gzip.unpacking()
     }
 
-    /// Whether [`Page::unpacked`] has nothing to do any more.
-    pub fn is_unpacked(&self) -> bool {
-        self.text.get().is_some()
+    /// Tells the page from all others that are in memory.
+    pub fn id(&self) -> usize {
+        self.gzip.bytes.as_ptr().addr()
     }
 
     /// The page and the exporter's own metrics as one gzip member, to be sent one after the other.
@@ -208,7 +207,7 @@ impl<'a> Rows<'a> {
                     let Some(key) = key else { continue };
                     let verdict = ruling.judge(key, now);
                     root_keys += usize::from(key.active && user.is_root());
-                    owners.keys(owner).add(key, &verdict, ruling.exemption, now);
+                    owners.keys(owner).add(key, &verdict, &ruling, now);
                     rows.keys.push(KeyRow {
                         labels: labels.clone(),
                         slot,

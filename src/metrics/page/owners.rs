@@ -7,7 +7,7 @@ use super::super::text::{Value, Writer, push_label};
 use super::Rows;
 use crate::config::TagLabel;
 use crate::policy::KeyStatus;
-use crate::policy::owner::{KeySummary, Owner, Owners};
+use crate::policy::owner::{Finding, Found, KeySummary, Owner, Owners};
 
 /// An owner, as the page shows it.
 pub struct OwnerRow {
@@ -55,6 +55,20 @@ impl Rows<'_> {
                 }
             }
         });
+        let mut per_finding = |metric, value: fn(Found) -> Value| {
+            page.family(metric, |family| {
+                for OwnerRow { labels, keys, .. } in shown() {
+                    for finding in Finding::ALL {
+                        let Some(found) = keys.found(finding) else { continue };
+                        let labels =
+                            [&self.labels[labels.clone()], ",finding=\"", finding.as_str(), "\""];
+                        family.sample(&labels, value(found));
+                    }
+                }
+            });
+        };
+        per_finding(&names::OWNER_FINDINGS, |found| found.keys.into());
+        per_finding(&names::OWNER_FINDING_TIME, |found| found.first.into());
         page.family(&names::OWNER_ROOT_KEYS, |family| {
             for row in self.accounts.iter().filter(|row| row.account.report.is_some()) {
                 family.sample(&[&row.owner_labels], row.root_keys);

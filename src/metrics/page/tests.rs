@@ -478,14 +478,15 @@ proptest! {
             })
             .collect();
         // The values of a metric by owner.
-        let by_owner = |metric: &str, status: Option<&str>| {
+        let by_owner = |metric: &str, wanted: Option<&str>| {
             let mut values: BTreeMap<_, Vec<f64>> = BTreeMap::new();
             for (series, value) in samples(&text) {
                 if series.split('{').next() != Some(metric) {
                     continue;
                 }
                 let (labels, owner) = labels_and_owner(series, &owners);
-                if status.is_none_or(|status| labels["status"] == status) {
+                let kind = labels.get("status").or_else(|| labels.get("finding"));
+                if wanted.is_none_or(|wanted| kind.is_some_and(|kind| kind == wanted)) {
                     values.entry(owner).or_default().push(value);
                 }
             }
@@ -507,6 +508,11 @@ proptest! {
         let never_used = users.iter().flat_map(|(keys, _)| active_keys(keys));
         let never_used = never_used.filter(|(_, _, used)| !used).count() as f64;
         prop_assert_eq!(total("iam_owner_access_keys_never_used", None), never_used);
+        for status in ["unrotated", "due_soon"] {
+            prop_assert_eq!(total("iam_owner_findings", Some(status)), of_owners(status));
+        }
+        let findings = by_owner("iam_owner_findings", None);
+        prop_assert!(findings.values().flatten().all(|keys| *keys > 0.0));
         let of_root = active_keys(&users[0].0).len() as f64;
         prop_assert_eq!(total("iam_owner_root_access_keys", None), of_root);
 

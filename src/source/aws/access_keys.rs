@@ -16,8 +16,12 @@ use crate::failure::{Failure, Reason};
 pub async fn keys(client: &AccountClient, user: &str) -> Result<Option<Vec<ListedKey>>, Failure> {
     let call = client.iam.list_access_keys().user_name(user).send();
     match client.call_for_details(call).await {
-        Ok(output) if output.is_truncated => {
+        Ok(output) if output.is_truncated || output.access_key_metadata.len() > MAX_KEYS => {
             let message = format!("ListAccessKeys: a user with more than {MAX_KEYS} keys");
+            Err(Failure::new(Reason::ServiceError, message))
+        }
+        Ok(output) if output.access_key_metadata.iter().any(|key| is_of_other(key, user)) => {
+            let message = "ListAccessKeys: keys of another user than the one who was asked about";
             Err(Failure::new(Reason::ServiceError, message))
         }
         Ok(output) => {
@@ -34,6 +38,11 @@ pub async fn keys(client: &AccountClient, user: &str) -> Result<Option<Vec<Liste
             _ => Err(errors::failure(Operation::ListAccessKeys, &error)),
         },
     }
+}
+
+/// As from a cache that takes every call for the same one.
+fn is_of_other(key: &AccessKeyMetadata, user: &str) -> bool {
+    key.user_name.as_deref().is_some_and(|name| name != user)
 }
 
 /// A status that is not known counts as active.

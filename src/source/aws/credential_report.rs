@@ -144,7 +144,9 @@ fn without_breaks(data: Bytes) -> Bytes {
 fn read(output: GetCredentialReportOutput) -> Result<RawReport, Failure> {
     let generated = output.generated_time.and_then(|time| DateTime::from_timestamp(time.secs(), 0));
     match (output.content, generated) {
-        (Some(csv), Some(generated)) => Ok(RawReport { csv: csv.into_inner(), generated }),
+        (Some(csv), Some(generated)) => {
+            Ok(RawReport { csv: csv.into_inner(), parsed: None, generated })
+        }
         _ => Err(Failure::new(
             Reason::MalformedReport,
             "GetCredentialReport: an answer without its content or its time",

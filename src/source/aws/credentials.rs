@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use super::call_limit::CallLimit;
 use super::sdk::{CALL_TIMEOUT, CountRequests, Operation, signing_region};
 use super::{environment, errors, http, providers};
-use crate::config::{Access, Role};
+use crate::config::{Access, Role, is_account_id};
 use crate::failure::{Failure, Reason};
 use crate::secrets;
 
@@ -163,7 +163,7 @@ impl BaseCredentials {
 /// The account of the credentials of this client.
 pub async fn account_id(sts: &aws_sdk_sts::Client, limit: &CallLimit) -> Result<String, Failure> {
     match limit.call(sts.get_caller_identity().send()).await {
-        Ok(identity) => identity.account.ok_or_else(|| {
+        Ok(identity) => identity.account.filter(|id| is_account_id(id)).ok_or_else(|| {
             Failure::new(Reason::ServiceError, "GetCallerIdentity named no account")
         }),
         Err(error) => Err(errors::failure(Operation::GetCallerIdentity, &error)),

@@ -85,6 +85,9 @@ fn check_value(
     value.map_or(Ok(()), |value| check(&value)).map_err(|what| fault(name, what))
 }
 
+/// A shorter word is no token.
+const MIN_TOKEN: usize = 16;
+
 /// The access key that the environment has, if any.
 pub fn credentials() -> Result<Option<Credentials>, Failure> {
     let (id, secret) = (get(KEY_ID)?, get(SECRET)?);
@@ -142,8 +145,13 @@ pub fn check_region(region: &str) -> Result<(), &'static str> {
     if is_label { Ok(()) } else { Err("must be a region such as eu-west-1") }
 }
 
-/// Fails if this seems to be a token in the place of the path of its file. It is a secret from then on.
+/// Fails if this seems to be a token in the place of the path of its file. It is a secret from then on, and
+/// so is a value that only may be one.
 pub fn check_path(value: &str) -> Result<(), &'static str> {
+    let has_form_of_path = value.starts_with(['/', '.', '~']) && !value.contains(['+', '=']);
+    if value.len() >= MIN_TOKEN && !has_form_of_path && !Path::new(value).exists() {
+        secrets::add(value);
+    }
     let is_web_token = value.starts_with("eyJ") && value.matches('.').count() >= 2;
     // No file can have such a name.
     if is_web_token || value.split('/').any(|name| name.len() > 255) {

@@ -2,7 +2,6 @@
 //! proxy.
 
 use std::env;
-use std::io::Read;
 use std::path::Path;
 use std::sync::OnceLock;
 
@@ -24,6 +23,8 @@ use crate::source::regular_file;
 
 /// The variable that names the file of the certificates to trust.
 pub const CA_BUNDLE: &str = "AWS_CA_BUNDLE";
+
+const TLS: tls::Provider = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::AwsLc);
 
 /// More than all certificates of the world need. The rest of a file is not read.
 const MAX_BUNDLE: u64 = 64 << 20;
@@ -53,6 +54,9 @@ pub fn check(ca_bundle: Option<&Path>) -> Result<(), Failure> {
 fn client_now(ca_bundle: Option<&Path>) -> Result<SharedHttpClient, Failure> {
     let context = TlsContext::builder().with_trust_store(trust_store(ca_bundle)?).build();
     let context = context.map_err(|_| bad_bundle(ca_bundle, "cannot be used"))?;
+    // The SDK reads the system's certificates, once, when it makes a first connector: not on a thread
+    // that serves, where it could hang.
+    drop(ConnectorBuilder::default().tls_provider(TLS).tls_context(context.clone()).build());
     // The SDK's rule for `*` covers names, but not addresses.
     let proxy = if is_never_proxied() { ProxyConfig::disabled() } else { ProxyConfig::from_env() };
     Ok(SharedHttpClient::new(Client {
@@ -69,9 +73,7 @@ fn trust_store(ca_bundle: Option<&Path>) -> Result<TrustStore, Failure> {
             .get_or_init(|| !rustls_native_certs::load_native_certs().certs.is_empty());
         return Ok(if has_certificates { TrustStore::default() } else { TrustStore::empty() });
     };
-    let mut pem = Vec::new();
-    regular_file::open(path)
-        .and_then(|file| file.take(MAX_BUNDLE).read_to_end(&mut pem))
+    let pem = regular_file::read(path, MAX_BUNDLE)
         .map_err(|error| bad_bundle(ca_bundle, &error.to_string()))?;
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     let certificates = certificates.map_err(|_| bad_bundle(ca_bundle, "is not valid PEM"))?;
@@ -94,9 +96,8 @@ fn name(ca_bundle: Option<&Path>) -> String {
 
 fn with_proxy(context: TlsContext, proxy: ProxyConfig) -> SharedHttpClient {
     Builder::new().build_with_connector_fn(move |settings, components| {
-        let mut connector = ConnectorBuilder::default()
-            .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::AwsLc))
-            .tls_context(context.clone());
+        let mut connector =
+            ConnectorBuilder::default().tls_provider(TLS).tls_context(context.clone());
         connector.set_connector_settings(settings.cloned());
         connector.set_sleep_impl(components.and_then(RuntimeComponents::sleep_impl));
         connector.set_proxy_config(Some(proxy.clone()));

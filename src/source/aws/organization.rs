@@ -8,7 +8,7 @@ use aws_sdk_organizations::types::{Account, AccountState, AccountStatus};
 use super::clients::Clients;
 use super::errors;
 use super::sdk::Operation;
-use crate::config::{Access, Organization, Role, RoleArn};
+use crate::config::{Access, Organization, Role, RoleArn, is_account_id};
 use crate::failure::{Failure, Reason};
 
 /// An account of an organization.
@@ -114,7 +114,7 @@ fn is_closed(account: &Account) -> bool {
 }
 
 fn member(account: Account, own: &str) -> Option<Member> {
-    let (id, arn) = (account.id?, account.arn?);
+    let (id, arn) = (account.id.filter(|id| is_account_id(id))?, account.arn?);
     Some(Member {
         partition: arn.split(':').nth(1)?.to_owned(),
         organization: arn.split('/').nth(1)?.to_owned(),

@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 use std::env;
 use std::fs;
-use std::io::{self, Read};
+use std::io;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use aws_runtime::env_config::file::{EnvConfigFileKind as Kind, EnvConfigFiles};
@@ -32,6 +33,9 @@ pub struct Profile {
     /// The file of the web identity token that the profile, or the last of its sources, needs.
     pub token_file: Option<PathBuf>,
 }
+
+/// Profiles are a few kilobytes. The rest of a file is not read.
+const MAX_PROFILES: u64 = 16 << 20;
 
 /// A line `key = value` of a profile.
 #[derive(Debug)]
@@ -105,7 +109,10 @@ impl Profile {
 impl File {
     /// A file that is not there is one without lines.
     fn read(kind: Kind, path: PathBuf) -> Result<File, Failure> {
-        let text = match fs::read(&path) {
+        // Many name /dev/null to have no such file.
+        let is_device = fs::metadata(&path).is_ok_and(|it| it.file_type().is_char_device());
+        let read = if is_device { Ok(Vec::new()) } else { regular_file::read(&path, MAX_PROFILES) };
+        let text = match read {
             Ok(bytes) => match String::from_utf8(bytes) {
                 Ok(text) => text,
                 Err(error) => {
@@ -323,10 +330,8 @@ const MAX_TOKEN: u64 = 1 << 20;
 
 /// Reads the file of a token, which is known as a secret from then on.
 pub fn check_token(path: &Path, what: &str) -> Result<(), Failure> {
-    let mut bytes = Vec::new();
-    let read =
-        regular_file::open(path).and_then(|file| file.take(MAX_TOKEN).read_to_end(&mut bytes));
-    read.map_err(|error| failure(&format!("{what}: {}: {error}", path.display())))?;
+    let bytes = regular_file::read(path, MAX_TOKEN)
+        .map_err(|error| failure(&format!("{what}: {}: {error}", path.display())))?;
     match std::str::from_utf8(&bytes).map(str::trim) {
         Ok("") => Err(failure(&format!("{what}: {} is empty", path.display()))),
         Ok(token) => {
@@ -341,8 +346,9 @@ pub fn check_token(path: &Path, what: &str) -> Result<(), Failure> {
 pub fn add_sign_on_tokens() {
     let Ok(entries) = fs::read_dir(in_home("~/.aws/sso/cache")) else { return };
     for path in entries.flatten().map(|entry| entry.path()) {
-        let session =
-            fs::read(path).ok().and_then(|text| serde_json::from_slice::<Json>(&text).ok());
+        let session = regular_file::read(&path, MAX_TOKEN)
+            .ok()
+            .and_then(|text| serde_json::from_slice::<Json>(&text).ok());
         for key in ["accessToken", "refreshToken", "clientSecret"] {
             if let Some(Json::String(token)) = session.as_ref().and_then(|session| session.get(key))
             {

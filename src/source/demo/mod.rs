@@ -144,6 +144,7 @@ impl Demo {
         FetchResult {
             report: Some(RawReport {
                 csv: csv.await.expect("making a report does not panic"),
+                parsed: None,
                 generated: now,
             }),
             failure: None,

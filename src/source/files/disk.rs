@@ -4,32 +4,34 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use chrono::{DateTime, Datelike, TimeDelta, Utc};
 
 use crate::failure::{Failure, Reason};
+use crate::pipe;
 use crate::report::{MAX_BYTES, Report};
 use crate::shard::stable_hash;
 use crate::source::regular_file;
 
-/// What a report says, as far as it matters for the next one.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A report that a file holds.
+#[derive(Debug, Clone)]
 pub struct Content {
-    /// Of its bytes.
+    /// Of the bytes.
     pub hash: u64,
-    /// `None` if the bytes are no report.
-    pub account_id: Option<String>,
-    /// How many there are.
-    pub users: usize,
+    /// When the file was last modified.
+    pub modified: DateTime<Utc>,
+    /// What the bytes say.
+    pub report: Arc<Report>,
 }
 
 /// One read of a file.
 pub struct FileRead {
     /// Its bytes.
     pub csv: Vec<u8>,
-    /// What they say.
-    pub content: Content,
+    /// What they hold; `None` if they are no report.
+    pub content: Option<Content>,
     /// When the file was last modified.
     pub modified: DateTime<Utc>,
     /// Why the file may be incomplete, or may seem so.
@@ -45,17 +47,30 @@ pub struct Listing {
     pub failure: Option<Failure>,
 }
 
-/// Fails if there is neither file nor folder, or if it may not be read.
-pub fn can_open(path: &Path) -> Result<(), Failure> {
+/// Whether it is a pipe. Fails if there is no file, folder or pipe, or if it may not be read.
+pub fn can_open(path: &Path) -> Result<bool, Failure> {
     let failed = |error| unreadable(path, &error);
+    if pipe::is_pipe(path) {
+        return Ok(true);
+    }
     let metadata = fs::metadata(path).map_err(failed)?;
     if metadata.is_file() {
-        fs::File::open(path).map(drop).map_err(failed)
+        fs::File::open(path).map(|_| false).map_err(failed)
     } else if metadata.is_dir() {
-        fs::read_dir(path).map(drop).map_err(failed)
+        fs::read_dir(path).map(|_| false).map_err(failed)
     } else {
         Err(failed(io::Error::other("neither a regular file nor a folder")))
     }
+}
+
+/// The report that comes through a pipe.
+pub fn read_pipe(path: &Path) -> Result<Vec<u8>, Failure> {
+    let failed = |error| unreadable(path, &error);
+    let csv = pipe::read(path, MAX_BYTES as u64).map_err(failed)?;
+    if is_cut(&csv) {
+        return Err(failed(io::Error::other("its last row is cut")));
+    }
+    Ok(csv)
 }
 
 /// The file itself, or the report files in the folder.
@@ -123,14 +138,11 @@ pub fn read(path: &Path, taken: Option<&Content>) -> Result<FileRead, Failure> {
     };
     let unsettled = unsettled.map(|why| (Reason::ReportNotReady, why.to_owned()));
     let hash = stable_hash(&csv);
-    let content = match taken.filter(|taken| taken.hash == hash) {
-        Some(taken) => taken.clone(),
-        None => {
-            let report = Report::parse(&csv).ok();
-            let users = report.as_ref().map_or(0, |report| report.users.len());
-            Content { hash, account_id: report.and_then(|report| report.account_id), users }
-        }
+    let report = match taken.filter(|taken| taken.hash == hash) {
+        Some(taken) => Some(taken.report.clone()),
+        None => Report::parse(&csv).ok().map(Arc::new),
     };
+    let content = report.map(|report| Content { hash, modified, report });
     Ok(FileRead { csv, content, modified, unsettled })
 }
 

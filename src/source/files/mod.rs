@@ -6,9 +6,11 @@
 //!
 //! A file system can hang, and a thread that waits for it cannot be stopped. So a path is never read
 //! again before the last read of it has ended, and at most `MAX_READS` threads wait. What is no regular
-//! file is not even opened.
+//! file is not even opened, apart from a pipe that is given instead of a file: its report is read once, and
+//! kept.
 
 mod disk;
+mod doubt;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -22,20 +24,23 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use tokio::sync::{Mutex as AsyncMutex, Semaphore};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep_until, timeout_at};
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
-use self::disk::{Content, FileRead, can_open, hangs, list, read};
+use self::disk::{Content, FileRead, can_open, hangs, list, read, read_pipe};
 use super::target::{Discovered, FetchResult, RawReport, Target};
-use crate::clock::MAX_CLOCK_SKEW;
+use crate::clock::{Clock, MAX_CLOCK_SKEW};
 use crate::config::Access;
 use crate::failure::{Failure, Reason};
 use crate::panics::catch;
+use crate::pipe;
 
 /// Report files.
 #[derive(Debug)]
 pub struct Files {
     path: PathBuf,
     keep_missing: Duration,
+    /// What came through a pipe.
+    piped: Option<RawReport>,
     known: Mutex<Known>,
     /// A listing holds it until it has ended, even if nobody waits for it any more.
     listing: Arc<AsyncMutex<()>>,
@@ -56,6 +61,7 @@ struct Known {
 /// The report of an account that was taken last, from whatever file.
 #[derive(Debug)]
 struct LastReport {
+    /// As [`doubt::all_users`] counts them.
     users: usize,
     modified: DateTime<Utc>,
     /// The key of its file.
@@ -85,10 +91,17 @@ struct History {
     looked_at: bool,
     /// The last report that was taken.
     taken: Option<Content>,
-    /// The hash of a report that was not taken by the last look, because it has lost too many users.
-    smaller: Option<u64>,
+    /// The hash of a report that the last look did not take, because it seems to know less than the one
+    /// before it, and since when it is there.
+    doubted: Option<(u64, Instant)>,
     /// Since when the file is still being written.
     unsettled_since: Option<Instant>,
+}
+
+impl History {
+    fn has_taken(&self, content: &Content) -> bool {
+        self.taken.as_ref().is_some_and(|taken| taken.hash == content.hash)
+    }
 }
 
 /// For how long an account stays whose file is gone, if nothing else is said.
@@ -113,15 +126,24 @@ const NO_PANIC: &str = "nothing panics while it is locked";
 
 impl Files {
     /// The file, or the folder of files, at `path`. A file that is gone keeps its account for
-    /// `keep_missing`. Fails if there is neither file nor folder, or if it may not be read.
+    /// `keep_missing`. A pipe is read to its end, and its report stays. Fails if there is no file, folder or
+    /// pipe, or if it may not be read.
     pub fn open(path: PathBuf, keep_missing: Duration) -> Result<Files, Failure> {
         let (sender, answer) = mpsc::channel();
         let looked_at = path.clone();
         thread::spawn(move || sender.send(can_open(&looked_at)));
-        answer.recv_timeout(LIST_TIMEOUT).unwrap_or_else(|_| Err(hangs(&path)))?;
+        let is_pipe = answer.recv_timeout(LIST_TIMEOUT).unwrap_or_else(|_| Err(hangs(&path)))?;
+        let piped = if is_pipe {
+            let csv = read_pipe(&path)?;
+            info!(file = %path.display(), "the report came through a pipe, it stays until the exporter ends");
+            Some(RawReport { csv, parsed: None, generated: Clock::system().now() })
+        } else {
+            None
+        };
         Ok(Files {
             path,
             keep_missing,
+            piped,
             known: Mutex::default(),
             listing: Arc::default(),
             reads: Arc::new(Semaphore::new(MAX_READS)),
@@ -130,6 +152,10 @@ impl Files {
 
     /// Looks for files. If that fails, no file counts as gone.
     pub(super) async fn discover(&self) -> Result<(), Failure> {
+        if self.piped.is_some() {
+            self.update([self.path.clone()].into(), true);
+            return Ok(());
+        }
         let deadline = Instant::now() + LIST_TIMEOUT;
         let listing = timeout_at(deadline, self.listing.clone().lock_owned()).await;
         let path = self.path.clone();
@@ -194,6 +220,9 @@ impl Files {
         now: DateTime<Utc>,
         deadline: Instant,
     ) -> FetchResult {
+        if let Some(report) = &self.piped {
+            return report.clone().into();
+        }
         match self.read(target, now, deadline).await {
             Ok(Some(report)) => report.into(),
             Ok(None) => FetchResult::default(),
@@ -219,8 +248,8 @@ impl Files {
         let Ok(mut history) = history.try_lock_owned() else { return Err(hangs(&path)) };
         let permit = timeout_at(deadline, self.reads.clone().acquire_owned()).await;
         let mut permit = permit.map_err(|_| hangs(&path))?.expect("it is never closed");
-        // Only a smaller report of the last look can agree with this one.
-        let smaller = history.smaller.take();
+        // Only what the last look found can agree with what this one finds.
+        let doubted = history.doubted.take();
         let is_first_look = !mem::replace(&mut history.looked_at, true);
         let mut waited = false;
         let read = loop {
@@ -232,7 +261,7 @@ impl Files {
                 let age = now + started.elapsed() - *modified;
                 // The clock of a file server may be ahead.
                 let is_young = (-MAX_CLOCK_SKEW..SETTLED).contains(&age);
-                if is_young && history.taken.as_ref() != Some(content) {
+                if is_young && !content.as_ref().is_some_and(|content| history.has_taken(content)) {
                     let settled = Instant::now() + (SETTLED - age).to_std().unwrap_or_default();
                     if !waited && settled < deadline {
                         waited = true;
@@ -256,33 +285,53 @@ impl Files {
             return Err(failed(reason, format!("not read yet, {why}")));
         }
         history.unsettled_since = None;
-        if let Some(account_id) = &content.account_id
-            && history.taken.as_ref() != Some(&content)
-        {
-            let users = content.users;
-            let own = history.taken.as_ref().filter(|last| last.account_id == content.account_id);
-            let before = own.map_or(0, |last| last.users);
-            // Of files that were all there before the account was known, none is the one before.
-            let of_account = self.lock().reports.get(account_id).map_or(0, |last| {
-                if is_first_look && found <= last.first { 0 } else { last.users }
-            });
-            let before = before.max(of_account);
-            if users * 2 < before && smaller != Some(content.hash) {
-                history.smaller = Some(content.hash);
-                let why = format!(
-                    "it has {users} users, and the report before it had {before}: taken if the next \
-                     look finds the same"
-                );
-                return Err(failed(Reason::ReportNotReady, why));
+        let parsed = content.as_ref().map(|content| content.report.clone());
+        if let Some(content) = content {
+            if !history.has_taken(&content) {
+                let doubt = self.doubt(&content, &history, is_first_look.then_some(found));
+                let is_same = |(hash, _): &(u64, Instant)| *hash == content.hash;
+                let since = doubted.filter(is_same).map(|(_, since)| since);
+                if let Some((why, hold)) = doubt
+                    && since.is_none_or(|since| started - since < hold)
+                {
+                    history.doubted = Some((content.hash, since.unwrap_or(started)));
+                    return Err(failed(Reason::ReportNotReady, why));
+                }
+                self.note_report(&target.key, &content);
             }
-            self.note_report(&target.key, account_id, users, modified);
             history.taken = Some(content);
         }
-        Ok(Some(RawReport { csv, generated: modified }))
+        Ok(Some(RawReport { csv, generated: modified, parsed }))
+    }
+
+    /// Why a report seems to know less than the one before it, and for how long it must be there to be
+    /// taken. `found` is the listing that found its file, if this is the first look at it.
+    fn doubt(
+        &self,
+        content: &Content,
+        history: &History,
+        found: Option<u64>,
+    ) -> Option<(String, Duration)> {
+        let account_id = content.report.account_id.as_deref()?;
+        let own = history.taken.as_ref();
+        let own = own.filter(|taken| taken.report.account_id.as_deref() == Some(account_id));
+        if let Some(why) = own.and_then(|taken| doubt::why_older(content, taken)) {
+            return Some((why, self.keep_missing));
+        }
+        // Of files that were all there before the account was known, none is the one before.
+        let is_before = |last: &&LastReport| found.is_none_or(|found| found > last.first);
+        let known = self.lock();
+        let of_account = known.reports.get(account_id).filter(is_before).map_or(0, |it| it.users);
+        let before = own.map_or(0, |taken| doubt::all_users(&taken.report)).max(of_account);
+        let why = doubt::why_smaller(&content.report, before)?;
+        Some((why, Duration::ZERO))
     }
 
     /// Records whose report a file has, and logs which other files have one of the same account.
-    fn note_report(&self, key: &str, account_id: &str, users: usize, modified: DateTime<Utc>) {
+    fn note_report(&self, key: &str, content: &Content) {
+        let Content { report, modified, .. } = content;
+        let Some(account_id) = report.account_id.as_deref() else { return };
+        let (users, modified) = (doubt::all_users(report), *modified);
         let mut known = self.lock();
         let Known { files, reports, listings } = &mut *known;
         let other = |file: &&KnownFile| {
@@ -342,7 +391,10 @@ fn why_young(modified: DateTime<Utc>, now: DateTime<Utc>) -> (Reason, String) {
 }
 
 fn target(path: &Path) -> Target {
-    let name = as_text(path.file_stem().unwrap_or_default());
+    let name = match path.file_stem() {
+        _ if pipe::is_stdin(path) => "stdin".to_owned(),
+        name => as_text(name.unwrap_or_default()),
+    };
     Target { key: as_text(path.as_os_str()), id: name.clone(), name, access: Access::default() }
 }
 

@@ -132,6 +132,95 @@ async fn a_report_with_less_than_half_the_users_is_taken_when_two_looks_agree() 
 }
 
 #[tokio::test]
+async fn root_alone_is_less_than_half_of_any_number_of_users() {
+    let root = "<root_account>,arn:aws:iam::123456789012:root,false,N/A,false,N/A";
+    let with_root = |users| format!("{}\n{root}", report(users));
+    let folder = Folder::new("root");
+    let path = folder.write("a.csv", with_root(1));
+    let files = open(&path);
+    files.discover().await.expect("a file");
+    let taken = |users| Ok(Some(with_root(users).len()));
+    assert_eq!(fetch(&files, PATIENCE).await, taken(1));
+    folder.write("a.csv", with_root(0));
+    assert_eq!(fetch(&files, PATIENCE).await, Err(Reason::ReportNotReady));
+    assert_eq!(fetch(&files, PATIENCE).await, taken(0));
+}
+
+#[tokio::test]
+async fn users_whose_rows_could_not_be_read_count_as_users_before() {
+    let folder = Folder::new("unread");
+    let path = folder.write("a.csv", report(10));
+    let files = open(&path);
+    files.discover().await.expect("a file");
+    fetch(&files, PATIENCE).await.expect("a report");
+    let damaged = format!("{}{}\n", report(1), "\ndamaged".repeat(9));
+    folder.write("a.csv", &damaged);
+    assert_eq!(fetch(&files, PATIENCE).await, Err(Reason::ReportNotReady));
+    assert_eq!(fetch(&files, PATIENCE).await, Ok(Some(damaged.len())));
+    folder.write("a.csv", report(1));
+    assert_eq!(fetch(&files, PATIENCE).await, Err(Reason::ReportNotReady));
+    assert_eq!(fetch(&files, PATIENCE).await, Ok(Some(report(1).len())));
+}
+
+/// A report of one user whose key was used on this day.
+fn used(day: u32, user: &str) -> String {
+    let key = format!("true,2026-01-01T00:00:00Z,2026-01-{day:02}T00:00:00Z,false,N/A");
+    let header =
+        HEADER.replace("access_key_2_active", "access_key_1_last_used_date,access_key_2_active");
+    format!("{header}\n{user},arn:aws:iam::123456789012:user/{user},{key}")
+}
+
+#[tokio::test]
+async fn an_older_export_is_taken_only_if_it_stays_for_the_time_that_missing_files_are_kept() {
+    let folder = Folder::new("older");
+    let path = folder.write("a.csv", used(20, "a"));
+    let keep_missing = Duration::from_millis(300);
+    let files = Files::open(path.clone(), keep_missing).expect("report files");
+    files.discover().await.expect("a file");
+    let taken = Ok(Some(used(20, "a").len()));
+    assert_eq!(fetch(&files, PATIENCE).await, taken);
+    folder.write("a.csv", used(10, "a"));
+    let Failure { reason, message } = failure(&files).await;
+    assert_eq!(reason, Reason::ReportNotReady);
+    for part in ["a.csv: ", "older export", "2026-01-10T00:00:00Z", "2026-01-20T00:00:00Z"] {
+        assert!(message.contains(part), "{message}");
+    }
+    assert_eq!(fetch(&files, PATIENCE).await, Err(Reason::ReportNotReady));
+    folder.write("a.csv", used(21, "a"));
+    assert_eq!(fetch(&files, PATIENCE).await, taken, "a newer one");
+    folder.write("a.csv", used(10, "a"));
+    assert_eq!(fetch(&files, PATIENCE).await, Err(Reason::ReportNotReady), "it begins again");
+    tokio::time::sleep(keep_missing).await;
+    assert_eq!(fetch(&files, PATIENCE).await, taken, "it stayed");
+}
+
+#[tokio::test]
+async fn an_export_that_lacks_what_was_newest_is_not_older() {
+    let folder = Folder::new("lacks");
+    let path = folder.write("a.csv", used(20, "a"));
+    let files = open(&path);
+    files.discover().await.expect("a file");
+    let taken = Ok(Some(used(20, "a").len()));
+    assert_eq!(fetch(&files, PATIENCE).await, taken);
+    folder.write("a.csv", used(10, "b"));
+    assert_eq!(fetch(&files, PATIENCE).await, taken, "the user may be deleted");
+}
+
+#[tokio::test]
+async fn where_the_content_does_not_tell_the_time_of_the_file_does() {
+    let folder = Folder::new("modified");
+    let path = folder.write("a.csv", report(2));
+    let files = open(&path);
+    files.discover().await.expect("a file");
+    fetch(&files, PATIENCE).await.expect("a report");
+    folder.write("a.csv", report(3));
+    let long_ago = SystemTime::now() - Duration::from_secs(3600);
+    fs::File::open(&path).and_then(|file| file.set_modified(long_ago)).expect("a time");
+    let message = failure(&files).await.message;
+    assert!(message.contains("older export"), "{message}");
+}
+
+#[tokio::test]
 async fn a_file_that_is_being_written_is_not_taken() {
     let folder = Folder::new("written");
     let whole = report(2);
@@ -286,5 +375,20 @@ async fn while_a_read_hangs_there_is_no_second_one() {
     while fetch(&files, PATIENCE).await != Ok(Some(report(1).len())) {
         assert!(started.elapsed() < PATIENCE, "it is never read again");
         tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_report_that_came_through_a_pipe_stays_at_each_look() {
+    let folder = Folder::new("pipe");
+    let path = folder.0.join("prod.csv");
+    assert!(Command::new("mkfifo").arg(&path).status().expect("mkfifo").success());
+    let to = path.clone();
+    let writer = thread::spawn(move || fs::write(to, report(1)));
+    let files = open(&path);
+    writer.join().expect("no panic").expect("it is written");
+    for _ in 0..2 {
+        assert_eq!(names(&files).await, (None, vec!["prod".to_owned()]));
+        assert_eq!(fetch(&files, Duration::ZERO).await, Ok(Some(report(1).len())));
     }
 }

@@ -6,17 +6,22 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 
-use super::components::{account_cell, counted, grouped, pager, relative, rows_of, runbook, when};
-use super::health::{AccountSummary, Health};
-use super::query::{AccountFilter, AccountSort, MAX_TEXT, Query};
-use super::{Pagination, StatusSettings, words};
+use super::components::{
+    account_cell, counted, grouped, long, moment, pager, relative, rows_of, runbook, since, table,
+};
+use super::health::{AccountSummary, Health, troubles};
+use super::query::{AccountFilter, AccountSort, KeyFilter, MAX_TEXT, Query};
+use super::select::words;
+use super::{Pagination, StatusSettings};
 use crate::state::Account;
 
 /// Accounts on one page.
 const PAGE_SIZE: usize = 50;
 /// Up to this number of accounts the list is open even if all are ok, and has no controls.
 const FEW: usize = 5;
-/// At most this number of causes is told.
+/// From this number on they are listed for those who ask: causes say more, and keys matter more.
+const MANY: usize = 20;
+/// At most this number of causes is shown.
 const MAX_CAUSES: usize = 10;
 
 /// How many accounts are in which state, in words.
@@ -37,6 +42,33 @@ pub fn health(accounts: &[&AccountSummary]) -> String {
     if states.is_empty() { what.to_owned() } else { format!("{what}: {}", states.join(", ")) }
 }
 
+/// The tile: whether somebody has to look into accounts.
+pub fn tile(accounts: &[&AccountSummary]) -> Markup {
+    let count = |is: fn(Health) -> bool| accounts.iter().filter(|row| is(row.health)).count();
+    let failing = count(|health| matches!(health, Health::Failing(_)));
+    let pending = count(|health| health == Health::Pending);
+    let degraded = count(|health| health == Health::Degraded);
+    let of_all = format!("of {}", counted(accounts.len(), "account"));
+    let (class, number, what) = if accounts.is_empty() {
+        (Some("bad"), 0, "accounts known".to_owned())
+    } else if failing > 0 {
+        let degraded = (degraded > 0).then(|| format!(", {} degraded", grouped(degraded)));
+        (Some("bad"), failing, format!("{of_all} failing{}", degraded.unwrap_or_default()))
+    } else if pending > 0 {
+        (Some("doubt"), pending, format!("{of_all} not tried yet"))
+    } else if degraded > 0 {
+        (Some("doubt"), degraded, format!("{of_all} degraded"))
+    } else {
+        let what = if accounts.len() == 1 { "account ok" } else { "accounts ok" };
+        (None, accounts.len(), what.to_owned())
+    };
+    html! {
+        li class=[class] {
+            a href="#accounts" { strong { (grouped(number)) } " " span { (what) } }
+        }
+    }
+}
+
 /// The section of the page. `accounts` are those of the query's exact parameters.
 pub fn section(
     settings: &StatusSettings,
@@ -51,9 +83,26 @@ pub fn section(
         || !query.find.is_empty()
         || query.accounts_sort != AccountSort::State;
     let is_calm = accounts.iter().all(|row| row.health == Health::Ok);
-    // Who searches for keys does not want to pass by all accounts first.
-    let is_open = asks || accounts.len() <= FEW || !is_calm && query.search.is_empty();
+    // Who asks for some keys does not want to pass by accounts of which nothing is to be said.
+    let is_about_all = query.subject().is_empty();
+    let is_open =
+        asks || accounts.len() <= FEW && is_about_all || !is_calm && query.search.is_empty();
     let link = |page| Query { accounts: Some(page), ..query.clone() }.link() + "#accounts";
+    let caption = html! { "Accounts: " (rows_of(&pagination, listed.len())) };
+    let head = html! {
+        th scope="col" { "Account" }
+        th scope="col" { "State" }
+        th.number scope="col" { "Unrotated keys" }
+        th scope="col" { "Report of" }
+        th scope="col" { "Next refresh" }
+    };
+    let body = html! {
+        @for row in &listed[pagination.rows.clone()] { (account(settings, now, row)) }
+    };
+    let list = html! {
+        (table("accounts", &caption, &head, &body))
+        (pager(&pagination, "Pages of accounts", link))
+    };
     html! {
         section id="accounts" aria-labelledby="accounts-heading" {
             h2 id="accounts-heading" { "Accounts" }
@@ -62,31 +111,17 @@ pub fn section(
             } @else {
                 details open[is_open] {
                     summary { (grouped(accounts.len())) " " (health(accounts)) }
-                    (causes(accounts, query))
+                    @if accounts.len() > FEW { (causes(settings, accounts, query)) }
                     @if accounts.len() > FEW || asks { (controls(query)) }
                     @if listed.is_empty() {
                         p.empty { "No account matches." }
-                    } @else {
-                        div.table role="region" aria-labelledby="accounts-caption" tabindex="0" {
-                            table {
-                                caption.hidden id="accounts-caption" {
-                                    "Accounts: " (rows_of(&pagination, listed.len()))
-                                }
-                                thead {
-                                    tr {
-                                        th scope="col" { "Account" }
-                                        th scope="col" { "State" }
-                                        th.number scope="col" { "Unrotated keys" }
-                                        th scope="col" { "Report of" }
-                                        th scope="col" { "Next refresh" }
-                                    }
-                                }
-                                tbody {
-                                    @for row in &listed[pagination.rows.clone()] { (account(settings, now, row)) }
-                                }
-                            }
+                    } @else if listed.len() > MANY && !asks {
+                        details {
+                            summary { "List of " (counted(listed.len(), "account")) }
+                            (list)
                         }
-                        (pager(&pagination, "Pages of accounts", link))
+                    } @else {
+                        (list)
                     }
                 }
             }
@@ -108,8 +143,10 @@ fn select<'a, 'b>(
         };
         query.state.is_none_or(|state| state.includes(row.health, row.is_read()))
             && words.iter().all(|word| {
+                let troubles = row.troubles.iter().map(|trouble| trouble.what);
                 [&row.account.id, &row.account.name, &cause, reason]
-                    .iter()
+                    .into_iter()
+                    .chain(troubles)
                     .any(|text| word.is_match(text))
             })
     };
@@ -125,33 +162,36 @@ fn select<'a, 'b>(
     rows
 }
 
-/// Accounts that fail, by what AWS said.
-fn causes(accounts: &[&AccountSummary], query: &Query) -> Markup {
-    let mut by_cause: BTreeMap<String, (usize, &AccountSummary)> = BTreeMap::new();
+/// Why accounts fail, in AWS's words, and what else is not known: each with the number of accounts.
+fn causes(settings: &StatusSettings, accounts: &[&AccountSummary], query: &Query) -> Markup {
+    let mut failures: BTreeMap<String, usize> = BTreeMap::new();
     for row in accounts {
         if let Some(cause) = row.cause() {
-            by_cause.entry(cause).or_insert((0, row)).0 += 1;
+            *failures.entry(cause).or_default() += 1;
         }
     }
-    if by_cause.values().map(|(count, _)| count).sum::<usize>() < 2 {
-        return html! {};
-    }
-    let mut causes: Vec<_> = by_cause.into_iter().collect();
-    causes.sort_by_key(|(_, (count, _))| Reverse(*count));
-    let more = causes.len().saturating_sub(MAX_CAUSES);
-    let link = |cause: &str| {
-        // Up to where the account's id was.
-        let find = cause.split('\u{2026}').next().unwrap_or_default().trim();
-        let find = find.chars().take(MAX_TEXT).collect();
-        let state = Some(AccountFilter::Failing);
-        Query { state, find, accounts: None, ..query.clone() }.link() + "#accounts"
+    let mut failures: Vec<_> = failures.into_iter().collect();
+    failures.sort_by_key(|(_, count)| Reverse(*count));
+    let troubles = troubles(accounts);
+    let more = failures.len().saturating_sub(MAX_CAUSES);
+    let line = |count: usize, what: &str, state, section| {
+        // Its words, without what differs from account to account.
+        let find: String = what.replace('\u{2026}', " ").chars().take(MAX_TEXT).collect();
+        let find = find.trim().to_owned();
+        let link = Query { state, find, accounts: None, ..query.clone() }.link() + "#accounts";
+        html! {
+            li { a href=(link) { (counted(count, "account")) } ": " bdi { (what) } ". " (runbook(settings, section)) }
+        }
     };
     html! {
-        ul.causes {
-            @for (cause, (count, _)) in causes.iter().take(MAX_CAUSES) {
-                li { a href=(link(cause)) { (counted(*count, "account")) } ": " bdi { (cause) } }
+        @if !(failures.is_empty() && troubles.is_empty()) {
+            ul.causes {
+                @for (cause, count) in failures.iter().take(MAX_CAUSES) {
+                    (line(*count, cause, Some(AccountFilter::Failing), "iamrefreshfailing"))
+                }
+                @if more > 0 { li { "and " (counted(more, "other cause")) } }
+                @for (what, count, section) in troubles { (line(count, what, None, section)) }
             }
-            @if more > 0 { li { "and " (counted(more, "other cause")) } }
         }
     }
 }
@@ -207,7 +247,7 @@ fn account(settings: &StatusSettings, now: DateTime<Utc>, row: &AccountSummary) 
     let Account { id, name, generated, refresh, .. } = row.account;
     // A refresh that is under way has its time behind it.
     let next = refresh.next.filter(|next| *next > now);
-    let of_account = Query { account: id.clone(), ..Query::default() }.link();
+    let of_account = Query { account: id.clone(), ..Query::default() };
     html! {
         tr {
             th scope="row" data-label="Account" { (account_cell(id, name)) }
@@ -221,18 +261,23 @@ fn account(settings: &StatusSettings, now: DateTime<Utc>, row: &AccountSummary) 
                         (runbook(settings, "iamrefreshfailing"))
                         @if let Some(fault) = &refresh.fault {
                             small { bdi { (fault.message) } }
-                            small { "failing since " (relative(fault.since, now)) }
+                            small { "failing for " (since(fault.since, now)) }
                         }
-                        @if refresh.last_success.is_none() { small { "no refresh has worked since the start" } }
+                        @if row.is_read() && refresh.last_success.is_none() {
+                            small { "no refresh has worked since the start" }
+                        }
                     }
                 }
-                @for (trouble, section) in &row.troubles {
-                    small { (trouble) ". " (runbook(settings, section)) }
+                @for trouble in &row.troubles {
+                    small { (trouble.text()) ". " (runbook(settings, trouble.section)) }
+                }
+                @if row.not_judged > 0 {
+                    small { a href={ (of_account.showing(KeyFilter::NotJudged).link()) "#keys" } { "Keys of unknown age" } }
                 }
             }
             td.number data-label="Unrotated keys" {
                 @if row.is_read() {
-                    a href={ (of_account) "#keys" } {
+                    a href={ (of_account.link()) "#keys" } {
                         @if !row.is_whole { "at least " }
                         (grouped(row.unrotated))
                     }
@@ -240,8 +285,18 @@ fn account(settings: &StatusSettings, now: DateTime<Utc>, row: &AccountSummary) 
                     span.none { "not known" }
                 }
             }
-            td data-label="Report of" { (when(*generated, now, "never read")) }
-            td data-label="Next refresh" { (when(next, now, "now")) }
+            td data-label="Report of" {
+                @match generated {
+                    Some(time) => { (moment(*time)) small { (relative(*time, now)) } }
+                    None => span.none { "never read" },
+                }
+            }
+            td data-label="Next refresh" {
+                @match next {
+                    Some(next) => span title=(long(next)) { (relative(next, now)) },
+                    None => "now",
+                }
+            }
         }
     }
 }

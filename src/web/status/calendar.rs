@@ -1,10 +1,13 @@
 //! Due dates as a calendar, for whoever subscribes to it.
 
+use chrono::{DateTime, Datelike, Utc};
 use icalendar::{Calendar, Component, Event, EventLike};
 
+use super::components::account_name;
 use super::health::AccountSummary;
 use super::query::{KeyFilter, Query};
-use super::{about, account_name, candidates, csv, health, keys, trust};
+use super::select::{about, candidates};
+use super::{csv, health, keys, trust};
 use crate::findings::Finding;
 use crate::policy::KeyStatus;
 use crate::render::Snapshot;
@@ -20,7 +23,9 @@ pub fn render(snapshot: &Snapshot, query: &Query) -> String {
     let ends = |key: &Finding| key.due.or(key.exemption.as_ref().and_then(|it| it.end));
     let is_active = |key: &&Finding| key.status != KeyStatus::Inactive;
     let about = about(&keys, &query, &snapshot.config.user_tags).into_iter().filter(is_active);
-    let mut due: Vec<_> = about.filter_map(|key| Some((ends(key)?, key))).collect();
+    // A calendar's years have four digits, and an exemption to the last of them is one without end.
+    let has_day = |(time, _): &(DateTime<Utc>, _)| (0..10_000).contains(&time.year());
+    let mut due: Vec<_> = about.filter_map(|key| Some((ends(key)?, key))).filter(has_day).collect();
     due.sort_by_key(|(time, _)| *time);
     let mut calendar = Calendar::new();
     calendar.name("IAM access keys");

@@ -1,11 +1,11 @@
 //! Pieces of HTML and words that several parts of the page have in common.
 
-use std::collections::BTreeMap;
-
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use maud::{Markup, html};
 
 use super::{Pagination, StatusSettings};
+use crate::findings::Finding;
+use crate::policy::Tag;
 
 /// An account by its name, where it has one, and its id.
 pub fn account_cell(id: &str, name: &str) -> Markup {
@@ -18,19 +18,42 @@ pub fn account_cell(id: &str, name: &str) -> Markup {
     }
 }
 
+/// The name of the key's account, or its id if it has none.
+pub fn account_name(finding: &Finding) -> &str {
+    match finding.account_name.as_str() {
+        "" => &finding.account_id,
+        name => name,
+    }
+}
+
 /// A link to a section of the runbooks.
 pub fn runbook(settings: &StatusSettings, section: &str) -> Markup {
-    html! { a href={ (settings.runbook_url()) "#" (section) } { "What to do" } }
+    html! { a.help href={ (settings.runbook_url()) "#" (section) } { "What to do" } }
 }
 
 /// The tags that say whose something is; `are_known`: whether the user's tags were read.
-pub fn owner(tags: &BTreeMap<String, String>, are_known: bool) -> Markup {
+pub fn owner(tags: &[Tag], are_known: bool) -> Markup {
     html! {
         @for (key, value) in tags {
             span.tag { span.name { (key) } " " bdi { (value) } } " "
         }
         @if tags.is_empty() {
             span.none { (if are_known { "none" } else { "tags not read" }) }
+        }
+    }
+}
+
+/// A table, which moves under a finger or the arrow keys if it is too wide. `head` are the cells of its
+/// head, and `name` is that of its class.
+pub fn table(name: &str, caption: &Markup, head: &Markup, rows: &Markup) -> Markup {
+    let id = format!("{name}-caption");
+    html! {
+        div.table role="region" aria-labelledby=(id) tabindex="0" {
+            table class=(name) {
+                caption id=(id) { (caption) }
+                thead { tr { (head) } }
+                tbody { (rows) }
+            }
         }
     }
 }
@@ -82,22 +105,17 @@ pub fn when(time: Option<DateTime<Utc>>, now: DateTime<Utc>, none: &str) -> Mark
 
 /// A date, with its time where there is a mouse.
 pub fn date(time: DateTime<Utc>) -> Markup {
-    html! { time datetime=(rfc3339(time)) title=(long(time)) { (time.format("%Y-%m-%d")) } }
+    html! { time title=(long(time)) { (time.format("%Y-%m-%d")) } }
 }
 
 /// A time to the minute.
 pub fn moment(time: DateTime<Utc>) -> Markup {
-    html! {
-        time datetime=(rfc3339(time)) title=(long(time)) { (time.format("%Y-%m-%d %H:%M UTC")) }
-    }
+    html! { time datetime=(time.format("%Y-%m-%dT%H:%MZ")) { (long(time)) } }
 }
 
-fn long(time: DateTime<Utc>) -> String {
-    time.format("%Y-%m-%d %H:%M:%S UTC").to_string()
-}
-
-fn rfc3339(time: DateTime<Utc>) -> String {
-    time.to_rfc3339_opts(SecondsFormat::Secs, true)
+/// A time to the minute as text.
+pub fn long(time: DateTime<Utc>) -> String {
+    time.format("%Y-%m-%d %H:%M UTC").to_string()
 }
 
 /// How far a time is from now, in the unit that fits.
@@ -110,6 +128,11 @@ pub fn relative(time: DateTime<Utc>, now: DateTime<Utc>) -> String {
         _ => days(distance.num_days()),
     };
     if time > now { format!("in {span}") } else { format!("{span} ago") }
+}
+
+/// For how long it has been so.
+pub fn since(time: DateTime<Utc>, now: DateTime<Utc>) -> String {
+    relative(time, now).trim_end_matches(" ago").to_owned()
 }
 
 /// By how many days of the calendar something is due, or overdue.

@@ -6,7 +6,8 @@ use chrono::{DateTime, SecondsFormat, Utc};
 
 use super::health::{self, AccountSummary};
 use super::query::Query;
-use super::{about, candidates, select, trust};
+use super::select::{about, candidates, select};
+use super::trust;
 use crate::findings::COLUMNS;
 use crate::policy::in_days;
 use crate::render::Snapshot;

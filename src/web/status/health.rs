@@ -1,14 +1,14 @@
 //! How an account stands, and how much of the truth the numbers of keys are.
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
-use super::components::counted;
+use super::components::grouped;
 use crate::config::Config;
 use crate::failure::Reason;
-use crate::findings::{is_outlived, lacks_name, lacks_tags, not_judged, unlisted};
+use crate::findings::{AccountOverview, is_outlived, lacks_name, lacks_tags};
 use crate::policy::KeyStatus;
 use crate::render::Snapshot;
 use crate::state::{Account, State, Tried};
@@ -22,10 +22,23 @@ pub struct AccountSummary<'a> {
     pub health: Health,
     /// The number of its unrotated keys that are known.
     pub unrotated: usize,
-    /// What a person should look into besides a refresh that fails, with the runbook's section.
-    pub troubles: Vec<(String, &'static str)>,
+    /// What a person should look into besides a refresh that fails.
+    pub troubles: Vec<Trouble>,
+    /// The number of its active keys of unknown age.
+    pub not_judged: usize,
     /// Whether it has no unrotated keys but those that are known.
     pub is_whole: bool,
+}
+
+/// Something of an account that is not known.
+#[derive(Debug)]
+pub struct Trouble {
+    /// What, in words that are the same for all accounts.
+    pub what: &'static str,
+    /// Of how many users, keys or rows.
+    pub count: Option<usize>,
+    /// The runbook's section.
+    pub section: &'static str,
 }
 
 /// How an account stands, what needs somebody first.
@@ -43,62 +56,71 @@ pub enum Health {
 
 /// The accounts, those first that need somebody.
 pub fn accounts(snapshot: &Snapshot) -> Vec<AccountSummary<'_>> {
-    let mut unrotated: HashMap<&str, usize> = HashMap::new();
-    for finding in snapshot.findings().iter().filter(|row| row.status == KeyStatus::Unrotated) {
-        *unrotated.entry(&finding.account_id).or_default() += 1;
-    }
     let State { accounts, unidentified, .. } = &snapshot.state;
+    // Of accounts that nobody knows there is no report, so nothing was counted.
+    let nothing = std::iter::repeat(const { &AccountOverview::NOTHING });
+    let counted = snapshot.overview().accounts.iter().chain(nothing);
     let mut rows: Vec<_> = accounts
         .iter()
         .chain(unidentified)
-        .map(|account| {
-            // An account that has a report and no finding has no unrotated key.
-            let unrotated = unrotated.get(account.id.as_str()).copied().unwrap_or_default();
-            AccountSummary::new(account, &snapshot.config, snapshot.now, unrotated)
+        .zip(counted)
+        .map(|(account, counted)| {
+            AccountSummary::new(account, counted, &snapshot.config, snapshot.now)
         })
         .collect();
     rows.sort_by_key(|row| (row.health, Reverse(row.unrotated)));
     rows
 }
 
+/// What is not known of these accounts, each with the number of accounts and the runbook's section, the most
+/// frequent first.
+pub fn troubles(accounts: &[&AccountSummary]) -> Vec<(&'static str, usize, &'static str)> {
+    let mut troubles: BTreeMap<_, usize> = BTreeMap::new();
+    for trouble in accounts.iter().flat_map(|row| &row.troubles) {
+        *troubles.entry((trouble.what, trouble.section)).or_default() += 1;
+    }
+    let troubles = troubles.into_iter().map(|((what, section), count)| (what, count, section));
+    let mut troubles: Vec<_> = troubles.collect();
+    troubles.sort_by_key(|(_, count, _)| Reverse(*count));
+    troubles
+}
+
 impl<'a> AccountSummary<'a> {
     fn new(
         account: &'a Account,
+        overview: &AccountOverview,
         config: &Config,
         now: DateTime<Utc>,
-        unrotated: usize,
     ) -> AccountSummary<'a> {
+        let unrotated = overview.count(KeyStatus::Unrotated);
+        let not_judged = overview.count(KeyStatus::NotJudged);
+        let unlisted = overview.unlisted;
         let refresh = &account.refresh;
         let rejected = account.report.as_ref().map_or(0, |report| report.rejected.len());
-        let not_judged = not_judged(account, config, now);
-        let unlisted = unlisted(account, config, now);
         let waiting = refresh.waiting.unwrap_or_default();
         let lacks_tags = lacks_tags(account, config);
         let lacks_name = lacks_name(account, config);
         let is_outlived = is_outlived(account, config, now);
-        let mut troubles = Vec::new();
-        let mut trouble = |is_one, text: String, section| {
-            if is_one {
-                troubles.push((text, section));
-            }
+        let is_unconfirmed = refresh.confirmation == Tried::Failed;
+        let has_no_tags = refresh.tags == Tried::Failed || lacks_tags;
+        let several = |what, count: usize, section| {
+            (count > 0).then_some(Trouble { what, count: Some(count), section })
         };
-        let rows = counted(rejected, "row");
-        let text = format!("{rows} of the report not readable");
-        trouble(rejected > 0, text, "iamcredentialreportrejectedrows");
-        trouble(account.is_stale(now), "report is old".to_owned(), "iamcredentialreportstale");
-        let text = format!("{} of unknown age", counted(not_judged, "key"));
-        trouble(not_judged > 0, text, "iamaccesskeysnotjudged");
-        let users = counted(unlisted, "user");
-        let text = format!("{users} with more keys than the report shows");
-        trouble(unlisted > 0, text, "iamaccesskeysnotjudged");
-        let section = "iamkeyexporterconfirmationunavailable";
-        trouble(refresh.confirmation == Tried::Failed, "keys not confirmed".to_owned(), section);
-        let text = format!("{} not asked about", counted(waiting, "user"));
-        trouble(waiting > 0, text, "iamkeyexporterconfirmationwaiting");
-        let is_failed = refresh.tags == Tried::Failed || lacks_tags;
-        trouble(is_failed, "tags not read".to_owned(), "iamkeyexportertagsunavailable");
-        let text = "name not read, and rules need it".to_owned();
-        trouble(lacks_name, text, "iamkeyexporteraccountnameunavailable");
+        let one =
+            |what, is_one: bool, section| is_one.then_some(Trouble { what, count: None, section });
+        let more_keys = "users with more keys than the report shows";
+        let no_name = "name not read, and rules need it";
+        let troubles = [
+            several("rows of the report not readable", rejected, "iamcredentialreportrejectedrows"),
+            one("old report", account.is_stale(now), "iamcredentialreportstale"),
+            several("keys of unknown age", not_judged, "iamaccesskeysnotjudged"),
+            several(more_keys, unlisted, "iamaccesskeysnotjudged"),
+            one("keys not confirmed", is_unconfirmed, "iamkeyexporterconfirmationunavailable"),
+            several("users not asked about", waiting, "iamkeyexporterconfirmationwaiting"),
+            one("tags not read", has_no_tags, "iamkeyexportertagsunavailable"),
+            one(no_name, lacks_name, "iamkeyexporteraccountnameunavailable"),
+        ];
+        let troubles: Vec<Trouble> = troubles.into_iter().flatten().collect();
         let health = match refresh.last.map(|attempt| attempt.failure) {
             None => Health::Pending,
             Some(Some(reason)) => Health::Failing(reason),
@@ -108,12 +130,7 @@ impl<'a> AccountSummary<'a> {
         let is_judged = account.report.is_some() && rejected + not_judged + unlisted == 0;
         let is_failing = matches!(health, Health::Failing(_));
         let is_whole = is_judged && !(is_failing || lacks_tags || lacks_name || is_outlived);
-        AccountSummary { account, health, unrotated, troubles, is_whole }
-    }
-
-    /// Whether its last refresh failed.
-    pub fn is_failing(&self) -> bool {
-        matches!(self.health, Health::Failing(_))
+        AccountSummary { account, health, unrotated, troubles, not_judged, is_whole }
     }
 
     /// Whether its keys are known at all.
@@ -126,6 +143,16 @@ impl<'a> AccountSummary<'a> {
         let Health::Failing(reason) = self.health else { return None };
         let message = self.account.refresh.fault.as_ref().map(|fault| &*fault.message);
         Some(message.unwrap_or(reason.as_str()).replace(&self.account.id, "\u{2026}"))
+    }
+}
+
+impl Trouble {
+    /// The trouble in words, such as `users not asked about: 40`.
+    pub fn text(&self) -> String {
+        match self.count {
+            None => self.what.to_owned(),
+            Some(count) => format!("{}: {}", self.what, grouped(count)),
+        }
     }
 }
 

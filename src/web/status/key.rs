@@ -6,13 +6,15 @@ use std::borrow::Cow;
 use form_urlencoded::byte_serialize;
 use maud::{Markup, html};
 
+use super::StatusSettings;
 use super::components::{
-    account_cell, counted, date, due, in_words, moment, owner, relative, runbook,
+    account_cell, account_name, counted, date, due, in_words, moment, owner, relative, runbook,
+    since,
 };
-use super::keys::{badge, due_cell, last_day, never, rule, sheet};
+use super::health::{self, Trouble};
+use super::keys::{badge, due_cell, last_day, limit, never, no_id, sheet};
 use super::page::{error, frame};
-use super::query::Query;
-use super::{StatusSettings, account_name};
+use super::query::{KeyFilter, Query};
 use crate::findings::{Finding, all_keys};
 use crate::policy::KeyStatus;
 use crate::render::Snapshot;
@@ -38,7 +40,8 @@ pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> 
             "The address must name a key: /key?account=123456789012&user=NAME&key=1",
         ));
     };
-    let account = snapshot.state.accounts.iter().find(|it| query.is_of_account(it));
+    let mut accounts = snapshot.state.accounts.iter().chain(&snapshot.state.unidentified);
+    let account = accounts.find(|it| query.is_of_account(it));
     let Some(account) = account else {
         let id = &query.account;
         return KeyPage::Missing(say(&format!(
@@ -57,16 +60,20 @@ pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> 
     let of_user: Vec<&Finding> = keys.iter().filter(|key| key.user == query.user).collect();
     let Some(finding) = of_user.iter().copied().find(|key| key.key == slot) else {
         return KeyPage::Missing(say(&format!(
-            "User {} has no key {slot} in account {}. It was deleted, or the user was renamed: as of \
-             the credential report of {}, and what AWS has said since.",
+            "User {} has no key {slot} in account {}, by the credential report of {} and what AWS has \
+             said since: it was deleted, or the user was renamed.{}",
             query.user,
             account.id,
-            relative(generated, snapshot.now)
+            relative(generated, snapshot.now),
+            unreadable_rows(account)
         )));
     };
     let key = account.users().find(|(subject, _)| subject.user.name == query.user);
     let key = key.and_then(|(_, keys)| keys.get(usize::from(slot) - 1)?.as_ref());
-    let facts = Facts { settings, snapshot, account, finding, of_user: &of_user, key };
+    let accounts = health::accounts(snapshot);
+    let troubles = accounts.iter().find(|row| row.account.id == account.id);
+    let troubles = troubles.map_or(&[][..], |row| &row.troubles);
+    let facts = Facts { settings, snapshot, account, troubles, finding, of_user: &of_user, key };
     KeyPage::Found(facts.page(query))
 }
 
@@ -75,6 +82,7 @@ struct Facts<'a> {
     settings: &'a StatusSettings,
     snapshot: &'a Snapshot,
     account: &'a Account,
+    troubles: &'a [Trouble],
     finding: &'a Finding,
     of_user: &'a [&'a Finding],
     key: Option<&'a Key>,
@@ -92,7 +100,7 @@ impl Facts<'_> {
         let all_of_user = Query {
             account: account.id.clone(),
             user: finding.user.clone(),
-            show: super::KeyFilter::Every,
+            show: KeyFilter::Every,
             ..Query::default()
         };
         let knows_tags = account.knows_tags(&snapshot.config.tag_keys());
@@ -119,13 +127,13 @@ impl Facts<'_> {
                         dd {
                             @match &finding.access_key_id {
                                 Some(id) => code { (id) },
-                                None => span.none { "not asked: AWS is asked about unrotated keys only" },
+                                None => span.none { (no_id(finding)) },
                             }
                         }
                     }
                     div { dt { "Created or rotated" } dd { @match finding.last_rotated { Some(time) => (date(time)), None => span.none { "not known" } } } }
                     div { dt { "Last used" } dd { (self.last_used()) } }
-                    div { dt { "Decided by" } dd { (rule(finding)) } }
+                    div { dt { "Limit" } dd { (limit(finding)) } }
                     div { dt { "Known from" } dd { (self.knowledge()) } }
                 }
             }
@@ -197,13 +205,15 @@ impl Facts<'_> {
         html! {
             @if let Some(fault) = &refresh.fault {
                 p.notice.bad {
-                    "Refreshes of this account have failed for " (since(fault.since, snapshot))
+                    "Refreshes of this account have failed for " (since(fault.since, snapshot.now))
                     ": " bdi { (fault.message) } ". What follows may be out of date. "
                     (runbook(settings, "iamrefreshfailing"))
                 }
             }
-            @if account.is_stale(snapshot.now) {
-                p.notice.bad { "The credential report is old. " (runbook(settings, "iamcredentialreportstale")) }
+            @for trouble in self.troubles {
+                p.notice.bad {
+                    "Not all is known of this account: " (trouble.text()) ". " (runbook(settings, trouble.section))
+                }
             }
         }
     }
@@ -261,7 +271,11 @@ impl Facts<'_> {
         let is_used = !finding.never_used;
         let is_active = active(&&finding);
         html! {
-            @if finding.status == KeyStatus::Exempt { p { "Nothing, until the exemption ends. Then:" } }
+            @match finding.status {
+                KeyStatus::Exempt => p { "Nothing, until the exemption ends. Then:" },
+                KeyStatus::Ok => p { "Nothing yet. By the due date:" },
+                _ => {}
+            }
             ol {
                 li {
                     "See that your credentials are those of account " code { (finding.account_id) } ":"
@@ -295,7 +309,7 @@ impl Facts<'_> {
                         li { "AWS has never seen it used: nothing has to take its place." }
                     }
                     li {
-                        "Deactivate this one. Active again with " code { "--status Active" } ", if something breaks:"
+                        "Deactivate this one. If something breaks, activate it again with " code { "--status Active" } "."
                         (command(&format!("aws iam update-access-key --user-name {user} --access-key-id {id} --status Inactive")))
                     }
                 }
@@ -329,8 +343,15 @@ impl Facts<'_> {
     }
 }
 
-fn since(time: chrono::DateTime<chrono::Utc>, snapshot: &Snapshot) -> String {
-    relative(time, snapshot.now).trim_end_matches(" ago").to_owned()
+/// That the user may be in a row of the report that was not readable; empty if all were.
+fn unreadable_rows(account: &Account) -> String {
+    match account.report.as_ref().map_or(0, |report| report.rejected.len()) {
+        0 => String::new(),
+        count => format!(
+            " Or the user is in a part of that report that could not be read: {}.",
+            counted(count, "row")
+        ),
+    }
 }
 
 /// A line for a shell. A click selects it whole.

@@ -1,14 +1,16 @@
 //! The list of keys, and the search in it.
 
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use maud::{Markup, html};
 
+use super::Pagination;
 use super::components::{
-    account_cell, counted, date, due, grouped, in_words, owner, pager, relative, rows_of, when,
+    account_cell, account_name, counted, date, due, grouped, in_words, owner, pager, relative,
+    rows_of, table, when,
 };
 use super::health::{AccountSummary, Known};
 use super::query::{KeyFilter, MAX_TEXT, Order, Query, Sort};
-use super::{Pagination, account_name, select};
+use super::select::select;
 use crate::findings::Finding;
 use crate::policy::KeyStatus;
 use crate::render::Snapshot;
@@ -45,6 +47,27 @@ pub fn section(
         account.is_some_and(|it| it.account.knows_tags(&snapshot.config.tag_keys()))
     };
     let no_tags = snapshot.config.user_tags.is_empty();
+    let caption = html! {
+        (title(query.show, &soon)) ": " (rows_of(&pagination, rows.len()))
+        @if known == Known::Some { ". There may be more" }
+        span.screen { ". Select a user to see what to do" }
+    };
+    let head = html! {
+        (column(query, Sort::User, "User"))
+        (column(query, Sort::Due, "Due"))
+        @if !no_tags { (column(query, Sort::Owner, "Owner")) }
+        (column(query, Sort::Account, "Account"))
+        th scope="col" { "Key" }
+        (column(query, Sort::Age, "Age in days"))
+        (column(query, Sort::LastUsed, "Last used"))
+        th scope="col" { "Limit" }
+        th scope="col" { "State" }
+    };
+    let body = html! {
+        @for row in &rows[pagination.rows.clone()] {
+            (key(now, row, (!no_tags).then(|| has_tags(row))))
+        }
+    };
     html! {
         section id="keys" aria-labelledby="keys-heading" {
             h2 id="keys-heading" { "Keys" }
@@ -52,32 +75,7 @@ pub fn section(
             @if rows.is_empty() {
                 p.empty { (nothing(query, known, accounts, now, &soon)) }
             } @else {
-                div.table role="region" aria-labelledby="keys-caption" tabindex="0" {
-                    table.keys {
-                        caption id="keys-caption" {
-                            (title(query.show, &soon)) ": " (rows_of(&pagination, rows.len()))
-                            @if known == Known::Some { ". There may be more" }
-                        }
-                        thead {
-                            tr {
-                                (column(query, Sort::User, "User"))
-                                (column(query, Sort::Due, "Due"))
-                                @if !no_tags { (column(query, Sort::Owner, "Owner")) }
-                                (column(query, Sort::Account, "Account"))
-                                th scope="col" { "Key" }
-                                (column(query, Sort::Age, "Age in days"))
-                                (column(query, Sort::LastUsed, "Last used"))
-                                th scope="col" { "Limit" }
-                                th scope="col" { "State" }
-                            }
-                        }
-                        tbody {
-                            @for row in &rows[pagination.rows.clone()] {
-                                (key(now, row, (!no_tags).then(|| has_tags(row))))
-                            }
-                        }
-                    }
-                }
+                (table("keys", &caption, &head, &body))
                 (pager(&pagination, "Pages of keys", link))
             }
             p.screen {
@@ -130,6 +128,8 @@ fn title(show: KeyFilter, soon: &str) -> String {
         KeyFilter::Unrotated => "Unrotated keys".to_owned(),
         KeyFilter::DueSoon => format!("Keys due within {soon}"),
         KeyFilter::Exempt => "Exempt keys".to_owned(),
+        KeyFilter::NeverUsed => "Active keys that were never used".to_owned(),
+        KeyFilter::NotJudged => "Active keys of unknown age".to_owned(),
         KeyFilter::All => "Unrotated, due and exempt keys".to_owned(),
         KeyFilter::Every => "Every key".to_owned(),
     }
@@ -153,6 +153,8 @@ fn nothing(
         KeyFilter::Unrotated => format!("No key {is} unrotated"),
         KeyFilter::DueSoon => format!("No key {is} due within {soon}"),
         KeyFilter::Exempt => format!("No key {is} exempt"),
+        KeyFilter::NeverUsed => "No active key is known that was never used".to_owned(),
+        KeyFilter::NotJudged => "No active key of unknown age is known".to_owned(),
         KeyFilter::All => format!("No key {is} unrotated, due within {soon} or exempt"),
         KeyFilter::Every => "No key is known".to_owned(),
     };
@@ -210,7 +212,7 @@ fn key(now: DateTime<Utc>, finding: &Finding, tags: Option<bool>) -> Markup {
                 small {
                     @match &finding.access_key_id {
                         Some(id) => code { (id) },
-                        None => span.none { "id not asked" },
+                        None => span.none { (no_id(finding)) },
                     }
                 }
             }
@@ -220,6 +222,11 @@ fn key(now: DateTime<Utc>, finding: &Finding, tags: Option<bool>) -> Markup {
             td data-label="State" { (state(finding)) }
         }
     }
+}
+
+/// Why there is no access key id. AWS is asked about unrotated keys only.
+pub fn no_id(finding: &Finding) -> &'static str {
+    if finding.status == KeyStatus::Unrotated { "id not confirmed" } else { "id not known" }
 }
 
 /// Why there is no last use.
@@ -259,8 +266,7 @@ pub fn due_cell(finding: &Finding, now: DateTime<Utc>) -> Markup {
 
 /// The last day before this moment.
 pub fn last_day(end: DateTime<Utc>) -> String {
-    let day = (end - TimeDelta::seconds(1)).to_rfc3339_opts(SecondsFormat::Secs, true);
-    day[..10].to_owned()
+    (end - TimeDelta::seconds(1)).date_naive().to_string()
 }
 
 /// How old the key may become, and what says so.

@@ -5,10 +5,11 @@ use chrono::{DateTime, Utc};
 use maud::{DOCTYPE, Markup, html};
 
 use super::accounts;
-use super::components::{grouped, in_words, moment};
+use super::components::{in_words, moment};
 use super::health::{self, AccountSummary, Known};
 use super::query::{KeyFilter, Query};
-use super::{StatusSettings, about, candidates, keys, teams, trust};
+use super::select::{about, candidates};
+use super::{StatusSettings, keys, teams, trust};
 use crate::policy::KeyStatus;
 use crate::render::Snapshot;
 use crate::state::Tried;
@@ -25,35 +26,48 @@ pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> 
     let unrotated = count(KeyStatus::Unrotated);
     let subject = Some(query.subject()).filter(|subject| !subject.is_empty());
     let title = html! {
-        (known.of(unrotated)) " " (unrotated_keys(unrotated))
+        @match known {
+            Known::Nothing => "Unrotated keys not known",
+            _ => { (known.of(unrotated)) " " (unrotated_keys(unrotated)) },
+        }
         @if let Some(subject) = &subject { ", " (subject) }
     };
     let soon = in_words(snapshot.config.policy.warn_before);
-    let is_failing = accounts.iter().any(|row| row.is_failing() || !row.is_read());
+    let class = match (unrotated, known) {
+        (1.., _) => Some("bad"),
+        (0, Known::All) => None,
+        (0, _) => Some("doubt"),
+    };
     let tile = |show, count, label: &str| {
         let link = query.showing(show).link() + "#keys";
         html! { a href=(link) { strong { (known.of(count)) } " " span { (label) } } }
     };
+    // Whoever prints an account's keys wants its name on the paper.
+    let name = match &accounts[..] {
+        [one] if query.account == one.account.id => Some(&one.account.name),
+        _ => None,
+    };
+    let name = name.filter(|name| !name.is_empty() && **name != query.account);
     let heading = html! {
         h1 { "IAM access keys" }
         @if let Some(subject) = &subject {
-            p { "Only " bdi { (subject) } " · " a href="?" { "All keys" } }
+            p {
+                "Only " bdi { (subject) }
+                @if let Some(name) = name { " · account " bdi { (name) } }
+                span.screen { " · " a href="?" { "All keys" } }
+            }
         }
     };
     let body = html! {
         (trust::line(&accounts, snapshot.now, query))
         (trust::notices(settings, snapshot, &accounts, query))
         ul.tiles {
-            li class=[(unrotated > 0).then_some("bad")] {
+            li class=[class] {
                 (tile(KeyFilter::Unrotated, unrotated, unrotated_keys(unrotated)))
             }
             li { (tile(KeyFilter::DueSoon, count(KeyStatus::DueSoon), &format!("due within {soon}"))) }
             li { (tile(KeyFilter::Exempt, count(KeyStatus::Exempt), "exempt")) }
-            li class=[is_failing.then_some("bad")] {
-                a href="#accounts" {
-                    strong { (grouped(accounts.len())) } " " span { (accounts::health(&accounts)) }
-                }
-            }
+            (accounts::tile(&accounts))
         }
         (teams::section(snapshot, known, query))
         (accounts::section(settings, snapshot.now, &accounts, query))

@@ -5,12 +5,6 @@ use std::str::FromStr;
 
 use form_urlencoded::{Serializer, parse};
 
-use super::health::Health;
-use crate::config::TagLabel;
-use crate::findings::Finding;
-use crate::policy::KeyStatus;
-use crate::state::Account;
-
 /// A parameter that is one of some words.
 macro_rules! choices {
     (
@@ -81,14 +75,18 @@ pub struct Query {
 
 choices! {
     /// Which keys are listed.
-    pub enum KeyFilter ("show", "unrotated, due_soon, exempt, all or every") {
+    pub enum KeyFilter ("show", "unrotated, due_soon, exempt, never_used, not_judged, all or every") {
         /// Older than they may be.
         Unrotated = "unrotated",
         /// To be rotated soon.
         DueSoon = "due_soon",
         /// Of any age, for a time.
         Exempt = "exempt",
-        /// All three.
+        /// Active, of any age, and never used.
+        NeverUsed = "never_used",
+        /// Active, and of unknown age.
+        NotJudged = "not_judged",
+        /// Unrotated, due soon or exempt.
         All = "all",
         /// Every key, also young and inactive ones.
         Every = "every",
@@ -165,6 +163,9 @@ pub struct InvalidQuery {
 pub const MAX_TEXT: usize = 200;
 /// The greatest number of tags.
 const MAX_TAGS: usize = 10;
+/// What no link needs to say.
+const DEFAULTS: [(&str, &str); 4] =
+    [("show", "unrotated"), ("sort", "age"), ("page", "1"), ("accounts_sort", "state")];
 
 impl Default for Query {
     fn default() -> Query {
@@ -221,32 +222,28 @@ impl Query {
 
     /// The parameters that are not the default, with their values.
     pub fn parameters(&self) -> Vec<(&'static str, String)> {
-        let default = Query::default();
-        let mut all = Vec::new();
-        let mut add = |name, value: String, is_wanted: bool| {
-            if is_wanted {
-                all.push((name, value));
-            }
-        };
-        add("account", self.account.clone(), !self.account.is_empty());
-        add("user", self.user.clone(), !self.user.is_empty());
-        add("key", self.key.map_or(String::new(), |key| key.to_string()), self.key.is_some());
-        for (key, value) in &self.tags {
-            add("tag", format!("{key}:{value}"), true);
-        }
-        add("other_tags", "none".to_owned(), self.no_other_tags);
-        add("q", self.search.clone(), !self.search.is_empty());
-        add("show", self.show.as_str().to_owned(), self.show != default.show);
-        add("sort", self.sort.as_str().to_owned(), self.sort != default.sort);
-        add("order", self.order.as_str().to_owned(), self.order != self.sort.order());
-        add("page", self.page.to_string(), self.page != default.page);
-        let state = self.state.map(AccountFilter::as_str);
-        add("state", state.unwrap_or_default().to_owned(), state.is_some());
-        add("find", self.find.clone(), !self.find.is_empty());
-        let sort = self.accounts_sort;
-        add("accounts_sort", sort.as_str().to_owned(), sort != default.accounts_sort);
-        let accounts = self.accounts.map_or(String::new(), |page| page.to_string());
-        add("accounts", accounts, self.accounts.is_some());
+        let order = if self.order == self.sort.order() { "" } else { self.order.as_str() };
+        let other_tags = if self.no_other_tags { "none" } else { "" };
+        let state = self.state.map_or("", AccountFilter::as_str);
+        let mut all = vec![
+            ("account", self.account.clone()),
+            ("user", self.user.clone()),
+            ("key", self.key.map_or(String::new(), |key| key.to_string())),
+        ];
+        all.extend(self.tags.iter().map(|(key, value)| ("tag", format!("{key}:{value}"))));
+        all.extend([
+            ("other_tags", other_tags.to_owned()),
+            ("q", self.search.clone()),
+            ("show", self.show.as_str().to_owned()),
+            ("sort", self.sort.as_str().to_owned()),
+            ("order", order.to_owned()),
+            ("page", self.page.to_string()),
+            ("state", state.to_owned()),
+            ("find", self.find.clone()),
+            ("accounts_sort", self.accounts_sort.as_str().to_owned()),
+            ("accounts", self.accounts.map_or(String::new(), |page| page.to_string())),
+        ]);
+        all.retain(|(name, value)| !value.is_empty() && !DEFAULTS.contains(&(name, value)));
         all
     }
 
@@ -286,37 +283,6 @@ impl Query {
         }
         words.join(", ")
     }
-
-    /// Whether it is about this account.
-    pub fn is_of_account(&self, account: &Account) -> bool {
-        [&*account.id, &*account.name, ""].contains(&self.account.as_str())
-    }
-
-    /// Whether the key is that of the exact parameters. `labels` are the tags that are labels.
-    pub fn is_of(&self, finding: &Finding, labels: &[TagLabel]) -> bool {
-        let is = |wanted: &str, text: &str| wanted.is_empty() || wanted == text;
-        let value = |key: &str| {
-            let tag = finding.tags.iter().find(|(name, _)| is_tag(name, key));
-            tag.map_or("", |(_, value)| value.as_str())
-        };
-        let has = |(key, wanted): &(String, String)| value(key) == wanted;
-        let is_other =
-            |label: &&TagLabel| !self.tags.iter().any(|(key, _)| is_tag(&label.key, key));
-        let has_other =
-            || labels.iter().filter(is_other).any(|label| !value(&label.key).is_empty());
-        (is(&self.account, &finding.account_id) || self.account == finding.account_name)
-            && is(&self.user, &finding.user)
-            && self.key.is_none_or(|key| key == finding.key)
-            && self.tags.iter().all(has)
-            && !(self.no_other_tags && has_other())
-    }
-}
-
-/// Whether a tag is meant by this key, which may also be the end of a label, such as `cost_center` for
-/// `cost-center`. IAM ignores the case of keys.
-fn is_tag(tag: &str, key: &str) -> bool {
-    let in_label = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' };
-    tag.chars().map(in_label).eq(key.chars().map(in_label))
 }
 
 impl InvalidQuery {
@@ -345,34 +311,6 @@ fn number<T: FromStr + Default + PartialOrd>(
 ) -> Result<T, InvalidQuery> {
     let number = value.parse().ok().filter(|number| *number > T::default());
     number.ok_or_else(|| InvalidQuery::new(parameter, "a whole number from 1 on"))
-}
-
-impl KeyFilter {
-    /// Whether keys of this status are listed.
-    pub fn includes(self, status: KeyStatus) -> bool {
-        match self {
-            KeyFilter::Unrotated => status == KeyStatus::Unrotated,
-            KeyFilter::DueSoon => status == KeyStatus::DueSoon,
-            KeyFilter::Exempt => status == KeyStatus::Exempt,
-            KeyFilter::All => {
-                [KeyStatus::Unrotated, KeyStatus::DueSoon, KeyStatus::Exempt].contains(&status)
-            }
-            KeyFilter::Every => true,
-        }
-    }
-}
-
-impl AccountFilter {
-    /// Whether accounts of this health are listed, `is_read`: of whom there is a report.
-    pub fn includes(self, health: Health, is_read: bool) -> bool {
-        match self {
-            AccountFilter::Ok => health == Health::Ok,
-            AccountFilter::Degraded => health == Health::Degraded,
-            AccountFilter::Failing => matches!(health, Health::Failing(_)),
-            AccountFilter::Pending => health == Health::Pending,
-            AccountFilter::Unread => !is_read,
-        }
-    }
 }
 
 impl Sort {
@@ -451,7 +389,10 @@ mod tests {
 
     #[test]
     fn an_invalid_parameter_is_reported_in_one_line() {
-        assert_eq!(invalid("show=old"), "show must be unrotated, due_soon, exempt, all or every");
+        assert_eq!(
+            invalid("show=old"),
+            "show must be unrotated, due_soon, exempt, never_used, not_judged, all or every"
+        );
         assert_eq!(invalid("sort=AGE"), "sort must be age, due, user, account, owner or last_used");
         assert_eq!(invalid("order=up"), "order must be asc or desc");
         for page in ["0", "-1", "1.5", "x", "99999999999"] {

@@ -43,13 +43,23 @@ fn to_html(markdown: &str) -> String {
     });
     let mut html = String::new();
     push_html(&mut html, events.into_iter());
-    // Wide lines move under a finger or the arrow keys, the page does not.
-    html.replace("<pre>", "<pre tabindex=\"0\">")
-        .replace(
-            "<table>",
-            "<div class=\"table\" role=\"region\" aria-label=\"Table\" tabindex=\"0\"><table>",
-        )
-        .replace("</table>", "</table></div>")
+    // To those who hear the page, a head without words would be a fault.
+    let html = html.replace("<pre>", "<pre tabindex=\"0\">").replace("<th></th>", "<td></td>");
+    with_regions(&html)
+}
+
+/// Wide tables move under a finger or the arrow keys, the page does not. Each has its own name.
+fn with_regions(html: &str) -> String {
+    let mut regions = String::new();
+    for (number, part) in html.split("<table>").enumerate() {
+        if number > 0 {
+            regions += &format!(
+                "<div class=\"table\" role=\"region\" aria-label=\"Table {number}\" tabindex=\"0\"><table>"
+            );
+        }
+        regions += part;
+    }
+    regions.replace("</table>", "</table></div>")
 }
 
 /// The text of each heading.

@@ -1,21 +1,28 @@
 //! The owners of keys, in all accounts: who has how many unrotated keys, and what comes next.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 
-use super::components::{counted, due, grouped};
+use super::components::{counted, due, grouped, table};
 use super::health::Known;
-use super::query::Query;
+use super::query::{KeyFilter, Query};
 use crate::policy::KeyStatus;
-use crate::policy::owner::{Owner, Owners};
+use crate::policy::owner::KeySummary;
 use crate::render::Snapshot;
 
 /// Up to this number of owners the list is open: the keys matter more.
 const FEW: usize = 5;
 /// At most this number of owners is listed.
 const MAX_ROWS: usize = 50;
+
+/// Users who have the same values of the tags that the configuration names, in its order.
+struct Owner<'a> {
+    tags: &'a [String],
+    keys: KeySummary,
+}
 
 /// The section of the page; empty where the configuration names no tags.
 pub fn section(snapshot: &Snapshot, known: Known, query: &Query) -> Markup {
@@ -24,7 +31,7 @@ pub fn section(snapshot: &Snapshot, known: Known, query: &Query) -> Markup {
     if tag_keys.is_empty() {
         return html! {};
     }
-    let mut rows = owners(snapshot, query, &tag_keys);
+    let mut rows = owners(snapshot, query);
     rows.retain(|owner| owner.keys.total() > 0);
     // Those without an owner first: nobody else sees their keys.
     let is_owned = |owner: &Owner| owner.tags.iter().any(|value| !value.is_empty());
@@ -33,10 +40,23 @@ pub fn section(snapshot: &Snapshot, known: Known, query: &Query) -> Markup {
     let keys = config.tag_keys();
     let accounts = snapshot.state.accounts.iter().filter(|it| query.is_of_account(it));
     let unread = accounts.filter(|it| it.report.is_some() && !it.knows_tags(&keys)).count();
-    let link = |owner: &Owner| {
+    let keys_of = |owner: &Owner| {
         let keys = tag_keys.iter().map(|key| (*key).to_owned());
-        let tags = keys.zip(owner.tags.iter().map(|value| (*value).to_owned())).collect();
-        Query { tags, page: 1, ..query.clone() }.link() + "#keys"
+        let tags = keys.zip(owner.tags.iter().cloned()).collect();
+        Query { account: query.account.clone(), tags, ..Query::default() }
+    };
+    let caption = html! { "Owners: " (grouped(rows.len())) };
+    let head = html! {
+        @for key in &tag_keys { th scope="col" { (key) } }
+        th.number scope="col" { "Unrotated keys" }
+        th.number scope="col" { "Oldest, in days" }
+        th scope="col" { "Next" }
+        th.number scope="col" { "Never used" }
+    };
+    let body = html! {
+        @for owner in rows.iter().take(MAX_ROWS) {
+            (row(owner, &tag_keys, &keys_of(owner), snapshot.now))
+        }
     };
     html! {
         @if rows.len() > 1 {
@@ -44,33 +64,16 @@ pub fn section(snapshot: &Snapshot, known: Known, query: &Query) -> Markup {
                 h2 id="owners-heading" { "Owners" }
                 details open[rows.len() <= FEW && query.search.is_empty() && query.tags.is_empty()] {
                     summary { (counted(rows.len(), "owner")) ", by their tags" }
-                    @if known == Known::Some {
-                        p.notice.bad { "Not all is known of the accounts: there may be more keys." }
-                    }
-                    @if unread > 0 {
+                    @if known == Known::Some || unread > 0 {
                         p.notice.bad {
-                            "The tags of users in " (counted(unread, "account")) " were not read: "
-                            "their keys count as those of nobody."
-                        }
-                    }
-                    div.table role="region" aria-label="Table of owners" tabindex="0" {
-                        table {
-                            thead {
-                                tr {
-                                    @for key in &tag_keys { th scope="col" { (key) } }
-                                    th.number scope="col" { "Unrotated keys" }
-                                    th.number scope="col" { "Oldest, in days" }
-                                    th scope="col" { "Next" }
-                                    th.number scope="col" { "Never used" }
-                                }
-                            }
-                            tbody {
-                                @for owner in rows.iter().take(MAX_ROWS) {
-                                    (row(owner, &tag_keys, &link(owner), snapshot.now))
-                                }
+                            @if known == Known::Some { "Not all is known of the accounts: there may be more keys. " }
+                            @if unread > 0 {
+                                "The tags of users in " (counted(unread, "account")) " were not read: "
+                                "their keys count as those of nobody."
                             }
                         }
                     }
+                    (table("owners", &caption, &head, &body))
                     @if more > 0 { p { "And " (counted(more, "owner")) " with fewer unrotated keys." } }
                 }
             }
@@ -78,29 +81,28 @@ pub fn section(snapshot: &Snapshot, known: Known, query: &Query) -> Markup {
     }
 }
 
-fn owners<'a>(snapshot: &'a Snapshot, query: &Query, tag_keys: &[&'a str]) -> Vec<Owner<'a>> {
-    let mut owners = Owners::new(tag_keys.iter().copied());
-    for account in snapshot.state.accounts.iter().filter(|it| query.is_of_account(it)) {
-        for (subject, keys) in account.users() {
-            let ruling = snapshot.config.policy.ruling(&subject, snapshot.now);
-            let place = owners.place(subject.tags);
-            for key in keys.iter().flatten() {
-                let verdict = ruling.judge(key, snapshot.now);
-                owners.keys(place).add(key, &verdict, ruling.exemption, snapshot.now);
+/// The owners of keys in the query's accounts.
+fn owners<'a>(snapshot: &'a Snapshot, query: &Query) -> Vec<Owner<'a>> {
+    let mut owners: BTreeMap<&[String], KeySummary> = BTreeMap::new();
+    for (account, counted) in snapshot.state.accounts.iter().zip(&snapshot.overview().accounts) {
+        if query.is_of_account(account) {
+            for (tags, keys) in &counted.owners {
+                owners.entry(tags).or_default().merge(keys);
             }
         }
     }
-    owners.finish()
+    owners.into_iter().map(|(tags, keys)| Owner { tags, keys }).collect()
 }
 
-fn row(owner: &Owner, tag_keys: &[&str], link: &str, now: DateTime<Utc>) -> Markup {
+/// `query` asks for the owner's unrotated keys.
+fn row(owner: &Owner, tag_keys: &[&str], query: &Query, now: DateTime<Utc>) -> Markup {
     let unrotated = owner.keys.count(KeyStatus::Unrotated);
     html! {
         tr {
             @for (column, (value, key)) in owner.tags.iter().zip(tag_keys).enumerate() {
                 @let text = if value.is_empty() { html! { span.none { "none" } } } else { html! { bdi { (value) } } };
                 @if column == 0 {
-                    th scope="row" data-label=(key) { a href=(link) { (text) } }
+                    th scope="row" data-label=(key) { a href={ (query.link()) "#keys" } { (text) } }
                 } @else {
                     td data-label=(key) { (text) }
                 }
@@ -118,7 +120,13 @@ fn row(owner: &Owner, tag_keys: &[&str], link: &str, now: DateTime<Utc>) -> Mark
                     None => span.none { "none" },
                 }
             }
-            td.number data-label="Never used" { (grouped(owner.keys.never_used)) }
+            td.number data-label="Never used" {
+                @if owner.keys.never_used > 0 {
+                    a href={ (query.showing(KeyFilter::NeverUsed).link()) "#keys" } { (grouped(owner.keys.never_used)) }
+                } @else {
+                    "0"
+                }
+            }
         }
     }
 }

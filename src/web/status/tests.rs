@@ -1,14 +1,19 @@
+use std::time::Duration;
+
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::components::{due, grouped, in_words, relative};
-use super::query::{AccountFilter, KeyFilter};
+use super::query::{AccountFilter, Query};
+use super::select::{about, select};
 use super::*;
 use crate::clock::Clock;
 use crate::config::{Config, TagLabel};
+use crate::failure::{Failure, Reason};
+use crate::findings::Finding;
 use crate::metrics::exporter::ExporterMetrics;
 use crate::metrics::filter::Filter;
 use crate::policy::{Age, KeyStatus};
-use crate::render::Renderer;
+use crate::render::{Renderer, Snapshot};
 use crate::report::Report;
 use crate::state::{Account, State, Tags, Tried, UNKNOWN_ACCOUNT};
 
@@ -35,8 +40,8 @@ fn finding(user: &str, rotated: DateTime<Utc>) -> Finding {
         due: Some(rotated + TimeDelta::days(90)),
         last_used: None,
         never_used: true,
-        tags: [("team".to_owned(), "payments".to_owned())].into(),
-        rule: "default".to_owned(),
+        tags: [("team".into(), "payments".into())].into(),
+        rule: "default".into(),
         max_age: TimeDelta::days(90),
         exemption: None,
     }
@@ -62,7 +67,7 @@ fn a_search_finds_users_paths_accounts_ids_and_tags_in_any_case() {
     other.account_id = "210987654321".to_owned();
     other.account_name = "Stüdio".to_owned();
     other.path = "/ci/".to_owned();
-    other.tags = [("Owner".to_owned(), "data on call".to_owned())].into();
+    other.tags = [("Owner".into(), "data on call".into())].into();
     let findings = [finding("backup", day(1)), other];
     for (search, expected) in [
         ("", &["backup", "other"][..]),
@@ -91,15 +96,18 @@ fn only_keys_of_the_chosen_status_are_listed() {
         with("old", KeyStatus::Unrotated),
         with("soon", KeyStatus::DueSoon),
         with("exempt", KeyStatus::Exempt),
+        Finding { never_used: false, ..with("young", KeyStatus::Ok) },
+        with("spare", KeyStatus::Ok),
+        with("retired", KeyStatus::Inactive),
+        with("ageless", KeyStatus::NotJudged),
     ];
     assert_eq!(users(&findings, ""), ["old"]);
     assert_eq!(users(&findings, "show=due_soon"), ["soon"]);
     assert_eq!(users(&findings, "show=exempt"), ["exempt"]);
     assert_eq!(users(&findings, "show=all"), ["old", "soon", "exempt"]);
-    assert_eq!(
-        KeyFilter::ALL.iter().map(|show| show.includes(KeyStatus::Exempt)).collect::<Vec<_>>(),
-        [false, false, true, true, true]
-    );
+    assert_eq!(users(&findings, "show=never_used"), ["old", "soon", "exempt", "spare", "ageless"]);
+    assert_eq!(users(&findings, "show=not_judged"), ["ageless"]);
+    assert_eq!(users(&findings, "show=every").len(), findings.len());
 }
 
 #[test]
@@ -221,7 +229,7 @@ fn the_file_says_whose_keys_are_not_known() {
 fn exact_parameters_choose_keys_tiles_title_and_accounts() {
     let mut other = finding("backup-2", day(2));
     let tags = [("Team", "pay"), ("cost-center", "42")];
-    other.tags = tags.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+    other.tags = tags.map(|(key, value)| (key.into(), value.into())).into();
     let mut without = finding("backup", day(3));
     without.account_id = "210987654321".to_owned();
     without.key = 2;
@@ -251,7 +259,6 @@ fn exact_parameters_choose_keys_tiles_title_and_accounts() {
 #[test]
 fn accounts_are_chosen_by_state() {
     use super::health::Health;
-    use crate::failure::Reason;
     let states = [Health::Failing(Reason::Timeout), Health::Pending, Health::Degraded, Health::Ok];
     for (filter, expected) in [
         (AccountFilter::Failing, [true, false, false, false]),
@@ -403,8 +410,8 @@ fn a_number_of_keys_says_that_it_is_not_all() {
         (vec![ageless()], Tried::Ok, "at least 0 unrotated keys"),
         (vec![old(), unread()], Tried::Ok, "at least 1 unrotated key"),
         (vec![old(), nobody()], Tried::Ok, "at least 1 unrotated key"),
-        (vec![nobody()], Tried::Ok, "not known: unrotated keys"),
-        (vec![], Tried::Failed, "not known: unrotated keys"),
+        (vec![nobody()], Tried::Ok, "Unrotated keys not known"),
+        (vec![], Tried::Failed, "Unrotated keys not known"),
     ] {
         assert_eq!(title(&page(accounts, discovery)), expected);
     }
@@ -420,10 +427,53 @@ fn an_account_that_is_not_known_whole_is_not_just_ok() {
     let state = State::new([account.into()], Tried::Ok, true);
     let page = page_of_state(state, Config::default(), "");
     for trouble in
-        ["1 key of unknown age", "40 users not asked about", "name not read, and rules need it"]
+        ["keys of unknown age: 1", "users not asked about: 40", "name not read, and rules need it"]
     {
         assert!(page.contains(trouble), "{page}");
     }
+}
+
+#[test]
+fn the_tile_of_accounts_has_the_number_that_somebody_has_to_look_into() {
+    let tried = |id: &str, failure: Option<Failure>| {
+        let mut account = account(id, "true,2026-10-01T00:00:00Z");
+        account.record(failure.as_ref(), Duration::ZERO, now());
+        account
+    };
+    let fine = || tried("111111111111", None);
+    let stale =
+        || Account { generated: Some(now() - TimeDelta::days(1)), ..tried("222222222222", None) };
+    let pending = || Account::pending("333333333333", "");
+    let failing = || tried("444444444444", Some(Failure::new(Reason::Timeout, "no answer")));
+    for (accounts, expected) in [
+        (
+            vec![],
+            "<li class=\"bad\"><a href=\"#accounts\"><strong>0</strong> <span>accounts known<",
+        ),
+        (vec![fine()], "<li><a href=\"#accounts\"><strong>1</strong> <span>account ok<"),
+        (vec![fine(), stale()], "<strong>1</strong> <span>of 2 accounts degraded<"),
+        (vec![fine(), stale(), pending()], "<strong>1</strong> <span>of 3 accounts not tried yet<"),
+        (
+            vec![fine(), stale(), pending(), failing()],
+            "<strong>1</strong> <span>of 4 accounts failing, 1 degraded<",
+        ),
+    ] {
+        let state = State::new(accounts.into_iter().map(Into::into), Tried::Ok, true);
+        let page = page_of_state(state, Config::default(), "");
+        assert!(page.contains(expected), "{expected} in {page}");
+    }
+}
+
+#[test]
+fn the_page_says_that_it_follows_an_older_configuration() {
+    let state = || State::new([account("123456789012", "true,N/A").into()], Tried::Ok, true);
+    let snapshot = snapshot(state(), Config::default());
+    let page = || page::render(&settings(), &snapshot, &Query::default());
+    snapshot.metrics.record_reload(true, day(2));
+    assert!(!page().contains("could not be read again"));
+    snapshot.metrics.record_reload(false, now());
+    assert!(page().contains("could not be read again. This page follows the one of"));
+    assert!(page().contains("2026-06-02 00:00 UTC"));
 }
 
 #[test]
@@ -484,6 +534,38 @@ fn the_page_of_a_key_says_what_is_wrong_and_what_to_do() {
 }
 
 #[test]
+fn the_page_of_a_key_says_what_may_be_wrong_with_it() {
+    let of = |rows: &str| {
+        let csv = format!(
+            "user,arn,access_key_1_active,access_key_1_last_rotated,access_key_2_active,access_key_2_last_rotated\n\
+             a,arn:aws:iam::123456789012:user/a,true,2026-10-01T00:00:00Z,false,N/A\n{rows}"
+        );
+        let report = Some(Report::parse(csv.as_bytes()).expect("a report").into());
+        let generated = Some(now() - TimeDelta::hours(9));
+        let account = Account { report, generated, ..Account::pending("123456789012", "") };
+        snapshot(State::new([account.into()], Tried::Ok, true), Config::default())
+    };
+    let page = |snapshot: &Snapshot, asked: &str| match key::render(
+        &settings(),
+        snapshot,
+        &query(asked),
+    ) {
+        key::KeyPage::Found(page) | key::KeyPage::Missing(page) | key::KeyPage::Invalid(page) => {
+            page
+        }
+    };
+    let text = page(&of(""), "account=123456789012&user=a&key=1");
+    assert!(text.contains("Not all is known of this account: old report."), "{text}");
+    assert!(text.contains("Nothing yet. By the due date:"), "{text}");
+    let missing = "it was deleted, or the user was renamed.";
+    let unreadable = " Or the user is in a part of that report that could not be read: 1 row.";
+    let text = page(&of(""), "account=123456789012&user=b&key=1");
+    assert!(text.contains(missing) && !text.contains(unreadable), "{text}");
+    let text = page(&of("x,y\n"), "account=123456789012&user=b&key=1");
+    assert!(text.contains(&format!("{missing}{unreadable}")), "{text}");
+}
+
+#[test]
 fn a_calendar_has_due_dates_and_what_is_not_known() {
     let account = account_of("backup", "production", &[]);
     let state =
@@ -510,6 +592,23 @@ fn a_calendar_has_due_dates_and_what_is_not_known() {
             file.contains(&format!(",not_read,,,,,,the accounts {why}: there may be others,")),
             "{file}"
         );
+    }
+}
+
+#[test]
+fn an_exemption_to_the_end_of_time_has_its_last_day_and_no_date_in_the_calendar() {
+    for (until, last_day) in
+        [("9999-12-31", "9999-12-31"), ("9999-12-31T23:00:00-12:00", "10000-01-01")]
+    {
+        let text = format!(
+            "rotation: {{ rules: [{{ match: {{ user: '*' }}, exempt: {{ until: {until}, reason: x }} }}] }}"
+        );
+        let config = Config::parse(&text, "config.yaml".as_ref()).expect("a configuration");
+        let state = || State::new([account_of("backup", "", &[]).into()], Tried::Ok, true);
+        let page = page_of_state(state(), config.clone(), "show=exempt");
+        assert!(page.contains(&format!("{last_day}<small>in ")), "{page}");
+        let calendar = calendar::render(&snapshot(state(), config), &Query::default());
+        assert_eq!(calendar.matches("BEGIN:VEVENT").count(), 0, "{calendar}");
     }
 }
 

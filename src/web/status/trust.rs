@@ -6,10 +6,10 @@ use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 
 use super::StatusSettings;
-use super::components::{counted, grouped, relative, runbook};
-use super::health::{AccountSummary, Health, Known};
+use super::components::{counted, grouped, moment, relative, runbook};
+use super::health::{AccountSummary, Health, Known, troubles};
 use super::query::{AccountFilter, AccountSort, Query};
-use super::words;
+use super::select::words;
 use crate::render::Snapshot;
 use crate::state::Tried;
 
@@ -17,30 +17,29 @@ use crate::state::Tried;
 pub fn line(accounts: &[&AccountSummary], now: DateTime<Utc>, query: &Query) -> Markup {
     let read = accounts.iter().filter(|row| row.is_read()).count();
     let oldest = accounts.iter().filter_map(|row| row.account.generated).min();
-    let waiting: usize = accounts.iter().filter_map(|row| row.account.refresh.waiting).sum();
-    let refused =
-        accounts.iter().filter(|row| row.account.refresh.confirmation == Tried::Failed).count();
     let unread = unread(accounts);
-    let link = |state, accounts_sort| {
-        Query { state, accounts_sort, accounts: Some(1), find: String::new(), ..query.clone() }
-            .link()
+    let link = |find: &str, state, accounts_sort| {
+        let find = find.to_owned();
+        Query { state, accounts_sort, accounts: Some(1), find, ..query.clone() }.link()
             + "#accounts"
     };
-    let degraded = link(Some(AccountFilter::Degraded), AccountSort::State);
+    let failing = accounts.iter().filter(|row| row.is_read() && row.cause().is_some()).count();
     html! {
         p.trust {
-            a href=(link(None, AccountSort::State)) { (grouped(read)) " of " (counted(accounts.len(), "account")) " read" }
+            a href=(link("", None, AccountSort::State)) { (grouped(read)) " of " (counted(accounts.len(), "account")) " read" }
             @if let Some(oldest) = oldest {
-                " · " a href=(link(None, AccountSort::Report)) { "oldest report " (relative(oldest, now)) }
+                " · " a href=(link("", None, AccountSort::Report)) { "oldest report " (relative(oldest, now)) }
             }
-            @if waiting > 0 {
-                " · " a href=(degraded) { (counted(waiting, "user")) " not asked about" }
+            @if failing > 0 {
+                " · " a.bad href=(link("", Some(AccountFilter::Failing), AccountSort::State)) {
+                    "refreshes of " (counted(failing, "account")) " fail"
+                }
             }
-            @if refused > 0 {
-                " · " a href=(degraded) { "keys of " (counted(refused, "account")) " not confirmed" }
+            @for (what, count, _) in troubles(accounts) {
+                " · " a href=(link(what, None, AccountSort::State)) { (what) " in " (counted(count, "account")) }
             }
             @if !unread.is_empty() {
-                " · " a.bad href=(link(Some(AccountFilter::Unread), AccountSort::State)) {
+                " · " a.bad href=(link("", Some(AccountFilter::Unread), AccountSort::State)) {
                     (grouped(unread.values().sum())) " never read"
                 }
                 ": " (list(&unread))
@@ -81,6 +80,12 @@ pub fn notices(
         @if settings.is_demo {
             p.notice { "This organization is made up. It shows what the exporter does without AWS." }
         }
+        @if let Some(before) = snapshot.metrics.failed_reload() {
+            p.notice.bad {
+                "The configuration could not be read again. This page follows the one of "
+                (moment(before)) ". " (runbook(settings, "iamkeyexporterconfigreloadfailed"))
+            }
+        }
         @if !state.ready {
             p.notice.bad { "Not every account was tried yet: the numbers are not complete." }
         }
@@ -93,7 +98,7 @@ pub fn notices(
         @if count > 0 && query.account.is_empty() && state.ready {
             p.notice.bad {
                 (counted(count, "account")) " could not be read since the exporter started: "
-                "no key of theirs is here. " (runbook(settings, "iamrefreshfailing"))
+                (if count == 1 { "its" } else { "their" }) " keys are missing here. " (runbook(settings, "iamrefreshfailing"))
             }
         }
         @for row in unread_of(accounts, query) {
@@ -112,8 +117,8 @@ pub fn notices(
         }
         @if state.duplicates > 0 {
             p.notice {
-                (counted(state.duplicates, "report")) " of an account that has a newer one "
-                "left out. The log names them."
+                (counted(state.duplicates, "report")) (if state.duplicates == 1 { " was" } else { " were" })
+                " left out, because there is a newer one of the same account. The log names the files."
             }
         }
     }
@@ -152,7 +157,7 @@ impl Known {
         match self {
             Known::All => grouped(number),
             Known::Some => format!("at least {}", grouped(number)),
-            Known::Nothing => "not known:".to_owned(),
+            Known::Nothing => "not known".to_owned(),
         }
     }
 }

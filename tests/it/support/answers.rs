@@ -104,8 +104,8 @@ pub fn keys(keys: &[(&str, &str, &str)]) -> Answer {
         .iter()
         .map(|(id, status, created)| {
             format!(
-                "<member><UserName>u</UserName><AccessKeyId>{id}</AccessKeyId><Status>{status}\
-                 </Status><CreateDate>{created}</CreateDate></member>"
+                "<member><AccessKeyId>{id}</AccessKeyId><Status>{status}</Status>\
+                 <CreateDate>{created}</CreateDate></member>"
             )
         })
         .collect();

@@ -59,11 +59,14 @@ impl Exporter {
                 }
             }
         });
-        let first = log.recv_timeout(PATIENCE).expect("the exporter listens");
-        let port = first.rsplit_once("127.0.0.1:").expect("an address").1;
+        // It ends with this value, even if it never listens.
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut exporter = Exporter { child, address, log: Mutex::new(log) };
+        let line = exporter.log_line("listening");
+        let port = line.rsplit_once("127.0.0.1:").expect("an address").1;
         let port: String = port.chars().take_while(char::is_ascii_digit).collect();
-        let address = SocketAddr::from(([127, 0, 0, 1], port.parse().expect("a port")));
-        Exporter { child, address, log: Mutex::new(log) }
+        exporter.address.set_port(port.parse().expect("a port"));
+        exporter
     }
 
     /// GETs a path and returns the body.
@@ -176,6 +179,11 @@ impl Response {
     pub fn read(stream: &mut TcpStream) -> Response {
         let mut bytes = Vec::new();
         stream.read_to_end(&mut bytes).expect("a response");
+        Response::parse(bytes)
+    }
+
+    /// Parses the bytes of a whole response.
+    pub fn parse(mut bytes: Vec<u8>) -> Response {
         let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").expect("a head") + 4;
         let body = bytes.split_off(end);
         let head = String::from_utf8(bytes).expect("a head of text");

@@ -3,6 +3,7 @@
 pub mod exporter; // the built binary as a process, and an HTTP client that can misbehave
 pub mod folder; // a folder that is gone when the test is over
 pub mod report; // credential reports
+pub mod tls; // certificates, and clients that speak TLS
 
 pub mod answers; // what AWS answers
 pub mod fake_aws; // an AWS that follows a scenario, at a socket or in memory

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use iam_key_exporter::clock::{Clock, MAX_CLOCK_SKEW};
 use iam_key_exporter::config::Config;
-use iam_key_exporter::findings::findings;
+use iam_key_exporter::findings::Overview;
 use iam_key_exporter::metrics::exporter::ExporterMetrics;
 use iam_key_exporter::metrics::filter::Filter;
 use iam_key_exporter::policy::KeyStatus;
@@ -163,7 +163,7 @@ impl Walk {
         let (now, world) = (self.now(), self.world());
         let (skew, skewed_since) = *self.skew.lock().expect("a clock");
         let host_now = now + skew;
-        let unrotated = findings(state, &self.config, host_now).into_iter();
+        let unrotated = Overview::new(state, &self.config, host_now).findings.into_iter();
         let unrotated = unrotated.filter(|finding| finding.status == KeyStatus::Unrotated);
         let seen = Seen {
             at: now,

@@ -1,0 +1,74 @@
+//! What a client sends, through hyper and the routes, with the limits of the listener.
+
+#![no_main]
+
+use std::sync::{Arc, LazyLock};
+
+use bytes::BytesMut;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use iam_key_exporter::metrics::exporter::ExporterMetrics;
+use iam_key_exporter::metrics::filter::Filter;
+use iam_key_exporter::report::Report;
+use iam_key_exporter::web::listener::{HEADER_TIMEOUT, MAX_HEADER_BYTES};
+use iam_key_exporter::web::routes::{Routes, Site};
+use iam_key_exporter_fuzz::{REPORT, account, settings, snapshot};
+use libfuzzer_sys::fuzz_target;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex, split};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{Semaphore, watch};
+
+static SITE: LazyLock<Arc<Site>> = LazyLock::new(|| {
+    let snapshot = snapshot(account(Report::parse(REPORT).expect("a report")));
+    Arc::new(Site {
+        snapshot: watch::channel(Arc::new(snapshot)).1,
+        metrics: ExporterMetrics::new(Filter::default(), []),
+        status: settings(),
+        render_permit: Arc::new(Semaphore::new(1)),
+        reloader: None,
+    })
+});
+
+/// Time passes at once where everybody waits for it.
+fn runtime() -> Runtime {
+    let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
+    runtime.expect("a runtime")
+}
+
+fuzz_target!(|input: &[u8]| {
+    thread_local! {
+        static RUNTIME: Runtime = runtime();
+    }
+    let output = RUNTIME.with(|runtime| runtime.block_on(converse(input)));
+    if output.is_empty() {
+        return;
+    }
+    let text = String::from_utf8_lossy(&output);
+    let status = text.strip_prefix("HTTP/1.1 ").or_else(|| text.strip_prefix("HTTP/1.0 "));
+    let status = status.and_then(|rest| rest.split([' ', '\r']).next()).unwrap_or_default();
+    assert!(status.parse().is_ok_and(|status: u16| (200..500).contains(&status)), "{text}");
+});
+
+/// Sends the input, and no more; all that comes back.
+async fn converse(input: &[u8]) -> BytesMut {
+    let (client, server) = duplex(64 << 10);
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(MAX_HEADER_BYTES)
+        .serve_connection(TokioIo::new(server), Routes(SITE.clone()));
+    let (mut from, mut to) = split(client);
+    let send = async {
+        // It may hang up before it has all of it.
+        let _ = to.write_all(input).await;
+        let _ = to.shutdown().await;
+    };
+    let receive = async {
+        let mut output = BytesMut::new();
+        // At the end of what is sent it hangs up.
+        while from.read_buf(&mut output).await.is_ok_and(|read| read > 0) {}
+        output
+    };
+    let (_, (), output) = tokio::join!(connection, send, receive);
+    output
+}

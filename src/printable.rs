@@ -1,0 +1,76 @@
+//! Text from elsewhere, made fit for a terminal.
+
+use std::fmt::Write;
+
+/// Whether a terminal shows the character, and nothing beside it in another way. Control characters can
+/// move the cursor or start a new line, and marks of direction can turn the order of what follows.
+pub fn is_printable(c: char) -> bool {
+    let turns_direction = matches!(
+        c,
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+    );
+    !c.is_control() && !turns_direction
+}
+
+/// The text with an escape such as `\n` or `\u001b` for each character that is not printable, as in JSON
+/// and in logfmt.
+pub fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    text.chars().for_each(|c| push_escaped(&mut escaped, c));
+    escaped
+}
+
+/// The same, but line breaks stay.
+pub fn escape_lines(text: &str) -> String {
+    let lines: Vec<String> = text.split('\n').map(escape).collect();
+    lines.join("\n")
+}
+
+/// The text as a string of JSON and of logfmt, in quotes.
+pub fn quote(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for c in text.chars() {
+        if matches!(c, '"' | '\\') {
+            quoted.push('\\');
+        }
+        push_escaped(&mut quoted, c);
+    }
+    quoted.push('"');
+    quoted
+}
+
+fn push_escaped(to: &mut String, c: char) {
+    match c {
+        '\n' => to.push_str("\\n"),
+        '\r' => to.push_str("\\r"),
+        '\t' => to.push_str("\\t"),
+        c if is_printable(c) => to.push(c),
+        // None of them is above U+FFFF.
+        c => write!(to, "\\u{:04x}", u32::from(c)).expect("a string can be written to"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_moves_the_cursor_or_turns_the_direction_is_escaped() {
+        let text = "a\u{1b}[2Jb\r\n\tc\u{9b}31m\u{7f}\u{202e}d\0 \u{e9}\u{1f511}\\";
+        let escaped = r"a\u001b[2Jb\r\n\tc\u009b31m\u007f\u202ed\u0000 ";
+        assert_eq!(escape(text), format!("{escaped}\u{e9}\u{1f511}\\"));
+        assert_eq!(escape_lines("a\u{1b}\n\tb\n"), "a\\u001b\n\\tb\n");
+    }
+
+    proptest! {
+        #[test]
+        fn a_quoted_text_is_printable_and_json_that_reads_as_before(text in any::<String>()) {
+            let quoted = quote(&text);
+            prop_assert!(quoted.chars().all(is_printable), "{quoted}");
+            prop_assert_eq!(serde_json::from_str::<String>(&quoted).expect("JSON"), text);
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! Whether a report file seems to know less than the one before it.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+
+use super::disk::Content;
+use crate::report::{Report, User};
+
+/// Why this seems to be an older export than the one that was in the file before, such as a backup.
+pub fn why_older(content: &Content, before: &Content) -> Option<String> {
+    let by_file = || content.modified.cmp(&before.modified);
+    let is_older = content.report.order(&before.report).unwrap_or_else(by_file).is_lt();
+    is_older.then(|| {
+        let of = |content: &Content| {
+            let newest = content.report.newest_time().map_or_else(|| "none".to_owned(), as_text);
+            format!("newest time {newest}, modified at {}", as_text(content.modified))
+        };
+        let (content, before) = (of(content), of(before));
+        format!(
+            "it seems to be an older export ({content}) than the one before ({before}): taken if it stays \
+             for the time of --source.keep-missing, or after a restart"
+        )
+    })
+}
+
+/// Why this report seems to lack users, of whom there were so many before.
+pub fn why_smaller(report: &Report, before: usize) -> Option<String> {
+    let users = users(report);
+    (users * 2 < before).then(|| {
+        format!(
+            "it has {users} users, and the report before it had {before}: taken if the next look finds the \
+             same"
+        )
+    })
+}
+
+/// How many users a report has, with those whose rows cannot be read.
+pub fn all_users(report: &Report) -> usize {
+    users(report) + report.missing
+}
+
+/// Root is no user: a report of root alone is what is left if all others are lost.
+fn users(report: &Report) -> usize {
+    report.users.iter().filter(|user| !User::is_root(user)).count()
+}
+
+fn as_text(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Secs, true)
+}

@@ -1,0 +1,439 @@
+//! `basic_auth_users`: names, passwords, and what checking them may cost.
+
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit, Mac};
+use serde::Deserialize;
+use sha2::Sha256;
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+/// A password's bcrypt hash.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Hash(String);
+
+/// Checking a password with a cost of 10 takes about 50 ms, and each further 1 doubles that.
+const SLOW_COST: u32 = 15;
+const MAX_COST: u32 = 18;
+
+impl TryFrom<String> for Hash {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Hash, String> {
+        if text.parse::<bcrypt::HashParts>().is_err() {
+            return Err("is not a bcrypt hash ($2a$, $2b$, $2y$)".to_owned());
+        }
+        let hash = Hash(text);
+        match hash.cost() {
+            4..=MAX_COST => Ok(hash),
+            cost @ 19..=31 => Err(format!(
+                "has a cost of {cost}, with which each check takes half a minute or more: use 10 to 14"
+            )),
+            cost => Err(format!("has a cost of {cost}, and bcrypt has 4 to 31")),
+        }
+    }
+}
+
+impl Hash {
+    fn cost(&self) -> u32 {
+        self.0[4..6].parse().expect("a number, as was checked")
+    }
+}
+
+/// Without the hash, which could be attacked elsewhere.
+impl std::fmt::Debug for Hash {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Hash")
+    }
+}
+
+/// Who may come in, and with which passwords.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Users(BTreeMap<String, Hash>);
+
+impl Users {
+    /// Users by their names.
+    pub fn new(users: BTreeMap<String, Hash>) -> Users {
+        Users(users)
+    }
+
+    /// Whether everybody may come in.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Their names, in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
+    /// One line for each that cannot log in, or only slowly.
+    pub fn warnings(&self) -> impl Iterator<Item = String> {
+        self.0.iter().filter_map(|(name, hash)| {
+            let problem = if name.contains(':') {
+                "can never log in, since a name ends at its first colon".to_owned()
+            } else if name.is_empty() {
+                "is a user without a name".to_owned()
+            } else if hash.cost() >= SLOW_COST {
+                format!("has a cost of {}: each check of the password takes seconds", hash.cost())
+            } else if hash.0.starts_with("$2x$") {
+                "is a hash of a program with a known fault: make another".to_owned()
+            } else {
+                return None;
+            };
+            Some(format!("basic_auth_users.{name}: {problem}"))
+        })
+    }
+}
+
+/// Name and password, as a client sends them.
+#[derive(Clone)]
+pub struct Credentials {
+    name: String,
+    password: Vec<u8>,
+}
+
+impl Credentials {
+    /// Reads the value of an `Authorization` header. `None` if it holds no basic credentials.
+    pub fn parse(header: &[u8]) -> Option<Credentials> {
+        let (scheme, encoded) = header.split_at_checked("Basic ".len())?;
+        if !scheme.eq_ignore_ascii_case(b"Basic ") {
+            return None;
+        }
+        let mut name = STANDARD.decode(encoded.trim_ascii()).ok()?;
+        let colon = name.iter().position(|byte| *byte == b':')?;
+        let password = name.split_off(colon + 1);
+        name.truncate(colon);
+        Some(Credentials { name: String::from_utf8(name).ok()?, password })
+    }
+
+    /// The name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+/// Whether somebody may come in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Login {
+    /// Yes.
+    Ok,
+    /// No.
+    Wrong,
+    /// There are too many checks before this one.
+    Busy,
+}
+
+/// The number of logins that are remembered, so that they need no check.
+const MAX_KNOWN: usize = 1_000;
+/// Of the addresses in one lane one password is checked or waits for it at a time, so that an address
+/// with many wrong passwords is no more than one in the queue.
+const LANES: usize = 256;
+/// A check that does not begin within this time is given up. Prometheus waits for 10 s.
+const MAX_WAIT: Duration = Duration::from_secs(8);
+
+/// Checks passwords. bcrypt runs on threads of its own, on half of the cores.
+pub struct Logins {
+    known: Mutex<Known>,
+    lanes: Vec<Arc<Semaphore>>,
+    lane_of: RandomState,
+    checks: Arc<Semaphore>,
+}
+
+impl std::fmt::Debug for Logins {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Logins")
+    }
+}
+
+impl Default for Logins {
+    fn default() -> Logins {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Logins {
+            known: Mutex::new(Known::new(rand::random())),
+            lanes: (0..LANES).map(|_| Arc::new(Semaphore::new(1))).collect(),
+            lane_of: RandomState::new(),
+            checks: Arc::new(Semaphore::new((cores / 2).max(1))),
+        }
+    }
+}
+
+impl Logins {
+    /// Checks credentials that came from this address. Those that were right before are not checked
+    /// again, and wait for nothing. Of an unknown user the hash of another one is checked, so that the
+    /// time does not tell whether there is such a user.
+    pub async fn check(&self, users: &Users, credentials: Credentials, peer: IpAddr) -> Login {
+        let user = users.0.get(&credentials.name);
+        let Some(hash) = user.or_else(|| self.decoy(users, &credentials.name)).cloned() else {
+            return Login::Wrong;
+        };
+        if user.is_some() && self.knows(&credentials, &hash) {
+            return Login::Ok;
+        }
+        let turn = async {
+            let lane = self.lane_of.hash_one(peer) as usize % LANES;
+            let lane = self.lanes[lane].clone().acquire_owned().await;
+            (lane, self.checks.clone().acquire_owned().await)
+        };
+        let Ok(turn) = timeout(MAX_WAIT, turn).await else { return Login::Busy };
+        // The same may have been checked meanwhile.
+        if user.is_some() && self.knows(&credentials, &hash) {
+            return Login::Ok;
+        }
+        let Credentials { name, password } = credentials;
+        let (checked_hash, checked_password) = (hash.clone(), password.clone());
+        let checked = spawn_blocking(move || {
+            // Held to the end of the check, even if the client has gone away meanwhile.
+            let _turn = turn;
+            bcrypt::verify(checked_password, &checked_hash.0)
+        });
+        match checked.await {
+            Ok(Ok(true)) if user.is_some() => {
+                self.lock().insert(&Credentials { name, password }, &hash);
+                Login::Ok
+            }
+            // An error is a password that bcrypt cannot have hashed.
+            _ => Login::Wrong,
+        }
+    }
+
+    fn knows(&self, credentials: &Credentials, hash: &Hash) -> bool {
+        self.lock().contains(credentials, hash)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// For each name always the hash of the same user, whose cost is then that of the name, too.
+    fn decoy<'a>(&self, users: &'a Users, name: &str) -> Option<&'a Hash> {
+        let number = self.lane_of.hash_one(name) as usize;
+        users.0.values().nth(number.checked_rem(users.0.len())?)
+    }
+}
+
+/// Logins that were right, as hashes with a key that nobody knows.
+struct Known {
+    key: [u8; 32],
+    logins: HashSet<[u8; 32]>,
+    oldest_first: VecDeque<[u8; 32]>,
+}
+
+impl Known {
+    fn new(key: [u8; 32]) -> Known {
+        Known { key, logins: HashSet::new(), oldest_first: VecDeque::new() }
+    }
+
+    fn contains(&self, credentials: &Credentials, hash: &Hash) -> bool {
+        self.logins.contains(&self.digest(credentials, hash))
+    }
+
+    fn insert(&mut self, credentials: &Credentials, hash: &Hash) {
+        let digest = self.digest(credentials, hash);
+        if self.logins.insert(digest) {
+            self.oldest_first.push_back(digest);
+        }
+        if self.oldest_first.len() > MAX_KNOWN
+            && let Some(oldest) = self.oldest_first.pop_front()
+        {
+            self.logins.remove(&oldest);
+        }
+    }
+
+    /// The length before each part keeps different logins apart.
+    fn digest(&self, credentials: &Credentials, hash: &Hash) -> [u8; 32] {
+        let mut mac =
+            Hmac::<Sha256>::new_from_slice(&self.key).expect("a key of any length is one");
+        for part in [credentials.name.as_bytes(), hash.0.as_bytes(), &credentials.password] {
+            mac.update(&(part.len() as u64).to_le_bytes());
+            mac.update(part);
+        }
+        mac.finalize().into_bytes().into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    fn hash(password: &str, cost: u32) -> Hash {
+        Hash::try_from(bcrypt::hash(password, cost).expect("a hash")).expect("a bcrypt hash")
+    }
+
+    fn users(users: &[(&str, &str, u32)]) -> Users {
+        let hashed = users.iter().map(|(name, password, cost)| (*name, hash(password, *cost)));
+        Users::new(hashed.map(|(name, hash)| (name.to_owned(), hash)).collect())
+    }
+
+    fn credentials(name: &str, password: &str) -> Credentials {
+        Credentials { name: name.to_owned(), password: password.as_bytes().to_vec() }
+    }
+
+    fn peer(number: u8) -> IpAddr {
+        IpAddr::from([10, 0, 0, number])
+    }
+
+    #[test]
+    fn only_bcrypt_hashes_of_a_bearable_cost_are_hashes() {
+        // The last bits of salt and hash are 0.
+        let rest = format!("{}e{}", "a".repeat(21), "a".repeat(31));
+        for (text, is_hash) in [
+            (format!("$2a$10${rest}"), true),
+            (format!("$2b$04${rest}"), true),
+            (format!("$2y$18${rest}"), true),
+            (format!("$2x$10${rest}"), true),
+            (format!("$2y$03${rest}"), false),
+            (format!("$2y$19${rest}"), false),
+            (format!("$2y$32${rest}"), false),
+            (format!("$2y$1x${rest}"), false),
+            (format!("$2$10${rest}"), false),
+            (format!("$2z$10${rest}"), false),
+            (format!("$2y$10${rest}a"), false),
+            (format!("$2y$10${}", &rest[..52]), false),
+            (format!("$2y$10${}=", &rest[..52]), false),
+            (format!("$2y$10${}é", &rest[..51]), false),
+            ("password".to_owned(), false),
+            (String::new(), false),
+        ] {
+            let read = Hash::try_from(text.clone());
+            assert_eq!(read.is_ok(), is_hash, "{text}");
+            let told = format!("{read:?}");
+            assert!(!told.contains(&rest[..50]), "{told}");
+        }
+    }
+
+    #[test]
+    fn credentials_are_read_as_go_reads_them() {
+        let read = |header: String| {
+            Credentials::parse(header.as_bytes())
+                .map(|it| (it.name, String::from_utf8(it.password).expect("UTF-8")))
+        };
+        let basic = |text: &str| format!("Basic {}", STANDARD.encode(text));
+        let pair = |name: &str, password: &str| Some((name.to_owned(), password.to_owned()));
+        assert_eq!(read(basic("alice:secret")), pair("alice", "secret"));
+        assert_eq!(read(basic("alice:a:b")), pair("alice", "a:b"));
+        assert_eq!(read(basic("alice:")), pair("alice", ""));
+        assert_eq!(read(basic(":secret")), pair("", "secret"));
+        assert_eq!(read(basic("alice:secret").replace("Basic", "bAsIc")), pair("alice", "secret"));
+        for header in ["", "Basic", "Basic ", "Basic =", "Bearer YTpi", "Basic YWxpY2U="] {
+            assert_eq!(read(header.to_owned()), None, "{header}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_right_password_opens_and_all_else_does_not() {
+        let users = users(&[("alice", "secret", 4), ("bob", "other", 4)]);
+        let logins = Logins::default();
+        for (name, password, expected) in [
+            ("alice", "secret", Login::Ok),
+            ("alice", "secret", Login::Ok),
+            ("alice", "other", Login::Wrong),
+            ("alice", "", Login::Wrong),
+            ("alice", "secret\0", Login::Wrong),
+            ("Alice", "secret", Login::Wrong),
+            ("bob", "secret", Login::Wrong),
+            ("carol", "secret", Login::Wrong),
+            ("carol", "other", Login::Wrong),
+            ("", "", Login::Wrong),
+        ] {
+            let login = logins.check(&users, credentials(name, password), peer(1)).await;
+            assert_eq!(login, expected, "{name} {password}");
+        }
+        assert_eq!(logins.lock().logins.len(), 1, "only what was right is remembered");
+    }
+
+    #[tokio::test]
+    async fn a_login_that_was_right_ends_with_its_hash() {
+        let logins = Logins::default();
+        let before = users(&[("alice", "secret", 4)]);
+        assert_eq!(logins.check(&before, credentials("alice", "secret"), peer(1)).await, Login::Ok);
+        let after = users(&[("alice", "changed", 4)]);
+        let login = logins.check(&after, credentials("alice", "secret"), peer(1)).await;
+        assert_eq!(login, Login::Wrong);
+        let without = users(&[("bob", "secret", 4)]);
+        let login = logins.check(&without, credentials("alice", "secret"), peer(1)).await;
+        assert_eq!(login, Login::Wrong);
+    }
+
+    #[test]
+    fn logins_of_the_same_letters_differ() {
+        let known = Known::new([7; 32]);
+        let hash = hash("x", 4);
+        let digest = |name, password| known.digest(&credentials(name, password), &hash);
+        assert_ne!(digest("ab", "c"), digest("a", "bc"));
+        assert_eq!(digest("ab", "c"), digest("ab", "c"));
+        let other = Known::new([8; 32]);
+        assert_ne!(digest("ab", "c"), other.digest(&credentials("ab", "c"), &hash));
+    }
+
+    #[test]
+    fn the_number_of_known_logins_is_bounded() {
+        let mut known = Known::new([7; 32]);
+        let hash = hash("x", 4);
+        for number in 0..=MAX_KNOWN {
+            known.insert(&credentials("alice", &number.to_string()), &hash);
+        }
+        assert_eq!((known.logins.len(), known.oldest_first.len()), (MAX_KNOWN, MAX_KNOWN));
+        assert!(!known.contains(&credentials("alice", "0"), &hash));
+        assert!(known.contains(&credentials("alice", "1"), &hash));
+    }
+
+    #[tokio::test]
+    async fn wrong_passwords_delay_neither_known_logins_nor_other_addresses_much() {
+        let users = Arc::new(users(&[("alice", "secret", 8)]));
+        let logins = Arc::new(Logins::default());
+        let check = |password: &str, peer| {
+            let (users, logins) = (users.clone(), logins.clone());
+            let credentials = credentials("alice", password);
+            tokio::spawn(async move {
+                let start = Instant::now();
+                (logins.check(&users, credentials, peer).await, start.elapsed())
+            })
+        };
+        let (login, one) = check("secret", peer(1)).await.expect("no panic");
+        assert_eq!(login, Login::Ok);
+        let wrong: Vec<_> = (0..40).map(|_| check("wrong", peer(2))).collect();
+        tokio::task::yield_now().await;
+        let (login, took) = check("secret", peer(2)).await.expect("no panic");
+        assert_eq!(login, Login::Ok);
+        assert!(took < one.max(Duration::from_millis(20)), "{took:?} and not {one:?}");
+        // Another address has at most one check before its own, not forty.
+        let (login, took) = check("new", peer(3)).await.expect("no panic");
+        assert_eq!(login, Login::Wrong);
+        let all = Instant::now();
+        for wrong in wrong {
+            assert_eq!(wrong.await.expect("no panic").0, Login::Wrong);
+        }
+        assert!(took < all.elapsed(), "{took:?} and not {:?}", all.elapsed());
+    }
+
+    #[tokio::test]
+    async fn an_unknown_user_costs_as_much_as_a_wrong_password() {
+        let users = users(&[("alice", "secret", 9)]);
+        let logins = Logins::default();
+        let mut times = [Vec::new(), Vec::new()];
+        for _ in 0..9 {
+            for (name, times) in ["alice", "mallory"].into_iter().zip(&mut times) {
+                let start = Instant::now();
+                let login = logins.check(&users, credentials(name, "wrong"), peer(1)).await;
+                assert_eq!(login, Login::Wrong);
+                times.push(start.elapsed());
+            }
+        }
+        let [known, unknown] = times.map(|mut times| {
+            times.sort();
+            times[times.len() / 2].as_secs_f64()
+        });
+        assert!((0.5..2.0).contains(&(unknown / known)), "{known} and {unknown}");
+    }
+}

@@ -1,0 +1,78 @@
+//! HTTP on one connection: HTTP/1.1, or HTTP/2 if the TLS handshake chose it.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hyper::server::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::guard::Guard;
+use super::listener::{HEADER_TIMEOUT, MAX_HEADER_BYTES};
+
+/// One connection of HTTP/2 may have this number of requests at the same time.
+const MAX_STREAMS: u32 = 16;
+/// A client of HTTP/2 that does not answer after this time is asked whether it is still there.
+const PING_INTERVAL: Duration = Duration::from_secs(10);
+
+/// A connection that is served while it is polled.
+pub enum Connection<S>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    /// One request after the other.
+    Http1(Pin<Box<http1::Connection<TokioIo<S>, Guard>>>),
+    /// Several requests at a time.
+    Http2(Pin<Box<http2::Connection<TokioIo<S>, Guard, TokioExecutor>>>),
+}
+
+impl<S> Connection<S>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    /// Serves the stream.
+    pub fn new(stream: S, is_http2: bool, guard: Guard) -> Connection<S> {
+        let stream = TokioIo::new(stream);
+        if is_http2 {
+            let connection = http2::Builder::new(TokioExecutor::new())
+                .timer(TokioTimer::new())
+                .max_concurrent_streams(MAX_STREAMS)
+                .max_header_list_size(MAX_HEADER_BYTES as u32)
+                .keep_alive_interval(PING_INTERVAL)
+                .keep_alive_timeout(HEADER_TIMEOUT)
+                .serve_connection(stream, guard);
+            return Connection::Http2(Box::pin(connection));
+        }
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADER_TIMEOUT)
+            .max_buf_size(MAX_HEADER_BYTES)
+            // A client that has closed its half of the connection gets the whole answer.
+            .half_close(true)
+            .serve_connection(stream, guard);
+        Connection::Http1(Box::pin(connection))
+    }
+
+    /// Lets requests that are under way finish, and takes no others.
+    pub fn graceful_shutdown(&mut self) {
+        match self {
+            Connection::Http1(connection) => connection.as_mut().graceful_shutdown(),
+            Connection::Http2(connection) => connection.as_mut().graceful_shutdown(),
+        }
+    }
+}
+
+impl<S> Future for Connection<S>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    type Output = hyper::Result<()>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<hyper::Result<()>> {
+        match self.get_mut() {
+            Connection::Http1(connection) => connection.as_mut().poll(context),
+            Connection::Http2(connection) => connection.as_mut().poll(context),
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! The site as hyper serves it to one client: behind the gate, with the configured headers.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use hyper::body::Incoming;
+use hyper::service::Service;
+use hyper::{Request, Response};
+
+use super::body::Body;
+use super::places::Place;
+use super::routes::{Site, route};
+
+/// The site, for one client.
+#[derive(Debug, Clone)]
+pub struct Guard {
+    /// What is served.
+    pub site: Arc<Site>,
+    /// The client.
+    pub peer: SocketAddr,
+    /// The connection's place.
+    pub place: Arc<Place>,
+}
+
+impl Service<Request<Incoming>> for Guard {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let Guard { site, peer, place } = self.clone();
+        let answering = place.begin();
+        Box::pin(async move {
+            let config = site.gate.config();
+            let mut response = match site.gate.admit(&config, &request, peer).await {
+                Ok(()) => route(&site, &place, &request).await,
+                Err(refusal) => refusal,
+            };
+            for (name, value) in &config.headers {
+                // A page that has a stricter value of its own keeps it.
+                response.headers_mut().entry(name).or_insert(value.clone());
+            }
+            site.metrics.count_http_request(response.status().as_str());
+            response.body_mut().set_answering(answering);
+            Ok(response)
+        })
+    }
+}

@@ -1,0 +1,165 @@
+//! Which keys and accounts a query asks for, and in which order.
+
+use std::borrow::Cow;
+use std::cmp::Reverse;
+
+use regex::{Regex, RegexBuilder};
+
+use super::components::account_name;
+use super::health::Health;
+use super::query::{AccountFilter, KeyFilter, Order, Query, Sort};
+use crate::config::TagLabel;
+use crate::findings::{Finding, all_keys};
+use crate::policy::{KeyStatus, Tag};
+use crate::render::Snapshot;
+use crate::state::Account;
+
+/// The keys among which are those that the query asks for: the findings, or every key of its accounts.
+pub fn candidates<'a>(snapshot: &'a Snapshot, query: &Query) -> Cow<'a, [Finding]> {
+    if !query.show.is_of_any_age() {
+        return snapshot.overview().findings.as_slice().into();
+    }
+    let accounts = snapshot.state.accounts.iter().filter(|it| query.is_of_account(it));
+    let keys = |account| all_keys(account, &snapshot.config, snapshot.now);
+    let mut keys: Vec<Finding> = accounts.flat_map(|account| keys(account)).collect();
+    // Keys of unknown age first.
+    keys.sort_by_cached_key(|key| key.last_rotated);
+    keys.into()
+}
+
+/// The keys of any status that the query is about, in their order. `labels` are the tags that are
+/// labels.
+pub fn about<'a>(keys: &'a [Finding], query: &Query, labels: &[TagLabel]) -> Vec<&'a Finding> {
+    let words = words(&query.search);
+    let mentions = |finding: &Finding| words.iter().all(|word| mentions(finding, word));
+    keys.iter().filter(|finding| query.is_of(finding, labels) && mentions(finding)).collect()
+}
+
+/// Of these keys the ones of the query's status, in its order. Equal ones stay oldest first.
+pub fn select<'a>(about: &[&'a Finding], query: &Query) -> Vec<&'a Finding> {
+    let is_wanted = |finding: &&&Finding| query.show.includes(finding);
+    let mut rows: Vec<&Finding> = about.iter().filter(is_wanted).copied().collect();
+    let ends = |row: &Finding| row.due.or(row.exemption.as_ref().and_then(|it| it.end));
+    match query.sort {
+        Sort::Age => match query.order {
+            Order::Ascending => rows.reverse(),
+            Order::Descending => {}
+        },
+        // What has no date comes last.
+        Sort::Due => match query.order {
+            Order::Ascending => rows.sort_by_key(|row| (ends(row).is_none(), ends(row))),
+            Order::Descending => rows.sort_by_key(|row| (ends(row).is_none(), Reverse(ends(row)))),
+        },
+        Sort::User => sort(&mut rows, query.order, |row| row.user.to_lowercase()),
+        Sort::Account => sort(&mut rows, query.order, |row| {
+            (account_name(row).to_lowercase(), row.account_id.clone())
+        }),
+        // Keys without an owner come first.
+        Sort::Owner => sort(&mut rows, query.order, |row| {
+            row.tags.iter().map(|(_, value)| value.to_lowercase()).collect::<Vec<_>>()
+        }),
+        // Keys that were never used come first.
+        Sort::LastUsed => sort(&mut rows, query.order, |row| row.last_used),
+    }
+    rows
+}
+
+fn sort<K: Ord>(rows: &mut [&Finding], order: Order, key: impl Fn(&Finding) -> K) {
+    match order {
+        Order::Ascending => rows.sort_by_cached_key(|row| key(row)),
+        Order::Descending => rows.sort_by_cached_key(|row| Reverse(key(row))),
+    }
+}
+
+/// Each word of the text, to be found in any case.
+pub fn words(text: &str) -> Vec<Regex> {
+    let word = |text: &str| {
+        let pattern = RegexBuilder::new(&regex::escape(text)).case_insensitive(true).build();
+        pattern.expect("200 characters to the letter are a small pattern")
+    };
+    text.split_whitespace().map(word).collect()
+}
+
+/// Whether the word is in a field that tells where a key is and whose.
+fn mentions(finding: &Finding, word: &Regex) -> bool {
+    let is_both = word.as_str().contains('=');
+    let tag = |(key, value): &Tag| {
+        if is_both {
+            word.is_match(&format!("{key}={value}"))
+        } else {
+            word.is_match(key) || word.is_match(value)
+        }
+    };
+    let id = finding.access_key_id.as_deref().unwrap_or_default();
+    [&finding.user, &finding.path, &finding.account_name, &finding.account_id, id]
+        .into_iter()
+        .any(|text| word.is_match(text))
+        || finding.tags.iter().any(tag)
+}
+
+impl Query {
+    /// Whether it is about this account.
+    pub fn is_of_account(&self, account: &Account) -> bool {
+        [&*account.id, &*account.name, ""].contains(&self.account.as_str())
+    }
+
+    /// Whether the key is that of the exact parameters. `labels` are the tags that are labels.
+    pub fn is_of(&self, finding: &Finding, labels: &[TagLabel]) -> bool {
+        let is = |wanted: &str, text: &str| wanted.is_empty() || wanted == text;
+        let value = |key: &str| {
+            let tag = finding.tags.iter().find(|(name, _)| is_tag(name, key));
+            tag.map_or("", |(_, value)| value)
+        };
+        let has = |(key, wanted): &(String, String)| value(key) == wanted;
+        let is_other =
+            |label: &&TagLabel| !self.tags.iter().any(|(key, _)| is_tag(&label.key, key));
+        let has_other =
+            || labels.iter().filter(is_other).any(|label| !value(&label.key).is_empty());
+        (is(&self.account, &finding.account_id) || self.account == finding.account_name)
+            && is(&self.user, &finding.user)
+            && self.key.is_none_or(|key| key == finding.key)
+            && self.tags.iter().all(has)
+            && !(self.no_other_tags && has_other())
+    }
+}
+
+/// Whether a tag is meant by this key, which may also be the end of a label, such as `cost_center` for
+/// `cost-center`. IAM ignores the case of keys.
+fn is_tag(tag: &str, key: &str) -> bool {
+    let in_label = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' };
+    tag.chars().map(in_label).eq(key.chars().map(in_label))
+}
+
+impl KeyFilter {
+    /// Whether this key is listed.
+    pub fn includes(self, finding: &Finding) -> bool {
+        match self {
+            KeyFilter::Unrotated => finding.status == KeyStatus::Unrotated,
+            KeyFilter::DueSoon => finding.status == KeyStatus::DueSoon,
+            KeyFilter::Exempt => finding.status == KeyStatus::Exempt,
+            KeyFilter::NeverUsed => finding.never_used && finding.status != KeyStatus::Inactive,
+            KeyFilter::NotJudged => finding.status == KeyStatus::NotJudged,
+            KeyFilter::All => [KeyStatus::Unrotated, KeyStatus::DueSoon, KeyStatus::Exempt]
+                .contains(&finding.status),
+            KeyFilter::Every => true,
+        }
+    }
+
+    /// Whether keys may be listed that are no findings.
+    fn is_of_any_age(self) -> bool {
+        matches!(self, KeyFilter::NeverUsed | KeyFilter::NotJudged | KeyFilter::Every)
+    }
+}
+
+impl AccountFilter {
+    /// Whether accounts of this health are listed, `is_read`: of whom there is a report.
+    pub fn includes(self, health: Health, is_read: bool) -> bool {
+        match self {
+            AccountFilter::Ok => health == Health::Ok,
+            AccountFilter::Degraded => health == Health::Degraded,
+            AccountFilter::Failing => matches!(health, Health::Failing(_)),
+            AccountFilter::Pending => health == Health::Pending,
+            AccountFilter::Unread => !is_read,
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Connections: those that say nothing or read nothing keep nobody out and cost little.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::LazyLock;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpSocket;
+use tokio::runtime::Runtime;
+
+use crate::support::exporter::{Exporter, PATIENCE, Response, command, value};
+
+const CONNECTIONS: &str = "iam_exporter_http_connections";
+const REFUSED: &str = "iam_exporter_http_refused_total{reason=\"connections\"}";
+
+fn demo(users: &str) -> Exporter {
+    let exporter = Exporter::start(&["demo", "--users", users]);
+    exporter.wait_until_ready();
+    exporter
+}
+
+/// A connection from 127.0.0.`last` that takes only a few kilobytes before somebody reads.
+fn connect_from(exporter: &Exporter, last: u8) -> TcpStream {
+    static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("a runtime"));
+    let connecting = async {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(4 << 10).expect("a small buffer");
+        socket.bind(SocketAddr::from(([127, 0, 0, last], 0))).expect("a local address");
+        socket.connect(exporter.address).await.expect("a connection").into_std()
+    };
+    let stream = RUNTIME.block_on(connecting).expect("a stream");
+    stream.set_nonblocking(false).expect("a blocking stream");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    stream
+}
+
+/// So many connections from each of these addresses, with the start of a request or all of it.
+fn crowd(
+    exporter: &Exporter,
+    last: impl Iterator<Item = u8>,
+    each: usize,
+    sent: &str,
+) -> Vec<TcpStream> {
+    let from = |last| {
+        (0..each).map(move |_| {
+            let mut stream = connect_from(exporter, last);
+            stream.write_all(sent.as_bytes()).expect("it is written");
+            stream
+        })
+    };
+    last.flat_map(from).collect()
+}
+
+fn is_open(stream: &TcpStream) -> bool {
+    stream.set_nonblocking(true).expect("a setting");
+    matches!(stream.peek(&mut [0]), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
+}
+
+/// The page, which must be there soon.
+fn scrape(exporter: &Exporter) -> String {
+    let start = Instant::now();
+    let page = exporter.get("/metrics");
+    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    page
+}
+
+#[test]
+fn connections_that_say_nothing_keep_nobody_out() {
+    let exporter = demo("50");
+    for sent in ["", "GET /metrics HTTP/1.1\r\nHost: "] {
+        let silent = crowd(&exporter, 2..8, 60, sent);
+        scrape(&exporter);
+        // Those that lost their place are closed.
+        let page =
+            exporter.page_where(|page| value(page, CONNECTIONS).is_some_and(|open| open <= 256.0));
+        assert!(value(&page, REFUSED).is_some_and(|refused| refused >= 104.0), "{page}");
+        drop(silent);
+    }
+}
+
+#[test]
+fn of_one_address_64_connections_stay_and_the_newest_are_among_them() {
+    let exporter = demo("50");
+    let silent = crowd(&exporter, 1..2, 100, "");
+    assert_eq!(exporter.get("/-/healthy"), "healthy\n");
+    let open: Vec<bool> = silent.iter().map(is_open).collect();
+    assert!(open[..36].iter().all(|open| !open), "{open:?}");
+    assert!(open[37..].iter().all(|open| *open), "{open:?}");
+}
+
+#[test]
+fn slow_readers_keep_nobody_out() {
+    let exporter = demo("10000");
+    let request = "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
+    // Most are busy with an answer at once, and the health check is answered all the same.
+    let _slow = crowd(&exporter, 2..6, 64, request);
+    let start = Instant::now();
+    assert_eq!(exporter.get("/-/healthy"), "healthy\n");
+    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    let mut attempts = 0;
+    while exporter.request("GET", "/metrics", &["Accept-Encoding: gzip"]).status != 200 {
+        attempts += 1;
+        assert!(start.elapsed() < Duration::from_secs(8), "{attempts} attempts");
+        thread::sleep(Duration::from_millis(200));
+    }
+}
+
+#[test]
+fn a_client_that_closes_its_half_gets_the_whole_answer() {
+    let exporter = demo("3000");
+    for (path, headers) in [
+        ("/metrics", ""),
+        ("/metrics", "Accept-Encoding: gzip\r\n"),
+        ("/keys.csv", ""),
+        ("/-/healthy", ""),
+    ] {
+        for version in ["HTTP/1.0", "HTTP/1.1"] {
+            let mut stream = exporter.connect();
+            let head = format!("GET {path} {version}\r\nHost: x\r\n{headers}\r\n");
+            stream.write_all(head.as_bytes()).expect("a request");
+            stream.shutdown(Shutdown::Write).expect("half of it is closed");
+            let response = Response::read(&mut stream);
+            assert_eq!(response.status, 200);
+            let length = response.header("content-length").map(str::to_owned);
+            assert_eq!(length, Some(response.body.len().to_string()), "{path} {version}");
+        }
+    }
+}
+
+#[test]
+fn many_who_read_the_same_file_share_it() {
+    let exporter = demo("10000");
+    let whole = exporter.get("/keys.csv");
+    let mut slow = crowd(&exporter, 2..5, 60, "GET /keys.csv HTTP/1.1\r\nHost: x\r\n\r\n");
+    let memory = |page: String| value(&page, "process_resident_memory_bytes").expect("a size");
+    // All have their answer's start.
+    let mut start = [0; 100];
+    slow.iter_mut().for_each(|stream| stream.read_exact(&mut start).expect("a start"));
+    let with_readers = memory(scrape(&exporter));
+    drop(slow);
+    let without = memory(scrape(&exporter));
+    let grown = (with_readers - without) / whole.len() as f64;
+    assert!(grown < 2.0, "{grown} times the file");
+}
+
+#[test]
+fn the_limit_of_open_files_is_raised() {
+    let shell = "ulimit -Sn 100; ulimit -Hn 400; exec \"$0\" \"$@\"";
+    let exporter_command = command(&["demo", "--users=1", "--web.listen-address=127.0.0.1:0"]);
+    let mut shell_command = std::process::Command::new("sh");
+    shell_command.args(["-c", shell]).arg(exporter_command.get_program());
+    shell_command.args(exporter_command.get_args());
+    let exporter = Exporter::spawn(shell_command);
+    let page = exporter.get("/metrics");
+    assert_eq!(value(&page, "process_max_fds"), Some(400.0));
+    let _silent = crowd(&exporter, 2..10, 60, "");
+    let page = scrape(&exporter);
+    assert!(value(&page, "process_open_fds").is_some_and(|open| open < 300.0));
+    assert_eq!(value(&page, "iam_exporter_http_accept_failures_total"), Some(0.0));
+}

@@ -1,0 +1,43 @@
+"""Draws the status page in every situation, for people to look at: light and dark, wide, narrow and on paper.
+
+usage: draw_status_pages.py FOLDER [SITUATION…]
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+
+from browser import Browser
+from status_situations import SITUATIONS
+
+LOOKS = [(1440, "light"), (1440, "dark"), (1024, "light"), (390, "light"), (390, "dark")]
+# Nobody looks at more of a page at once.
+MAX_HEIGHT = 4_000
+
+
+def main(folder, names):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        with (
+            tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary,
+            SITUATIONS[name].start(Path(temporary)) as exporter,
+            Browser(f"{temporary}/browser") as browser,
+        ):
+            draw(browser, folder, name, f"{exporter.url}/")
+
+
+def draw(browser, folder, name, url):
+    for width, scheme in LOOKS:
+        browser.look(width, scheme)
+        browser.get(url)
+        height = browser.devtools("Page.getLayoutMetrics")["cssContentSize"]["height"]
+        browser.look(width, scheme, min(height, MAX_HEIGHT))
+        (folder / f"{name}-{width}-{scheme}.png").write_bytes(browser.screenshot())
+    # Paper is light, whatever the scheme.
+    browser.look(1440, "dark")
+    browser.get(url)
+    (folder / f"{name}.pdf").write_bytes(browser.pdf())
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2:] or SITUATIONS)

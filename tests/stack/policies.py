@@ -1,0 +1,30 @@
+"""The policies in deploy/aws/policies."""
+
+import json
+
+from harness import ROOT
+
+FOLDER = ROOT / "deploy/aws/policies"
+# What an account needs, and what the exporter needs besides for an organization.
+OF_ACCOUNT = ("report", "confirmation", "tags", "alias")
+OF_ORGANIZATION = ("organization", "roles")
+
+
+def statements(*names):
+    for name in names:
+        yield from json.loads((FOLDER / f"{name}.json").read_text())["Statement"]
+
+
+def policy(*names, without=None):
+    """The text of a policy with all that these files allow, but for one action."""
+    parts = [
+        part | {"Action": [action for action in part["Action"] if action != without]}
+        for part in statements(*names)
+    ]
+    return json.dumps(
+        {"Version": "2012-10-17", "Statement": [part for part in parts if part["Action"]]}
+    )
+
+
+def actions(*names):
+    return {action for statement in statements(*names) for action in statement["Action"]}

@@ -1,0 +1,144 @@
+"""The container image, with whatever binary is under test. `make image` has the same with the static one."""
+
+import os
+import subprocess
+import time
+
+import pytest
+from harness import TEST_CREDENTIALS, Page, wait_for
+from image import USER, Container, Image, NameServer, as_root
+from tls_relay import TlsRelay, certificate
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory):
+    with Image(tmp_path_factory.mktemp("image")) as image:
+        yield image
+
+
+@pytest.fixture
+def container(image, tmp_path):
+    with Container(image, tmp_path, "demo", "--users", "20") as container:
+        yield container
+
+
+def page(container):
+    return Page(container.get("/metrics").text)
+
+
+def test_the_image_says_what_it_is_and_how_it_runs(image):
+    assert image.config["User"] == f"{USER}:{USER}"
+    assert image.config["Entrypoint"] == ["/usr/bin/iam-key-exporter"]
+    assert list(image.config["ExposedPorts"]) == ["9718/tcp"]
+    labels = image.config["Labels"]
+    assert labels["org.opencontainers.image.version"] == "1.2.3"
+    assert labels["org.opencontainers.image.licenses"] == "Apache-2.0"
+
+
+def test_there_is_nothing_in_it_that_its_user_could_change(image):
+    allowed = ["-user", USER, "-o", "-group", USER, "-o", "-perm", "/022", "!", "-type", "l"]
+    found = subprocess.run(
+        as_root("find", image.root, *allowed), capture_output=True, text=True, timeout=60
+    )
+    assert (found.returncode, found.stdout) == (0, ""), found.stderr
+
+
+def test_there_is_no_shell_in_it(image):
+    programs = os.listdir(f"{image.root}/usr/bin")
+    assert programs == ["iam-key-exporter"]
+    assert not os.path.exists(f"{image.root}/bin")
+
+
+def test_the_demo_is_served_and_scraped(container):
+    demo = wait_for("the demo", lambda: (p := page(container)).is_refreshed() and p)
+    assert len(demo.family("iam_unrotated_keys_total")) == 3
+    assert demo.value("process_resident_memory_bytes") > 0
+
+
+def test_the_exporter_runs_as_its_user_and_as_the_first_process(container):
+    status = dict(
+        line.split(":\t", 1) for line in open(f"/proc/{container.pid}/status").read().splitlines()
+    )
+    assert status["Uid"].split() == status["Gid"].split() == [str(USER)] * 4
+    assert status["NSpid"].split()[-1] == "1"
+
+
+def health(image, address):
+    [kind, *command] = image.config["Healthcheck"]["Test"]
+    assert kind == "CMD"
+    variables = {"IAM_KEY_EXPORTER_WEB_LISTEN_ADDRESS": address}
+    return subprocess.run(
+        image.command(*command, environment=variables), capture_output=True, text=True, timeout=60
+    )
+
+
+def test_the_health_check_of_the_image_tells_whether_the_exporter_lives(image, tmp_path):
+    with Container(image, tmp_path, "demo") as container:
+        address = container.url.removeprefix("http://")
+        done = health(image, address)
+        assert (done.returncode, done.stdout) == (0, "healthy\n"), done.stderr
+    assert health(image, address).returncode == 1
+
+
+@pytest.mark.parametrize("signal", ["TERM", "INT"])
+def test_a_signal_ends_the_first_process(container, signal):
+    start = time.monotonic()
+    container.signal(signal)
+    assert container.child.wait(timeout=20) == 0
+    assert time.monotonic() - start < 10
+
+
+def test_a_hangup_has_the_first_process_read_its_configuration_again(container):
+    container.signal("HUP")
+    wait_for("a reload", lambda: "configuration reloaded" in container.log)
+    assert container.is_alive()
+
+
+@pytest.fixture
+def names(image, tmp_path):
+    with NameServer(tmp_path) as names:
+        image.write("etc/resolv.conf", names.resolv_conf)
+        yield names
+
+
+def check(image, endpoint):
+    variables = TEST_CREDENTIALS | {
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "HOME": "/",
+    }
+    entrypoint = image.config["Entrypoint"]
+    return subprocess.run(
+        image.command(*entrypoint, "check", environment=variables),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_a_name_is_found_after_five_domains_were_searched(image, company, names):
+    done = check(image, company.endpoint.replace("127.0.0.1", names.known))
+    assert done.returncode == 1, done.stderr
+    assert "ancient" in done.stdout
+    assert names.asked() == names.expected()
+
+
+def test_the_certificates_of_the_image_decide_whom_the_exporter_trusts(
+    image, company, names, tmp_path
+):
+    files = certificate(tmp_path, names.known)
+    trusted = "etc/ssl/certs/ca-certificates.crt"
+    public = open(f"{image.root}/{trusted}").read()
+    assert public.count("BEGIN CERTIFICATE") > 100
+    with TlsRelay(company.endpoint, *files) as relay:
+        endpoint = f"https://{names.known}:{relay.port}"
+        refused = check(image, endpoint)
+        assert refused.returncode == 2
+        assert "certificate" in refused.stderr
+        try:
+            image.write(trusted, public + files[0].read_text())
+            accepted = check(image, endpoint)
+        finally:
+            image.write(trusted, public)
+    assert accepted.returncode == 1, accepted.stderr
+    assert "ancient" in accepted.stdout

@@ -1,0 +1,87 @@
+"""The units of systemd, by systemd's own tools, and their flags, by the exporter."""
+
+import re
+import shlex
+import subprocess
+
+import pytest
+from harness import ROOT, exporter_binary, tool
+
+UNITS = ROOT / "deploy/systemd"
+SERVICE = (UNITS / "iam-key-exporter.service").read_text()
+
+
+def analyze(*arguments):
+    return subprocess.run(
+        [tool("systemd-analyze"), *arguments], capture_output=True, text=True, timeout=60
+    )
+
+
+@pytest.fixture
+def units(tmp_path):
+    """The units with the path of the built binary, since systemd asks whether it is there."""
+    installed = SERVICE.replace("/usr/bin/iam-key-exporter", str(exporter_binary()))
+    assert installed != SERVICE
+    (tmp_path / "iam-key-exporter.service").write_text(installed)
+    (tmp_path / "iam-key-exporter.socket").write_text((UNITS / "iam-key-exporter.socket").read_text())
+    return tmp_path
+
+
+def verify(units):
+    done = analyze("verify", "--man=no", *sorted(units.glob("iam-key-exporter.*[te]")))
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_systemd_understands_the_units(units):
+    assert verify(units) == (0, "")
+
+
+def test_systemd_understands_the_example_of_credentials(units):
+    folder = units / "iam-key-exporter.service.d"
+    folder.mkdir()
+    (folder / "credentials.conf").write_text((UNITS / "credentials.conf").read_text())
+    assert verify(units) == (0, "")
+
+
+def test_a_mistake_in_a_unit_is_found(units):
+    unit = units / "iam-key-exporter.service"
+    unit.write_text(unit.read_text().replace("ProtectHome=", "ProtectHouse="))
+    assert "ProtectHouse" in verify(units)[1]
+
+
+def test_the_service_is_hardly_exposed():
+    unit = UNITS / "iam-key-exporter.service"
+    done = analyze("security", "--offline=true", "--threshold=15", "--no-pager", unit)
+    assert done.returncode == 0, done.stdout + done.stderr
+    [exposure] = re.findall(r"Overall exposure level for \S+: (\d+\.\d)", done.stdout)
+    assert float(exposure) < 1.5
+
+
+def test_the_exporter_accepts_the_flags_of_the_examples(tmp_path):
+    (tmp_path / "config.yaml").write_text("{}")
+    texts = [(UNITS / f"iam-key-exporter.{kind}").read_text() for kind in ["default", "socket"]]
+    examples = re.findall(r'^#? *ARGS="(.*)"$', "\n".join(texts), re.MULTILINE)
+    assert len(examples) == 3
+    for example in examples:
+        args = shlex.split(example.replace("/etc/iam-key-exporter", str(tmp_path)))
+        command = [exporter_binary(), "check-config", *args]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_documented_commands_install_what_the_service_names(tmp_path):
+    document = (ROOT / "docs/install.md").read_text()
+    [block] = re.findall(r"```sh\n(install -m 755.*?)```", document, re.DOTALL)
+    # The lines with systemctl need a systemd that runs.
+    lines = [line for line in block.splitlines() if line.startswith("install ")]
+    for folder in ["usr/bin", "etc/systemd/system", "etc/default"]:
+        (tmp_path / folder).mkdir(parents=True)
+    for line in lines:
+        words = shlex.split(line.replace("target/release/iam-key-exporter", str(exporter_binary())))
+        words[-1] = f"{tmp_path}{words[-1]}"
+        subprocess.run(words, cwd=ROOT, check=True, timeout=60)
+    for key in ["EnvironmentFile=-", "ExecStart="]:
+        [path] = re.findall(rf"^{key}(\S+)", SERVICE, re.MULTILINE)
+        assert (tmp_path / path.lstrip("/")).is_file()
+    installed = sorted(file.name for file in (tmp_path / "etc/systemd/system").iterdir())
+    assert installed == ["iam-key-exporter.service", "iam-key-exporter.socket"]
