@@ -2,29 +2,34 @@
 
 #![no_main]
 
+use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock};
 
 use bytes::BytesMut;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use iam_key_exporter::metrics::exporter::ExporterMetrics;
 use iam_key_exporter::metrics::filter::Filter;
 use iam_key_exporter::report::Report;
-use iam_key_exporter::web::listener::{HEADER_TIMEOUT, MAX_HEADER_BYTES};
-use iam_key_exporter::web::routes::{Routes, Site};
+use iam_key_exporter::web::connection::Connection;
+use iam_key_exporter::web::documents::Documents;
+use iam_key_exporter::web::gate::Gate;
+use iam_key_exporter::web::guard::Guard;
+use iam_key_exporter::web::places::{Limits, Places};
+use iam_key_exporter::web::routes::Site;
 use iam_key_exporter_fuzz::{REPORT, account, settings, snapshot};
 use libfuzzer_sys::fuzz_target;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex, split};
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 static SITE: LazyLock<Arc<Site>> = LazyLock::new(|| {
     let snapshot = snapshot(account(Report::parse(REPORT).expect("a report")));
+    let metrics = ExporterMetrics::new(Filter::default(), []);
     Arc::new(Site {
         snapshot: watch::channel(Arc::new(snapshot)).1,
-        metrics: ExporterMetrics::new(Filter::default(), []),
-        status: settings(),
-        render_permit: Arc::new(Semaphore::new(1)),
+        gate: Gate::new(watch::channel(Arc::default()).1, metrics.clone()),
+        metrics,
+        status: Arc::new(settings()),
+        documents: Documents::default(),
         reloader: None,
     })
 });
@@ -52,11 +57,11 @@ fuzz_target!(|input: &[u8]| {
 /// Sends the input, and no more; all that comes back.
 async fn converse(input: &[u8]) -> BytesMut {
     let (client, server) = duplex(64 << 10);
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        .max_buf_size(MAX_HEADER_BYTES)
-        .serve_connection(TokioIo::new(server), Routes(SITE.clone()));
+    let peer: SocketAddr = ([127, 0, 0, 1], 1).into();
+    let places = Arc::new(Places::new(Limits::new(1024), SITE.metrics.clone()));
+    let place = places.admit(peer.ip()).expect("the first connection has a place");
+    let guard = Guard { site: SITE.clone(), peer, place };
+    let connection = Connection::new(server, input.starts_with(b"PRI * HTTP/2"), guard);
     let (mut from, mut to) = split(client);
     let send = async {
         // It may hang up before it has all of it.
