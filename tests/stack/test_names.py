@@ -408,3 +408,58 @@ def test_the_readme_has_queries_and_tables_to_check():
     text = (ROOT / "README.md").read_text()
     assert any("iam_user_tags" in names(piece).metrics for piece in pieces_of_code(text))
     assert ("iam_access_key_unrotated", "key") in labels_in_tables(text)
+
+
+# --- Links ---
+
+LINKED = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+LINKED += sorted(set(DOCUMENTS) - set(LINKED))
+
+
+def without_code(text):
+    return re.sub(r"^ *```.*?^ *```", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def anchors(text):
+    """The anchors of the headings, as GitHub makes them: a heading that comes twice gets a number."""
+    found = set()
+    for heading in re.findall(r"^#+ (.+)$", without_code(text), re.MULTILINE):
+        shown = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).strip().lower()
+        anchor = re.sub(r"[^\w -]", "", shown).replace(" ", "-")
+        numbered = (anchor, *(f"{anchor}-{number}" for number in range(1, len(found) + 1)))
+        found.add(next(name for name in numbered if name not in found))
+    return found
+
+
+def dead_links(path, page):
+    """The links of a page, and its pictures, that lead to no file or to no heading of a page."""
+    text = re.sub(r"`[^`\n]+`", "", without_code(page))
+    for link in re.findall(r"(?:\]\(|src(?:set)?=\")([^)\s\"]+)", text):
+        file, _, anchor = link.partition("#")
+        if re.match(r"\w+:", link):
+            continue
+        target = path.parent / file
+        if not target.exists():
+            yield f"{link}: no such file"
+        elif anchor and anchor not in anchors(target.read_text() if file else page):
+            yield f"{link}: no such heading"
+
+
+def test_a_dead_link_is_found():
+    page = """# Two words: `code`, and [a link](README.md)
+# Same
+# Same
+[1](#two-words-code-and-a-link) [2](#same-1) [3](docs/install.md#kubernetes) [4](docs) [5](https://example.com/#a)
+`[6](none)` [7](#same-2) [8](docs/none.md) [9](docs/install.md#kubernets) <img src="docs/images/none.png">
+"""
+    assert list(dead_links(ROOT / "made-up.md", page)) == [
+        "#same-2: no such heading",
+        "docs/none.md: no such file",
+        "docs/install.md#kubernets: no such heading",
+        "docs/images/none.png: no such file",
+    ]
+
+
+@pytest.mark.parametrize("path", LINKED, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_link_leads_somewhere(path):
+    assert list(dead_links(path, path.read_text())) == []

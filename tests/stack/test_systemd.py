@@ -5,7 +5,7 @@ import shlex
 import subprocess
 
 import pytest
-from harness import ROOT, exporter_binary, tool
+from harness import ROOT, exporter_binary, exporter_environment, tool
 
 UNITS = ROOT / "deploy/systemd"
 SERVICE = (UNITS / "iam-key-exporter.service").read_text()
@@ -65,7 +65,8 @@ def test_the_exporter_accepts_the_flags_of_the_examples(tmp_path):
     for example in examples:
         args = shlex.split(example.replace("/etc/iam-key-exporter", str(tmp_path)))
         command = [exporter_binary(), "check-config", *args]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        environment = exporter_environment(tmp_path)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
         assert (done.returncode, done.stderr) == (0, "")
 
 
