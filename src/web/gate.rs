@@ -127,17 +127,28 @@ async fn handshake(stream: TcpStream, acceptor: TlsAcceptor) -> io::Result<Optio
         let _ = refuse_plain_http(stream).await; // a client that does not read it
         return Err(io::Error::other("plain HTTP, but the exporter speaks HTTPS"));
     }
-    Ok(Some(Stream::Tls(Box::new(acceptor.accept(stream).await?))))
+    match acceptor.accept(stream).into_fallible().await {
+        Ok(stream) => Ok(Some(Stream::Tls(Box::new(stream)))),
+        Err((error, stream)) => {
+            let _ = hang_up(stream).await; // a client that is gone already
+            Err(error)
+        }
+    }
 }
 
 async fn refuse_plain_http(mut stream: TcpStream) -> io::Result<()> {
     const ANSWER: &[u8] = b"HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\nThis is plain HTTP, but the exporter speaks HTTPS.\n";
     stream.write_all(ANSWER).await?;
+    hang_up(stream).await
+}
+
+/// Closes a connection so that the client gets what was sent last: an answer, or an alert of TLS. With bytes that
+/// were not read, closing at once would take it back.
+async fn hang_up(mut stream: TcpStream) -> io::Result<()> {
     stream.shutdown().await?;
-    // With bytes that were not read, closing would take back the answer.
-    let mut request = stream.take(64 << 10);
+    let mut rest = stream.take(64 << 10);
     let mut buffer = [0; 4 << 10];
-    while request.read(&mut buffer).await? > 0 {}
+    while rest.read(&mut buffer).await? > 0 {}
     Ok(())
 }
 

@@ -118,6 +118,10 @@ class Process:
         self.stop()
 
 
+# Of the log, with the port.
+LISTENING = r"msg=listening .* addresses=127\.0\.0\.1:(\d+)"
+
+
 class Exporter(Process):
     """The exporter; AWS is at the endpoint."""
 
@@ -128,7 +132,7 @@ class Exporter(Process):
         super().__init__(
             [*(command or [exporter_binary()]), *arguments, *LISTEN],
             folder / "exporter.log",
-            r"msg=listening .* addresses=127\.0\.0\.1:(\d+)",
+            LISTENING,
             exporter_environment(folder, endpoint, credentials),
         )
 

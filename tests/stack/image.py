@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 
-from harness import ROOT, Process, exporter_binary, tool, wait_for
+from harness import LISTENING, ROOT, Process, exporter_binary, tool, wait_for
 
 DOCKERFILE = ROOT / "deploy/docker/Dockerfile"
 USER = 65532
@@ -103,7 +103,7 @@ class Container(Process):
         super().__init__(
             image.command(*entrypoint, *arguments, environment=variables),
             folder / "exporter.log",
-            r"message=listening address=127\.0\.0\.1:(\d+)",
+            LISTENING,
         )
 
     @property

@@ -19,7 +19,15 @@ from contextlib import contextmanager
 import pytest
 import requests
 from crowd import Crowd
-from harness import Exporter, Page, exporter_binary, exporter_environment, gunzip, wait_for
+from harness import (
+    LISTENING,
+    Exporter,
+    Page,
+    exporter_binary,
+    exporter_environment,
+    gunzip,
+    wait_for,
+)
 
 MIB = 1 << 20
 SECONDS = 12
@@ -185,8 +193,7 @@ class shell(Exporter):
             )
         self.url = None
         if log is None:
-            pattern = r"message=listening address=127\.0\.0\.1:(\d+)"
-            found = wait_for("it listens", lambda: re.search(pattern, self.log))
+            found = wait_for("it listens", lambda: re.search(LISTENING, self.log))
             self.url = f"http://127.0.0.1:{found[1]}"
 
     def wait_until_ready(self):

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from harness import ROOT, Page, Process, exporter_binary, tool, wait_for
+from harness import LISTENING, ROOT, Page, Process, exporter_binary, tool, wait_for
 from image import as_root, run
 
 NAME = "iam-key-exporter"
@@ -177,7 +177,7 @@ def test_the_command_line_of_the_installed_unit_serves(machine, packages, tmp_pa
     arguments = "demo --web.listen-address=127.0.0.1:0"
     chroot = as_root("/usr/sbin/chroot", "--userspec=65534:65534", machine.root)
     command = [*chroot, *shlex.split(command.replace("$ARGS", arguments))]
-    with Process(command, tmp_path / "log", r"listening address=127\.0\.0\.1:(\d+)") as exporter:
+    with Process(command, tmp_path / "log", LISTENING) as exporter:
         page = wait_for(
             "the demo", lambda: (p := Page(exporter.get("/metrics").text)).is_refreshed() and p
         )

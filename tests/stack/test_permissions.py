@@ -147,6 +147,9 @@ def metrics(text):
     """The series of each metric, with their values where these are steady."""
     found = {}
     for (name, labels), value in Page(text).samples.items():
+        # Which answers the test has got depends on when it asked.
+        if name == "iam_exporter_http_requests_total":
+            continue
         found.setdefault(name, set()).add((labels, None if UNSTEADY.fullmatch(name) else value))
     return found
 

@@ -149,7 +149,7 @@ def test_each_refusal_is_counted_by_its_reason_and_logged_once(
             return is_same and lines and {reason for reason in before if before[reason]}
 
         assert wait_for("the log and the page agree", agree) == expected
-        warnings = [line for line in exporter.log.splitlines() if "level=warn" in line]
+        warnings = [line for line in exporter.log.splitlines() if "level=WARN" in line]
         # One for each reason and minute, however often Prometheus tries.
         minutes = (time.time() - os.stat(exporter.log_file.parent / "web.yml").st_mtime) / 60
         assert len(expected) <= len(warnings) <= len(expected) * (minutes + 1), warnings
