@@ -1,4 +1,4 @@
-"""The templates in deploy/aws: AWS's linter accepts them, moto makes the roles, and the exporter runs in these.
+"""The templates in deploy/aws: AWS's linter accepts them, moto makes the roles, and the exporter runs in them.
 
 Moto looks at no trust policy between accounts, so trust.py reads those that it stored.
 """
@@ -6,6 +6,7 @@ Moto looks at no trust policy between accounts, so trust.py reads those that it 
 import ast
 import json
 import re
+import shlex
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -350,19 +351,18 @@ def container(moto):
     values = {"Image": "registry.example.com/iam-key-exporter:1", "TaskRoleArn": HUB_ARN}
     made = make_stack(account, AWS / "ecs-task.yaml", **values, ConfigFile="/config.yaml")
     ecs = account.client("ecs", account.credentials)
-    [container] = ecs.describe_task_definition(taskDefinition=made["TaskDefinitionArn"])[
-        "taskDefinition"
-    ]["containerDefinitions"]
+    found = ecs.describe_task_definition(taskDefinition=made["TaskDefinitionArn"])
+    [container] = found["taskDefinition"]["containerDefinitions"]
     return container
 
 
 def test_the_task_has_the_health_check_of_the_image(container):
     dockerfile = (ROOT / "deploy/docker/Dockerfile").read_text()
-    form, *command = container["healthCheck"]["command"]
+    check = container["healthCheck"]
+    form, *command = check["command"]
     assert form == "CMD"
     assert f"    CMD {json.dumps(command)}\n" in dockerfile
     [options] = re.findall(r"^HEALTHCHECK (.*) \\$", dockerfile, re.MULTILINE)
-    check = {name: int(value) for name, value in container["healthCheck"].items() if name != "command"}
     assert options == (
         f"--interval={check['interval']}s --timeout={check['timeout']}s"
         f" --start-period={check['startPeriod']}s --retries={check['retries']}"
@@ -385,6 +385,80 @@ def test_the_task_has_no_rights_and_its_variables_are_flags_of_the_exporter(cont
     )
     assert done.returncode == 0 and "max age: 60d" in done.stdout, done.stderr
     assert not done.stderr
+
+
+# --- The documents ---
+
+
+def commands():
+    """The words of each command of `aws` in docs/install.md."""
+    text = (ROOT / "docs/install.md").read_text().replace("\\\n", " ")
+    return [shlex.split(line) for line in re.findall(r"^ *(aws .*)$", text, re.MULTILINE)]
+
+
+def options(words):
+    """The values of each option."""
+    found, values = {}, None
+    for word in words:
+        if word.startswith("--"):
+            values = found.setdefault(word, [])
+        else:
+            values.append(word)
+    return found
+
+
+def documented():
+    """The template and the parameters of each stack that docs/install.md makes."""
+    for _, _, operation, *words in commands():
+        given = options(words)
+        if operation == "deploy":
+            values = [pair.split("=", 1) for pair in given["--parameter-overrides"]]
+            yield given["--template-file"][0], dict(values)
+        elif operation == "create-stack-set":
+            pattern = r"ParameterKey=(\w+),ParameterValue=(.+)"
+            pairs = [re.fullmatch(pattern, pair).groups() for pair in given["--parameters"]]
+            yield given["--template-body"][0].removeprefix("file://"), dict(pairs)
+
+
+def declared(template):
+    """The parameters of a template. Its other parts have tags that only CloudFormation knows."""
+    section = re.search(r"^Parameters:\n(.*?)^\w", template.read_text(), re.MULTILINE | re.DOTALL)
+    return yaml.safe_load(section[1])
+
+
+@pytest.mark.parametrize("template, values", list(documented()))
+def test_the_documented_stacks_can_be_made(moto, template, values):
+    known = declared(ROOT / template)
+    assert {name for name in known if "Default" not in known[name]} <= set(values) <= set(known)
+    for name, value in values.items():
+        assert re.fullmatch(known[name].get("AllowedPattern", ".*"), value), name
+        assert value in known[name].get("AllowedValues", [value])
+    reset(moto)
+    assert make_stack(MotoAccount(moto), ROOT / template, **values)
+
+
+def test_the_documented_commands_have_the_options_of_aws(moto):
+    own = [words for words in commands() if words[2] != "deploy"]
+    assert len(own) == 4
+    for _, service, operation, *words in own:
+        client = MotoAccount(moto).client(service, TEST_CREDENTIALS)
+        name = "".join(part.capitalize() for part in operation.split("-"))
+        members = client.meta.service_model.operation_model(name).input_shape
+        given = {one.removeprefix("--").replace("-", "").lower() for one in options(words)}
+        assert given <= {member.lower() for member in members.members}
+        assert {member.lower() for member in members.required_members} <= given
+
+
+def test_the_documented_trust_is_that_of_the_documented_stack_set(moto):
+    text = (ROOT / "docs/permissions.md").read_text()
+    [shown] = re.findall(r"```json\n(.*?)```", text, re.DOTALL)
+    stacks = [stack for stack in documented() if stack[0].endswith("/member-role.yaml")]
+    assert len(stacks) == 2
+    for template, values in stacks:
+        reset(moto)
+        account = MotoAccount(moto)
+        make_stack(account, ROOT / template, **values)
+        assert json.loads(shown) == enforceable_role(account, MEMBER).trust
 
 
 # --- Terraform, whose providers are not here: its modules are read, not run ---
@@ -446,11 +520,9 @@ def test_a_module_uses_each_name_that_it_declares_and_no_other(name):
 
 @pytest.mark.parametrize("name, template", MODULES.items())
 def test_a_module_has_the_parameters_of_the_template(name, template):
-    text = (AWS / template).read_text()
-    section = re.search(r"^Parameters:\n(.*?)^\w", text, re.MULTILINE | re.DOTALL)[1]
     expected = {
         re.sub(r"(?<=[a-z])(?=[A-Z])", "_", key).lower(): value.get("Default")
-        for key, value in yaml.safe_load(section).items()
+        for key, value in declared(AWS / template).items()
     }
     variables = Module(name).all("variable")
     found = {key: variable.get("default") for key, variable in variables.items()}

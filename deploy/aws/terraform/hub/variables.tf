@@ -20,7 +20,7 @@ variable "accounts" {
 }
 
 variable "role_name" {
-  description = "The name of this role. It must differ from member_role_name."
+  description = "The name of this role. It must differ from member_role_name, as this account can have both."
   type        = string
   default     = "iam-key-exporter-hub"
 }
