@@ -1,5 +1,6 @@
 """The accounts that moto plays, and what the tests do in them."""
 
+from contextlib import contextmanager
 from datetime import timedelta
 
 import boto3
@@ -14,6 +15,21 @@ ACCOUNT = "123456789012"
 def reset(endpoint):
     """Empties every account."""
     requests.post(f"{endpoint}/moto-api/reset", timeout=10).raise_for_status()
+
+
+@contextmanager
+def enforced(endpoint):
+    """Calls are decided about by the policies of whoever makes them."""
+
+    def after(calls):
+        url = f"{endpoint}/moto-api/reset-auth"
+        requests.post(url, data=calls, timeout=10).raise_for_status()
+
+    after("0")
+    try:
+        yield
+    finally:
+        after("inf")
 
 
 class MotoAccount:
