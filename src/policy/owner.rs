@@ -32,7 +32,7 @@ pub struct Owners<'a> {
 
 /// Something that an owner should do about keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Finding {
+pub enum FindingKind {
     /// Rotate them: they are older than they may be.
     Unrotated,
     /// Rotate them soon.
@@ -60,7 +60,7 @@ pub struct Found {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct KeySummary {
     counts: [usize; KeyStatus::ALL.len()],
-    findings: [Option<Found>; Finding::ALL.len()],
+    findings: [Option<Found>; FindingKind::ALL.len()],
     /// The number of active keys that are known to have never been used.
     pub never_used: usize,
     /// The age of the oldest unrotated key.
@@ -107,18 +107,22 @@ impl<'a> Owners<'a> {
     }
 }
 
-impl Finding {
+impl FindingKind {
     /// Every finding.
-    pub const ALL: [Finding; 4] =
-        [Finding::Unrotated, Finding::DueSoon, Finding::NeverUsed, Finding::ExemptionEnding];
+    pub const ALL: [FindingKind; 4] = [
+        FindingKind::Unrotated,
+        FindingKind::DueSoon,
+        FindingKind::NeverUsed,
+        FindingKind::ExemptionEnding,
+    ];
 
     /// The value of the label `finding`.
     pub fn as_str(self) -> &'static str {
         match self {
-            Finding::Unrotated => "unrotated",
-            Finding::DueSoon => "due_soon",
-            Finding::NeverUsed => "never_used",
-            Finding::ExemptionEnding => "exemption_ending",
+            FindingKind::Unrotated => "unrotated",
+            FindingKind::DueSoon => "due_soon",
+            FindingKind::NeverUsed => "never_used",
+            FindingKind::ExemptionEnding => "exemption_ending",
         }
     }
 
@@ -132,15 +136,15 @@ impl Finding {
         now: DateTime<Utc>,
     ) -> Option<DateTime<Utc>> {
         match self {
-            Finding::Unrotated => {
+            FindingKind::Unrotated => {
                 key.last_rotated.filter(|_| verdict.status == KeyStatus::Unrotated)
             }
-            Finding::DueSoon => verdict.due.filter(|_| verdict.status == KeyStatus::DueSoon),
-            Finding::NeverUsed => {
+            FindingKind::DueSoon => verdict.due.filter(|_| verdict.status == KeyStatus::DueSoon),
+            FindingKind::NeverUsed => {
                 let is_old = verdict.age.is_some_and(|age| age.exceeds(NEVER_USED_FOR));
                 key.last_rotated.filter(|_| key.active && key.never_used && is_old)
             }
-            Finding::ExemptionEnding => {
+            FindingKind::ExemptionEnding => {
                 let end = ruling.exemption.and_then(|exemption| exemption.end);
                 end.filter(|end| key.active && *end <= now + ruling.warn_before)
             }
@@ -152,7 +156,7 @@ impl KeySummary {
     /// Adds a key that was judged by this ruling as of `now`.
     pub fn add(&mut self, key: &Key, verdict: &Verdict, ruling: &Ruling, now: DateTime<Utc>) {
         self.counts[verdict.status as usize] += 1;
-        for finding in Finding::ALL {
+        for finding in FindingKind::ALL {
             let Some(time) = finding.time(key, verdict, ruling, now) else { continue };
             self.add_found(finding, Found { keys: 1, first: time });
         }
@@ -172,7 +176,7 @@ impl KeySummary {
         for (count, more) in self.counts.iter_mut().zip(other.counts) {
             *count += more;
         }
-        for finding in Finding::ALL {
+        for finding in FindingKind::ALL {
             if let Some(found) = other.found(finding) {
                 self.add_found(finding, found);
             }
@@ -184,7 +188,7 @@ impl KeySummary {
         self.next_exemption_end = ends.min();
     }
 
-    fn add_found(&mut self, finding: Finding, more: Found) {
+    fn add_found(&mut self, finding: FindingKind, more: Found) {
         let found = &mut self.findings[finding as usize];
         let Found { keys, first } = found.unwrap_or(Found { keys: 0, first: more.first });
         *found = Some(Found { keys: keys + more.keys, first: first.min(more.first) });
@@ -196,7 +200,7 @@ impl KeySummary {
     }
 
     /// The keys with this finding; `None` if there are none.
-    pub fn found(&self, finding: Finding) -> Option<Found> {
+    pub fn found(&self, finding: FindingKind) -> Option<Found> {
         self.findings[finding as usize]
     }
 
@@ -294,7 +298,7 @@ mod tests {
         ];
         assert_eq!((counts, summary.total()), (expected, 10));
         assert_eq!(summary.never_used, 7);
-        let findings = Finding::ALL.map(|finding| (finding.as_str(), summary.found(finding)));
+        let findings = FindingKind::ALL.map(|finding| (finding.as_str(), summary.found(finding)));
         let found = |keys, days| Some(Found { keys, first: now + TimeDelta::days(days) });
         let expected = [
             ("unrotated", found(2, -400)),
@@ -303,7 +307,7 @@ mod tests {
             ("exemption_ending", found(1, 14)),
         ];
         assert_eq!(findings, expected);
-        assert_eq!(KeySummary::default().found(Finding::Unrotated), None);
+        assert_eq!(KeySummary::default().found(FindingKind::Unrotated), None);
         assert_eq!(summary.oldest_unrotated.map(Age::days), Some(400.0));
         assert_eq!(summary.next_due, Some(now + TimeDelta::days(10)));
         assert_eq!(summary.next_exemption_end, early.end);

@@ -7,7 +7,7 @@ use super::super::text::{Value, Writer, push_label};
 use super::Rows;
 use crate::config::TagLabel;
 use crate::policy::KeyStatus;
-use crate::policy::owner::{Finding, Found, KeySummary, Owner, Owners};
+use crate::policy::owner::{FindingKind, Found, KeySummary, Owner, Owners};
 
 /// An owner, as the page shows it.
 pub struct OwnerRow {
@@ -58,7 +58,7 @@ impl Rows<'_> {
         let mut per_finding = |metric, value: fn(Found) -> Value| {
             page.family(metric, |family| {
                 for OwnerRow { labels, keys, .. } in shown() {
-                    for finding in Finding::ALL {
+                    for finding in FindingKind::ALL {
                         let Some(found) = keys.found(finding) else { continue };
                         let labels =
                             [&self.labels[labels.clone()], ",finding=\"", finding.as_str(), "\""];

@@ -10,6 +10,7 @@ use super::health::Health;
 use super::query::{AccountFilter, KeyFilter, Order, Query, Sort};
 use crate::config::TagLabel;
 use crate::findings::{Finding, all_keys};
+use crate::policy::owner::NEVER_USED_FOR;
 use crate::policy::{KeyStatus, Tag};
 use crate::render::Snapshot;
 use crate::state::Account;
@@ -137,7 +138,10 @@ impl KeyFilter {
             KeyFilter::Unrotated => finding.status == KeyStatus::Unrotated,
             KeyFilter::DueSoon => finding.status == KeyStatus::DueSoon,
             KeyFilter::Exempt => finding.status == KeyStatus::Exempt,
-            KeyFilter::NeverUsed => finding.never_used && finding.status != KeyStatus::Inactive,
+            KeyFilter::NeverUsed => {
+                let is_old = finding.age.is_some_and(|age| age.exceeds(NEVER_USED_FOR));
+                finding.never_used && is_old && finding.status != KeyStatus::Inactive
+            }
             KeyFilter::NotJudged => finding.status == KeyStatus::NotJudged,
             KeyFilter::All => [KeyStatus::Unrotated, KeyStatus::DueSoon, KeyStatus::Exempt]
                 .contains(&finding.status),

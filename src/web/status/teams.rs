@@ -10,7 +10,7 @@ use super::components::{counted, due, grouped, table};
 use super::health::Known;
 use super::query::{KeyFilter, Query};
 use crate::policy::KeyStatus;
-use crate::policy::owner::KeySummary;
+use crate::policy::owner::{FindingKind, KeySummary};
 use crate::render::Snapshot;
 
 /// Up to this number of owners the list is open: the keys matter more.
@@ -121,8 +121,8 @@ fn row(owner: &Owner, tag_keys: &[&str], query: &Query, now: DateTime<Utc>) -> M
                 }
             }
             td.number data-label="Never used" {
-                @if owner.keys.never_used > 0 {
-                    a href={ (query.showing(KeyFilter::NeverUsed).link()) "#keys" } { (grouped(owner.keys.never_used)) }
+                @if let Some(found) = owner.keys.found(FindingKind::NeverUsed) {
+                    a href={ (query.showing(KeyFilter::NeverUsed).link()) "#keys" } { (grouped(found.keys)) }
                 } @else {
                     "0"
                 }

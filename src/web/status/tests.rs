@@ -99,13 +99,14 @@ fn only_keys_of_the_chosen_status_are_listed() {
         Finding { never_used: false, ..with("young", KeyStatus::Ok) },
         with("spare", KeyStatus::Ok),
         with("retired", KeyStatus::Inactive),
-        with("ageless", KeyStatus::NotJudged),
+        Finding { age: None, ..with("ageless", KeyStatus::NotJudged) },
+        Finding { age: Some(Age::between(day(20), day(21))), ..with("new", KeyStatus::Ok) },
     ];
     assert_eq!(users(&findings, ""), ["old"]);
     assert_eq!(users(&findings, "show=due_soon"), ["soon"]);
     assert_eq!(users(&findings, "show=exempt"), ["exempt"]);
     assert_eq!(users(&findings, "show=all"), ["old", "soon", "exempt"]);
-    assert_eq!(users(&findings, "show=never_used"), ["old", "soon", "exempt", "spare", "ageless"]);
+    assert_eq!(users(&findings, "show=never_used"), ["old", "soon", "exempt", "spare"]);
     assert_eq!(users(&findings, "show=not_judged"), ["ageless"]);
     assert_eq!(users(&findings, "show=every").len(), findings.len());
 }
