@@ -35,7 +35,10 @@ impl Service<Request<Incoming>> for Guard {
         Box::pin(async move {
             let config = site.gate.config();
             let mut response = match site.gate.admit(&config, &request, peer).await {
-                Ok(()) => route(&site, &place, &request).await,
+                Ok(()) => {
+                    answering.work();
+                    route(&site, &place, &request).await
+                }
                 Err(refusal) => refusal,
             };
             for (name, value) in &config.headers {
