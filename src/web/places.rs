@@ -492,7 +492,7 @@ mod tests {
         for number in 0..4 {
             all.extend(admit(&places, peer(number), 64).await);
         }
-        let mut busy: Vec<Answering> = all.iter().map(|place| work(place)).collect();
+        let mut busy: Vec<Answering> = all.iter().map(work).collect();
         let health: Vec<Arc<Place>> =
             (4..9).filter_map(|number| places.admit(peer(number))).collect();
         assert_eq!(health.len(), 5);
@@ -500,7 +500,7 @@ mod tests {
         // The same for a peer that has all of its places.
         let own = admit(&places, peer(0), 6).await;
         assert_eq!(own.iter().filter(|place| is_taken(place)).count(), 2);
-        let mut of_health: Vec<Answering> = health.iter().map(|place| work(place)).collect();
+        let mut of_health: Vec<Answering> = health.iter().map(work).collect();
         assert_eq!(refusals(&places), 3);
         for number in 10..25 {
             if let Some(place) = places.admit(peer(number)) {
@@ -519,7 +519,7 @@ mod tests {
     async fn if_none_waits_the_answer_that_was_sent_for_longest_is_cut_off() {
         let places = places();
         let all = admit(&places, A, 64).await;
-        let mut busy: Vec<Answering> = all.iter().map(|place| work(place)).collect();
+        let mut busy: Vec<Answering> = all.iter().map(work).collect();
         all[7].sending();
         tokio::time::advance(Duration::from_millis(10)).await;
         all[3].sending();
@@ -536,7 +536,7 @@ mod tests {
     async fn bytes_that_slow_readers_keep_are_bounded_and_shared_ones_count_once() {
         let places = places();
         let all = admit(&places, A, 8).await;
-        let _busy: Vec<Answering> = all.iter().map(|place| work(place)).collect();
+        let _busy: Vec<Answering> = all.iter().map(work).collect();
         let hold = |place: usize, id, bytes| {
             let is_held = all[place].hold(Held { id, bytes }, 0, 100);
             all[place].sending();
