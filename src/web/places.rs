@@ -1,9 +1,10 @@
 //! Which connections are open, and which of them is closed when there are too many.
 //!
 //! A connection waits for the head of a request (a TLS handshake is part of this wait, and so is the
-//! check of a password), works on an answer, or sends it. If there is no place for a new one, the connection that has waited longest is
-//! closed. If none waits, the answer that was sent for longest is cut off, if it began a while ago:
-//! its reader is slow. So clients that say nothing or read nothing keep nobody out.
+//! check of a password), works on an answer, or sends it. If there is no place for a new one, the
+//! connection that has waited longest is closed. If none waits, the answer that was sent for longest is
+//! cut off, if it began a while ago: its reader is slow. So clients that say nothing or read nothing keep
+//! nobody out.
 //!
 //! A few places above the limit are for health checks. The path of a request is known only after a
 //! connection was accepted, so anything else gets a 503 there.
