@@ -18,6 +18,19 @@ pub struct Body {
     answering: Option<Answering>,
 }
 
+/// The last bytes of an answer, which is under way as long as they are somewhere: over HTTP/2, a whole
+/// answer waits in memory until its reader has room for it.
+struct Last {
+    bytes: Bytes,
+    _answering: Option<Answering>,
+}
+
+impl AsRef<[u8]> for Last {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
 /// A part of a body.
 #[derive(Debug)]
 pub enum Part {
@@ -53,6 +66,21 @@ impl Body {
     pub fn set_answering(&mut self, answering: Answering) {
         self.answering = Some(answering);
     }
+
+    fn next(&mut self) -> Option<Bytes> {
+        if let Some(Part::Packed(text)) = self.parts.front_mut()
+            && let Some(bytes) = text.next()
+        {
+            if text.remaining() == 0 {
+                self.parts.pop_front();
+            }
+            return Some(bytes);
+        }
+        match self.parts.pop_front() {
+            Some(Part::Bytes(bytes)) => Some(bytes),
+            Some(Part::Packed(_)) | None => None,
+        }
+    }
 }
 
 impl hyper::body::Body for Body {
@@ -63,18 +91,11 @@ impl hyper::body::Body for Body {
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        if let Some(Part::Packed(text)) = self.parts.front_mut()
-            && let Some(bytes) = text.next()
-        {
-            if text.remaining() == 0 {
-                self.parts.pop_front();
-            }
-            return Poll::Ready(Some(Ok(Frame::data(bytes))));
+        let Some(mut bytes) = self.next() else { return Poll::Ready(None) };
+        if self.parts.is_empty() {
+            bytes = Bytes::from_owner(Last { bytes, _answering: self.answering.take() });
         }
-        Poll::Ready(match self.parts.pop_front() {
-            Some(Part::Bytes(bytes)) => Some(Ok(Frame::data(bytes))),
-            Some(Part::Packed(_)) | None => None,
-        })
+        Poll::Ready(Some(Ok(Frame::data(bytes))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -83,5 +104,33 @@ impl hyper::body::Body for Body {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.parts.iter().map(|part| part.len() as u64).sum())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+    use std::sync::Arc;
+
+    use http_body_util::BodyExt;
+
+    use super::*;
+    use crate::metrics::exporter::ExporterMetrics;
+    use crate::metrics::filter::Filter;
+    use crate::web::places::{Limits, Places};
+
+    #[tokio::test]
+    async fn an_answer_is_under_way_until_its_last_bytes_are_gone() {
+        let metrics = ExporterMetrics::new(Filter::default(), []);
+        let places = Arc::new(Places::new(Limits::new(1024), metrics));
+        let place = places.admit(IpAddr::from([10, 0, 0, 1])).expect("a place");
+        let mut body = Body::new([Bytes::from("first"), Bytes::from("last")]);
+        body.set_answering(place.begin());
+        let first = body.frame().await.expect("a frame");
+        let last = body.frame().await.expect("a frame");
+        drop((body, first));
+        assert_eq!(place.waits_since(), None);
+        drop(last);
+        assert!(place.waits_since().is_some());
     }
 }

@@ -11,8 +11,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::guard::Guard;
 use super::listener::{HEADER_TIMEOUT, MAX_HEADER_BYTES};
 
-/// One connection of HTTP/2 may have this number of requests at the same time.
-const MAX_STREAMS: u32 = 16;
+/// One connection of HTTP/2 may have this number of requests at the same time. Each costs up to a
+/// hundred kilobytes while its answer is read slowly.
+const MAX_STREAMS: u32 = 4;
 /// A client of HTTP/2 that does not answer after this time is asked whether it is still there.
 const PING_INTERVAL: Duration = Duration::from_secs(10);
 

@@ -119,7 +119,7 @@ impl Gate {
 /// `None`: the client has said nothing and gone away, as checks of a port do.
 async fn handshake(stream: TcpStream, acceptor: TlsAcceptor) -> io::Result<Option<Stream>> {
     let mut first = [0];
-    if stream.peek(&mut first).await? == 0 {
+    if matches!(stream.peek(&mut first).await, Ok(0) | Err(_)) {
         return Ok(None);
     }
     // A handshake begins with 22, and a request with a letter.

@@ -5,9 +5,10 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
+use hyper::header::CONTENT_LENGTH;
 use hyper::service::Service;
-use hyper::{Request, Response};
+use hyper::{Method, Request, Response};
 
 use super::body::Body;
 use super::places::Place;
@@ -35,16 +36,30 @@ impl Service<Request<Incoming>> for Guard {
         Box::pin(async move {
             let config = site.gate.config();
             let mut response = match site.gate.admit(&config, &request, peer).await {
-                Ok(()) => route(&site, &place, &request).await,
+                Ok(()) => {
+                    answering.work();
+                    route(&site, &place, &request).await
+                }
                 Err(refusal) => refusal,
             };
             for (name, value) in &config.headers {
                 // A page that has a stricter value of its own keeps it.
                 response.headers_mut().entry(name).or_insert(value.clone());
             }
+            if request.method() == Method::HEAD {
+                take_body(&mut response);
+            }
             site.metrics.count_http_request(response.status().as_str());
             response.body_mut().set_answering(answering);
             Ok(response)
         })
+    }
+}
+
+/// Leaves the length of the body that GET would have. Over HTTP/2, hyper would send the body after HEAD, too.
+fn take_body(response: &mut Response<Body>) {
+    let body = std::mem::take(response.body_mut());
+    if let Some(length) = body.size_hint().exact() {
+        response.headers_mut().insert(CONTENT_LENGTH, length.into());
     }
 }

@@ -16,7 +16,7 @@ use tracing::{debug, warn};
 
 use super::connection::Connection;
 use super::guard::Guard;
-use super::places::{Limits, Places};
+use super::places::{Limits, Place, Places};
 use super::routes::Site;
 use super::stream::Stream;
 use super::watched::Watched;
@@ -30,6 +30,9 @@ pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// An older connection is closed after its response, which may take the same time again. So a client
 /// that reads a little now and then does not hold a connection for good.
 pub const MAX_CONNECTION_AGE: Duration = Duration::from_secs(60);
+/// A silent client of HTTP/2 that was told about the end of its connection has this time to answer. It may
+/// have sent a request meanwhile.
+const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
 /// At the end, running responses have this time to finish.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// The number of connections that the system keeps until they are accepted. Beyond it, clients try
@@ -71,9 +74,6 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv6() { TcpSocket::new_v6()? } else { TcpSocket::new_v4()? };
     // Otherwise a restart fails while old connections are still closing.
     socket.set_reuseaddr(true)?;
-    // Accepted connections inherit it. A system without it serves as well.
-    #[cfg(target_os = "linux")]
-    let _ = socket2::SockRef::from(&socket).set_tcp_notsent_lowat(MAX_UNSENT);
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
@@ -105,6 +105,9 @@ pub async fn serve(
     let site = Arc::new(site);
     let mut tasks = JoinSet::new();
     for listener in listeners {
+        // Accepted connections inherit it. A system without it serves as well.
+        #[cfg(target_os = "linux")]
+        let _ = socket2::SockRef::from(&listener).set_tcp_notsent_lowat(MAX_UNSENT);
         tasks.spawn(accept(listener, site.clone(), places.clone(), stop.clone()));
     }
     while tasks.join_next().await.is_some() {}
@@ -156,9 +159,15 @@ async fn keep(stream: TcpStream, guard: Guard, stop: watch::Receiver<bool>) {
     site.metrics.http_connections.inc();
     // Responses are written whole: waiting for more to send would only delay them.
     let _ = stream.set_nodelay(true);
+    let mut stopped = stop.clone();
     let served = async {
-        if let Some(stream) = site.gate.accept(stream, guard.peer).await {
-            converse(connection(stream, guard), stop).await;
+        let accepted = tokio::select! {
+            accepted = site.gate.accept(stream, guard.peer) => accepted,
+            // Nobody was promised an answer yet.
+            _ = stopped.wait_for(|stop| *stop) => None,
+        };
+        if let Some(stream) = accepted {
+            converse(connection(stream, guard), &place, stop).await;
         }
     };
     tokio::select! {
@@ -168,9 +177,19 @@ async fn keep(stream: TcpStream, guard: Guard, stop: watch::Receiver<bool>) {
     site.metrics.http_connections.dec();
 }
 
-/// Serves a connection until it ends, becomes old, or the exporter stops; then lets the response that
-/// is under way finish, for a while.
-async fn converse(mut connection: Connection<Timed>, mut stop: watch::Receiver<bool>) {
+/// Serves a connection until it ends, is silent for long, becomes old, or the exporter stops; then lets
+/// the response that is under way finish, for a while.
+async fn converse(
+    mut connection: Connection<Timed>,
+    place: &Place,
+    mut stop: watch::Receiver<bool>,
+) {
+    // hyper has a timeout for the heads of HTTP/1 only.
+    let is_http2 = matches!(connection, Connection::Http2(_));
+    let silent = async |pause| {
+        sleep(pause).await;
+        place.waited(HEADER_TIMEOUT).await;
+    };
     tokio::select! {
         ended = &mut connection => {
             if let Err(error) = ended {
@@ -180,6 +199,7 @@ async fn converse(mut connection: Connection<Timed>, mut stop: watch::Receiver<b
         }
         _ = stop.wait_for(|stop| *stop) => {}
         () = sleep(MAX_CONNECTION_AGE) => {}
+        () = silent(HEADER_TIMEOUT), if is_http2 => {}
     }
     connection.graceful_shutdown();
     let drained = async {
@@ -190,6 +210,7 @@ async fn converse(mut connection: Connection<Timed>, mut stop: watch::Receiver<b
         _ = connection => {}
         () = drained => debug!("connection cut off at the end"),
         () = sleep(MAX_CONNECTION_AGE) => debug!("old connection cut off"),
+        () = silent(GOODBYE_TIMEOUT), if is_http2 => debug!("silent connection cut off"),
     }
 }
 

@@ -1,9 +1,10 @@
 //! Which connections are open, and which of them is closed when there are too many.
 //!
-//! A connection waits for the head of a request (a TLS handshake is part of this wait), works on an
-//! answer, or sends it. If there is no place for a new one, the connection that has waited longest is
-//! closed. If none waits, the answer that was sent for longest is cut off, if it began a while ago:
-//! its reader is slow. So clients that say nothing or read nothing keep nobody out.
+//! A connection waits for the head of a request (a TLS handshake is part of this wait, and so is the
+//! check of a password), works on an answer, or sends it. If there is no place for a new one, the
+//! connection that has waited longest is closed. If none waits, the answer that was sent for longest is
+//! cut off, if it began a while ago: its reader is slow. So clients that say nothing or read nothing keep
+//! nobody out.
 //!
 //! A few places above the limit are for health checks. The path of a request is known only after a
 //! connection was accepted, so anything else gets a 503 there.
@@ -14,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 use tracing::warn;
 
 use crate::metrics::exporter::{ExporterMetrics, Refusal};
@@ -81,7 +82,7 @@ struct OpenConnection {
     stage: Stage,
     /// When the stage began.
     since: Instant,
-    /// Answers that are not made yet, or not handed on for sending.
+    /// Answers that are not sent yet.
     answers: usize,
     held: Vec<Held>,
     close: Arc<Notify>,
@@ -225,14 +226,27 @@ impl Place {
         self.close.notified().await;
     }
 
+    /// Ends when the connection has waited for a head for this time.
+    pub async fn waited(&self, time: Duration) {
+        loop {
+            let since = self.waits_since().unwrap_or_else(Instant::now);
+            if since.elapsed() >= time {
+                return;
+            }
+            sleep_until(since + time).await;
+        }
+    }
+
+    /// `None` while an answer is made or sent.
+    pub fn waits_since(&self) -> Option<Instant> {
+        let table = self.places.lock();
+        let connection = table.connections.get(&self.id).filter(|it| it.answers == 0);
+        connection.map(|it| it.since)
+    }
+
     /// A head is there.
     pub fn begin(self: &Arc<Self>) -> Answering {
-        self.update(|connection| {
-            connection.answers += 1;
-            if connection.stage == Stage::Waiting {
-                connection.enter(Stage::Working);
-            }
-        });
+        self.update(|connection| connection.answers += 1);
         Answering(self.clone())
     }
 
@@ -310,16 +324,6 @@ impl Place {
         });
     }
 
-    /// All bytes that were there to be sent are sent.
-    pub fn sent(&self) {
-        self.update(|connection| {
-            if connection.answers == 0 && connection.stage != Stage::Waiting {
-                connection.held.clear();
-                connection.enter(Stage::Waiting);
-            }
-        });
-    }
-
     fn update(&self, change: impl FnOnce(&mut OpenConnection)) {
         // It is not there any more after the place was taken away.
         if let Some(connection) = self.places.lock().connections.get_mut(&self.id) {
@@ -334,13 +338,30 @@ impl Drop for Place {
     }
 }
 
-/// Lives from a request's head until the whole answer was handed on for sending.
+/// Lives from a request's head until the whole answer was sent.
 #[derive(Debug)]
 pub struct Answering(Arc<Place>);
 
+impl Answering {
+    /// The client may come in.
+    pub fn work(&self) {
+        self.0.update(|connection| {
+            if connection.stage == Stage::Waiting {
+                connection.enter(Stage::Working);
+            }
+        });
+    }
+}
+
 impl Drop for Answering {
     fn drop(&mut self) {
-        self.0.update(|connection| connection.answers -= 1);
+        self.0.update(|connection| {
+            connection.answers -= 1;
+            if connection.answers == 0 {
+                connection.held.clear();
+                connection.enter(Stage::Waiting);
+            }
+        });
     }
 }
 
@@ -370,6 +391,13 @@ mod tests {
         admitted
     }
 
+    /// A head is there, and its client may come in.
+    fn work(place: &Arc<Place>) -> Answering {
+        let answering = place.begin();
+        answering.work();
+        answering
+    }
+
     fn is_taken(place: &Place) -> bool {
         !place.places.lock().connections.contains_key(&place.id)
     }
@@ -395,7 +423,7 @@ mod tests {
         let places = places();
         let other = places.admit(peer(0)).expect("a place");
         let mut all = admit(&places, A, 64).await;
-        let busy = all[0].begin();
+        let busy = work(&all[0]);
         all.extend(admit(&places, A, 10).await);
         assert_eq!(all.len(), 74);
         let taken: Vec<bool> = all.iter().map(|place| is_taken(place)).collect();
@@ -415,8 +443,7 @@ mod tests {
             all.extend(admit(&places, peer(number), 64).await);
         }
         // It was idle for a shorter time than the next, since it had an answer meanwhile.
-        drop(all[0].begin());
-        all[0].sent();
+        drop(work(&all[0]));
         let new = places.admit(A).expect("a place");
         assert!(is_taken(&all[1]) && !is_taken(&all[0]));
         drop(new);
@@ -431,9 +458,32 @@ mod tests {
         let all = admit(&places, A, 64).await;
         // Such as a TLS handshake.
         all[0].sending();
-        all[0].sent();
         let _new = places.admit(A);
         assert!(is_taken(&all[0]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_whose_passwords_are_not_checked_yet_keep_nobody_out() {
+        let places = places();
+        let all = admit(&places, A, 64).await;
+        let _checked: Vec<Answering> = all.iter().map(Place::begin).collect();
+        let new = places.admit(A).expect("a place");
+        assert!(is_taken(&all[0]) && new.is_regular());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_wait_for_a_head_begins_again_after_each_answer() {
+        let place = places().admit(A).expect("a place");
+        let start = Instant::now();
+        let seconds = Duration::from_secs;
+        let answer = async {
+            tokio::time::sleep(seconds(4)).await;
+            let answering = work(&place);
+            tokio::time::sleep(seconds(20)).await;
+            drop(answering);
+        };
+        tokio::join!(place.waited(seconds(5)), answer);
+        assert_eq!(start.elapsed(), seconds(29));
     }
 
     #[tokio::test(start_paused = true)]
@@ -443,7 +493,7 @@ mod tests {
         for number in 0..4 {
             all.extend(admit(&places, peer(number), 64).await);
         }
-        let mut busy: Vec<Answering> = all.iter().map(|place| place.begin()).collect();
+        let mut busy: Vec<Answering> = all.iter().map(work).collect();
         let health: Vec<Arc<Place>> =
             (4..9).filter_map(|number| places.admit(peer(number))).collect();
         assert_eq!(health.len(), 5);
@@ -451,17 +501,16 @@ mod tests {
         // The same for a peer that has all of its places.
         let own = admit(&places, peer(0), 6).await;
         assert_eq!(own.iter().filter(|place| is_taken(place)).count(), 2);
-        let mut of_health: Vec<Answering> = health.iter().map(|place| place.begin()).collect();
+        let mut of_health: Vec<Answering> = health.iter().map(work).collect();
         assert_eq!(refusals(&places), 3);
         for number in 10..25 {
             if let Some(place) = places.admit(peer(number)) {
-                of_health.push(place.begin());
+                of_health.push(work(&place));
             }
         }
         assert!(places.admit(peer(30)).is_none());
         // A place becomes free.
         busy.remove(200);
-        all[200].sent();
         assert!(health[0].is_regular());
         assert!(!health[1].is_regular());
         assert!(is_taken(&all[200]));
@@ -471,7 +520,7 @@ mod tests {
     async fn if_none_waits_the_answer_that_was_sent_for_longest_is_cut_off() {
         let places = places();
         let all = admit(&places, A, 64).await;
-        let mut busy: Vec<Answering> = all.iter().map(|place| place.begin()).collect();
+        let mut busy: Vec<Answering> = all.iter().map(work).collect();
         all[7].sending();
         tokio::time::advance(Duration::from_millis(10)).await;
         all[3].sending();
@@ -479,7 +528,7 @@ mod tests {
         for index in [7, 3] {
             let new = places.admit(A).expect("a place");
             assert!(is_taken(&all[index]));
-            busy.push(new.begin());
+            busy.push(work(&new));
         }
         assert_eq!(all.iter().filter(|place| is_taken(place)).count(), 2);
     }
@@ -488,7 +537,7 @@ mod tests {
     async fn bytes_that_slow_readers_keep_are_bounded_and_shared_ones_count_once() {
         let places = places();
         let all = admit(&places, A, 8).await;
-        let _busy: Vec<Answering> = all.iter().map(|place| place.begin()).collect();
+        let _busy: Vec<Answering> = all.iter().map(work).collect();
         let hold = |place: usize, id, bytes| {
             let is_held = all[place].hold(Held { id, bytes }, 0, 100);
             all[place].sending();

@@ -40,6 +40,8 @@ pub struct Rates(Mutex<Addresses>);
 /// When each address will have waited for all that it asked for.
 #[derive(Debug, Default)]
 struct Addresses {
+    /// By which they were counted.
+    limit: Option<RateLimit>,
     newer: HashMap<IpAddr, Instant>,
     older: HashMap<IpAddr, Instant>,
 }
@@ -49,7 +51,11 @@ impl Rates {
     pub fn admit(&self, peer: IpAddr, limit: RateLimit, now: Instant) -> Result<(), Duration> {
         let peer = network(peer);
         let mut addresses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Addresses { newer, older } = &mut *addresses;
+        if addresses.limit != Some(limit) {
+            // Nobody waits for what another limit asked for.
+            *addresses = Addresses { limit: Some(limit), ..Addresses::default() };
+        }
+        let Addresses { newer, older, .. } = &mut *addresses;
         let paid = newer.get(&peer).or(older.get(&peer)).copied().unwrap_or(now).max(now);
         let after = paid.checked_add(limit.interval);
         let allowance = limit.interval.saturating_mul(limit.burst);
@@ -98,6 +104,16 @@ mod tests {
         assert_eq!(ask(2.0), Err(Duration::from_secs(2)));
         assert_eq!([ask(100.0), ask(100.0), ask(100.0)], [Ok(()); 3]);
         assert!(ask(100.0).is_err());
+    }
+
+    #[test]
+    fn a_new_limit_counts_from_its_beginning() {
+        let (rates, now) = (Rates::default(), Instant::now());
+        let hourly = RateLimit::new(Duration::from_secs(3600), 1);
+        let ask = |limit| rates.admit(address("10.0.0.1"), limit, now);
+        assert_eq!((ask(hourly), ask(hourly).is_err()), (Ok(()), true));
+        assert_eq!([ask(LIMIT), ask(LIMIT), ask(LIMIT)], [Ok(()); 3]);
+        assert!(ask(LIMIT).is_err());
     }
 
     #[test]

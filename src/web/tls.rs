@@ -91,6 +91,8 @@ pub fn resolve(
                 certificate.field
             )),
             Error::InvalidCertificate(_) => certificate.fault("is not a certificate"),
+            // Only of the key. What it says could hold a part of it.
+            Error::General(_) => key.fault("is not a private key of RSA, ECDSA or Ed25519"),
             error => certificate.fault(&format!("cannot be used: {error}")),
         })?;
     config.alpn_protocols =

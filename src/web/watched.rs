@@ -1,4 +1,4 @@
-//! A connection's bytes, watched: when an answer begins to be sent, and when all of it was sent.
+//! A connection's bytes, watched: when an answer begins to be sent.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -57,13 +57,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         self.stream.is_write_vectored()
     }
 
-    /// hyper flushes when it has written everything that it has.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = Pin::new(&mut self.stream).poll_flush(context);
-        if flushed.is_ready() {
-            self.place.sent();
-        }
-        flushed
+        Pin::new(&mut self.stream).poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -326,6 +326,25 @@ fn handshakes_that_never_end_are_closed_and_delay_nobody() {
 }
 
 #[test]
+fn checks_of_the_port_are_no_failed_handshakes_and_a_silent_client_delays_no_end() {
+    let mut subject = Subject::start(TLS);
+    drop(subject.exporter.connect());
+    let reset = subject.exporter.connect();
+    socket2::SockRef::from(&reset).set_linger(Some(Duration::ZERO)).expect("a setting");
+    drop(reset);
+    let _silent = subject.exporter.connect();
+    let page =
+        subject.page_where(None, |page| value(page, "iam_exporter_http_connections") == Some(2.0));
+    assert_eq!(value(&page, &refused("handshake")), Some(0.0));
+    let start = Instant::now();
+    subject.exporter.signal("TERM");
+    while subject.exporter.exit_code().is_none() {
+        assert!(start.elapsed() < Duration::from_secs(3), "it has not ended");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
 fn a_changed_file_is_read_again_without_a_signal_and_a_broken_one_changes_nothing() {
     let subject = Subject::start(&users());
     assert_eq!(value(&page(&subject), RELOADED), Some(1.0));

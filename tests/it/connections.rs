@@ -144,6 +144,31 @@ fn many_who_read_the_same_file_share_it() {
     assert!(grown < 2.0, "{grown} times the file");
 }
 
+/// The number of bytes that the system keeps for the other side of this connection.
+fn unsent(exporter: &Exporter, client: &TcpStream) -> u64 {
+    let ports = [exporter.address.port(), client.local_addr().expect("an address").port()];
+    let [local, remote] = ports.map(|port| format!(":{port:04X}"));
+    let all = std::fs::read_to_string("/proc/net/tcp").expect("connections");
+    let rows = all.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let mut own = rows.filter(|row| row[1].ends_with(&local) && row[2].ends_with(&remote));
+    let row = own.next().expect("the connection");
+    let (queue, _) = row[4].split_once(':').expect("two queues");
+    u64::from_str_radix(queue, 16).expect("a number")
+}
+
+#[test]
+fn the_system_keeps_little_of_an_answer_for_a_slow_reader() {
+    let exporter = demo("10000");
+    let mut client = connect_from(&exporter, 2);
+    client.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").expect("a request");
+    let mut bytes = [0; 4 << 10];
+    for _ in 0..200 {
+        client.read_exact(&mut bytes).expect("a part of the page");
+    }
+    let kept = unsent(&exporter, &client);
+    assert!((1..1 << 20).contains(&kept), "{kept}");
+}
+
 #[test]
 fn the_limit_of_open_files_is_raised() {
     let shell = "ulimit -Sn 100; ulimit -Hn 400; exec \"$0\" \"$@\"";

@@ -13,6 +13,7 @@ mod faults;
 mod files;
 mod fleet;
 mod health;
+mod http2;
 mod identity;
 mod reload;
 mod schedule;

@@ -13,6 +13,8 @@ import time
 
 REQUEST = "GET {} HTTP/1.1\r\nHost: x\r\nAccept-Encoding: {}\r\n\r\n"
 KINDS = ("silent", "half-sent", "slow", "idle", "reader")
+# The head of a record of TLS whose bytes do not follow.
+HANDSHAKE = b"\x16\x03\x01\x02\x00"
 # An answer can hardly begin before its reader reads.
 RECEIVE_BUFFER = 4096
 TICK = 0.1
@@ -23,7 +25,7 @@ class Crowd:
     often in all. To be used in a `with`."""
 
     def __init__(self, url, kind, count, sources=("127.0.0.2",), **options):
-        host, port = url.removeprefix("http://").split(":")
+        host, port = url.partition("//")[2].split(":")
         settings = {
             **{"host": host, "port": int(port), "kind": kind, "count": count, "sources": sources},
             **options,
@@ -55,7 +57,7 @@ class Crowd:
 
 
 def main(host, port, kind, count, sources, path="/metrics", encoding="gzip", rate=200, total=None):
-    assert kind in KINDS, kind
+    assert kind in (*KINDS, "handshake"), kind
     selector = selectors.DefaultSelector()
     selector.register(sys.stdin, selectors.EVENT_READ)
     request = REQUEST.format(path, encoding).encode()
@@ -125,6 +127,7 @@ def begin(client, kind, request):
     """Sends what is to be sent at first; whether the connection is still open."""
     first = {
         "silent": b"",
+        "handshake": HANDSHAKE,
         "half-sent": request[:-5],
         "slow": request[:1],
         "idle": b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n",

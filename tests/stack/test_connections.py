@@ -3,10 +3,12 @@
 import http.client
 import re
 import socket
+import ssl
 import time
 
 import pytest
 import requests
+from certificates import Authority
 from crowd import KINDS, Crowd
 from harness import Exporter, wait_for
 
@@ -29,9 +31,15 @@ PATHS = [
 
 def ask(url, path, source):
     """The time until an answer to one request on a connection of its own is read whole."""
-    host, port = url.removeprefix("http://").split(":")
+    scheme, _, address = url.partition("://")
+    host, port = address.split(":")
+    options = {"timeout": 10, "source_address": (source, 0)}
     started = time.monotonic()
-    connection = http.client.HTTPConnection(host, int(port), 10, source_address=(source, 0))
+    if scheme == "https":
+        context = ssl._create_unverified_context()
+        connection = http.client.HTTPSConnection(host, int(port), context=context, **options)
+    else:
+        connection = http.client.HTTPConnection(host, int(port), **options)
     connection.request("GET", path, headers={"Accept-Encoding": "gzip"})
     response = connection.getresponse()
     body = response.read()
@@ -80,6 +88,30 @@ def test_a_thousand_connections_of_one_address_delay_nobody(large, kind):
             assert ask_until_answered(large.url, path, "127.0.0.2") < SAME_ADDRESS_SECONDS
     assert p99(times) < P99_SECONDS, sorted(times)[-5:]
     assert large.child.poll() is None
+
+
+@pytest.fixture(scope="module")
+def with_tls(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tls")
+    certificate, key = Authority(folder, "servers").issue("server")
+    config = folder / "web.yml"
+    config.write_text(f"tls_server_config: {{cert_file: {certificate}, key_file: {key}}}\n")
+    with Exporter(folder, "demo", "--users=5000", f"--web.config.file={config}") as exporter:
+        exporter.url = exporter.url.replace("http://", "https://")
+        exporter.options = {"verify": str(folder / "servers.crt")}
+        wait_for("it is ready", lambda: exporter.get("/-/ready").ok, 60)
+        yield exporter
+
+
+@pytest.mark.parametrize("kind", ["silent", "handshake"])
+def test_handshakes_that_never_end_delay_nobody(with_tls, kind):
+    with Crowd(with_tls.url, kind, 256):
+        times = []
+        for _ in range(ASKED // 2):
+            times += [ask(with_tls.url, path, "127.0.0.1") for path in ("/metrics", "/-/healthy")]
+            time.sleep(0.02)
+        assert ask_until_answered(with_tls.url, "/metrics", "127.0.0.2") < SAME_ADDRESS_SECONDS
+    assert p99(times) < P99_SECONDS, sorted(times)[-5:]
 
 
 def test_ten_thousand_connections_one_after_the_other_delay_nobody(large):

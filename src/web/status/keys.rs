@@ -128,7 +128,7 @@ fn title(show: KeyFilter, soon: &str) -> String {
         KeyFilter::Unrotated => "Unrotated keys".to_owned(),
         KeyFilter::DueSoon => format!("Keys due within {soon}"),
         KeyFilter::Exempt => "Exempt keys".to_owned(),
-        KeyFilter::NeverUsed => "Active keys that were never used for a week or longer".to_owned(),
+        KeyFilter::NeverUsed => "Active keys never used for a week".to_owned(),
         KeyFilter::NotJudged => "Active keys of unknown age".to_owned(),
         KeyFilter::All => "Unrotated, due and exempt keys".to_owned(),
         KeyFilter::Every => "Every key".to_owned(),
@@ -153,9 +153,7 @@ fn nothing(
         KeyFilter::Unrotated => format!("No key {is} unrotated"),
         KeyFilter::DueSoon => format!("No key {is} due within {soon}"),
         KeyFilter::Exempt => format!("No key {is} exempt"),
-        KeyFilter::NeverUsed => {
-            "No active key is known that was never used for a week or longer".to_owned()
-        }
+        KeyFilter::NeverUsed => "No active key is known that was never used for a week".to_owned(),
         KeyFilter::NotJudged => "No active key of unknown age is known".to_owned(),
         KeyFilter::All => format!("No key {is} unrotated, due within {soon} or exempt"),
         KeyFilter::Every => "No key is known".to_owned(),
