@@ -157,8 +157,8 @@ struct Running {
 }
 
 impl Running {
-    /// Ends when the configuration, which is kept in `current`, wants other accounts than before. Any
-    /// other change applies without asking AWS for its accounts.
+    /// Ends when the configuration, which is kept in `current`, wants other accounts than before. After any
+    /// other reload credentials are read again, but AWS is not asked for its accounts.
     async fn follow(
         &mut self,
         shared: &Arc<Shared>,
@@ -173,6 +173,8 @@ impl Running {
             {
                 return;
             }
+            // A profile may have other keys now.
+            shared.source.forget_credentials();
             self.update(shared, current);
         }
         // Without a sender there are no changes any more.

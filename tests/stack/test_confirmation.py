@@ -8,7 +8,19 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from fake_aws import DENIED, GENERATE, GET, IDENTITY, LIST_KEYS, FakeAws, Key, time_ago, with_one_key
+from fake_aws import (
+    ACCOUNT,
+    DENIED,
+    GENERATE,
+    GET,
+    IDENTITY,
+    LIST_KEYS,
+    FakeAws,
+    Key,
+    result,
+    time_ago,
+    with_one_key,
+)
 from harness import Exporter, wait_for
 
 INTERVAL = 2
@@ -184,3 +196,36 @@ def test_a_missing_permission_shows_until_it_is_there(aws, denied):
     assert available(denied.page()) == 0
     aws.fault = {}
     denied.wait_for_page("confirmation works", lambda page: available(page) == 1)
+
+
+def test_after_a_reload_the_new_keys_of_a_profile_are_used_and_tell_whose_they_are(tmp_path):
+    """Only the report's rules may change in a reload: the list of accounts is not read again, the profile is."""
+    profiles, config = tmp_path / "profiles", tmp_path / "config.yaml"
+    config.write_text(f'accounts: [{{ id: "{ACCOUNT}", profile: audit }}]\n')
+
+    def profile(key):
+        profiles.write_text(f"[audit]\naws_access_key_id = {key}\naws_secret_access_key = secret\n")
+
+    with FakeAws(with_one_key({"unrotated": 100})) as aws:
+        of_profile = aws.answers[IDENTITY]
+        aws.answers[IDENTITY] = lambda form: (
+            result(IDENTITY, "<Account>210987654321</Account>")
+            if "AKIAOTHER" in form["Authorization"]
+            else of_profile
+        )
+        profile("AKIAOURS")
+        arguments = ["--config.file", config, *EVERY, "--web.enable-lifecycle"]
+        credentials = {"AWS_SHARED_CREDENTIALS_FILE": str(profiles)}
+        with Exporter(
+            tmp_path, *arguments, endpoint=aws.endpoint, credentials=credentials
+        ) as exporter:
+            exporter.wait_until_ready()
+            wait_for_count(exporter, 1)
+            profile("AKIAOTHER")
+            assert exporter.reload() == 200
+            page = exporter.wait_for_page(
+                "the refresh fails",
+                lambda page: page.value("iam_refresh_success", account_id=ACCOUNT) == 0,
+            )
+            assert unrotated(page) == 1
+            assert "the credentials are of account 210987654321" in exporter.log
