@@ -255,6 +255,8 @@ INHIBITED = {
             named("IamKeyExporterConfirmationUnavailable", **ONE),
             named("IamKeyExporterConfirmationWaiting", **ONE),
             named("IamKeyExporterTagsUnavailable", **ONE),
+            named("IamKeyExporterControlDataUnavailable", **ONE),
+            named("IamKeyExporterServiceCredentialsUnavailable", **ONE),
             named("IamKeyExporterAccountNameUnavailable", **ONE),
         ],
         [

@@ -407,7 +407,7 @@ SHIPPED_URLS = yaml.safe_load((PROMETHEUS / "values.yaml").read_text())["urls"]
 
 def test_the_rules_are_those_that_are_shipped():
     values = {"urls": SHIPPED_URLS}
-    default = shipped("rules/access-keys.yml", "rules/exporter.yml")
+    default = shipped("rules/access-keys.yml", "rules/controls.yml", "rules/exporter.yml")
     optional = shipped("optional/each-key.yml", "optional/prometheus.yml")
     spec = rules_of({"prometheusRule": {"values": values}})
     assert unindented(spec["groups"]) == unindented(default)
@@ -431,7 +431,7 @@ def test_values_have_the_effect_that_they_have_on_the_files(tmp_path):
     (tmp_path / "mine.yaml").write_text(json.dumps(values))
     command = [PROMETHEUS / "render.py", "--values", tmp_path / "mine.yaml", "--output", tmp_path]
     subprocess.run([sys.executable, *command], check=True, timeout=60)
-    rendered = [tmp_path / f"rules/{name}.yml" for name in ["access-keys", "exporter"]]
+    rendered = [tmp_path / f"rules/{name}.yml" for name in ["access-keys", "controls", "exporter"]]
     groups = [g for file in rendered for g in yaml.safe_load(file.read_text())["groups"]]
     found = rules_of({"prometheusRule": {"values": values}})["groups"]
     assert unindented(found) == unindented(groups)
