@@ -150,6 +150,8 @@ class Asked:
         for name, variable in variables(board).items():
             if given and name in given:
                 chosen[name] = given[name]
+            elif variable["type"] == "custom":
+                chosen[name] = variable["current"]["value"]
             elif variable.get("includeAll") and variable.get("allValue"):
                 chosen[name] = None
                 options(self, board, name, chosen)

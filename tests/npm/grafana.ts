@@ -88,6 +88,12 @@ type Override<Custom> = {
 
 /** Not in @grafana/schema: the options of the transformations that are used here. */
 type Transformation =
+  | {
+      filter: { id: 'byRefId'; options: string };
+      id: 'groupingToMatrix';
+      options: { columnField: string; emptyValue: 'null'; rowField: string; valueField: string };
+    }
+  | { id: 'joinByField'; options: { byField: string; mode: 'outer' } }
   | { id: 'merge'; options: Record<string, never> }
   | {
       id: 'organize';
@@ -97,7 +103,8 @@ type Transformation =
         indexByName: Record<string, number>;
         renameByName: Record<string, string>;
       };
-    };
+    }
+  | { id: 'sortBy'; options: { fields: Record<string, never>; sort: { desc: boolean; field: string }[] } };
 
 type OpenParts = 'datasource' | 'fieldConfig' | 'options' | 'targets' | 'transformations' | 'type';
 

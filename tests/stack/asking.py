@@ -93,6 +93,8 @@ def defaults(prometheus, board, **choice):
     for name, variable in variables(board).items():
         if name in choice:
             chosen[name] = choice[name]
+        elif variable["type"] == "custom":
+            chosen[name] = variable["current"]["value"]
         elif variable.get("includeAll") and "allValue" in variable:
             chosen[name] = None
         elif variable["type"] == "query":

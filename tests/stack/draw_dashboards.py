@@ -1,4 +1,4 @@
-"""Draws both dashboards in every situation, for people to look at; and renews their pictures in docs/images.
+"""Draws the dashboards in every situation, for people to look at; and renews their pictures in docs/images.
 
 usage: draw_dashboards.py FOLDER [ORGANIZATION…]
 """
@@ -12,7 +12,7 @@ from harness import ROOT
 from situations import ORGANIZATIONS, situation, stop
 
 IMAGES = ROOT / "docs/images"
-BOARDS = ["fleet", "account"]
+BOARDS = ["fleet", "account", "cis"]
 WIDTHS = [1440, 1920]
 THEMES = ["dark", "light"]
 # Of the pictures in docs/images: a first screen of a usual window, but for the navigation.

@@ -12,7 +12,7 @@ import yaml
 from harness import ROOT, exporter_binary, tool
 
 COMPOSE = ROOT / "deploy/compose"
-DASHBOARDS = ["fleet.json", "account.json"]
+DASHBOARDS = ["fleet.json", "account.json", "cis.json"]
 
 
 def run(*command, **options):

@@ -23,12 +23,16 @@ from asking import (
     strings,
     variables,
 )
-from harness import ROOT, Exporter, Prometheus, npm, wait_for
+from harness import ROOT, Exporter, Prometheus, dead_endpoint, npm, wait_for
 
 REPLICAS = 2
 # Not about keys: one line for each process, and requests that each replica really sends.
 OF_PROCESSES = {"Exporters", "Newest data", "Failed refreshes"}
 OF_PROCESSES |= {"Requests to AWS", "Requests to AWS that failed"}
+# A row for each account and a column for each control.
+MATRIX = "Accounts and controls"
+# A row for each control of a version, and no more.
+OF_CONTROLS = {"Controls"}
 
 
 # --- The dashboards as parameters of tests ---
@@ -56,7 +60,8 @@ def each_panel(board):
 
 
 def each_table(board):
-    return [(panel,) for panel in panels(board) if panel["type"] == "table"]
+    """Those with a row for each series. A matrix has tests of its own."""
+    return [(p,) for p in panels(board) if p["type"] == "table" and p["title"] != MATRIX]
 
 
 def each_target(board):
@@ -90,7 +95,8 @@ def value_field(panel, target):
 
 
 def organize(panel):
-    [step] = [step for step in panel["transformations"] if step["id"] == "organize"]
+    """How the columns are named at last."""
+    *_, step = [step for step in panel["transformations"] if step["id"] == "organize"]
     return step["options"]
 
 
@@ -187,8 +193,8 @@ def by_key(series):
 # --- Queries ---
 
 
-def test_there_are_two_dashboards():
-    assert set(BOARDS) == {"fleet", "account"}
+def test_there_are_three_dashboards():
+    assert set(BOARDS) == {"fleet", "account", "cis"}
 
 
 @pytest.mark.parametrize("name, panel, target", each(each_target))
@@ -480,6 +486,200 @@ def test_without_tags_as_many_keys_are_unrotated(prometheus, discreet):
     )
 
 
+# --- Controls of the CIS benchmark ---
+
+
+@pytest.fixture(scope="module")
+def violations(demo):
+    """What the page says of every control that was decided, by account and control."""
+    found = demo.page().family("iam_control_violations")
+    return {(labels["account_id"], labels["control"]): value for labels, value in found}
+
+
+@pytest.fixture(scope="module")
+def undecided(demo, violations):
+    """The accounts and controls of which nothing is known."""
+    found = demo.page().family("iam_control_undecided")
+    pairs = {(labels["account_id"], labels["control"]) for labels, _ in found}
+    assert pairs - violations.keys()
+    return pairs - violations.keys()
+
+
+@pytest.fixture(scope="module")
+def controls(demo):
+    """The labels of every control."""
+    found = {labels["control"]: labels for labels, _ in demo.page().family("iam_control_info")}
+    assert len(found) > 10
+    return found
+
+
+VERSIONS = {o["value"]: o["text"] for o in variables(BOARDS["cis"])["benchmark"]["options"]}
+
+
+def numbered(controls, version):
+    """The controls of a version, by their numbers in it, in the order of the benchmark."""
+    numbers = {labels[version]: name for name, labels in controls.items() if labels[version]}
+    return dict(sorted(numbers.items(), key=lambda one: [int(n) for n in one[0].split(".")]))
+
+
+def matrix(prometheus, **choice):
+    """The cells of the matrix by account and number, and the numbers in the order of its columns."""
+    cells = rows(prometheus, "cis", MATRIX, **choice)
+    numbers = {labels["order"]: labels["number"] for labels, _ in cells}
+    values = {(labels["account_id"], labels["number"]): value for labels, value in cells}
+    assert len(values) == len(cells)
+    return values, [numbers[order] for order in sorted(numbers)]
+
+
+def test_every_version_can_be_chosen_and_the_newest_is_at_first(controls):
+    labels = {label for one in controls.values() for label in one if label.startswith("cis_")}
+    assert VERSIONS.keys() == labels
+    assert all(text == value[4:].replace("_", ".") for value, text in VERSIONS.items())
+    benchmark = variables(BOARDS["cis"])["benchmark"]
+    assert benchmark["current"]["value"] == next(iter(VERSIONS)) == max(labels)
+    assert benchmark["query"] == ", ".join(f"{text} : {value}" for value, text in VERSIONS.items())
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_matrix_has_the_numbers_of_the_version(
+    prometheus, controls, violations, undecided, version
+):
+    values, columns = matrix(prometheus, benchmark=version)
+    own = numbered(controls, version)
+    assert columns == list(own)
+    numbers = {control: number for number, control in own.items()}
+    known = {(a, numbers[c]): value for (a, c), value in violations.items() if c in numbers}
+    unknown = {(a, numbers[c]): -1 for a, c in undecided if c in numbers}
+    assert values == known | unknown
+
+
+def test_the_matrix_names_every_account(prometheus, demo):
+    def names(series):
+        return {labels["account_id"]: labels["account_name"] for labels, _ in series}
+
+    shown = rows(prometheus, "cis", MATRIX, "B")
+    assert names(shown) == names(demo.page().family("iam_account_info"))
+
+
+def test_an_account_that_was_never_read_is_in_the_matrix(tmp_path):
+    """Else it would look as if there were no such account."""
+    reserved, endpoint = dead_endpoint()
+    config = tmp_path / "config.yaml"
+    role = "arn:aws:iam::123456789012:role/exporter"
+    account = f"{{ id: '123456789012', name: lost, role_arn: '{role}' }}"
+    config.write_text(f"accounts: [{account}]\n")
+    with reserved, Exporter(tmp_path, f"--config.file={config}", endpoint=endpoint) as exporter:
+        exporter.wait_for_page("the refresh failed", lambda p: p.family("iam_refresh_success"))
+        (tmp_path / "prometheus").mkdir()
+        with scraped(tmp_path / "prometheus", {"lost": exporter}) as prometheus:
+            values, _ = matrix(prometheus)
+            assert set(values.values()) == {-1}
+            assert rows(prometheus, "cis", MATRIX, "B")[0][1] == -1
+
+
+def test_the_controls_add_up(prometheus, controls, violations, undecided):
+    def of(name):
+        return [v for (_, control), v in violations.items() if control == name]
+
+    for version in VERSIONS:
+        shown = {}
+        for ref in "ABCDEF":
+            listed = rows(prometheus, "cis", "Controls", ref, benchmark=version)
+            shown[ref] = {labels["control"]: value for labels, value in listed}
+        own = numbered(controls, version).values()
+        assert shown["A"].keys() == set(own)
+        for control in own:
+            assert shown["C"].get(control, 0) == sum(v > 0 for v in of(control))
+            assert shown["D"].get(control, 0) == sum(of(control))
+            assert shown["E"].get(control, 0) == of(control).count(0)
+            assert shown["F"][control] == sum(c == control for _, c in undecided)
+
+
+def test_the_numbers_at_the_top_are_those_of_the_matrix(prometheus):
+    for version in VERSIONS:
+        values, _ = matrix(prometheus, benchmark=version)
+        violated = {pair: v for pair, v in values.items() if v > 0}
+
+        def shown(title):
+            return number(prometheus, "cis", title, benchmark=version)
+
+        assert shown("Violated controls") == len({n for _, n in violated}) > 0
+        assert shown("Violations") == sum(violated.values())
+        assert shown("Accounts affected") == len({a for a, _ in violated})
+        assert shown("Not decided") == sum(v == -1 for v in values.values())
+
+
+def test_a_control_can_be_chosen_by_its_number(prometheus, demo, controls):
+    for version in ["cis_v1_2", "cis_v7_0"]:
+        board = BOARDS["cis"]
+        chosen = {"account": None, "benchmark": version}
+        offered = dict(reversed(one) for one in options(prometheus, board, "control", chosen))
+        own = numbered(controls, version)
+        assert offered == {n: f"{n} {controls[c]['title']}" for n, c in own.items()}
+        [at] = [n for n, c in own.items() if c == "console_mfa"]
+        listed = rows(prometheus, "cis", "Findings", benchmark=version, control=[at])
+        expected = {
+            (labels["account_id"], labels["user"]): value
+            for labels, value in demo.page().family("iam_control_violation")
+            if labels["control"] == "console_mfa"
+        }
+        assert {(labels["account_id"], labels["user"]): v for labels, v in listed} == expected
+        assert matrix(prometheus, benchmark=version, control=[at])[1] == [at]
+
+
+def test_what_is_not_decided_is_listed_with_the_reason(prometheus, demo, controls):
+    def reasons(series):
+        names = ["account_id", "control", "reason", "missing"]
+        return {tuple(labels[name] for name in names) for labels, _ in series}
+
+    for version in VERSIONS:
+        own = numbered(controls, version).values()
+        listed = rows(prometheus, "cis", "Not decided controls", benchmark=version)
+        on_page = reasons(demo.page().family("iam_control_undecided"))
+        assert reasons(listed) == {one for one in on_page if one[1] in own}
+
+
+def test_every_control_has_a_section_in_the_runbooks(controls):
+    text = (ROOT / "docs/runbooks.md").read_text().partition("## Controls of the CIS benchmark\n")[2]
+    assert sorted(re.findall(r"^### (.+)$", text, re.MULTILINE)) == sorted(controls)
+
+
+# --- API keys ---
+
+
+@pytest.fixture(scope="module")
+def api_keys(demo):
+    """Every API key's age, and whether it is unrotated, by account, user, service and id."""
+    page = demo.page()
+    read = {
+        name: by_api_key(page.family(f"iam_service_specific_credential_{name}"))
+        for name in ["age_days", "unrotated", "active", "expiry_timestamp_seconds"]
+    }
+    assert all(read.values())
+    return read
+
+
+def by_api_key(series):
+    labels = ["account_id", "user", "service_name", "credential_id"]
+    return {tuple(own[label] for label in labels): value for own, value in series}
+
+
+def test_the_fleet_lists_the_api_keys_that_are_unrotated(prometheus, api_keys):
+    unrotated = {key for key, value in api_keys["unrotated"].items() if value == 1}
+    assert by_api_key(rows(prometheus, "fleet", "API keys to rotate")).keys() == unrotated != set()
+
+
+def test_the_account_lists_each_of_its_api_keys(prometheus, api_keys):
+    for account in {key[0] for key in api_keys["age_days"]}:
+        listed = by_api_key(rows(prometheus, "account", "API keys", account=account))
+        own = {key: days for key, days in api_keys["age_days"].items() if key[0] == account}
+        assert listed == pytest.approx(own, abs=0.011)
+        status = by_api_key(rows(prometheus, "account", "API keys", "B", account=account))
+        for key, value in status.items():
+            assert (value == 1) == (api_keys["unrotated"][key] == 1)
+            assert (value == 3) == (api_keys["active"][key] == 0)
+
+
 # --- What is shown of the answers ---
 
 
@@ -628,9 +828,10 @@ def test_nothing_is_green_that_is_not_known(name, panel):
 @pytest.mark.parametrize("name, panel", each(each_table))
 def test_a_table_has_a_limit(name, panel):
     """Each of its queries is cut to 500 rows; those of processes and of one account's users too."""
+    short = panel["title"] in OF_PROCESSES | OF_CONTROLS
     for target in panel["targets"]:
-        assert "k(500," in target["expr"] or panel["title"] in OF_PROCESSES
-    assert panel["title"] in OF_PROCESSES or "500" in panel["description"]
+        assert "k(500," in target["expr"] or short
+    assert short or "500" in panel["description"]
 
 
 # --- Links ---
@@ -665,6 +866,8 @@ def anchors(document):
 @pytest.mark.parametrize("name, link", each(each_url))
 def test_a_link_leads_somewhere(name, link):
     url = link["title"]
+    if url == "${runbooks:raw}#${__data.fields.control:percentencode}":
+        return  # test_every_control_has_a_section_in_the_runbooks
     if runbook := re.fullmatch(r"\$\{runbooks:raw\}(?:#(.+))?", url):
         assert runbook[1] is None or runbook[1] in anchors(ROOT / "docs/runbooks.md")
         return
@@ -687,7 +890,7 @@ def test_each_dashboard_leads_to_the_other_the_status_page_and_the_runbooks():
         found = " ".join(urls(board))
         others = {other["uid"] for other in BOARDS.values()} - {board["uid"]}
         assert all(f"/d/{uid}?" in found for uid in others)
-        assert "${runbooks:raw}#iamaccesskeyunrotated" in found
+        assert "${runbooks:raw}#" in found
         assert "${status_page:raw}?account=" in found
 
 
@@ -699,7 +902,7 @@ def test_provisioning_reads_the_dashboards_where_the_readme_puts_them():
     [provider] = found["providers"]
     assert (found["apiVersion"], provider["type"]) == (1, "file")
     path = provider["options"]["path"]
-    assert f" {path} fleet.json account.json" in (FOLDER / "README.md").read_text()
+    assert f" {path} fleet.json account.json cis.json" in (FOLDER / "README.md").read_text()
 
 
 def test_provisioning_makes_a_data_source_that_the_dashboards_can_choose():

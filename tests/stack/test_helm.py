@@ -512,7 +512,7 @@ def test_the_dashboards_are_those_of_the_repository():
     found = {name: board for name, (_, board) in dashboards({}).items()}
     files = sorted((ROOT / "dashboards").glob("*.json"))
     assert found == {f"iam-key-exporter-{f.name}": json.loads(f.read_text()) for f in files}
-    assert len(files) == 2
+    assert len(files) == 3
 
 
 def test_dashboards_have_the_sidecars_label_and_the_links_of_the_values():

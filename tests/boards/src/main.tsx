@@ -17,7 +17,7 @@ import { toScene } from './scene';
 
 /** As wide as Grafana's navigation, which stays open in windows as wide as these. */
 const NAVIGATION = 300;
-const FILES: Record<string, string> = { 'iam-key-account': 'account', 'iam-key-fleet': 'fleet' };
+const FILES: Record<string, string> = { 'iam-cis': 'cis', 'iam-key-account': 'account', 'iam-key-fleet': 'fleet' };
 
 const parameters = new URLSearchParams(location.search);
 const [, , name] = location.pathname.split('/');

@@ -3,6 +3,7 @@
 import {
   behaviors,
   ConstantVariable,
+  CustomVariable,
   DataSourceVariable,
   EmbeddedScene,
   QueryVariable,
@@ -73,6 +74,8 @@ function variable(json: any) {
   switch (json.type) {
     case 'constant':
       return new ConstantVariable({ ...common, value: query } as any);
+    case 'custom':
+      return new CustomVariable({ ...common, includeAll, isMulti: multi, query });
     case 'datasource':
       return new DataSourceVariable({ ...common, pluginId: query, regex });
     case 'query':
