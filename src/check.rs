@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::failure::Failure;
-use crate::findings::{COLUMNS, Finding, Overview, is_outlived};
+use crate::findings::{COLUMNS, Finding, Overview, is_outlived, lacks_service_credentials};
 use crate::metrics::filter::Filter;
 use crate::metrics::page;
 use crate::policy::KeyStatus;
@@ -58,7 +58,7 @@ pub struct CheckOutcome {
     /// Why these are not all the accounts.
     pub listing: Option<Failure>,
     /// How many accounts could not be judged: their refresh failed, or they lack the tags or the name
-    /// that rules need.
+    /// that rules need, or service-specific credentials.
     pub failed: usize,
     /// How many active keys could not be judged, because their age is not known.
     pub not_judged: usize,
@@ -72,6 +72,15 @@ pub struct CheckOutcome {
     pub idle_rules: Vec<String>,
     /// Whose accounts these are.
     pub shard: Shard,
+}
+
+/// How many keys are unrotated.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct UnrotatedCount {
+    /// Access keys.
+    pub access_keys: usize,
+    /// Service-specific credentials.
+    pub service_credentials: usize,
 }
 
 /// Refreshes each account of the source once, with a progress bar where stderr is a terminal. Fails
@@ -121,8 +130,15 @@ pub async fn run(
         let outcome = done.expect("the panics of a refresh are caught");
         let lacks_tags = outcome.tags.is_some() && config.policy.needs_tags();
         let lacks_name = outcome.alias.is_some();
-        failed += usize::from(outcome.failure.is_some() || lacks_tags || lacks_name);
-        let all = [outcome.failure, outcome.tags, outcome.alias, outcome.confirmation];
+        let lacks_more = lacks_service_credentials(&outcome.account, config);
+        failed += usize::from(outcome.failure.is_some() || lacks_tags || lacks_name || lacks_more);
+        let all = [
+            outcome.failure,
+            outcome.tags,
+            outcome.alias,
+            outcome.service_credentials,
+            outcome.confirmation,
+        ];
         let all = all.into_iter().flatten();
         failures.extend(all.map(|failure| (outcome.account.id.clone(), failure)));
         accounts.push(Arc::new(outcome.account));
@@ -181,8 +197,8 @@ impl CheckOutcome {
     }
 
     /// 0: no unrotated keys, 1: some, 2: could not tell.
-    pub fn exit_code(&self, unrotated: usize) -> u8 {
-        match (self.is_uncertain(), unrotated) {
+    pub fn exit_code(&self, unrotated: UnrotatedCount) -> u8 {
+        match (self.is_uncertain(), unrotated.access_keys + unrotated.service_credentials) {
             (true, _) => 2,
             (false, 0) => 0,
             (false, _) => 1,
@@ -199,7 +215,7 @@ impl CheckOutcome {
     }
 
     /// What to tell a person after the list: a line for each failure, and what was found.
-    pub fn summary(&self, unrotated: usize) -> String {
+    pub fn summary(&self, unrotated: UnrotatedCount) -> String {
         let line = |(account, failure): &(String, Failure)| {
             let account = escape(account);
             format!("account {account}: {}: {failure}\n", failure.reason.as_str())
@@ -249,9 +265,14 @@ impl CheckOutcome {
         let old = oldest.map(|generated| self.now - generated).filter(|age| *age > STALE);
         let old = old
             .map_or(String::new(), |age| format!("; oldest report: {} hours old", age.num_hours()));
+        let UnrotatedCount { access_keys, service_credentials } = unrotated;
+        let service_credentials = match service_credentials {
+            0 => String::new(),
+            number => format!("; unrotated service-specific credentials: {number}"),
+        };
         let verdict = if self.is_uncertain() { "could not tell for all keys: " } else { "" };
         format!(
-            "{failures}{verdict}unrotated keys: {unrotated}; accounts read: {read} of {accounts}{shard}{duplicates}{rejected}{old}"
+            "{failures}{verdict}unrotated keys: {access_keys}{service_credentials}; accounts read: {read} of {accounts}{shard}{duplicates}{rejected}{old}"
         )
     }
 
@@ -264,7 +285,7 @@ impl CheckOutcome {
         filter: &Filter,
         now: DateTime<Utc>,
         to: impl io::Write,
-    ) -> io::Result<usize> {
+    ) -> io::Result<UnrotatedCount> {
         let mut findings = Overview::new(&self.state, config, now).findings;
         findings.retain(|finding| show == Show::All || finding.status == KeyStatus::Unrotated);
         match format {
@@ -275,7 +296,10 @@ impl CheckOutcome {
                 write_page(&page::text(&self.state, config, filter, now), to)?
             }
         }
-        Ok(findings.iter().filter(|finding| finding.status == KeyStatus::Unrotated).count())
+        findings.retain(|finding| finding.status == KeyStatus::Unrotated);
+        let service_credentials = findings.iter().filter(|it| it.service.is_some()).count();
+        let access_keys = findings.len() - service_credentials;
+        Ok(UnrotatedCount { access_keys, service_credentials })
     }
 }
 

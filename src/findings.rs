@@ -10,9 +10,10 @@ use crate::config::Config;
 use crate::policy::owner::{KeySummary, Owner, Owners};
 use crate::policy::{Age, Exemption, KeyStatus, Ruling, Subject, Tag, Verdict};
 use crate::report::Key;
+use crate::service_credentials::ServiceCredential;
 use crate::state::{Account, State, Tried};
 
-/// A key and how it stands.
+/// A key and how it stands: an access key, or a service-specific credential.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Finding {
     /// The account's id.
@@ -24,9 +25,9 @@ pub struct Finding {
     /// The user's path, such as `/` or `/service/`.
     #[serde(skip)]
     pub path: String,
-    /// The key's slot: 1, 2, or more where AWS lists more.
-    pub key: u8,
-    /// The access key id, where it is known.
+    /// The access key's slot: 1, 2, or more where AWS lists more. A service-specific credential has none.
+    pub key: Option<u8>,
+    /// The id of the access key, where it is known, or of the service-specific credential.
     pub access_key_id: Option<String>,
     /// How it stands.
     #[serde(serialize_with = "serialize_status")]
@@ -58,6 +59,12 @@ pub struct Finding {
     /// Why, and for how long, it may be of any age.
     #[serde(skip)]
     pub exemption: Option<Exemption>,
+    /// The service that a service-specific credential is for, as AWS names it.
+    #[serde(serialize_with = "serialize_text_if_any")]
+    pub service: Option<Arc<str>>,
+    /// When it expires; `None` if it does not. No access key does.
+    #[serde(serialize_with = "serialize_time_if_any")]
+    pub expires: Option<DateTime<Utc>>,
 }
 
 /// What people ask of a state, from one look at every key.
@@ -70,7 +77,7 @@ pub struct Overview {
     pub accounts: Vec<AccountOverview>,
 }
 
-/// The keys of one account.
+/// The keys of one account, service-specific credentials included.
 #[derive(Debug, Default)]
 pub struct AccountOverview {
     /// By owner: the values of the tags that the configuration names, in its order.
@@ -130,10 +137,20 @@ fn of_account(
             let verdict = ruling.judge(key, now);
             owners.keys(place).add(key, &verdict, &ruling, now);
             if is_wanted(verdict.status) {
-                findings.push(Finding::new(&subject, slot, key, &verdict, &ruling, &rules));
+                let finding = Finding::new(&subject, key, &verdict, &ruling, &rules);
+                findings.push(Finding { key: Some(slot as u8 + 1), ..finding });
             }
         }
         let user = subject.user;
+        for credential in account.service_credentials_of(user) {
+            let key = credential.key(now);
+            let verdict = ruling.judge(&key, now);
+            owners.keys(place).add(&key, &verdict, &ruling, now);
+            if is_wanted(verdict.status) {
+                let finding = Finding::new(&subject, &key, &verdict, &ruling, &rules);
+                findings.push(finding.of_service(credential, now));
+            }
+        }
         let has_more = user.additional_credentials && !user.is_root();
         let is_unlisted = has_more && !account.confirmed.knows(&user.name);
         unlisted += usize::from(is_unlisted && ruling.exemption.is_none());
@@ -156,6 +173,11 @@ pub fn lacks_tags(account: &Account, config: &Config) -> bool {
     account.report.is_some()
         && config.policy.needs_tags()
         && (account.refresh.tags == Tried::Failed || !account.knows_tags(&config.tag_keys()))
+}
+
+/// Whether service-specific credentials are wanted and could not be listed.
+pub fn lacks_service_credentials(account: &Account, config: &Config) -> bool {
+    config.service_credentials && account.refresh.service_credentials == Tried::Failed
 }
 
 /// Whether rules go by the account's name, and it is not known.
@@ -184,7 +206,7 @@ fn rules(config: &Config) -> Vec<Arc<str>> {
 }
 
 /// The names of [`Finding::fields`].
-pub const COLUMNS: [&str; 12] = [
+pub const COLUMNS: [&str; 14] = [
     "account_id",
     "account_name",
     "user",
@@ -197,13 +219,14 @@ pub const COLUMNS: [&str; 12] = [
     "last_used",
     "tags",
     "rule",
+    "service",
+    "expires",
 ];
 
 impl Finding {
-    /// A key of the subject. `rules` are those that [`rules`] gives.
+    /// A key of the subject, without its slot. `rules` are those that [`rules`] gives.
     fn new(
         subject: &Subject,
-        slot: usize,
         key: &Key,
         verdict: &Verdict,
         ruling: &Ruling,
@@ -216,7 +239,7 @@ impl Finding {
             account_name: subject.account_name.to_owned(),
             user: subject.user.name.clone(),
             path: subject.user.path().to_owned(),
-            key: slot as u8 + 1,
+            key: None,
             access_key_id: key.id.clone(),
             status: verdict.status,
             age: verdict.age,
@@ -228,7 +251,30 @@ impl Finding {
             rule: ruling.rule.map_or_else(|| "default".into(), |index| rules[index].clone()),
             max_age: ruling.max_age,
             exemption: ruling.exemption.cloned(),
+            service: None,
+            expires: None,
         }
+    }
+
+    /// The finding of a service-specific credential, as of `now`.
+    fn of_service(self, credential: &ServiceCredential, now: DateTime<Utc>) -> Finding {
+        let service = Some(credential.service.clone());
+        Finding { service, expires: credential.expiry(now), ..self }
+    }
+
+    /// The key in words, such as `key 1` or `bedrock key`, to be followed by the user.
+    pub fn name(&self) -> String {
+        match (self.service_name(), self.key) {
+            (Some(service), _) => format!("{service} key"),
+            (None, Some(slot)) => format!("key {slot}"),
+            (None, None) => "key".to_owned(),
+        }
+    }
+
+    /// The service in the word that people use, such as `bedrock`.
+    pub fn service_name(&self) -> Option<&str> {
+        let service = self.service.as_deref()?;
+        Some(service.strip_suffix(".amazonaws.com").unwrap_or(service))
     }
 
     /// The finding as text, for tables and CSV. What is not known is empty.
@@ -238,7 +284,7 @@ impl Finding {
             self.account_id.clone(),
             self.account_name.clone(),
             self.user.clone(),
-            self.key.to_string(),
+            self.key.map(|slot| slot.to_string()).unwrap_or_default(),
             self.access_key_id.clone().unwrap_or_default(),
             self.status.as_str().to_owned(),
             self.age.map(|age| format!("{:.2}", age.days())).unwrap_or_default(),
@@ -247,6 +293,8 @@ impl Finding {
             self.last_used.map(time).unwrap_or_default(),
             tags.collect::<Vec<_>>().join(" "),
             self.rule.to_string(),
+            self.service.as_deref().unwrap_or_default().to_owned(),
+            self.expires.map(time).unwrap_or_default(),
         ]
     }
 }
@@ -265,6 +313,13 @@ fn serialize_tags<S: Serializer>(tags: &[Tag], serializer: S) -> Result<S::Ok, S
 
 fn serialize_text<S: Serializer>(text: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
     (**text).serialize(serializer)
+}
+
+fn serialize_text_if_any<S: Serializer>(
+    text: &Option<Arc<str>>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    text.as_deref().serialize(serializer)
 }
 
 fn serialize_days<S: Serializer>(age: &Option<Age>, serializer: S) -> Result<S::Ok, S::Error> {

@@ -211,7 +211,7 @@ fn verdicts(account: &Account, config: &Config, now: DateTime<Utc>) -> u64 {
     account.name.hash(&mut hasher);
     (refresh.last.map(|attempt| attempt.failure), refresh.failures).hash(&mut hasher);
     (refresh.confirmation, refresh.waiting).hash(&mut hasher);
-    (refresh.tags, refresh.name).hash(&mut hasher);
+    (refresh.tags, refresh.name, refresh.service_credentials).hash(&mut hasher);
     account.report.as_ref().map(|report| report.rejected.len()).hash(&mut hasher);
     for (subject, keys) in account.users() {
         let ruling = config.policy.ruling(&subject, now);
@@ -222,6 +222,10 @@ fn verdicts(account: &Account, config: &Config, now: DateTime<Utc>) -> u64 {
                 (&key.id, key.last_rotated, key.never_used, status, unrotated)
             });
             verdict.hash(&mut hasher);
+        }
+        for credential in account.service_credentials_of(subject.user) {
+            let Verdict { status, unrotated, .. } = ruling.judge(&credential.key(now), now);
+            (&credential.id, credential.created, status, unrotated).hash(&mut hasher);
         }
     }
     hasher.finish()

@@ -10,6 +10,7 @@ use crate::confirmation::Confirmations;
 use crate::failure::{Failure, FailureCounts, Reason};
 use crate::policy::{Subject, Tag};
 use crate::report::{Key, Report, User};
+use crate::service_credentials::{ServiceCredential, ServiceCredentials};
 
 /// Everything that one page is made from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -48,6 +49,8 @@ pub struct Account {
     pub confirmed: Arc<Confirmations>,
     /// The users' tags, as of the last report; `None` before they were read.
     pub tags: Option<Arc<Tags>>,
+    /// The users' service-specific credentials, as of the last report; `None` before they were listed.
+    pub service_credentials: Option<Arc<ServiceCredentials>>,
     /// How its refreshes go.
     pub refresh: Refresh,
 }
@@ -87,6 +90,8 @@ pub struct Refresh {
     pub waiting: Option<usize>,
     /// The last try to read tags.
     pub tags: Tried,
+    /// The last try to list service-specific credentials.
+    pub service_credentials: Tried,
     /// Whether the name is known: the last try to read the alias, if there is no other name. A failure
     /// counts only if a rule needs the name.
     pub name: Tried,
@@ -150,6 +155,7 @@ impl Account {
             fingerprint: None,
             confirmed: Arc::default(),
             tags: None,
+            service_credentials: None,
             refresh: Refresh::default(),
         }
     }
@@ -214,6 +220,11 @@ impl Account {
     pub fn users(&self) -> impl Iterator<Item = (Subject<'_>, &[Option<Key>])> {
         let users = self.report.iter().flat_map(|report| &report.users);
         users.filter_map(|user| Some((self.subject(user), self.confirmed.keys(user)?)))
+    }
+
+    /// The user's service-specific credentials that are known.
+    pub fn service_credentials_of(&self, user: &User) -> &[ServiceCredential] {
+        self.service_credentials.as_ref().map_or(&[], |known| known.of(&user.name))
     }
 
     /// Whether all of these tags were asked for: else a user who has none of them and one who was not

@@ -34,7 +34,7 @@ only_under src/metrics "The prometheus crate" 'prometheus'
 only_under src/web "hyper" 'hyper(_util)?'
 
 # Each is a file or a folder below src.
-for module in report policy confirmation controls state findings metrics/page metrics/text; do
+for module in report policy confirmation service_credentials controls state findings metrics/page metrics/text; do
     # shellcheck disable=SC2046 # names of files, without spaces
     set -- $(find src -path "src/$module.rs" -o -path "src/$module/*.rs")
     if [ $# -gt 0 ]; then

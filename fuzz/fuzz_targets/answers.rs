@@ -1,5 +1,5 @@
-//! Answers of AWS and its errors, through the SDK. The first byte says to which call, the second with
-//! which status, and the rest is the body.
+//! Answers of AWS and its errors, through the SDK. The first byte says to which call, from `0` on, the second
+//! with which status, and the rest is the body.
 
 #![no_main]
 
@@ -53,7 +53,8 @@ fuzz_target!(|input: &[u8]| {
         static RUNTIME: Runtime = runtime();
     }
     let [operation, status, body @ ..] = input else { return };
-    let operation = Operation::ALL[usize::from(*operation) % Operation::ALL.len()];
+    let operation = usize::from(operation.wrapping_sub(b'0'));
+    let operation = Operation::ALL[operation % Operation::ALL.len()];
     let status = STATUSES[usize::from(*status) % STATUSES.len()];
     let answer = Answer { operation, status, body: body.into() };
     let failure = RUNTIME.with(|runtime| runtime.block_on(ask(answer)));
@@ -104,6 +105,18 @@ async fn ask(answer: Answer) -> Option<Failure> {
             source.tags(target(), &keys).await.err()
         }
         Operation::ListAccountAliases => source.alias(target()).await.err(),
+        Operation::ListServiceSpecificCredentials => {
+            match source.service_credentials(target()).await {
+                Ok(credentials) => {
+                    for credential in credentials.of("u") {
+                        let (key, expiry) = (credential.key(now()), credential.expiry(now()));
+                        assert!(!key.active || expiry.is_none_or(|expiry| expiry > now()));
+                    }
+                    None
+                }
+                Err(failure) => Some(failure),
+            }
+        }
         Operation::ListAccounts => {
             let failure = source.discover(&config).await.err();
             assert!(failure.is_some() || !targets().is_empty(), "an organization has accounts");

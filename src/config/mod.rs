@@ -1,4 +1,4 @@
-//! The YAML file: accounts, rotation, confirmation, labels. Every error names file, line and field.
+//! The YAML file: accounts, rotation, confirmation, service-specific credentials, labels. Every error names file, line and field.
 
 pub mod origin;
 mod sections;
@@ -38,6 +38,8 @@ pub struct Config {
     pub policy: Policy,
     /// Requests a second, in each account, that confirm users with unrotated keys; `None`: no requests.
     pub confirm: Option<u32>,
+    /// Whether users' service-specific credentials are listed, too.
+    pub service_credentials: bool,
     /// Which tags of users become labels.
     pub user_tags: Vec<TagLabel>,
 }
@@ -60,7 +62,8 @@ impl Default for Config {
 }
 
 impl From<File> for Config {
-    fn from(File { accounts, organization, rotation, confirm, labels }: File) -> Config {
+    fn from(file: File) -> Config {
+        let File { accounts, organization, rotation, confirm, service_credentials, labels } = file;
         let rotation = rotation.unwrap_or_default();
         let confirm = confirm.unwrap_or_default();
         let policy = Policy::default();
@@ -73,6 +76,7 @@ impl From<File> for Config {
                 rules: rotation.rules,
             },
             confirm: confirm.enabled.then_some(confirm.rate),
+            service_credentials: service_credentials.unwrap_or_default().enabled,
             user_tags: tag_labels(labels.unwrap_or_default().user_tags),
         }
     }
@@ -245,6 +249,8 @@ impl fmt::Display for Config {
             Some(rate) => writeln!(f, "confirm: {rate} requests a second for each account")?,
             None => writeln!(f, "confirm: never")?,
         }
+        let listed = if self.service_credentials { "with each report" } else { "never" };
+        writeln!(f, "service credentials: {listed}")?;
         for TagLabel { key, label } in &self.user_tags {
             writeln!(f, "label: tag {} as {label}", escape(key))?;
         }

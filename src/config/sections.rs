@@ -18,6 +18,7 @@ pub struct File {
     pub organization: Option<Organization>,
     pub rotation: Option<RotationSection>,
     pub confirm: Option<ConfirmSection>,
+    pub service_credentials: Option<ServiceCredentialsSection>,
     pub labels: Option<LabelsSection>,
 }
 
@@ -37,6 +38,12 @@ pub struct ConfirmSection {
     pub enabled: bool,
     #[serde(deserialize_with = "fields::rate")]
     pub rate: u32,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ServiceCredentialsSection {
+    pub enabled: bool,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -82,6 +89,13 @@ struct ExemptSection {
 impl Default for ConfirmSection {
     fn default() -> ConfirmSection {
         ConfirmSection { enabled: true, rate: 5 }
+    }
+}
+
+impl Default for ServiceCredentialsSection {
+    /// The keys that live longest are not left out.
+    fn default() -> ServiceCredentialsSection {
+        ServiceCredentialsSection { enabled: true }
     }
 }
 

@@ -25,6 +25,7 @@ fn every_field_is_read() {
          \x20   - match: { user: vendor-sync }\n\
          \x20     exempt: { until: 2027-03-01, reason: 'vendor cannot rotate before the 3.2 release' }\n\
          confirm: { enabled: true, rate: 2 }\n\
+         service_credentials: { enabled: false }\n\
          labels: { user_tags: [team, owner] }\n",
     )
     .expect("a configuration");
@@ -37,6 +38,7 @@ warn before: 129600s
 rotation.rules[0]: user svc-*, path /service/*, account 123456789012, tag tier=gold: max age 365d
 rotation.rules[1]: user vendor-sync: exempt until 2027-03-02T00:00:00Z: vendor cannot rotate before the 3.2 release
 confirm: 2 requests a second for each account
+service credentials: never
 label: tag team as tag_team
 label: tag owner as tag_owner
 ";
@@ -47,10 +49,16 @@ label: tag owner as tag_owner
 
 #[test]
 fn an_empty_file_is_as_none() {
-    for text in ["", "# nothing\n", "{}\n", "rotation: {}\nlabels: {}\n", "rotation:\nconfirm:\n"] {
+    for text in [
+        "",
+        "# nothing\n",
+        "{}\n",
+        "rotation: {}\nlabels: {}\n",
+        "rotation:\nconfirm:\nservice_credentials:\n",
+    ] {
         assert_eq!(parse(text), Ok(Config::default()), "{text:?}");
     }
-    let expected = "account of the default credentials\nmax age: 90d\nwarn before: 14d\nconfirm: 5 requests a second for each account\n";
+    let expected = "account of the default credentials\nmax age: 90d\nwarn before: 14d\nconfirm: 5 requests a second for each account\nservice credentials: with each report\n";
     assert_eq!(Config::default().to_string(), expected);
 }
 
@@ -141,7 +149,7 @@ proptest! {
     #[test]
     fn no_mixture_of_fields_and_yaml_panics(
         words in proptest::collection::vec(
-            "(accounts|organization|rotation|rules|match|exempt|until|max_age|warn_before|confirm|rate|labels|user_tags|tags|id):|[-{}\\[\\],:&*!|>'\"#?%@`] ?|&a |\\*a|<<: \\*a|\n {0,6}|[0-9]{1,20}[dhs]?|[0-9]{4}-[0-9]{2}-[0-9]{2}|\\PC",
+            "(accounts|organization|rotation|rules|match|exempt|until|max_age|warn_before|confirm|rate|service_credentials|enabled|labels|user_tags|tags|id):|[-{}\\[\\],:&*!|>'\"#?%@`] ?|&a |\\*a|<<: \\*a|\n {0,6}|[0-9]{1,20}[dhs]?|[0-9]{4}-[0-9]{2}-[0-9]{2}|\\PC",
             0..60,
         )
     ) {

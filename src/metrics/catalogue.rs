@@ -76,6 +76,7 @@ const ACCOUNT: &[&str] = &["account_id"];
 const USER: &[&str] = &["account_id", "user"];
 const KEY: &[&str] = &["account_id", "user", "key"];
 const CERTIFICATE: &[&str] = &["account_id", "user", "cert"];
+const SERVICE_CREDENTIAL: &[&str] = &["account_id", "user", "service_name", "credential_id"];
 const OWNER: &[&str] = &["account_id", "account_name", "tag_NAME"];
 
 macro_rules! catalogue {
@@ -113,6 +114,15 @@ catalogue! {
     CERTIFICATE_LAST_ROTATED = gauge(Group::Keys, "iam_user_signing_certificate_last_rotated_timestamp_seconds", CERTIFICATE,
         "When the X.509 signing certificate was uploaded or last rotated. From the credential report, which AWS renews at most every four hours.");
 
+    SERVICE_CREDENTIAL_AGE = gauge(Group::Keys, "iam_service_specific_credential_age_days", SERVICE_CREDENTIAL,
+        "Days since the service-specific credential, such as an API key for Bedrock, was created, in hundredths, cut off. Listed once for each credential report, which AWS renews at most every four hours.");
+    SERVICE_CREDENTIAL_ACTIVE = gauge(Group::Keys, "iam_service_specific_credential_active", SERVICE_CREDENTIAL,
+        "Whether the service-specific credential can be used (1), or is inactive or expired (0). Listed once for each credential report, which AWS renews at most every four hours.");
+    SERVICE_CREDENTIAL_UNROTATED = gauge(Group::Keys, "iam_service_specific_credential_unrotated", SERVICE_CREDENTIAL,
+        "Whether the service-specific credential can be used, is not exempt, and is older than the max age of its user's keys (1) or not (0). The exporter's own rule: no benchmark has a control for such credentials. Listed once for each credential report, which AWS renews at most every four hours.");
+    SERVICE_CREDENTIAL_EXPIRY = gauge(Group::Keys, "iam_service_specific_credential_expiry_timestamp_seconds", SERVICE_CREDENTIAL,
+        "When the service-specific credential expires; absent if it never does, or not within 10,000 days. Listed once for each credential report, which AWS renews at most every four hours.");
+
     USER_INFO = gauge(Group::Users, "iam_user_info", &["account_id", "user", "arn"],
         "The user's ARN; the value is 1. From the credential report, which AWS renews at most every four hours.");
     USER_TAGS = gauge(Group::Users, "iam_user_tags", &["account_id", "user", "tag_NAME"],
@@ -138,6 +148,8 @@ catalogue! {
         "Number of access keys by status: active or inactive. From the credential report, which AWS renews at most every four hours.");
     NOT_JUDGED_KEYS = gauge(Group::Accounts, "iam_access_keys_not_judged", ACCOUNT,
         "Number of active access keys whose age is not known, because the report has no time for them or a time that lies ahead. They count neither as unrotated nor as rotated. From the credential report, which AWS renews at most every four hours.");
+    UNROTATED_SERVICE_CREDENTIALS = gauge(Group::Accounts, "iam_unrotated_service_credentials", ACCOUNT,
+        "Number of service-specific credentials, such as API keys for Bedrock, that can be used, are not exempt, and are older than their max age; absent while they are not known. The exporter's own rule: no benchmark has a control for such credentials. Listed once for each credential report, which AWS renews at most every four hours.");
     USERS = gauge(Group::Accounts, "iam_users", ACCOUNT,
         "Number of IAM users, without the root user. From the credential report, which AWS renews at most every four hours.");
     ACCOUNT_INFO = gauge(Group::Accounts, "iam_account_info", &["account_id", "account_name", "partition"],
@@ -150,9 +162,9 @@ catalogue! {
     OWNER_KEYS = gauge(Group::Owners, "iam_owner_access_keys", &["account_id", "account_name", "tag_NAME", "status"],
         "Number of the owner's access keys by status, each key in exactly one: unrotated, due_soon, ok, exempt, inactive, not_judged (active, but its age is not known). From the credential report, which AWS renews at most every four hours, or from later calls.");
     OWNER_FINDINGS = gauge(Group::Owners, "iam_owner_findings", &["account_id", "account_name", "tag_NAME", "finding"],
-        "Number of the owner's access keys that the owner should do something about, by finding: unrotated, due_soon, never_used (active for a week or longer), exemption_ending (within the time in which keys are due soon). Absent while there is none, so that alerts cost Prometheus little. From the credential report, which AWS renews at most every four hours, or from later calls.");
+        "Number of the owner's access keys that the owner should do something about, by finding: unrotated, due_soon, never_used (active for a week or longer), exemption_ending (within the time in which keys are due soon). Besides, unrotated_service_credential: the number of the owner's unrotated service-specific credentials, which count in no other finding. Absent while there is none, so that alerts cost Prometheus little. From the credential report, which AWS renews at most every four hours, or from later calls.");
     OWNER_FINDING_TIME = gauge(Group::Owners, "iam_owner_finding_timestamp_seconds", &["account_id", "account_name", "tag_NAME", "finding"],
-        "The most urgent time of the keys in iam_owner_findings: when the oldest was last rotated (unrotated, never_used), by when the first must be rotated (due_soon), when the first exemption ends (exemption_ending). From the credential report, which AWS renews at most every four hours, or from later calls.");
+        "The most urgent time of the keys in iam_owner_findings: when the oldest was created or last rotated (unrotated, never_used, unrotated_service_credential), by when the first must be rotated (due_soon), when the first exemption ends (exemption_ending). From the credential report, which AWS renews at most every four hours, or from later calls.");
     OWNER_ROOT_KEYS = gauge(Group::Owners, "iam_owner_root_access_keys", &["account_id", "account_name"],
         "Number of active access keys of the account's root user. From the credential report, which AWS renews at most every four hours.");
     OWNER_NEVER_USED = gauge(Group::Owners, "iam_owner_access_keys_never_used", OWNER,
@@ -180,6 +192,8 @@ catalogue! {
         "Number of users with an unrotated key whom the last refresh did not ask about, because it had no time left or because AWS refused to answer; absent before the first confirmation.");
     TAGS_AVAILABLE = gauge(Group::Refresh, "iam_exporter_tags_available", ACCOUNT,
         "Whether the users' tags could last be read (1) or not (0), in which case those known before stay; absent where no tags are asked for.");
+    SERVICE_CREDENTIALS_AVAILABLE = gauge(Group::Refresh, "iam_exporter_service_credentials_available", ACCOUNT,
+        "Whether the service-specific credentials could last be listed (1) or not (0), in which case those known before stay. Absent before the first try, if the configuration turns them off, and for report files.");
     NAME_AVAILABLE = gauge(Group::Refresh, "iam_exporter_account_name_available", ACCOUNT,
         "Whether the account's name is known (1), or its alias, which rules by account name need, could not be read the last time (0). Such rules do not apply to an account whose alias was never read. Absent before the first refresh, for report files, and if no rule needs a name that could not be read.");
     REFRESH_FAILURES = counter(Group::Refresh, "iam_refresh_failures_total", &["account_id", "reason"],

@@ -41,6 +41,8 @@ pub enum FindingKind {
     NeverUsed,
     /// Rotate them or ask for more time: their exemption ends within the time in which keys are due soon.
     ExemptionEnding,
+    /// Rotate them: they are no access keys but service-specific credentials, older than they may be.
+    UnrotatedServiceCredential,
 }
 
 /// A new key has this time to be used.
@@ -109,11 +111,12 @@ impl<'a> Owners<'a> {
 
 impl FindingKind {
     /// Every finding.
-    pub const ALL: [FindingKind; 4] = [
+    pub const ALL: [FindingKind; 5] = [
         FindingKind::Unrotated,
         FindingKind::DueSoon,
         FindingKind::NeverUsed,
         FindingKind::ExemptionEnding,
+        FindingKind::UnrotatedServiceCredential,
     ];
 
     /// The value of the label `finding`.
@@ -123,6 +126,7 @@ impl FindingKind {
             FindingKind::DueSoon => "due_soon",
             FindingKind::NeverUsed => "never_used",
             FindingKind::ExemptionEnding => "exemption_ending",
+            FindingKind::UnrotatedServiceCredential => "unrotated_service_credential",
         }
     }
 
@@ -148,6 +152,8 @@ impl FindingKind {
                 let end = ruling.exemption.and_then(|exemption| exemption.end);
                 end.filter(|end| key.active && *end <= now + ruling.warn_before)
             }
+            // No access key has it.
+            FindingKind::UnrotatedServiceCredential => None,
         }
     }
 }
@@ -169,6 +175,15 @@ impl KeySummary {
         self.next_due = self.next_due.into_iter().chain(due).min();
         let end = ruling.exemption.filter(|_| key.active).and_then(|exemption| exemption.end);
         self.next_exemption_end = self.next_exemption_end.into_iter().chain(end).min();
+    }
+
+    /// Adds a service-specific credential that was judged. Alerts and dashboards have numbers of access keys,
+    /// so it counts as nothing but a finding of its own.
+    pub fn add_service_credential(&mut self, key: &Key, verdict: &Verdict) {
+        let first = key.last_rotated.filter(|_| verdict.status == KeyStatus::Unrotated);
+        if let Some(first) = first {
+            self.add_found(FindingKind::UnrotatedServiceCredential, Found { keys: 1, first });
+        }
     }
 
     /// Adds the keys of another summary.
@@ -214,6 +229,7 @@ impl KeySummary {
 mod tests {
     use super::*;
     use crate::policy::Exemption;
+    use crate::service_credentials::ServiceCredential;
 
     fn at(text: &str) -> DateTime<Utc> {
         text.parse().expect("a time")
@@ -305,11 +321,36 @@ mod tests {
             ("due_soon", found(1, 10)),
             ("never_used", found(4, -600)),
             ("exemption_ending", found(1, 14)),
+            ("unrotated_service_credential", None),
         ];
         assert_eq!(findings, expected);
         assert_eq!(KeySummary::default().found(FindingKind::Unrotated), None);
         assert_eq!(summary.oldest_unrotated.map(Age::days), Some(400.0));
         assert_eq!(summary.next_due, Some(now + TimeDelta::days(10)));
         assert_eq!(summary.next_exemption_end, early.end);
+    }
+
+    #[test]
+    fn a_service_specific_credential_counts_as_no_access_key() {
+        let now = at("2026-11-01T12:00:00Z");
+        let days = TimeDelta::days;
+        let (max_age, warn_before) = (days(90), days(14));
+        let ruling = Ruling { max_age, warn_before, exemption: None, rule: None };
+        let mut summary = KeySummary::default();
+        for (age, expires) in [(400, None), (200, None), (80, None), (300, Some(-1))] {
+            let credential = ServiceCredential {
+                service: "bedrock.amazonaws.com".into(),
+                id: "ACCA1".to_owned(),
+                active: true,
+                created: now - days(age),
+                expires: expires.map(|in_days| now + days(in_days)),
+            };
+            let key = credential.key(now);
+            summary.add_service_credential(&key, &ruling.judge(&key, now));
+        }
+        let found = Some(Found { keys: 2, first: now - days(400) });
+        let mut expected = KeySummary::default();
+        expected.findings[FindingKind::UnrotatedServiceCredential as usize] = found;
+        assert_eq!(summary, expected);
     }
 }

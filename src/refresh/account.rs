@@ -22,7 +22,7 @@ use crate::state::{Account, Tried};
 /// What a refresh needs, besides the account.
 #[derive(Debug, Clone, Copy)]
 pub struct RefreshContext<'a> {
-    /// Gives reports, tags and keys.
+    /// Gives reports, tags, service-specific credentials and keys.
     pub source: &'a Source,
     /// A refresh that takes longer fails. Confirmation that takes longer continues with the next one.
     pub timeout: Duration,
@@ -33,8 +33,8 @@ pub struct RefreshContext<'a> {
     /// Whether to ask for the report even if the last one is still good, because the way to the
     /// account was not tried yet.
     pub force: bool,
-    /// Whether it is time to ask for details: tags, the alias, and users' keys. After a new report it
-    /// always is.
+    /// Whether it is time to ask for details: tags, the alias, service-specific credentials, and users' keys.
+    /// After a new report it always is.
     pub details: bool,
     /// Why there was no report the last time, if it is too early to ask for one again.
     pub paused: Option<&'a Failure>,
@@ -57,6 +57,8 @@ pub struct RefreshOutcome {
     pub tags: Option<Failure>,
     /// Why the alias, by which a rule decides, could not be read.
     pub alias: Option<Failure>,
+    /// Why service-specific credentials could not be listed.
+    pub service_credentials: Option<Failure>,
 }
 
 /// A refresh that is still confirming publishes its results so far at this interval,
@@ -91,6 +93,7 @@ pub async fn refresh_account(
         confirmation: None,
         tags: None,
         alias: None,
+        service_credentials: None,
     };
     let refresh = context.refresh(target, &mut outcome, started, publish);
     if let Err(failure) = catch_async(refresh).await {
@@ -115,8 +118,16 @@ impl RefreshContext<'_> {
             let now = Instant::now();
             now + until.saturating_duration_since(now) / 2
         };
-        let RefreshOutcome { account, reached, failure, has_details, confirmation, tags, alias } =
-            outcome;
+        let RefreshOutcome {
+            account,
+            reached,
+            failure,
+            has_details,
+            confirmation,
+            tags,
+            alias,
+            service_credentials,
+        } = outcome;
         let id = account.id.clone();
         if let Err(wrong) = self.identify(target, account, deadline).await {
             *failure = Some(wrong);
@@ -154,6 +165,8 @@ impl RefreshContext<'_> {
         let until = half(deadline);
         *tags = self.read_tags(target, account, last, until).await.err();
         *alias = self.read_alias(target, account, last, until).await.err();
+        *service_credentials =
+            self.read_service_credentials(target, account, last, until).await.err();
         let so_far = |account: &Account| {
             let mut so_far = account.clone();
             self.record(&mut so_far, failure.as_ref(), started);
@@ -180,6 +193,7 @@ impl RefreshContext<'_> {
         // A report says itself whose it is.
         let is_same = account.tags == before.tags
             && account.alias == before.alias
+            && account.service_credentials == before.service_credentials
             && account.confirmed.has_same_answers(&before.confirmed);
         if is_same {
             return Ok(());
@@ -380,6 +394,29 @@ impl RefreshContext<'_> {
                 Ok(())
             }
         }
+    }
+
+    /// Lists the service-specific credentials, if they are wanted, once for each new report.
+    async fn read_service_credentials(
+        &self,
+        target: &Target,
+        account: &mut Account,
+        last: Option<DateTime<Utc>>,
+        deadline: Instant,
+    ) -> Result<(), Failure> {
+        if !self.config.service_credentials {
+            account.service_credentials = None;
+            account.refresh.service_credentials = Tried::NotYet;
+            return Ok(());
+        }
+        if account.generated == last && account.refresh.service_credentials == Tried::Ok {
+            return Ok(());
+        }
+        let listed = timeout_at(deadline, self.source.service_credentials(target)).await;
+        let listed = listed.unwrap_or_else(|_| Err(Failure::deadline()));
+        account.refresh.service_credentials = Tried::from_result(&listed);
+        account.service_credentials = Some(Arc::new(listed?));
+        Ok(())
     }
 
     /// Asks for the keys of every flagged user, starting with the users checked longest

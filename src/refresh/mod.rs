@@ -264,6 +264,8 @@ async fn keep_fresh(shared: Arc<Shared>, key: String) {
             faults.confirmation.note(id, "confirmation", outcome.confirmation.as_ref());
             faults.tags.note(id, "reading tags", outcome.tags.as_ref());
             faults.alias.note(id, "reading the alias", outcome.alias.as_ref());
+            let listing = outcome.service_credentials.as_ref();
+            faults.service_credentials.note(id, "listing service-specific credentials", listing);
         }
         let now = Instant::now();
         match failure {
@@ -278,7 +280,8 @@ async fn keep_fresh(shared: Arc<Shared>, key: String) {
         }
         let overload = |failure: Option<Failure>| failure.filter(|it| it.reason.is_overload());
         // The page says that AWS refuses: the account is still contacted in each interval.
-        match overload(outcome.confirmation).or(overload(outcome.tags)) {
+        let failures_of_details = [outcome.confirmation, outcome.tags, outcome.service_credentials];
+        match failures_of_details.into_iter().find_map(overload) {
             Some(overload) => {
                 overloads += 1;
                 details_from = now + schedule.pause(overloads, overload.reason);
@@ -311,6 +314,7 @@ struct Faults {
     confirmation: Fault,
     tags: Fault,
     alias: Fault,
+    service_credentials: Fault,
 }
 
 /// A fault with another message is another one: mending a permission shows which one is missing next.

@@ -16,6 +16,7 @@ use crate::config::{Access, Config};
 use crate::confirmation::ListedKey;
 use crate::failure::{Failure, Reason};
 use crate::panics::catch_async;
+use crate::service_credentials::ServiceCredentials;
 use crate::state::Tags;
 use target::{Discovered, FetchResult, Target};
 
@@ -164,6 +165,18 @@ impl Source {
         match self {
             Source::Aws(aws) => aws.alias(target).await,
             Source::Files(_) | Source::Demo(_) => Err(reports_only()),
+        }
+    }
+
+    /// The service-specific credentials of all users.
+    pub async fn service_credentials(
+        &self,
+        target: &Target,
+    ) -> Result<ServiceCredentials, Failure> {
+        match self {
+            Source::Aws(aws) => aws.service_credentials(target).await,
+            Source::Files(_) => Err(reports_only()),
+            Source::Demo(demo) => Ok(demo.service_credentials(target).await),
         }
     }
 

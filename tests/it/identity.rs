@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use iam_key_exporter::check;
+use iam_key_exporter::check::{self, UnrotatedCount};
 use iam_key_exporter::config::Config;
 use iam_key_exporter::failure::Reason;
 use iam_key_exporter::refresh::{self, Schedule};
@@ -277,8 +277,9 @@ async fn check_has_the_keys_of_the_others_and_could_not_tell() {
     let schedule = Schedule::default();
     let outcome = check::run(aws.source(), &schedule, &clock(), &Arc::new(config)).await;
     let outcome = outcome.expect("an outcome");
-    assert_eq!(outcome.exit_code(1), 2);
-    let summary = outcome.summary(1);
+    let one = UnrotatedCount { access_keys: 1, ..UnrotatedCount::default() };
+    assert_eq!(outcome.exit_code(one), 2);
+    let summary = outcome.summary(one);
     let expected = format!("account {}: internal_error: a panic at ", Fleet::id(2));
     assert!(summary.starts_with(&expected), "{summary}");
     assert!(summary.ends_with("unrotated keys: 1; accounts read: 1 of 2"), "{summary}");

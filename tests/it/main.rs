@@ -18,6 +18,7 @@ mod identity;
 mod reload;
 mod schedule;
 mod secrets;
+mod service_credentials;
 mod walk;
 mod web;
 mod whole;

@@ -7,7 +7,7 @@ import pytest
 from harness import NPM, Exporter, npm
 from moto.iam.responses import IamResponse
 from moto.server import ThreadedMotoServer
-from moto_account import MotoAccount, reset
+from moto_account import MotoAccount, list_service_specific_credentials, reset
 
 
 def pytest_configure():
@@ -40,7 +40,7 @@ def moto():
     """The address of a moto server, which runs in this process.
 
     Its reports say that they were made in 2015. Here they are of five hours ago, which is old enough to be asked for
-    again, and young enough to be believed.
+    again, and young enough to be believed. It also has the list of service-specific credentials, which moto lacks.
     """
     made = IamResponse.get_credential_report
 
@@ -51,12 +51,14 @@ def moto():
         return answer
 
     IamResponse.get_credential_report = get_credential_report
+    IamResponse.list_service_specific_credentials = list_service_specific_credentials
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
     yield f"http://{host}:{port}"
     server.stop()
     IamResponse.get_credential_report = made
+    del IamResponse.list_service_specific_credentials
 
 
 @pytest.fixture

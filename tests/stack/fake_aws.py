@@ -17,6 +17,7 @@ LIST_KEYS = "ListAccessKeys"
 LIST_USERS = "ListUsers"
 LAST_USED = "GetAccessKeyLastUsed"
 IDENTITY = "GetCallerIdentity"
+LIST_CREDENTIALS = "ListServiceSpecificCredentials"
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,23 @@ def key_list(user, keys):
     return result(
         LIST_KEYS,
         f"<IsTruncated>false</IsTruncated><AccessKeyMetadata>{members}</AccessKeyMetadata>",
+    )
+
+
+def credential_list(credentials):
+    """Service-specific credentials: user, service, id, status, created, and when it expires or None."""
+    members = "".join(
+        f"<member><UserName>{user}</UserName><Status>{status}</Status>"
+        f"<CreateDate>{created}</CreateDate>"
+        + (f"<ExpirationDate>{expires}</ExpirationDate>" if expires else "")
+        + f"<ServiceSpecificCredentialId>{id}</ServiceSpecificCredentialId>"
+        f"<ServiceName>{service}.amazonaws.com</ServiceName></member>"
+        for user, service, id, status, created, expires in credentials
+    )
+    return result(
+        LIST_CREDENTIALS,
+        f"<IsTruncated>false</IsTruncated>"
+        f"<ServiceSpecificCredentials>{members}</ServiceSpecificCredentials>",
     )
 
 
@@ -204,6 +222,7 @@ class FakeAws:
             LIST_KEYS: self.list_keys,
             LIST_USERS: self.list_users,
             LAST_USED: self.last_used,
+            LIST_CREDENTIALS: credential_list([]),
         }
         self.fault = {}
         # Every request so far, and the number of those that came too fast.

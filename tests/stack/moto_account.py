@@ -7,13 +7,24 @@ import boto3
 import requests
 from harness import TEST_CREDENTIALS
 from moto.backends import get_backend
+from moto.core.responses import ActionResult
 from moto.core.utils import utcnow
 
 ACCOUNT = "123456789012"
 
+# By account: moto has nothing like them.
+SERVICE_CREDENTIALS = {}
+
+
+def list_service_specific_credentials(response):
+    """The answer to the call that moto lacks, to be a method of its answers."""
+    found = SERVICE_CREDENTIALS.get(response.current_account, [])
+    return ActionResult({"ServiceSpecificCredentials": found, "IsTruncated": False})
+
 
 def reset(endpoint):
     """Empties every account."""
+    SERVICE_CREDENTIALS.clear()
     requests.post(f"{endpoint}/moto-api/reset", timeout=10).raise_for_status()
 
 
@@ -70,6 +81,20 @@ class MotoAccount:
         key = next(key for key in keys if key.access_key_id == created)
         key.create_date = utcnow() - timedelta(days=age)
         return created
+
+    def add_service_credential(self, user, age, service="bedrock.amazonaws.com", status="Active"):
+        """Adds a service-specific credential of this age in days, without an end; returns its id."""
+        found = SERVICE_CREDENTIALS.setdefault(self.id, [])
+        found.append(
+            {
+                "UserName": user,
+                "Status": status,
+                "CreateDate": utcnow() - timedelta(days=age),
+                "ServiceSpecificCredentialId": f"ACCA{len(found)}",
+                "ServiceName": service,
+            }
+        )
+        return found[-1]["ServiceSpecificCredentialId"]
 
     def key_ids(self, user):
         keys = self.iam.list_access_keys(UserName=user)["AccessKeyMetadata"]

@@ -53,6 +53,26 @@ def test_the_inactive_key_is_exported_as_such(page):
     assert page.value("iam_access_keys", account_id=ACCOUNT, status="inactive") == 1
 
 
+def test_service_specific_credentials_are_judged_like_keys(company, tmp_path):
+    company.add_user("old")
+    company.add_service_credential("old", 400)
+    company.add_service_credential("young", 10)
+    company.add_service_credential("retired", 400, status="Inactive")
+    with Exporter(tmp_path, endpoint=company.endpoint) as exporter:
+        exporter.wait_until_ready()
+        page = exporter.page()
+    found = {
+        labels["user"]: value
+        for labels, value in page.family("iam_service_specific_credential_unrotated")
+    }
+    assert found == {"old": 1, "young": 0, "retired": 0}
+    assert page.value("iam_unrotated_service_credentials", account_id=ACCOUNT) == 1
+    done = check(company.endpoint, tmp_path, "csv")
+    [row] = [row for row in csv.DictReader(io.StringIO(done.stdout)) if row["service"]]
+    assert (row["user"], row["service"], row["expires"]) == ("old", "bedrock.amazonaws.com", "")
+    assert "unrotated service-specific credentials: 1;" in done.stderr
+
+
 def test_a_user_without_keys_is_a_user(page):
     users = {labels["user"] for labels, _ in page.family("iam_user_info")}
     assert users == {user for user, _ in AGES} | {"without-keys"}

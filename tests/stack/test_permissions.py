@@ -23,7 +23,7 @@ ORGANIZATION = f"{CONFIG}organization: {{ role_name: {ROLE}, external_id: {EXTER
 # Their values differ between two runs that are the same.
 UNSTEADY = re.compile(
     r"process_.*|iam_exporter_(aws_requests_total|clock_skew_.*|config_.*|http_.*|page_.*)"
-    r"|iam_(access_key|owner_oldest_unrotated)_age_days|iam_access_key_last_used_timestamp_seconds"
+    r"|iam_(access_key|owner_oldest_unrotated|service_specific_credential)_age_days|iam_access_key_last_used_timestamp_seconds"
     r"|iam_refresh_(duration|last_success).*"
     r"|iam_credential_report_generated_timestamp_seconds"
 )
@@ -38,6 +38,9 @@ OF_REPORT = (
     "iam_credential_report_*",
     "iam_exporter_confirmation_*",
     "iam_exporter_tags_available",
+    "iam_exporter_service_credentials_available",
+    "iam_service_specific_credential_*",
+    "iam_unrotated_service_credentials",
 )
 # What follows from the rest.
 DEPENDENT = (
@@ -179,6 +182,7 @@ class World:
             account.iam.create_account_alias(AccountAlias=alias)
             account.add_user("old", 400, tags={"team": "payments"})
             account.add_user("young", 10)
+            account.add_service_credential("young", 10)
             # Spares the two seconds that the exporter waits for a report's generation.
             account.iam.generate_credential_report()
         trust = {
@@ -272,6 +276,8 @@ def assert_whole(seen, account, name, key):
     assert values(seen, "iam_unrotated_keys_total", **of) == {1}
     assert values(seen, "iam_exporter_confirmation_available", **of) == {1}
     assert values(seen, "iam_exporter_tags_available", **of) == {1}
+    assert values(seen, "iam_exporter_service_credentials_available", **of) == {1}
+    assert values(seen, "iam_service_specific_credential_active", **of) == {1}
     assert label(seen, "iam_access_key_info", "access_key_id", user="old", **of) == {key}
     assert label(seen, "iam_user_tags", "tag_team", user="old", **of) == {"payments"}
     assert label(seen, "iam_account_info", "account_name", **of) == {name}

@@ -24,6 +24,7 @@ use crate::findings::lacks_name;
 use crate::policy::owner::Owners;
 use crate::policy::{Exemption, KeyStatus, Verdict};
 use crate::report::{Certificate, Key, User};
+use crate::service_credentials::ServiceCredential;
 use crate::state::{Account, State};
 
 /// A page: what every scrape gets until the next one is rendered.
@@ -128,6 +129,7 @@ struct Rows<'a> {
     labels: String,
     users: Vec<UserRow<'a>>,
     keys: Vec<KeyRow<'a>>,
+    service_credentials: Vec<ServiceCredentialRow>,
     owners: Vec<OwnerRow>,
     accounts: Vec<AccountRow<'a>>,
     tags: &'a [TagLabel],
@@ -158,6 +160,14 @@ struct KeyRow<'a> {
     exemption: Option<&'a Exemption>,
 }
 
+struct ServiceCredentialRow {
+    /// `account_id="…",user="…",service_name="…",credential_id="…"`
+    labels: String,
+    active: bool,
+    expiry: Option<DateTime<Utc>>,
+    verdict: Verdict,
+}
+
 struct AccountRow<'a> {
     account: &'a Arc<Account>,
     /// The account's label.
@@ -166,6 +176,7 @@ struct AccountRow<'a> {
     owner_labels: String,
     users: Range<usize>,
     keys: Range<usize>,
+    service_credentials: Range<usize>,
     /// The number of active keys of the root user.
     root_keys: usize,
 }
@@ -181,6 +192,7 @@ impl<'a> Rows<'a> {
             labels: String::new(),
             users: Vec::with_capacity(capacity),
             keys: Vec::with_capacity(capacity),
+            service_credentials: Vec::new(),
             owners: Vec::new(),
             accounts: Vec::with_capacity(state.accounts.len()),
             tags: &config.user_tags,
@@ -193,6 +205,7 @@ impl<'a> Rows<'a> {
             push_label(&mut labels, "account_id", &account.id);
             let (first_user, first_key) = (rows.users.len(), rows.keys.len());
             let first_owner = rows.owners.len();
+            let first_credential = rows.service_credentials.len();
             let mut root_keys = 0;
             let mut owners = Owners::new(config.user_tags.iter().map(|tag| tag.key.as_str()));
             for (subject, keys) in account.users() {
@@ -219,11 +232,23 @@ impl<'a> Rows<'a> {
                         exemption: ruling.exemption.filter(|_| key.active),
                     });
                 }
+                for credential in account.service_credentials_of(user) {
+                    let key = credential.key(now);
+                    let verdict = ruling.judge(&key, now);
+                    owners.keys(owner).add_service_credential(&key, &verdict);
+                    rows.service_credentials.push(ServiceCredentialRow {
+                        labels: service_credential_labels(&rows.labels[labels.clone()], credential),
+                        active: key.active,
+                        expiry: credential.expiry(now),
+                        verdict,
+                    });
+                }
                 let owner = first_owner + owner;
                 rows.users.push(UserRow { user, knows_tags, owner, labels });
             }
             let users = first_user..rows.users.len();
             let keys = first_key..rows.keys.len();
+            let service_credentials = first_credential..rows.service_credentials.len();
             let mut owner_labels = labels.clone();
             push_label(&mut owner_labels, "account_name", &account.name);
             rows.push_owners(&owner_labels, owners, account.report.is_some() && keys.is_empty());
@@ -233,6 +258,7 @@ impl<'a> Rows<'a> {
                 owner_labels,
                 users,
                 keys,
+                service_credentials,
                 root_keys,
             });
         }
@@ -312,6 +338,21 @@ impl<'a> Rows<'a> {
                 }
             });
         });
+        let mut per_credential = |metric, value: fn(&ServiceCredentialRow) -> Option<Value>| {
+            page.family(metric, |family| {
+                for row in &self.service_credentials {
+                    if let Some(value) = value(row) {
+                        family.sample(&[&row.labels], value);
+                    }
+                }
+            });
+        };
+        per_credential(&names::SERVICE_CREDENTIAL_AGE, |row| row.verdict.age.map(Value::from));
+        per_credential(&names::SERVICE_CREDENTIAL_ACTIVE, |row| Some(row.active.into()));
+        per_credential(&names::SERVICE_CREDENTIAL_UNROTATED, |row| {
+            row.verdict.unrotated.map(Value::from)
+        });
+        per_credential(&names::SERVICE_CREDENTIAL_EXPIRY, |row| row.expiry.map(Value::from));
     }
 
     fn write_users(&self, page: &mut Writer) {
@@ -376,6 +417,13 @@ impl<'a> Rows<'a> {
                 family.sample(&[&row.labels], keys(row).iter().filter(is_not_judged).count());
             }
         });
+        page.family(&names::UNROTATED_SERVICE_CREDENTIALS, |family| {
+            for row in with_report().filter(|row| row.account.service_credentials.is_some()) {
+                let credentials = &self.service_credentials[row.service_credentials.clone()];
+                let unrotated = |row: &&ServiceCredentialRow| row.verdict.unrotated == Some(true);
+                family.sample(&[&row.labels], credentials.iter().filter(unrotated).count());
+            }
+        });
         page.family(&names::USERS, |family| {
             for row in with_report() {
                 let users = &self.users[row.users.clone()];
@@ -430,6 +478,10 @@ impl<'a> Rows<'a> {
             let works = account.refresh.tags.worked()?;
             Some((works && (keys.is_empty() || account.knows_tags(&keys))).into())
         });
+        per_account(&names::SERVICE_CREDENTIALS_AVAILABLE, &|account| {
+            let tried = account.refresh.service_credentials.worked();
+            tried.filter(|_| self.config.service_credentials).map(Value::from)
+        });
         per_account(&names::NAME_AVAILABLE, &|account| {
             let lacks_name = lacks_name(account, self.config);
             account.refresh.name.worked().or(lacks_name.then_some(false)).map(Value::from)
@@ -443,6 +495,13 @@ impl<'a> Rows<'a> {
             }
         });
     }
+}
+
+fn service_credential_labels(user_labels: &str, credential: &ServiceCredential) -> String {
+    let mut labels = user_labels.to_owned();
+    push_label(&mut labels, "service_name", &credential.service);
+    push_label(&mut labels, "credential_id", &credential.id);
+    labels
 }
 
 #[cfg(test)]

@@ -57,7 +57,8 @@ impl Rows<'_> {
         });
         let mut per_finding = |metric, value: fn(Found) -> Value| {
             page.family(metric, |family| {
-                for OwnerRow { labels, keys, .. } in shown() {
+                // An owner without access keys can have other findings.
+                for OwnerRow { labels, keys, .. } in &self.owners {
                     for finding in FindingKind::ALL {
                         let Some(found) = keys.found(finding) else { continue };
                         let labels =

@@ -12,6 +12,7 @@ use crate::metrics::catalogue;
 use crate::metrics::catalogue::Metric;
 use crate::metrics::filter::name_pattern;
 use crate::report::Report;
+use crate::service_credentials::ServiceCredentials;
 use crate::state::{Attempt, Refresh, Tags, Tried};
 
 fn at(text: &str) -> DateTime<Utc> {
@@ -61,6 +62,8 @@ fn state() -> State {
         ]
         .into(),
     }));
+    every_kind.service_credentials = Some(Arc::new(service_credentials()));
+    every_kind.refresh.service_credentials = Tried::Ok;
     let mut govcloud = account("gov", include_str!("../../../tests/data/govcloud-2013.csv"));
     govcloud.refresh.last =
         Some(Attempt { failure: Some(Reason::Throttled), duration: Duration::from_secs(3) });
@@ -70,10 +73,37 @@ fn state() -> State {
         Some(Attempt { failure: Some(Reason::AccessDenied), duration: Duration::ZERO });
     denied.refresh.failures.count(Reason::AccessDenied);
     govcloud.refresh.confirmation = Tried::Failed;
+    govcloud.refresh.service_credentials = Tried::Failed;
     govcloud.refresh.waiting = Some(7);
     govcloud.refresh.name = Tried::Failed;
     let pending = Account::pending("444444444444", "");
     State::new([every_kind, govcloud, denied, pending].map(Arc::new), Tried::Ok, true)
+}
+
+/// Service-specific credentials of every kind: without an end, with one that is near, far or past, inactive,
+/// young, of exempt users, with another limit, and of users whom the report does not have.
+fn service_credentials() -> ServiceCredentials {
+    let [old, young] = ["2026-01-01T00:00:00Z", "2026-10-01T00:00:00Z"];
+    [
+        ("console", "bedrock", "NEVER", true, old, None),
+        ("console", "bedrock", "EXPIRED", true, old, Some("2026-11-01T12:00:00Z")),
+        ("rotated", "bedrock", "ENDS", true, old, Some("2026-11-20T00:00:00Z")),
+        ("rotated", "logs", "FAR", true, old, Some("2127-01-01T00:00:00Z")),
+        ("two-keys", "codecommit", "INACTIVE", false, old, None),
+        ("two-keys", "cassandra", "YOUNG", true, young, None),
+        ("exempt", "bedrock", "EXEMPT", true, old, None),
+        ("gold", "bedrock", "STRICT", true, young, None),
+        ("no-keys-escaped\"", "bedrock", "GONE", true, old, None),
+        ("cleared-user-gone", "bedrock", "GONE", true, old, None),
+    ]
+    .into_iter()
+    .map(|(user, service, id, active, created, expires)| {
+        let service = format!("{service}.amazonaws.com").into();
+        let (created, expires) = (at(created), expires.map(at));
+        let id = format!("ACCA{id}");
+        (user.to_owned(), ServiceCredential { service, id, active, created, expires })
+    })
+    .collect()
 }
 
 /// Rules that exempt one key for good, and one until a day that has passed, and that let one become
@@ -155,6 +185,41 @@ fn verdicts_and_counts_agree() {
         assert_eq!(total, [sum]);
         assert!(sum > 0.0);
     }
+}
+
+#[test]
+fn service_credentials_are_judged_like_keys_and_counted_apart() {
+    let (text, _) = page(&Filter::default());
+    let of = |name: &str| -> BTreeMap<String, f64> {
+        let samples = samples(&text).filter(|(series, _)| series.starts_with(&format!("{name}{{")));
+        let id =
+            |series: &str| series.split("credential_id=\"ACCA").nth(1).unwrap_or(series).to_owned();
+        samples.map(|(series, value)| (id(series).replace("\"}", ""), value)).collect()
+    };
+    let expected = [
+        ("ENDS", 1.0),
+        ("EXEMPT", 0.0),
+        ("EXPIRED", 0.0),
+        ("FAR", 1.0),
+        ("INACTIVE", 0.0),
+        ("NEVER", 1.0),
+        ("STRICT", 1.0),
+        ("YOUNG", 0.0),
+    ]
+    .map(|(id, unrotated)| (id.to_owned(), unrotated));
+    assert_eq!(of("iam_service_specific_credential_unrotated"), expected.into());
+    let expiring = of("iam_service_specific_credential_expiry_timestamp_seconds");
+    assert_eq!(expiring.into_keys().collect::<Vec<_>>(), ["ENDS", "EXPIRED"]);
+    let active = of("iam_service_specific_credential_active");
+    let inactive = active.into_iter().filter(|(_, active)| *active == 0.0).map(|(id, _)| id);
+    assert_eq!(inactive.collect::<Vec<_>>(), ["EXPIRED", "INACTIVE"]);
+    let number: Vec<f64> = of("iam_unrotated_service_credentials").into_values().collect();
+    assert_eq!(number, [4.0], "of the other accounts it is not known");
+    let found = samples(&text).filter(|(series, _)| {
+        series.starts_with("iam_owner_findings{")
+            && series.contains("finding=\"unrotated_service_credential\"")
+    });
+    assert_eq!(found.map(|(_, number)| number).sum::<f64>(), 4.0);
 }
 
 #[test]

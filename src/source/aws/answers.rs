@@ -21,6 +21,10 @@ fn has_all(operation: &str, answer: Node) -> bool {
         "ListAccessKeys" => ("AccessKeyMetadata", &["AccessKeyId", "Status", "CreateDate"]),
         "GetAccountAuthorizationDetails" => ("UserDetailList", &["UserName"]),
         "ListAccountAliases" => ("AccountAliases", &[]),
+        "ListServiceSpecificCredentials" => (
+            "ServiceSpecificCredentials",
+            &["UserName", "ServiceSpecificCredentialId", "ServiceName", "Status", "CreateDate"],
+        ),
         _ => return true,
     };
     let Some(result) = answer.children().find(|node| is_named(*node, "Result")) else {

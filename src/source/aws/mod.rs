@@ -16,6 +16,7 @@ pub mod organization;
 pub mod profiles;
 pub mod providers;
 pub mod sdk;
+pub mod service_credentials;
 pub mod turns;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -31,6 +32,7 @@ use crate::config::{Access, Config, ListedAccount, Organization};
 use crate::confirmation::ListedKey;
 use crate::failure::{Failure, Reason};
 use crate::metrics::exporter::AwsRequests;
+use crate::service_credentials::ServiceCredentials;
 use crate::state::{Tags, UNKNOWN_ACCOUNT};
 use clients::{AccountClient, Clients};
 use organization::{Listing, Member};
@@ -226,6 +228,14 @@ impl Aws {
     pub(super) async fn alias(&self, target: &Target) -> Result<Option<String>, Failure> {
         let alias = |client| async move { details::alias(&client).await };
         self.ask(&target.access, alias).await
+    }
+
+    pub(super) async fn service_credentials(
+        &self,
+        target: &Target,
+    ) -> Result<ServiceCredentials, Failure> {
+        let list = |client| async move { service_credentials::service_credentials(&client).await };
+        self.ask(&target.access, list).await
     }
 
     /// Asks with the client of an account.

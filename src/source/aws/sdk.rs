@@ -35,11 +35,12 @@ pub enum Operation {
     ListAccounts,
     AssumeRole,
     GetCallerIdentity,
+    ListServiceSpecificCredentials,
 }
 
 impl Operation {
     /// Every operation.
-    pub const ALL: [Operation; 8] = [
+    pub const ALL: [Operation; 9] = [
         Operation::GenerateCredentialReport,
         Operation::GetAccountAuthorizationDetails,
         Operation::GetCredentialReport,
@@ -48,6 +49,7 @@ impl Operation {
         Operation::ListAccounts,
         Operation::AssumeRole,
         Operation::GetCallerIdentity,
+        Operation::ListServiceSpecificCredentials,
     ];
 
     /// The service and the operation, by the names that the SDK has for them.
@@ -61,6 +63,7 @@ impl Operation {
             Operation::ListAccounts => ("Organizations", "ListAccounts"),
             Operation::AssumeRole => ("STS", "AssumeRole"),
             Operation::GetCallerIdentity => ("STS", "GetCallerIdentity"),
+            Operation::ListServiceSpecificCredentials => ("IAM", "ListServiceSpecificCredentials"),
         }
     }
 

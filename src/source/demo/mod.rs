@@ -2,10 +2,11 @@
 //!
 //! The same seed gives the same organization, with ages relative to the start. Its reports are
 //! written as the CSV that AWS would send and go through the same parser as everything else. It also
-//! has what else the exporter asks AWS for, at once and for nothing: tags, keys as they are now, and
-//! rules that fit it.
+//! has what else the exporter asks AWS for, at once and for nothing: tags, keys as they are now, keys for
+//! single services, and rules that fit it.
 
 mod report;
+mod service_credentials;
 
 use std::collections::BTreeSet;
 
@@ -160,7 +161,7 @@ impl Demo {
         let account = account(target);
         let mut ids = self.random(account, user, "key ids");
         let listed = self.reported_keys(account, user).map(|(active, created)| ListedKey {
-            id: key_id(&mut ids),
+            id: key_id("AKIADEMO", &mut ids),
             active,
             created,
         });
@@ -239,10 +240,10 @@ fn system(user: usize) -> (&'static str, &'static str) {
 }
 
 /// An id as long as those of AWS, which nobody takes for one of them.
-fn key_id(rng: &mut StdRng) -> String {
+fn key_id(beginning: &str, rng: &mut StdRng) -> String {
     const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
     let random = (0..12).map(|_| char::from(ALPHABET[rng.random_range(0..ALPHABET.len())]));
-    "AKIADEMO".chars().chain(random).collect()
+    beginning.chars().chain(random).collect()
 }
 
 #[cfg(test)]

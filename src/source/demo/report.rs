@@ -64,6 +64,12 @@ impl Demo {
         })
     }
 
+    /// When the user was created.
+    pub(super) fn created(&self, account: usize, user: &str) -> DateTime<Utc> {
+        let created = self.user(account, user).get("user_creation_time").parse();
+        created.expect("a time of the report")
+    }
+
     fn root(&self, account: usize) -> DemoRow {
         let rng = &mut self.random(account, ROOT_USER, "report");
         // Every third account still has a key of its root user.
@@ -161,7 +167,7 @@ impl Demo {
     }
 
     /// A moment between `from` and the start.
-    fn between(&self, rng: &mut StdRng, from: DateTime<Utc>) -> DateTime<Utc> {
+    pub(super) fn between(&self, rng: &mut StdRng, from: DateTime<Utc>) -> DateTime<Utc> {
         let seconds = (self.start - from).num_seconds().max(1);
         from + TimeDelta::seconds(rng.random_range(0..seconds))
     }

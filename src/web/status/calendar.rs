@@ -30,7 +30,7 @@ pub fn render(snapshot: &Snapshot, query: &Query) -> String {
     let mut calendar = Calendar::new();
     calendar.name("IAM access keys");
     for (time, key) in due.into_iter().take(MAX_EVENTS) {
-        let Finding { user, key: slot, account_id, .. } = key;
+        let Finding { user, account_id, .. } = key;
         let account = account_name(key);
         let what = match key.status {
             KeyStatus::Exempt => "Exemption ends",
@@ -39,11 +39,13 @@ pub fn render(snapshot: &Snapshot, query: &Query) -> String {
         let id = key.access_key_id.as_deref().unwrap_or("id not known");
         let text = format!("Account {account_id}, {id}. Limit: {}", keys::rule(key));
         let created = key.last_rotated.map_or(0, |time| time.timestamp());
+        // An id can become known later, and then the event must stay the same.
+        let place = key.key.map_or_else(|| id.to_owned(), |slot| slot.to_string());
         calendar.push(
             Event::new()
-                .uid(&format!("{account_id}-{user}-{slot}-{created}@iam-key-exporter"))
+                .uid(&format!("{account_id}-{user}-{place}-{created}@iam-key-exporter"))
                 .timestamp(snapshot.now)
-                .summary(&format!("{what}: key {slot} of {user} in {account}"))
+                .summary(&format!("{what}: {} of {user} in {account}", key.name()))
                 .description(&text)
                 .starts(time.date_naive())
                 .done(),

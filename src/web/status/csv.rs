@@ -16,7 +16,7 @@ use crate::render::Snapshot;
 const MORE: [&str; 5] = ["max_age", "exempt_until", "account_state", "report_generated", "as_of"];
 /// Where the status of a key stands among the columns, and the rule.
 const STATUS: usize = 5;
-const RULE: usize = COLUMNS.len() - 1;
+const RULE: usize = 11;
 /// The status of an account of which there is no report.
 const NOT_READ: &str = "not_read";
 

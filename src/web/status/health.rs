@@ -8,7 +8,9 @@ use chrono::{DateTime, Utc};
 use super::components::grouped;
 use crate::config::Config;
 use crate::failure::Reason;
-use crate::findings::{AccountOverview, is_outlived, lacks_name, lacks_tags};
+use crate::findings::{
+    AccountOverview, is_outlived, lacks_name, lacks_service_credentials, lacks_tags,
+};
 use crate::policy::KeyStatus;
 use crate::render::Snapshot;
 use crate::state::{Account, State, Tried};
@@ -100,6 +102,7 @@ impl<'a> AccountSummary<'a> {
         let waiting = refresh.waiting.unwrap_or_default();
         let lacks_tags = lacks_tags(account, config);
         let lacks_name = lacks_name(account, config);
+        let lacks_credentials = lacks_service_credentials(account, config);
         let is_outlived = is_outlived(account, config, now);
         let is_unconfirmed = refresh.confirmation == Tried::Failed;
         let has_no_tags = refresh.tags == Tried::Failed || lacks_tags;
@@ -110,6 +113,7 @@ impl<'a> AccountSummary<'a> {
             |what, is_one: bool, section| is_one.then_some(Trouble { what, count: None, section });
         let more_keys = "users with more keys than the report shows";
         let no_name = "name not read, and rules need it";
+        let no_list = "service-specific credentials not listed";
         let troubles = [
             several("rows of the report not readable", rejected, "iamcredentialreportrejectedrows"),
             one("old report", account.is_stale(now), "iamcredentialreportstale"),
@@ -119,6 +123,7 @@ impl<'a> AccountSummary<'a> {
             several("users not asked about", waiting, "iamkeyexporterconfirmationwaiting"),
             one("tags not read", has_no_tags, "iamkeyexportertagsunavailable"),
             one(no_name, lacks_name, "iamkeyexporteraccountnameunavailable"),
+            one(no_list, lacks_credentials, "iamkeyexporterservicecredentialsunavailable"),
         ];
         let troubles: Vec<Trouble> = troubles.into_iter().flatten().collect();
         let health = match refresh.last.map(|attempt| attempt.failure) {
@@ -129,7 +134,8 @@ impl<'a> AccountSummary<'a> {
         };
         let is_judged = account.report.is_some() && rejected + not_judged + unlisted == 0;
         let is_failing = matches!(health, Health::Failing(_));
-        let is_whole = is_judged && !(is_failing || lacks_tags || lacks_name || is_outlived);
+        let lacks_details = lacks_tags || lacks_name || lacks_credentials;
+        let is_whole = is_judged && !(is_failing || lacks_details || is_outlived);
         AccountSummary { account, health, unrotated, troubles, not_judged, is_whole }
     }
 

@@ -9,7 +9,7 @@ use maud::{Markup, html};
 use super::StatusSettings;
 use super::components::{
     account_cell, account_name, counted, date, due, in_words, moment, owner, relative, runbook,
-    since,
+    since, when,
 };
 use super::health::{self, Trouble};
 use super::keys::{badge, due_cell, last_day, limit, never, no_id, sheet};
@@ -34,12 +34,12 @@ pub enum KeyPage {
 /// The page of the key that the query names.
 pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> KeyPage {
     let say = |what: &str| error(settings, snapshot.now, what);
-    let (false, false, Some(slot)) = (query.account.is_empty(), query.user.is_empty(), query.key)
-    else {
+    let names_key = query.key.is_some() || !query.id.is_empty();
+    if query.account.is_empty() || query.user.is_empty() || !names_key {
         return KeyPage::Invalid(say(
-            "The address must name a key: /key?account=123456789012&user=NAME&key=1",
+            "The address must name a key: /key?account=123456789012&user=NAME&key=1, or id=ID instead of key=1",
         ));
-    };
+    }
     let mut accounts = snapshot.state.accounts.iter().chain(&snapshot.state.unidentified);
     let account = accounts.find(|it| query.is_of_account(it));
     let Some(account) = account else {
@@ -58,9 +58,10 @@ pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> 
     };
     let keys = all_keys(account, &snapshot.config, snapshot.now);
     let of_user: Vec<&Finding> = keys.iter().filter(|key| key.user == query.user).collect();
-    let Some(finding) = of_user.iter().copied().find(|key| key.key == slot) else {
+    let Some(finding) = of_user.iter().copied().find(|finding| query.is_of_key(finding)) else {
+        let name = query.key.map_or_else(|| query.id.clone(), |slot| slot.to_string());
         return KeyPage::Missing(say(&format!(
-            "User {} has no key {slot} in account {}, by the credential report of {} and what AWS has \
+            "User {} has no key {name} in account {}, by the credential report of {} and what AWS has \
              said since: it was deleted, or the user was renamed.{}",
             query.user,
             account.id,
@@ -69,7 +70,7 @@ pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> 
         )));
     };
     let key = account.users().find(|(subject, _)| subject.user.name == query.user);
-    let key = key.and_then(|(_, keys)| keys.get(usize::from(slot) - 1)?.as_ref());
+    let key = key.and_then(|(_, keys)| keys.get(usize::from(finding.key?) - 1)?.as_ref());
     let accounts = health::accounts(snapshot);
     let troubles = accounts.iter().find(|row| row.account.id == account.id);
     let troubles = troubles.map_or(&[][..], |row| &row.troubles);
@@ -92,10 +93,11 @@ impl Facts<'_> {
     fn page(&self, query: &Query) -> String {
         let Facts { settings, snapshot, account, finding, .. } = *self;
         let now = snapshot.now;
-        let title = html! { "Key " (finding.key) " of " (finding.user) };
+        let name = capitalized(&finding.name());
+        let title = html! { (name) " of " (finding.user) };
         let (class, state) = badge(finding.status);
         let heading = html! {
-            h1 { "Key " (finding.key) " of " bdi { (finding.user) } " " span class={ "badge " (class) } { (state) } }
+            h1 { (name) " of " bdi { (finding.user) } " " span class={ "badge " (class) } { (state) } }
         };
         let all_of_user = Query {
             account: account.id.clone(),
@@ -123,7 +125,7 @@ impl Facts<'_> {
                     }
                     div { dt { "Due" } dd { (due_cell(finding, now)) } }
                     div {
-                        dt { "Access key id" }
+                        dt { @if finding.service.is_some() { "Credential id" } @else { "Access key id" } }
                         dd {
                             @match &finding.access_key_id {
                                 Some(id) => code { (id) },
@@ -132,7 +134,12 @@ impl Facts<'_> {
                         }
                     }
                     div { dt { "Created or rotated" } dd { @match finding.last_rotated { Some(time) => (date(time)), None => span.none { "not known" } } } }
-                    div { dt { "Last used" } dd { (self.last_used()) } }
+                    @if let Some(service) = &finding.service {
+                        div { dt { "Service" } dd { (service) } }
+                        div { dt { "Expires" } dd { (when(finding.expires, now, "never")) } }
+                    } @else {
+                        div { dt { "Last used" } dd { (self.last_used()) } }
+                    }
                     div { dt { "Limit" } dd { (limit(finding)) } }
                     div { dt { "Known from" } dd { (self.knowledge()) } }
                 }
@@ -163,6 +170,7 @@ impl Facts<'_> {
         let limit = in_words(finding.max_age);
         let age = finding.age.map(|age| counted(age.days() as usize, "day"));
         let age = age.unwrap_or_default();
+        let has_expired = finding.expires.is_some_and(|time| time <= now);
         let by = html! {
             @if let Some(time) = finding.due { (date(time)) }
         };
@@ -189,7 +197,10 @@ impl Facts<'_> {
                     }
                     "."
                 }
-                KeyStatus::Inactive => "This key is inactive: nobody can use it. Delete it once you are sure.",
+                KeyStatus::Inactive => {
+                    "This key " (if has_expired { "has expired" } else { "is inactive" })
+                    ": nobody can use it. Delete it once you are sure."
+                }
                 KeyStatus::NotJudged => "The age of this key is not known, so it may be too old.",
             }
             @if finding.user == ROOT_USER && finding.status != KeyStatus::Inactive {
@@ -228,7 +239,9 @@ impl Facts<'_> {
             @if let Some(generated) = account.generated {
                 "the credential report of " (moment(generated)) ", " (relative(generated, now))
             }
-            @if let (true, Some(time)) = (is_confirmed, account.refresh.last_success) {
+            @if finding.service.is_some() {
+                small { "AWS listed it for that report" }
+            } @else if let (true, Some(time)) = (is_confirmed, account.refresh.last_success) {
                 small { "AWS confirmed unrotated keys " (relative(time, now)) }
             } @else if finding.status == KeyStatus::Unrotated {
                 small { "not confirmed since" }
@@ -265,22 +278,19 @@ impl Facts<'_> {
             };
         }
         let user = quoted(&finding.user);
+        if let Some(service) = &finding.service {
+            return self.steps_for_service(&user, service);
+        }
         let id = finding.access_key_id.as_deref().unwrap_or("ACCESS_KEY_ID");
         let active = |key: &&&Finding| key.status != KeyStatus::Inactive;
-        let others = self.of_user.iter().filter(|key| key.key != finding.key).count();
+        let is_other = |key: &&&Finding| key.service.is_none() && key.key != finding.key;
+        let others = self.of_user.iter().filter(is_other).count();
         let is_used = !finding.never_used;
         let is_active = active(&&finding);
         html! {
-            @match finding.status {
-                KeyStatus::Exempt => p { "Nothing, until the exemption ends. Then:" },
-                KeyStatus::Ok => p { "Nothing yet. By the due date:" },
-                _ => {}
-            }
+            (waiting(finding.status))
             ol {
-                li {
-                    "See that your credentials are those of account " code { (finding.account_id) } ":"
-                    (command("aws sts get-caller-identity --query Account --output text"))
-                }
+                (right_account(&finding.account_id))
                 @if finding.access_key_id.is_none() {
                     li {
                         "Find the key's id"
@@ -325,6 +335,42 @@ impl Facts<'_> {
         }
     }
 
+    /// The steps for a service-specific credential of this user, whose name is quoted.
+    fn steps_for_service(&self, user: &str, service: &str) -> Markup {
+        let Facts { settings, finding, .. } = *self;
+        let id = quoted(finding.access_key_id.as_deref().unwrap_or_default());
+        let service = quoted(service);
+        let of_key = format!("--user-name {user} --service-specific-credential-id {id}");
+        let is_active = finding.status != KeyStatus::Inactive;
+        html! {
+            (waiting(finding.status))
+            ol {
+                (right_account(&finding.account_id))
+                @if is_active {
+                    li {
+                        "Find out who uses it. If a role can replace it, "
+                        a href={ (settings.runbook_url()) "#replace-a-key-by-a-role" } { "do that" }
+                        ". Otherwise make another one, and put it in the place of this one. AWS allows two of each service. "
+                        "Keys for Bedrock and CloudWatch Logs can have an end: add " code { "--credential-age-days 90" } "."
+                        (command(&format!("aws iam create-service-specific-credential --user-name {user} --service-name {service}")))
+                    }
+                    li {
+                        "Deactivate this one. If something breaks, activate it again with " code { "--status Active" } "."
+                        (command(&format!("aws iam update-service-specific-credential {of_key} --status Inactive")))
+                    }
+                }
+                li {
+                    @if is_active { "After some days, delete it:" } @else { "Delete it:" }
+                    (command(&format!("aws iam delete-service-specific-credential {of_key}")))
+                }
+            }
+            p {
+                a href={ (settings.runbook_url()) "#rotate-an-api-key" } { "More on rotating such a key" } " · "
+                a href={ (settings.runbook_url()) "#if-a-key-was-stolen" } { "If it was stolen" }
+            }
+        }
+    }
+
     /// The user's page in the AWS console.
     fn console(&self) -> Option<String> {
         let host = match self.account.report.as_ref()?.partition.as_deref()? {
@@ -343,6 +389,27 @@ impl Facts<'_> {
     }
 }
 
+/// Until when there is nothing to do.
+fn waiting(status: KeyStatus) -> Markup {
+    html! {
+        @match status {
+            KeyStatus::Exempt => p { "Nothing, until the exemption ends. Then:" },
+            KeyStatus::Ok => p { "Nothing yet. By the due date:" },
+            _ => {}
+        }
+    }
+}
+
+/// The first step.
+fn right_account(id: &str) -> Markup {
+    html! {
+        li {
+            "See that your credentials are those of account " code { (id) } ":"
+            (command("aws sts get-caller-identity --query Account --output text"))
+        }
+    }
+}
+
 /// That the user may be in a row of the report that was not readable; empty if all were.
 fn unreadable_rows(account: &Account) -> String {
     match account.report.as_ref().map_or(0, |report| report.rejected.len()) {
@@ -352,6 +419,12 @@ fn unreadable_rows(account: &Account) -> String {
             counted(count, "row")
         ),
     }
+}
+
+/// The text with its first letter as a capital, if it has one.
+fn capitalized(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().into_iter().flat_map(char::to_uppercase).chain(chars).collect()
 }
 
 /// A line for a shell. A click selects it whole.

@@ -102,7 +102,7 @@ fn search(query: &Query, soon: &str) -> Markup {
             div {
                 label for="q" { "Search" }
                 input type="search" id="q" name="q" value=(query.search) maxlength=(MAX_TEXT)
-                    placeholder="user, path, account, key id, tag" autocomplete="off";
+                    placeholder="user, path, account, key id, service, tag" autocomplete="off";
             }
             div {
                 label for="show" { "Show" }
@@ -185,10 +185,13 @@ fn column(query: &Query, sort: Sort, name: &str) -> Markup {
 
 /// The page of this key.
 pub fn link(finding: &Finding) -> String {
+    // A slot is the same after a rotation. A service-specific credential has none.
+    let id = finding.access_key_id.clone().filter(|_| finding.key.is_none());
     let query = Query {
         account: finding.account_id.clone(),
         user: finding.user.clone(),
-        key: Some(finding.key),
+        key: finding.key,
+        id: id.unwrap_or_default(),
         ..Query::default()
     };
     format!("key{}", query.link())
@@ -208,7 +211,10 @@ fn key(now: DateTime<Utc>, finding: &Finding, tags: Option<bool>) -> Markup {
             }
             td.account data-label="Account" { (account_cell(&finding.account_id, account_name(finding))) }
             td data-label="Key" {
-                (finding.key)
+                @match finding.service_name() {
+                    Some(service) => (service),
+                    None => { @if let Some(slot) = finding.key { (slot) } }
+                }
                 small {
                     @match &finding.access_key_id {
                         Some(id) => code { (id) },
@@ -219,7 +225,7 @@ fn key(now: DateTime<Utc>, finding: &Finding, tags: Option<bool>) -> Markup {
             td.number data-label="Age in days" { (age(finding)) }
             td data-label="Last used" { (when(finding.last_used, now, never(finding))) }
             td.rule data-label="Limit" { (limit(finding)) }
-            td data-label="State" { (state(finding)) }
+            td data-label="State" { (state(finding, now)) }
         }
     }
 }
@@ -290,14 +296,26 @@ pub fn rule(finding: &Finding) -> String {
 }
 
 /// How the key stands, and what makes it worse.
-fn state(finding: &Finding) -> Markup {
+fn state(finding: &Finding, now: DateTime<Utc>) -> Markup {
     let (class, state) = badge(finding.status);
     let is_active = finding.status != KeyStatus::Inactive;
     html! {
         span class={ "badge " (class) } { (state) }
         @if finding.user == ROOT_USER && is_active { small.bad { "key of root" } }
+        @if finding.service.is_some() && (is_active || finding.expires.is_some()) {
+            small { (expiry(finding, now)) }
+        }
         @if is_overdue_twice(finding) { small.bad { "past twice its limit" } }
         @if finding.never_used && is_active { small { "never used: delete it" } }
+    }
+}
+
+/// When a service-specific credential expires, in words.
+pub fn expiry(finding: &Finding, now: DateTime<Utc>) -> String {
+    match finding.expires {
+        None => "never expires".to_owned(),
+        Some(time) if time > now => format!("expires {}", relative(time, now)),
+        Some(time) => format!("expired {}", relative(time, now)),
     }
 }
 

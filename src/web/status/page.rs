@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use maud::{DOCTYPE, Markup, html};
 
 use super::accounts;
-use super::components::{in_words, moment};
+use super::components::{grouped, in_words, moment};
 use super::health::{self, AccountSummary, Known};
 use super::query::{KeyFilter, Query};
 use super::select::{about, candidates};
@@ -33,6 +33,13 @@ pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> 
         @if let Some(subject) = &subject { ", " (subject) }
     };
     let soon = in_words(snapshot.config.policy.warn_before);
+    let of_services = about
+        .iter()
+        .filter(|finding| finding.status == KeyStatus::Unrotated && finding.service.is_some());
+    let of_services = match of_services.count() {
+        0 => String::new(),
+        count => format!(", {} for services", grouped(count)),
+    };
     let class = match (unrotated, known) {
         (1.., _) => Some("bad"),
         (0, Known::All) => None,
@@ -63,7 +70,7 @@ pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> 
         (trust::notices(settings, snapshot, &accounts, query))
         ul.tiles {
             li class=[class] {
-                (tile(KeyFilter::Unrotated, unrotated, unrotated_keys(unrotated)))
+                (tile(KeyFilter::Unrotated, unrotated, &(unrotated_keys(unrotated).to_owned() + &of_services)))
             }
             li { (tile(KeyFilter::DueSoon, count(KeyStatus::DueSoon), &format!("due within {soon}"))) }
             li { (tile(KeyFilter::Exempt, count(KeyStatus::Exempt), "exempt")) }

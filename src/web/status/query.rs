@@ -1,4 +1,5 @@
-//! The status page's parameters: which keys (`account`, `user`, `key`, `tag`, `q`, `show`), in which
+//! The status page's parameters: which keys (`account`, `user`, `key`, `id`, `tag`, `q`,
+//! `show`), in which
 //! order (`sort`, `order`, `page`), and which accounts (`state`, `find`, `accounts_sort`, `accounts`).
 
 use std::str::FromStr;
@@ -49,6 +50,8 @@ pub struct Query {
     pub user: String,
     /// The slot of a key.
     pub key: Option<u8>,
+    /// The id of a key; empty: any.
+    pub id: String,
     /// Tags with their values. An empty value: users without the tag.
     pub tags: Vec<(String, String)>,
     /// Whether users have none of the other tags that are labels.
@@ -173,6 +176,7 @@ impl Default for Query {
             account: String::new(),
             user: String::new(),
             key: None,
+            id: String::new(),
             tags: Vec::new(),
             no_other_tags: false,
             search: String::new(),
@@ -198,6 +202,7 @@ impl Query {
                 "account" => asked.account = text(&value, "account")?,
                 "user" => asked.user = text(&value, "user")?,
                 "key" => asked.key = Some(number(&value, "key")?),
+                "id" => asked.id = text(&value, "id")?,
                 "tag" if asked.tags.len() == MAX_TAGS => {
                     return Err(InvalidQuery::new("tag", "given at most 10 times"));
                 }
@@ -229,6 +234,7 @@ impl Query {
             ("account", self.account.clone()),
             ("user", self.user.clone()),
             ("key", self.key.map_or(String::new(), |key| key.to_string())),
+            ("id", self.id.clone()),
         ];
         all.extend(self.tags.iter().map(|(key, value)| ("tag", format!("{key}:{value}"))));
         all.extend([
@@ -273,6 +279,7 @@ impl Query {
             .cloned()
             .collect();
         words.extend(self.key.map(|key| format!("key {key}")));
+        words.extend((!self.id.is_empty()).then(|| self.id.clone()));
         words.extend(self.tags.iter().map(|(key, value)| match value.as_str() {
             "" => format!("no {key}"),
             value => format!("{key}={value}"),
@@ -356,6 +363,7 @@ mod tests {
             account: "123456789012".to_owned(),
             user: "ci&cd".to_owned(),
             key: Some(2),
+            id: "ACCA1".to_owned(),
             tags: vec![("team".to_owned(), "a:b".to_owned()), ("owner".to_owned(), String::new())],
             no_other_tags: true,
             search: "a&b=<c> \"ü\"".to_owned(),
@@ -371,7 +379,7 @@ mod tests {
         let link = query.link();
         assert_eq!(
             link,
-            "?account=123456789012&user=ci%26cd&key=2&tag=team%3Aa%3Ab&tag=owner%3A&other_tags=none\
+            "?account=123456789012&user=ci%26cd&key=2&id=ACCA1&tag=team%3Aa%3Ab&tag=owner%3A&other_tags=none\
              &q=a%26b%3D%3Cc%3E+%22%C3%BC%22&show=all&sort=last_used&order=desc&page=7\
              &state=unread&find=access_denied&accounts_sort=report&accounts=2"
         );

@@ -92,7 +92,8 @@ fn mentions(finding: &Finding, word: &Regex) -> bool {
         }
     };
     let id = finding.access_key_id.as_deref().unwrap_or_default();
-    [&finding.user, &finding.path, &finding.account_name, &finding.account_id, id]
+    let service = finding.service.as_deref().unwrap_or_default();
+    [&finding.user, &finding.path, &finding.account_name, &finding.account_id, id, service]
         .into_iter()
         .any(|text| word.is_match(text))
         || finding.tags.iter().any(tag)
@@ -102,6 +103,13 @@ impl Query {
     /// Whether it is about this account.
     pub fn is_of_account(&self, account: &Account) -> bool {
         [&*account.id, &*account.name, ""].contains(&self.account.as_str())
+    }
+
+    /// Whether the key has the slot and the id of the query, if it has any.
+    pub fn is_of_key(&self, finding: &Finding) -> bool {
+        let id = finding.access_key_id.as_deref().unwrap_or_default();
+        self.key.is_none_or(|slot| finding.key == Some(slot))
+            && (self.id.is_empty() || self.id == id)
     }
 
     /// Whether the key is that of the exact parameters. `labels` are the tags that are labels.
@@ -118,7 +126,7 @@ impl Query {
             || labels.iter().filter(is_other).any(|label| !value(&label.key).is_empty());
         (is(&self.account, &finding.account_id) || self.account == finding.account_name)
             && is(&self.user, &finding.user)
-            && self.key.is_none_or(|key| key == finding.key)
+            && self.is_of_key(finding)
             && self.tags.iter().all(has)
             && !(self.no_other_tags && has_other())
     }

@@ -15,6 +15,7 @@ use crate::metrics::filter::Filter;
 use crate::policy::{Age, KeyStatus};
 use crate::render::{Renderer, Snapshot};
 use crate::report::Report;
+use crate::service_credentials::ServiceCredential;
 use crate::state::{Account, State, Tags, Tried, UNKNOWN_ACCOUNT};
 
 fn now() -> DateTime<Utc> {
@@ -32,7 +33,7 @@ fn finding(user: &str, rotated: DateTime<Utc>) -> Finding {
         account_name: "production".to_owned(),
         user: user.to_owned(),
         path: "/service/".to_owned(),
-        key: 1,
+        key: Some(1),
         access_key_id: Some(format!("AKIA{}", user.to_uppercase())),
         status: KeyStatus::Unrotated,
         age: Some(Age::between(rotated, now())),
@@ -44,6 +45,8 @@ fn finding(user: &str, rotated: DateTime<Utc>) -> Finding {
         rule: "default".into(),
         max_age: TimeDelta::days(90),
         exemption: None,
+        service: None,
+        expires: None,
     }
 }
 
@@ -233,7 +236,7 @@ fn exact_parameters_choose_keys_tiles_title_and_accounts() {
     other.tags = tags.map(|(key, value)| (key.into(), value.into())).into();
     let mut without = finding("backup", day(3));
     without.account_id = "210987654321".to_owned();
-    without.key = 2;
+    without.key = Some(2);
     without.tags.clear();
     let findings = [finding("backup", day(1)), other, without];
     for (asked, expected) in [
@@ -532,6 +535,106 @@ fn the_page_of_a_key_says_what_is_wrong_and_what_to_do() {
         assert_eq!(what, expected, "{asked}");
         assert!(text.contains(part), "{text}");
     }
+}
+
+/// An account whose user `a` has an old access key and these service-specific credentials: the service, the
+/// id, and in how many days it expires.
+fn with_service_credentials(credentials: &[(&str, &str, Option<i64>)]) -> Account {
+    let credentials = credentials.iter().map(|(service, id, expires)| {
+        let credential = ServiceCredential {
+            service: (*service).into(),
+            id: (*id).to_owned(),
+            active: true,
+            created: day(1),
+            expires: expires.map(|days| now() + TimeDelta::days(days)),
+        };
+        ("a".to_owned(), credential)
+    });
+    let mut account = account("123456789012", "true,2020-01-01T00:00:00Z");
+    account.generated = Some(now());
+    account.service_credentials = Some(std::sync::Arc::new(credentials.collect()));
+    account
+}
+
+#[test]
+fn service_credentials_are_listed_among_the_keys_and_have_their_own_pages() {
+    let account = with_service_credentials(&[
+        ("bedrock.amazonaws.com", "ACCANEVER", None),
+        ("logs.amazonaws.com", "ACCASOON", Some(3)),
+        ("codecommit.amazonaws.com", "ACCA<b>", Some(-3)),
+    ]);
+    let state = || State::new([account.clone().into()], Tried::Ok, true);
+    let list = |asked: &str| page_of_state(state(), Config::default(), asked);
+    let all = list("");
+    for part in [
+        "<title>3 unrotated keys · ",
+        "unrotated keys, 2 for services",
+        "never expires",
+        "expires in 3 days",
+        "href=\"key?account=123456789012&amp;user=a&amp;id=ACCANEVER\"",
+        "href=\"key?account=123456789012&amp;user=a&amp;key=1\"",
+    ] {
+        assert!(all.contains(part), "{part} in {all}");
+    }
+    assert!(!all.contains("codecommit"), "it has expired");
+    assert!(list("q=BEDROCK").contains("<title>1 unrotated key, "));
+    let every = list("show=every&user=a");
+    assert!(every.contains("ACCA&lt;b&gt;") && every.contains("expired 3 days ago"), "{every}");
+
+    let page = |asked: &str| {
+        let snapshot = snapshot(state(), Config::default());
+        match key::render(&settings(), &snapshot, &query(asked)) {
+            key::KeyPage::Found(page) => page,
+            key::KeyPage::Missing(page) | key::KeyPage::Invalid(page) => panic!("{page}"),
+        }
+    };
+    let text = page("account=123456789012&user=a&id=ACCANEVER");
+    for part in [
+        "<title>Bedrock key of a · ",
+        "This key is 153 days old, and its limit is 90 days: it had to be rotated by ",
+        "aws iam create-service-specific-credential --user-name a --service-name bedrock.amazonaws.com",
+        "aws iam update-service-specific-credential --user-name a --service-specific-credential-id ACCANEVER --status Inactive",
+        "aws iam delete-service-specific-credential --user-name a --service-specific-credential-id ACCANEVER",
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    assert!(!text.contains("access-key"), "{text}");
+    let expired = page("account=123456789012&user=a&id=ACCA%3Cb%3E");
+    assert!(expired.contains("This key has expired: nobody can use it."), "{expired}");
+    assert!(page("account=123456789012&user=a&key=1").contains("<title>Key 1 of a · "));
+}
+
+#[test]
+fn service_credentials_are_in_the_files_and_in_the_calendar() {
+    let account = with_service_credentials(&[("logs.amazonaws.com", "ACCALOGS", Some(3))]);
+    let snapshot = snapshot(State::new([account.into()], Tried::Ok, true), Config::default());
+    let file = csv::render(&snapshot, &query("q=logs"));
+    let file = String::from_utf8(file).expect("UTF-8");
+    let mut lines = file.lines();
+    assert!(lines.next().is_some_and(|header| header.contains(",rule,service,expires,max_age,")));
+    let expected = "123456789012,,a,,ACCALOGS,unrotated,153.50,2026-06-01T00:00:00Z,2026-08-30T00:00:00Z,,,\
+                    default,logs.amazonaws.com,2026-11-04T12:00:00Z,90d,,";
+    let row = lines.next().expect("a row");
+    assert!(row.starts_with(expected), "{row}");
+    let calendar = calendar::render(&snapshot, &query(""));
+    assert!(calendar.contains("SUMMARY:Rotate by today: logs key of a in 123456789012"));
+    assert!(calendar.contains("SUMMARY:Rotate by today: key 1 of a in 123456789012"));
+}
+
+#[test]
+fn a_list_that_aws_refused_makes_the_numbers_uncertain_if_it_is_wanted() {
+    let mut account = account("123456789012", "true,2020-01-01T00:00:00Z");
+    account.refresh.service_credentials = Tried::Failed;
+    let page = |wanted| {
+        let config = Config { service_credentials: wanted, ..Config::default() };
+        page_of_state(State::new([account.clone().into()], Tried::Ok, true), config, "")
+    };
+    let wanted = page(true);
+    assert!(wanted.contains("<title>at least 1 unrotated key · "), "{wanted}");
+    assert!(wanted.contains("service-specific credentials not listed"), "{wanted}");
+    let unwanted = page(false);
+    assert!(unwanted.contains("<title>1 unrotated key · "), "{unwanted}");
+    assert!(!unwanted.contains("not listed"), "{unwanted}");
 }
 
 #[test]

@@ -139,6 +139,35 @@ pub fn tags(users: &[(&str, &str, &str)], next: Option<&str>) -> Answer {
     )
 }
 
+/// One page of service-specific credentials: (user, service, id, status, created, when it expires, or
+/// nothing); the marker of the next page.
+pub fn service_credentials(credentials: &[[&str; 6]], next: Option<&str>) -> Answer {
+    let members: String = credentials
+        .iter()
+        .map(|[user, service, id, status, created, expires]| {
+            let expires = match *expires {
+                "" => String::new(),
+                time => format!("<ExpirationDate>{time}</ExpirationDate>"),
+            };
+            format!(
+                "<member><UserName>{user}</UserName><Status>{status}</Status>\
+                 <ServiceUserName>{user}-at-1</ServiceUserName><CreateDate>{created}</CreateDate>\
+                 {expires}<ServiceSpecificCredentialId>{id}</ServiceSpecificCredentialId>\
+                 <ServiceName>{service}.amazonaws.com</ServiceName></member>"
+            )
+        })
+        .collect();
+    let marker = next.map_or(String::new(), |next| format!("<Marker>{next}</Marker>"));
+    let is_truncated = next.is_some();
+    result(
+        "ListServiceSpecificCredentials",
+        &format!(
+            "<ServiceSpecificCredentials>{members}</ServiceSpecificCredentials>\
+             <IsTruncated>{is_truncated}</IsTruncated>{marker}"
+        ),
+    )
+}
+
 fn time(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }

@@ -29,7 +29,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use super::answers::{alias, identity};
+use super::answers::{alias, identity, service_credentials};
 use super::protocol::{Answer, Request, http_date};
 use super::time::clock;
 
@@ -40,12 +40,13 @@ pub trait Scenario: FnMut(&Request) -> (Duration, Answer) + Send + 'static {}
 impl<T: FnMut(&Request) -> (Duration, Answer) + Send + 'static> Scenario for T {}
 
 /// One account. It answers each call, as `Request::call` has it, at once as the script says. Who is
-/// asking, and the account's alias, it always answers.
+/// asking, and the account's alias, it always answers, and that nobody has a service-specific credential.
 pub fn account(mut script: impl FnMut(&str) -> Answer + Send + 'static) -> impl Scenario {
     move |request: &Request| {
         let answer = match request.call().as_str() {
             "GetCallerIdentity" => identity(ACCOUNT),
             "ListAccountAliases" => alias(),
+            "ListServiceSpecificCredentials" => service_credentials(&[], None),
             call => script(call),
         };
         (Duration::ZERO, answer)
@@ -72,13 +73,15 @@ impl FakeAws {
         *self.0.scenario.lock().expect("a scenario") = Box::new(scenario);
     }
 
-    /// The calls since the last call of this, in their order, without those for an alias.
+    /// The calls since the last call of this, in their order, without those for an alias or for
+    /// service-specific credentials.
     pub fn calls(&self) -> Vec<(Instant, String)> {
         std::mem::take(&mut self.0.calls.lock().expect("calls"))
     }
 
     fn answer(&self, request: &Request) -> (Duration, Answer) {
-        if request.operation != "ListAccountAliases" {
+        let untold = ["ListAccountAliases", "ListServiceSpecificCredentials"];
+        if !untold.contains(&request.operation.as_str()) {
             self.0.calls.lock().expect("calls").push((Instant::now(), request.call()));
         }
         (self.0.scenario.lock().expect("a scenario"))(request)

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
-use super::answers::{accounts, credentials, error, generating, identity, keys, report_at};
+use super::answers::{
+    accounts, credentials, error, generating, identity, keys, report_at, service_credentials,
+};
 use super::fake_aws::Scenario;
 use super::protocol::{Answer, Request};
 use super::report::{OLD, report, row};
@@ -172,6 +174,7 @@ impl Fleet {
             }
             // The key of every user who is asked about: as old as the report says.
             ("ListAccessKeys", _) => keys(&[("AKIAEXAMPLE", "Active", OLD)]),
+            ("ListServiceSpecificCredentials", _) => service_credentials(&[], None),
             _ => error(403, "AccessDenied"),
         }
     }

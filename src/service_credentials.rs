@@ -1,0 +1,134 @@
+//! Service-specific credentials: keys of users that are for one service, such as an API key for Bedrock.
+//! The report does not have them, and most live until somebody deletes them.
+//!
+//! They are judged like access keys, by the same rules and exemptions. That is the exporter's own rule: no
+//! benchmark has a control for them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::report::Key;
+
+/// The service-specific credentials of an account's users, by the users' names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ServiceCredentials(BTreeMap<String, Vec<ServiceCredential>>);
+
+/// A credential of a user for one service. Ordered by service and id.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ServiceCredential {
+    /// The service, as AWS names it, such as `bedrock.amazonaws.com`.
+    pub service: Arc<str>,
+    /// The id, such as `ACCA…`.
+    pub id: String,
+    /// Whether AWS calls it neither inactive nor expired.
+    pub active: bool,
+    /// When it was created.
+    pub created: DateTime<Utc>,
+    /// When it expires. Only keys for Bedrock and CloudWatch Logs can have such a time.
+    pub expires: Option<DateTime<Utc>>,
+}
+
+/// AWS takes any number of days up to 36,600. A key that lives longer than this from now on is one that
+/// does not expire.
+const NEVER: TimeDelta = TimeDelta::days(10_000);
+
+impl FromIterator<(String, ServiceCredential)> for ServiceCredentials {
+    /// Of each user. A credential that is given twice, as by a list that changes while its pages are read,
+    /// counts once.
+    fn from_iter<T: IntoIterator<Item = (String, ServiceCredential)>>(all: T) -> Self {
+        let mut by_user: BTreeMap<String, Vec<ServiceCredential>> = BTreeMap::new();
+        for (user, credential) in all {
+            by_user.entry(user).or_default().push(credential);
+        }
+        for credentials in by_user.values_mut() {
+            credentials.sort();
+            credentials.dedup_by(|a, b| (&a.service, &a.id) == (&b.service, &b.id));
+        }
+        ServiceCredentials(by_user)
+    }
+}
+
+impl ServiceCredentials {
+    /// Those of a user, by service and id.
+    pub fn of(&self, user: &str) -> &[ServiceCredential] {
+        self.0.get(user).map_or(&[], Vec::as_slice)
+    }
+}
+
+impl ServiceCredential {
+    /// When it expires, as of `now`; `None` if it never does, or so late that nobody will see it.
+    pub fn expiry(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        self.expires.filter(|expires| *expires - now <= NEVER)
+    }
+
+    /// The credential as a key that can be judged as of `now`. AWS does not say when it was used.
+    pub fn key(&self, now: DateTime<Utc>) -> Key {
+        let has_expired = self.expires.is_some_and(|expires| expires <= now);
+        Key {
+            active: self.active && !has_expired,
+            id: Some(self.id.clone()),
+            last_rotated: Some(self.created),
+            last_used: None,
+            never_used: false,
+            last_used_region: None,
+            last_used_service: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> DateTime<Utc> {
+        text.parse().expect("a time")
+    }
+
+    fn credential(id: &str) -> ServiceCredential {
+        ServiceCredential {
+            service: "bedrock.amazonaws.com".into(),
+            id: id.to_owned(),
+            active: true,
+            created: at("2026-01-01T00:00:00Z"),
+            expires: None,
+        }
+    }
+
+    #[test]
+    fn an_expiry_of_more_than_10000_days_ahead_counts_as_none() {
+        let now = at("2026-11-01T12:00:00Z");
+        let expiring = |in_days| {
+            let expires = Some(now + TimeDelta::days(in_days));
+            ServiceCredential { expires, ..credential("ACCA1") }
+        };
+        assert_eq!(credential("ACCA1").expiry(now), None);
+        assert_eq!(expiring(36_600).expiry(now), None);
+        assert_eq!(expiring(10_001).expiry(now), None);
+        for days in [10_000, 1, -1] {
+            assert_eq!(expiring(days).expiry(now), Some(now + TimeDelta::days(days)));
+        }
+    }
+
+    #[test]
+    fn a_credential_can_be_used_until_it_expires_or_is_deactivated() {
+        let expires = at("2026-11-01T12:00:00Z");
+        let expiring = ServiceCredential { expires: Some(expires), ..credential("ACCA1") };
+        assert!(expiring.key(expires - TimeDelta::seconds(1)).active);
+        assert!(!expiring.key(expires).active, "although AWS called it active before");
+        assert!(credential("ACCA1").key(expires).active);
+        let inactive = ServiceCredential { active: false, ..credential("ACCA1") };
+        assert!(!inactive.key(expires).active);
+    }
+
+    #[test]
+    fn each_user_has_each_credential_once_whatever_the_order() {
+        let all = [("b", "2"), ("a", "1"), ("b", "1"), ("b", "2")];
+        let all = all.map(|(user, id)| (user.to_owned(), credential(id)));
+        let credentials: ServiceCredentials = all.iter().cloned().collect();
+        let ids = |user| credentials.of(user).iter().map(|it| it.id.as_str()).collect::<Vec<_>>();
+        assert_eq!((ids("a"), ids("b"), ids("c")), (vec!["1"], vec!["1", "2"], vec![]));
+        assert_eq!(credentials, all.into_iter().rev().collect());
+    }
+}

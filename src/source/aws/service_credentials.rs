@@ -1,0 +1,125 @@
+//! The service-specific credentials of all users of an account.
+
+use aws_sdk_iam::error::ProvideErrorMetadata;
+use aws_sdk_iam::types::{ServiceSpecificCredentialMetadata, StatusType};
+use chrono::DateTime;
+
+use super::clients::AccountClient;
+use super::errors;
+use super::sdk::Operation;
+use crate::failure::{Failure, Reason};
+use crate::report::intern::Interner;
+use crate::service_credentials::{ServiceCredential, ServiceCredentials};
+
+/// The services that have such credentials.
+const SERVICES: [&str; 4] = [
+    "bedrock.amazonaws.com",
+    "cassandra.amazonaws.com",
+    "codecommit.amazonaws.com",
+    "logs.amazonaws.com",
+];
+
+/// A list that was not given, and AWS's code for why.
+struct Refusal {
+    code: Option<String>,
+    failure: Failure,
+}
+
+/// Those of all users by `ListServiceSpecificCredentials`, in pages of up to 1000. If AWS does not list
+/// them for all services at once, those of one service after the other.
+pub async fn service_credentials(client: &AccountClient) -> Result<ServiceCredentials, Failure> {
+    let all = match list(client, None).await {
+        Err(refusal) if refusal.is_about_parameters() => list_by_service(client).await,
+        all => all.map_err(|refusal| refusal.failure),
+    }?;
+    let mut interner = Interner::default();
+    let all = all.into_iter().map(|credential| listed(credential, &mut interner));
+    // A key must not vanish because it could not be read.
+    all.collect::<Option<_>>().ok_or_else(|| unreadable("a time that is out of range"))
+}
+
+async fn list_by_service(
+    client: &AccountClient,
+) -> Result<Vec<ServiceSpecificCredentialMetadata>, Failure> {
+    let (mut all, mut is_any_supported) = (Vec::new(), false);
+    let mut unsupported = None;
+    for service in SERVICES {
+        match list(client, Some(service)).await {
+            Ok(of_service) => {
+                all.extend(of_service);
+                is_any_supported = true;
+            }
+            // Nobody can have a credential for it.
+            Err(refusal) if refusal.code.as_deref() == Some("NotSupportedService") => {
+                unsupported = Some(refusal.failure);
+            }
+            Err(refusal) => return Err(refusal.failure),
+        }
+    }
+    match unsupported {
+        Some(failure) if !is_any_supported => Err(failure),
+        _ => Ok(all),
+    }
+}
+
+/// Every page of the list, of one service or of all.
+async fn list(
+    client: &AccountClient,
+    service: Option<&str>,
+) -> Result<Vec<ServiceSpecificCredentialMetadata>, Refusal> {
+    let (mut all, mut marker) = (Vec::new(), None);
+    loop {
+        let call = client
+            .iam
+            .list_service_specific_credentials()
+            .all_users(true)
+            .set_service_name(service.map(str::to_owned))
+            .max_items(1000)
+            .set_marker(marker.clone())
+            .send();
+        let page = client.call_for_details(call).await.map_err(|error| Refusal {
+            code: error.code().map(str::to_owned),
+            failure: errors::failure(Operation::ListServiceSpecificCredentials, &error),
+        })?;
+        all.extend(page.service_specific_credentials.unwrap_or_default());
+        match page.marker.filter(|_| page.is_truncated) {
+            None => return Ok(all),
+            next if next == marker => {
+                let failure = unreadable("the same page again and again");
+                return Err(Refusal { code: None, failure });
+            }
+            next => marker = next,
+        }
+    }
+}
+
+impl Refusal {
+    /// Whether AWS wants other parameters, such as the name of a service.
+    fn is_about_parameters(&self) -> bool {
+        let codes = ["ValidationError", "ValidationException", "InvalidInput", "MissingParameter"];
+        self.code.as_deref().is_some_and(|code| codes.contains(&code))
+    }
+}
+
+fn unreadable(what: &str) -> Failure {
+    Failure::new(Reason::ServiceError, format!("ListServiceSpecificCredentials: {what}"))
+}
+
+/// The credential and its user. A status that is not known counts as active.
+fn listed(
+    credential: ServiceSpecificCredentialMetadata,
+    interner: &mut Interner,
+) -> Option<(String, ServiceCredential)> {
+    let expires = match credential.expiration_date {
+        Some(time) => Some(DateTime::from_timestamp(time.secs(), 0)?),
+        None => None,
+    };
+    let credential_of_user = ServiceCredential {
+        service: interner.share(&credential.service_name),
+        id: credential.service_specific_credential_id,
+        active: !matches!(credential.status, StatusType::Inactive | StatusType::Expired),
+        created: DateTime::from_timestamp(credential.create_date.secs(), 0)?,
+        expires,
+    };
+    Some((credential.user_name, credential_of_user))
+}

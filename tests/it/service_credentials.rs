@@ -1,0 +1,433 @@
+//! Service-specific credentials: how AWS is asked for them, and what becomes of its answers.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use iam_key_exporter::check;
+use iam_key_exporter::clock::Clock;
+use iam_key_exporter::config::Config;
+use iam_key_exporter::failure::{Failure, Reason};
+use iam_key_exporter::metrics::filter::Filter;
+use iam_key_exporter::metrics::page;
+use iam_key_exporter::refresh::Schedule;
+use iam_key_exporter::source::Source;
+use iam_key_exporter::source::target::Target;
+use iam_key_exporter::state::{Account, State, Tried};
+use tokio::time::sleep;
+
+use crate::support::answers::{error, identity, report_at, service_credentials};
+use crate::support::exporter::{Exporter, output, value};
+use crate::support::fake_aws::{ACCOUNT, FakeAws, account};
+use crate::support::fleet::Fleet;
+use crate::support::folder::Folder;
+use crate::support::protocol::{Answer, Request};
+use crate::support::refresh::{only_target, parse, published, refresh, run};
+use crate::support::report::{OLD, of_one, report, row, unused};
+
+const OPERATION: &str = "ListServiceSpecificCredentials";
+const AVAILABLE: &str = "iam_exporter_service_credentials_available";
+const UNROTATED: &str = "iam_unrotated_service_credentials";
+/// Confirmation has tests of its own.
+const CONFIG: &str = "confirm: { enabled: false }\n";
+
+/// What was asked for: the service or `all`, and the marker.
+type Asked = Arc<Mutex<Vec<String>>>;
+
+/// An AWS of the users alpha and beta, without old access keys, that answers lists as told.
+struct Subject {
+    aws: FakeAws,
+    source: Source,
+    target: Target,
+    account: Account,
+    config: Config,
+    asked: Asked,
+}
+
+impl Subject {
+    fn new(config: &str, answer: impl Fn(&str) -> Answer + Send + 'static) -> Subject {
+        let asked = Asked::default();
+        let aws = FakeAws::new(scenario(Utc::now() - TimeDelta::hours(1), asked.clone(), answer));
+        let source = aws.source();
+        let target = only_target(&source);
+        let account = Account::pending(&target.id, &target.name);
+        let config = parse(&format!("{CONFIG}{config}"));
+        Subject { aws, source, target, account, config, asked }
+    }
+
+    /// From now on AWS answers like this. The report is as old as before.
+    fn follow(&self, answer: impl Fn(&str) -> Answer + Send + 'static) {
+        let generated = self.account.generated.expect("a report");
+        self.aws.follow(scenario(generated, self.asked.clone(), answer));
+    }
+
+    /// The same with a new report.
+    fn follow_with_new_report(&mut self, answer: impl Fn(&str) -> Answer + Send + 'static) {
+        self.account.generated = Some(Utc::now() - TimeDelta::hours(5));
+        self.aws.follow(scenario(Utc::now(), self.asked.clone(), answer));
+    }
+
+    /// Refreshes once. Why nothing was listed, if so, and the page. No failure to list fails a refresh.
+    async fn refresh(&mut self) -> (Option<Failure>, String) {
+        let (source, target, limit) = (&self.source, &self.target, Duration::from_secs(20));
+        let outcome = refresh(source, target, &self.account, &self.config, limit).await;
+        assert_eq!(outcome.failure, None);
+        self.account = outcome.account;
+        let state = State::new([Arc::new(self.account.clone())], Tried::Ok, true);
+        let page = page::text(&state, &self.config, &Filter::default(), Utc::now());
+        (outcome.service_credentials, page)
+    }
+
+    fn asked(&self) -> Vec<String> {
+        std::mem::take(&mut self.asked.lock().expect("what was asked"))
+    }
+}
+
+fn scenario(
+    generated: DateTime<Utc>,
+    asked: Asked,
+    answer: impl Fn(&str) -> Answer + Send + 'static,
+) -> impl FnMut(&Request) -> (Duration, Answer) + Send + 'static {
+    let recent = (Utc::now() - TimeDelta::days(1)).format("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let users = ["alpha", "beta"].map(|user| row(ACCOUNT, "/", user, &unused(&recent)));
+    let report = report(users);
+    let mut usual = account(move |_| report_at(&report, generated));
+    move |request| {
+        if request.operation != OPERATION {
+            return usual(request);
+        }
+        assert_eq!(request.field("AllUsers").as_deref(), Some("true"));
+        assert_eq!(request.field("UserName"), None);
+        let service = request.field("ServiceName").unwrap_or("all".to_owned());
+        let what = match request.field("Marker") {
+            Some(marker) => format!("{service} {marker}"),
+            None => service.trim_end_matches(".amazonaws.com").to_owned(),
+        };
+        asked.lock().expect("what was asked").push(what.clone());
+        (Duration::ZERO, answer(&what))
+    }
+}
+
+/// A list of active credentials of alpha for Bedrock that never expire, by their ids. All are old.
+fn old(ids: &[&'static str]) -> Answer {
+    let credential = |id: &&'static str| ["alpha", "bedrock", id, "Active", OLD, ""];
+    service_credentials(&ids.iter().map(credential).collect::<Vec<_>>(), None)
+}
+
+/// The value of a metric of the credential with this id.
+fn of(page: &str, metric: &str, id: &str) -> Option<f64> {
+    let name = format!("iam_service_specific_credential_{metric}{{");
+    let id = format!(",credential_id=\"{id}\"}}");
+    value(page.lines().find(|line| line.starts_with(&name) && line.contains(&id))?, &name)
+}
+
+#[tokio::test]
+async fn every_page_is_read_once_for_each_report() {
+    let pages = |what: &str| match what {
+        "all" => service_credentials(&[["alpha", "bedrock", "A1", "Active", OLD, ""]], Some("m1")),
+        // A page may be empty and not the last.
+        "all m1" => service_credentials(&[], Some("m2")),
+        "all m2" => service_credentials(&[["beta", "logs", "B1", "Active", OLD, ""]], None),
+        other => panic!("{other}"),
+    };
+    let mut subject = Subject::new("", pages);
+    let (failure, page) = subject.refresh().await;
+    assert_eq!(failure, None);
+    assert_eq!(subject.asked(), ["all", "all m1", "all m2"]);
+    assert_eq!(value(&page, UNROTATED), Some(2.0));
+    assert_eq!(value(&page, AVAILABLE), Some(1.0));
+    let labels = "{account_id=\"123456789012\",user=\"beta\",service_name=\"logs.amazonaws.com\",credential_id=\"B1\"}";
+    let unrotated = format!("iam_service_specific_credential_unrotated{labels}");
+    assert_eq!(value(&page, &unrotated), Some(1.0));
+    assert_eq!(value(&page, "iam_unrotated_keys_total"), Some(0.0), "no access key is unrotated");
+
+    for _ in 0..3 {
+        subject.refresh().await;
+    }
+    assert_eq!(subject.asked(), [""; 0]);
+    subject.follow_with_new_report(|_| old(&["A2"]));
+    let (_, page) = subject.refresh().await;
+    assert_eq!(subject.asked(), ["all"]);
+    assert_eq!((of(&page, "active", "A1"), of(&page, "active", "A2")), (None, Some(1.0)));
+}
+
+#[tokio::test]
+async fn a_list_without_an_end_or_with_a_part_missing_is_no_list() {
+    let Answer::Reply(_, whole) = old(&["A1"]) else { unreachable!() };
+    let endless = || service_credentials(&[], Some("again"));
+    let Answer::Reply(_, endless) = endless() else { unreachable!() };
+    let mut answers = vec![
+        endless,
+        whole.replace("<Status>Active</Status>", ""),
+        whole.replace("<CreateDate>", "<CreatedDate>"),
+        whole.replace("<UserName>alpha</UserName>", "<UserName></UserName>"),
+        whole.replace("<member>", ""),
+        whole.replace("ServiceSpecificCredentials>", "Credentials>"),
+        whole.replace("2020-01-01", "2020-13-01"),
+    ];
+    answers.extend([30, 300, whole.len() - 40].map(|cut| whole[..cut].to_owned()));
+    for answer in answers {
+        let text = answer.clone();
+        let mut subject = Subject::new("", move |_| Answer::Reply(200, text.clone()));
+        let (failure, page) = subject.refresh().await;
+        assert_eq!(failure.expect(&answer).reason, Reason::ServiceError, "{answer}");
+        assert_eq!(value(&page, AVAILABLE), Some(0.0), "{answer}");
+        assert!(!page.contains("\niam_service_specific_credential"), "{answer}");
+        assert_eq!(value(&page, UNROTATED), None, "{answer}");
+    }
+}
+
+/// Without an answer, nothing is known and nothing is zero. What was known before stays and ages.
+async fn nothing_is_made_up(refusal: fn() -> Answer, reason: Reason, word: &str) {
+    let mut subject = Subject::new("", move |_| refusal());
+    let (failure, page) = subject.refresh().await;
+    let failure = failure.expect("a failure");
+    assert_eq!(failure.reason, reason);
+    assert!(failure.message.contains(word), "{failure}");
+    assert_eq!(value(&page, AVAILABLE), Some(0.0));
+    assert_eq!(value(&page, "iam_refresh_success"), Some(1.0));
+    assert_eq!(value(&page, UNROTATED), None);
+    assert!(!page.contains("\niam_service_specific_credential"), "{page}");
+    subject.refresh().await;
+    assert!(subject.asked().len() >= 2, "it is tried again");
+
+    subject.follow(|_| old(&["A1"]));
+    let (failure, page) = subject.refresh().await;
+    assert_eq!(failure, None, "the same report is no reason to wait");
+    assert_eq!((value(&page, AVAILABLE), value(&page, UNROTATED)), (Some(1.0), Some(1.0)));
+
+    subject.follow_with_new_report(move |_| refusal());
+    let (failure, page) = subject.refresh().await;
+    assert!(failure.is_some());
+    assert_eq!((value(&page, AVAILABLE), value(&page, UNROTATED)), (Some(0.0), Some(1.0)));
+    let day_later = Utc::now() + TimeDelta::days(1);
+    let state = State::new([Arc::new(subject.account.clone())], Tried::Ok, true);
+    let later = page::text(&state, &subject.config, &Filter::default(), day_later);
+    let ages = [page, later].map(|page| of(&page, "age_days", "A1").expect("an age"));
+    assert!((ages[1] - ages[0] - 1.0).abs() < 0.1, "{ages:?}");
+}
+
+#[tokio::test]
+async fn without_the_permission_nothing_is_made_up() {
+    nothing_is_made_up(|| error(403, "AccessDenied"), Reason::AccessDenied, OPERATION).await;
+}
+
+#[tokio::test]
+async fn of_a_partition_that_lacks_the_call_nothing_is_made_up() {
+    nothing_is_made_up(|| error(400, "InvalidAction"), Reason::ServiceError, "InvalidAction").await;
+}
+
+#[tokio::test]
+async fn of_a_partition_that_lacks_the_parameter_nothing_is_made_up() {
+    let refusal = || error(400, "ValidationError");
+    nothing_is_made_up(refusal, Reason::ServiceError, "ValidationError").await;
+}
+
+#[tokio::test]
+async fn if_aws_wants_a_service_each_of_them_is_asked_for() {
+    for code in ["ValidationError", "InvalidInput"] {
+        let mut subject = Subject::new("", move |what| match what {
+            "all" => error(400, code),
+            "bedrock" => {
+                service_credentials(&[["alpha", "bedrock", "A1", "Active", OLD, ""]], Some("m1"))
+            }
+            "bedrock.amazonaws.com m1" => old(&["A2"]),
+            "cassandra" => error(404, "NotSupportedService"),
+            "codecommit" => service_credentials(&[], None),
+            "logs" => service_credentials(&[["beta", "logs", "B1", "Active", OLD, ""]], None),
+            other => panic!("{other}"),
+        });
+        let (failure, page) = subject.refresh().await;
+        assert_eq!(failure, None);
+        let expected =
+            ["all", "bedrock", "bedrock.amazonaws.com m1", "cassandra", "codecommit", "logs"];
+        assert_eq!(subject.asked(), expected);
+        assert_eq!((value(&page, AVAILABLE), value(&page, UNROTATED)), (Some(1.0), Some(3.0)));
+    }
+}
+
+#[tokio::test]
+async fn if_one_service_is_refused_or_none_is_supported_the_list_is_not_known() {
+    for (others, reason) in [
+        (error(403, "AccessDenied"), Reason::AccessDenied),
+        (error(404, "NotSupportedService"), Reason::ServiceError),
+    ] {
+        let first = others.clone();
+        let mut subject = Subject::new("", move |what| match what {
+            "all" => error(400, "ValidationError"),
+            "bedrock" if reason == Reason::AccessDenied => old(&["A1"]),
+            _ => first.clone(),
+        });
+        let (failure, page) = subject.refresh().await;
+        assert_eq!(failure.expect("a failure").reason, reason);
+        assert_eq!((value(&page, AVAILABLE), value(&page, UNROTATED)), (Some(0.0), None));
+    }
+}
+
+#[tokio::test]
+async fn each_kind_of_credential_counts_as_what_it_is() {
+    let in_days = |days: i64| (Utc::now() + TimeDelta::days(days)).format("%FT%TZ").to_string();
+    let (ended, soon, far) = (in_days(-1), in_days(10), in_days(36_600));
+    let young = in_days(-2);
+    let kinds = move |_: &str| {
+        service_credentials(
+            &[
+                ["alpha", "bedrock", "NEVER", "Active", OLD, ""],
+                ["alpha", "bedrock", "FAR", "Active", OLD, &far],
+                ["alpha", "logs", "SOON", "Active", OLD, &soon],
+                ["alpha", "logs", "EXPIRED", "Expired", OLD, &ended],
+                // It has expired since AWS wrote the list.
+                ["alpha", "logs", "ENDED", "Active", OLD, &ended],
+                ["beta", "codecommit", "INACTIVE", "Inactive", OLD, ""],
+                ["beta", "codecommit", "CODE", "Active", OLD, ""],
+                ["beta", "cassandra", "YOUNG", "Active", &young, ""],
+                // Nobody can say that it cannot be used.
+                ["beta", "cassandra", "STRANGE", "Suspended", OLD, ""],
+                // A user whom the report does not have yet shows with the next one, as do the access keys.
+                ["gamma", "bedrock", "NEW", "Active", OLD, ""],
+            ],
+            None,
+        )
+    };
+    let (_, page) = Subject::new("", kinds).refresh().await;
+    for (id, active, unrotated, expires) in [
+        ("NEVER", 1.0, 1.0, false),
+        ("FAR", 1.0, 1.0, false),
+        ("SOON", 1.0, 1.0, true),
+        ("EXPIRED", 0.0, 0.0, true),
+        ("ENDED", 0.0, 0.0, true),
+        ("INACTIVE", 0.0, 0.0, false),
+        ("CODE", 1.0, 1.0, false),
+        ("YOUNG", 1.0, 0.0, false),
+        ("STRANGE", 1.0, 1.0, false),
+    ] {
+        assert_eq!(of(&page, "active", id), Some(active), "{id}");
+        assert_eq!(of(&page, "unrotated", id), Some(unrotated), "{id}");
+        assert_eq!(of(&page, "expiry_timestamp_seconds", id).is_some(), expires, "{id}");
+        let is_young = of(&page, "age_days", id).expect("an age") < 3.0;
+        assert_eq!(is_young, id == "YOUNG", "{id}");
+    }
+    assert_eq!(of(&page, "active", "NEW"), None);
+    assert_eq!(value(&page, UNROTATED), Some(5.0));
+    let finding = "iam_owner_findings{account_id=\"123456789012\",account_name=\"the-alias\",finding=\"unrotated_service_credential\"}";
+    assert_eq!(value(&page, finding), Some(5.0));
+}
+
+#[tokio::test]
+async fn rules_and_exemptions_are_those_of_access_keys() {
+    let rules = "rotation:\n\
+        \x20 max_age: 36500d\n\
+        \x20 rules:\n\
+        \x20   - { match: { user: alpha }, max_age: 30d }\n\
+        \x20   - { match: { user: beta }, exempt: { reason: vendor } }\n";
+    let both = |_: &str| {
+        service_credentials(
+            &[
+                ["alpha", "bedrock", "A1", "Active", OLD, ""],
+                ["beta", "bedrock", "B1", "Active", OLD, ""],
+            ],
+            None,
+        )
+    };
+    let (_, page) = Subject::new(rules, both).refresh().await;
+    assert_eq!(of(&page, "unrotated", "A1"), Some(1.0));
+    assert_eq!(of(&page, "unrotated", "B1"), Some(0.0));
+    assert_eq!(value(&page, UNROTATED), Some(1.0));
+}
+
+#[tokio::test]
+async fn who_does_not_want_them_has_no_call_and_no_value() {
+    let mut subject = Subject::new("", |_| old(&["A1"]));
+    subject.refresh().await;
+    assert_eq!(subject.asked(), ["all"]);
+    subject.config = parse(&format!("{CONFIG}service_credentials: {{ enabled: false }}\n"));
+    let (failure, page) = subject.refresh().await;
+    assert_eq!((failure, subject.asked()), (None, vec![]));
+    for name in ["iam_service_specific_credential_", UNROTATED, AVAILABLE] {
+        assert!(!page.contains(&format!("\n{name}")), "{name}");
+    }
+    subject.config = parse(CONFIG);
+    let (_, page) = subject.refresh().await;
+    assert_eq!(subject.asked(), ["all"], "at once, not with the next report");
+    assert_eq!(value(&page, UNROTATED), Some(1.0));
+}
+
+#[tokio::test]
+async fn a_list_of_credentials_that_have_become_another_accounts_is_not_taken() {
+    let mut subject = Subject::new("", |_| old(&["A1"]));
+    let (mut usual, mut identities) =
+        (scenario(Utc::now() - TimeDelta::hours(1), subject.asked.clone(), |_| old(&["A1"])), 0);
+    subject.aws.follow(move |request: &Request| {
+        identities += usize::from(request.operation == "GetCallerIdentity");
+        if request.operation == "GetCallerIdentity" && identities > 1 {
+            return (Duration::ZERO, identity("210987654321"));
+        }
+        usual(request)
+    });
+    let (source, target, limit) = (&subject.source, &subject.target, Duration::from_secs(20));
+    let outcome = refresh(source, target, &subject.account, &subject.config, limit).await;
+    assert_eq!(outcome.failure.expect("a failure").reason, Reason::Credentials);
+    subject.account = outcome.account;
+    assert_eq!(subject.account.service_credentials, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_accounts_cost_one_call_each_for_a_report() {
+    let fleet = Arc::new(Fleet { unrotated: 0, ..Fleet::new(1_000, 1) });
+    let source = FakeAws::new(fleet.paused()).source();
+    let organization = "organization: { role_name: iam-key-exporter }\n";
+    let store = run(source, parse(organization));
+    let listed = |fleet: &Fleet| {
+        let calls = fleet.calls().into_iter().filter(|((_, operation), _)| operation == OPERATION);
+        calls.map(|(_, count)| count).collect::<Vec<_>>()
+    };
+    let state = published(&store, |state| state.ready && state.accounts.len() == 1_000).await;
+    assert!(state.accounts.iter().all(|it| it.service_credentials.is_some()));
+    assert_eq!(listed(&fleet), [1; 1_000]);
+    // Reports are four hours old now, so each account has a new one by then.
+    sleep(Duration::from_secs((4 * 60 + 10) * 60)).await;
+    assert_eq!(listed(&fleet), [1; 1_000]);
+}
+
+/// What `check` comes to with this answer of AWS: its exit code and its last line.
+async fn check(config: &str, answer: impl Fn(&str) -> Answer + Send + 'static) -> (u8, String) {
+    let subject = Subject::new(config, answer);
+    let (config, clock) = (Arc::new(subject.config), Clock::system());
+    let outcome = check::run(subject.source, &Schedule::default(), &clock, &config).await;
+    let outcome = outcome.expect("an outcome");
+    let mut table = Vec::new();
+    let (format, show) = (check::OutputFormat::Csv, check::Show::Unrotated);
+    let found = outcome.write(format, show, &config, &Filter::default(), clock.now(), &mut table);
+    let found = found.expect("memory takes every byte");
+    (outcome.exit_code(found), outcome.summary(found))
+}
+
+#[tokio::test]
+async fn check_counts_them_apart_and_is_uncertain_without_them_if_they_are_wanted() {
+    let found =
+        "unrotated keys: 0; unrotated service-specific credentials: 1; accounts read: 1 of 1";
+    assert_eq!(check("", |_| old(&["A1"])).await, (1, found.to_owned()));
+    let nothing = "unrotated keys: 0; accounts read: 1 of 1";
+    assert_eq!(check("", |_| old(&[])).await, (0, nothing.to_owned()));
+    let denied = |_: &str| error(403, "AccessDenied");
+    let (code, summary) = check("", denied).await;
+    assert_eq!(code, 2);
+    assert!(summary.starts_with("account 123456789012: access_denied: List"), "{summary}");
+    assert!(summary.ends_with(&format!("could not tell for all keys: {nothing}")), "{summary}");
+    let unwanted = "service_credentials: { enabled: false }\n";
+    assert_eq!(check(unwanted, denied).await, (0, nothing.to_owned()));
+}
+
+#[test]
+fn report_files_do_not_have_them_and_nothing_says_that_there_are_none() {
+    let folder = Folder::new();
+    folder.write("production.csv", &of_one("alpha"));
+    let exporter = Exporter::start(&["--source.reports", folder.path()]);
+    exporter.wait_until_ready();
+    let page = exporter.get("/metrics");
+    for name in ["iam_service_specific_credential_", UNROTATED, AVAILABLE] {
+        assert!(!page.contains(&format!("\n{name}")), "{name}");
+    }
+    let checked = output(&["check", "--source.reports", folder.path()]);
+    assert_eq!(checked.status.code(), Some(1));
+}
