@@ -156,3 +156,29 @@ def test_the_first_screen_says_which_keys_whose_and_since_when(demo_organization
         """
     )
     assert rows >= 8
+
+
+def test_what_is_not_decided_is_grey_and_says_so(demo_organization):
+    panels = {panel["title"]: panel for panel in demo_organization.draw("cis")}
+    assert "not decided" in panels["Accounts and controls"]["text"]
+    assert not [green for panel in panels.values() for green in panel["greens"] if "decided" in green]
+
+
+@pytest.mark.parametrize("version", ["cis_v1_2", "cis_v5_0"])
+def test_the_columns_of_the_matrix_are_numbers_of_the_version_in_order(demo_organization, version):
+    panels = demo_organization.draw("cis", 1920, **{"var-benchmark": version})
+    [matrix] = [panel for panel in panels if panel["title"] == "Accounts and controls"]
+    # The heading of the last column may be outside, to the right.
+    numbers = re.findall(r"^\d+\.\d+$", matrix["text"], re.MULTILINE)
+    order = [tuple(map(int, number.split("."))) for number in numbers]
+    assert order == sorted(set(order)) and len(order) > 10
+
+
+def test_a_number_of_the_matrix_leads_to_the_findings_of_its_account_and_control(demo_organization):
+    demo_organization.draw("cis")
+    links = demo_organization.browser.execute_script(
+        "return [...document.querySelectorAll('a[href*=var-control]')].map((one) => one.href)"
+    )
+    found = re.compile(r"/d/iam-cis\?.*var-benchmark=cis_v7_0&var-account=(\d{12})&var-control=(2\.\d+)&")
+    cells = [match.groups() for match in map(found.search, links) if match]
+    assert len(set(cells)) == len(cells) >= 30
