@@ -65,11 +65,17 @@ pub enum Command {
         seed: u64,
     },
     /// Ask the exporter that runs on this host, at the port of --web.listen-address, whether it is healthy.
-    /// Exit code 0: it is, 1: it is not.
+    /// That is the port to ask with --web.systemd-socket, too. Exit code 0: it is, 1: it is not.
     Health {
         /// Ask whether it has tried every account once.
         #[arg(long)]
         ready: bool,
+        /// Show the certificate in this file, if the exporter wants one of its clients.
+        #[arg(long, value_name = "PATH", requires = "client_key")]
+        client_cert: Option<PathBuf>,
+        /// Private key of this certificate.
+        #[arg(long, value_name = "PATH", requires = "client_cert")]
+        client_key: Option<PathBuf>,
     },
     /// Print the documentation of every metric, as Markdown.
     MetricsDoc,
