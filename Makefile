@@ -139,8 +139,9 @@ image: static
 	IAM_KEY_EXPORTER_BIN=target/static/iam-key-exporter-x86_64 $(VENV)/bin/pytest tests/stack/test_image.py
 
 packages: static
-	deploy/packages/build.sh $(VENV)/bin/nfpm target/static/iam-key-exporter-x86_64 amd64 $(VERSION) target/packages
-	deploy/packages/build.sh $(VENV)/bin/nfpm target/static/iam-key-exporter-aarch64 arm64 $(VERSION) target/packages
+	deploy/packages/manual.sh target/static/iam-key-exporter-$(shell uname -m) target/manual
+	deploy/packages/build.sh $(VENV)/bin/nfpm target/static/iam-key-exporter-x86_64 target/manual amd64 $(VERSION) target/packages
+	deploy/packages/build.sh $(VENV)/bin/nfpm target/static/iam-key-exporter-aarch64 target/manual arm64 $(VERSION) target/packages
 	IAM_KEY_EXPORTER_BIN=target/static/iam-key-exporter-x86_64 $(VENV)/bin/pytest tests/stack/test_packages.py
 
 rules: tools

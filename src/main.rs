@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use iam_key_exporter::check::{self, OutputFormat, Show};
-use iam_key_exporter::cli::{Cli, Command, Flags};
+use iam_key_exporter::cli::{self, Cli, Command, Flags};
 use iam_key_exporter::clock::Clock;
 use iam_key_exporter::config::Config;
 use iam_key_exporter::config::origin::Origin;
@@ -87,6 +87,10 @@ async fn run(Cli { command, flags }: Cli) -> anyhow::Result<ExitCode> {
             serve(Source::Demo(demo), origin, config, options(&flags, true)?, metrics).await?;
         }
         Some(Command::MetricsDoc) => return Ok(print(&doc::markdown())),
+        Some(Command::Manual { folder }) => {
+            cli::write_manual(&folder).with_context(|| folder.display().to_string())?;
+        }
+        Some(Command::Completions { shell }) => return Ok(print(&cli::completions(shell))),
         Some(Command::Health { .. }) => unreachable!("answered above"),
     }
     Ok(ExitCode::SUCCESS)
