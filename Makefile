@@ -15,14 +15,15 @@
 # make rules  renders deploy/prometheus/rules and optional from source and values.yaml
 # make chart  renews the table of values in the Helm chart's README.md
 # make static  static binaries for x86_64 and aarch64, in target/static; 15 minutes
-# make image   the container image, as an archive in target/image, of the static binary, and its tests
+# make image   the container images, as archives in target/image, of both static binaries, and their tests
 # make packages .deb and .rpm of both static binaries, in target/packages, and their tests
+# make release everything that a release consists of, in target/dist, and its test; 20 minutes
 # make golden renews the expected output of tests after a change that was meant
 
 VENV := target/venv
 VERSION = $(shell sed -n 's/^version = "\(.*\)"$$/\1/p' Cargo.toml)
 
-.PHONY: static image packages chart rulers faults run test test-cargo test-stack soak fuzz deny sbom story screenshots status-pages dashboards lint bench rules golden docs tools
+.PHONY: static image packages release chart rulers faults run test test-cargo test-stack soak fuzz deny sbom story screenshots status-pages dashboards lint bench rules golden docs tools
 
 run:
 	cargo run --release -- demo
@@ -35,7 +36,7 @@ test-cargo:
 # The binary that `cargo test` built.
 test-stack: tools test-cargo
 	$(VENV)/bin/pytest tests/stack --ignore tests/stack/test_rulers.py --ignore tests/stack/test_hard.py \
-		--ignore tests/stack/test_static.py
+		--ignore tests/stack/test_static.py --ignore tests/stack/test_release.py
 
 # The story of the rules in real time, on Prometheus 2 and 3 and vmalert. Not beside anything else that has work for
 # the cores: seconds stand for minutes.
@@ -133,15 +134,27 @@ static: tools
 	cp target/aarch64-unknown-linux-musl/release/iam-key-exporter target/static/iam-key-exporter-aarch64
 	$(VENV)/bin/pytest tests/stack/test_static.py
 
+NATIVE = target/static/iam-key-exporter-$(shell uname -m)
+STATIC_TEST = IAM_KEY_EXPORTER_BIN=target/static/iam-key-exporter-x86_64 $(VENV)/bin/pytest
+
 image: static
-	deploy/docker/rootfs.sh target/static/iam-key-exporter-x86_64 target/image/rootfs
-	deploy/docker/build.sh $(VERSION) target/image
-	IAM_KEY_EXPORTER_BIN=target/static/iam-key-exporter-x86_64 $(VENV)/bin/pytest tests/stack/test_image.py
+	deploy/docker/rootfs.sh target/static/iam-key-exporter-x86_64 target/image/amd64/rootfs
+	deploy/docker/rootfs.sh target/static/iam-key-exporter-aarch64 target/image/arm64/rootfs
+	deploy/docker/build.sh $(VERSION) amd64 target/image/amd64
+	deploy/docker/build.sh $(VERSION) arm64 target/image/arm64
+	$(STATIC_TEST) tests/stack/test_image.py
 
 packages: static
-	deploy/packages/build.sh $(VENV)/bin/nfpm target/static/iam-key-exporter-x86_64 amd64 $(VERSION) target/packages
-	deploy/packages/build.sh $(VENV)/bin/nfpm target/static/iam-key-exporter-aarch64 arm64 $(VERSION) target/packages
-	IAM_KEY_EXPORTER_BIN=target/static/iam-key-exporter-x86_64 $(VENV)/bin/pytest tests/stack/test_packages.py
+	deploy/packages/manual.sh $(NATIVE) target/manual
+	deploy/packages/build.sh $(VENV)/bin/nfpm target/static/iam-key-exporter-x86_64 target/manual amd64 $(VERSION) target/packages
+	deploy/packages/build.sh $(VENV)/bin/nfpm target/static/iam-key-exporter-aarch64 target/manual arm64 $(VERSION) target/packages
+	$(STATIC_TEST) tests/stack/test_packages.py
+
+# With the time of the commit instead of the current one, so that a second build gives the same files.
+release: export SOURCE_DATE_EPOCH = $(shell git log -1 --format=%ct)
+release: image packages sbom
+	deploy/release.sh $(VENV)/bin/python $(VERSION) target/dist
+	$(VENV)/bin/pytest tests/stack/test_release.py
 
 rules: tools
 	$(VENV)/bin/python deploy/prometheus/render.py

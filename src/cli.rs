@@ -2,13 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::env;
+use std::io;
+use std::iter;
 use std::net::Ipv6Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chrono::TimeDelta;
 use clap::builder::BoolishValueParser;
 use clap::{Arg, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap_complete::Shell;
+use clap_mangen::Man;
 use regex::Regex;
 use tracing::Level;
 
@@ -65,14 +69,32 @@ pub enum Command {
         seed: u64,
     },
     /// Ask the exporter that runs on this host, at the port of --web.listen-address, whether it is healthy.
-    /// Exit code 0: it is, 1: it is not.
+    /// That is the port to ask with --web.systemd-socket, too. Exit code 0: it is, 1: it is not.
     Health {
         /// Ask whether it has tried every account once.
         #[arg(long)]
         ready: bool,
+        /// Show the certificate in this file, if the exporter wants one of its clients.
+        #[arg(long, value_name = "PATH", requires = "client_key")]
+        client_cert: Option<PathBuf>,
+        /// Private key of this certificate.
+        #[arg(long, value_name = "PATH", requires = "client_cert")]
+        client_key: Option<PathBuf>,
     },
     /// Print the documentation of every metric, as Markdown.
     MetricsDoc,
+    /// Write the pages of the manual into a folder. Packages bring them.
+    #[command(hide = true)]
+    Manual {
+        /// It must exist.
+        folder: PathBuf,
+    },
+    /// Print the completions of a shell. Packages bring them.
+    #[command(hide = true)]
+    Completions {
+        /// Which shell.
+        shell: Shell,
+    },
 }
 
 /// Flags of every command.
@@ -255,6 +277,39 @@ impl Cli {
         self.flags.log_level.unwrap_or(if serves { Level::INFO } else { Level::WARN })
     }
 }
+
+/// Writes a page of the manual for the program, and one for each command.
+pub fn write_manual(folder: &Path) -> io::Result<()> {
+    let mut program = Cli::command();
+    program.build();
+    let commands = program.get_subcommands().filter(|command| !command.is_hide_set());
+    for command in iter::once(&program).chain(commands) {
+        // At the foot of each page, where it does not depend on the build.
+        let command = command.clone().version(None).long_version(None);
+        let source = format!("{NAME} {}", version::VERSION);
+        Man::new(command).source(source).generate_to(folder)?;
+    }
+    Ok(())
+}
+
+/// What a shell reads to complete the command line.
+pub fn completions(shell: Shell) -> String {
+    let whole = Cli::command();
+    // Hidden commands would be offered, too.
+    let commands = whole.get_subcommands().filter(|command| !command.is_hide_set());
+    let mut shown = clap::Command::new(NAME)
+        .version(version::VERSION)
+        .args(whole.get_arguments())
+        .subcommands(commands)
+        .disable_help_subcommand(true);
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut shown, NAME, &mut text);
+    let text = String::from_utf8(text).expect("clap writes text");
+    // clap_complete 4.6 writes a name with a dash in two ways for bash, and then finds no command's flags.
+    text.replace(&NAME.replace('-', "__subcmd__"), &NAME.replace('-', "__"))
+}
+
+const NAME: &str = env!("CARGO_PKG_NAME");
 
 impl Flags {
     /// Where to listen.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use iam_key_exporter::check::{self, OutputFormat, Show};
-use iam_key_exporter::cli::{Cli, Command, Flags};
+use iam_key_exporter::cli::{self, Cli, Command, Flags};
 use iam_key_exporter::clock::Clock;
 use iam_key_exporter::config::Config;
 use iam_key_exporter::config::origin::Origin;
@@ -21,7 +21,7 @@ use iam_key_exporter::serve::{ServeOptions, serve};
 use iam_key_exporter::source::aws::{Aws, environment, sdk::Operation};
 use iam_key_exporter::source::{Source, demo::Demo, files::Files};
 use iam_key_exporter::web::config::WebConfig;
-use iam_key_exporter::web::health::{self, Question};
+use iam_key_exporter::web::health::{self, ClientCertificate, Question};
 use tracing::warn;
 
 fn main() -> ExitCode {
@@ -47,8 +47,17 @@ fn main() -> ExitCode {
 
 async fn run(Cli { command, flags }: Cli) -> anyhow::Result<ExitCode> {
     // Before the configuration: the exporter still serves after somebody broke the file.
-    if let Some(Command::Health { ready }) = command {
-        return Ok(health(&flags, ready).await);
+    if let Some(Command::Health { ready, client_cert, client_key }) = command {
+        let question = if ready { Question::Ready } else { Question::Healthy };
+        let files = client_cert.as_deref().zip(client_key.as_deref());
+        let own = files.map(|(certificate, key)| ClientCertificate { certificate, key });
+        return Ok(match health(&flags, question, own).await {
+            Ok(answer) => print(&format!("{answer}\n")),
+            Err(error) => {
+                fail(&error.to_string());
+                ExitCode::FAILURE
+            }
+        });
     }
     let inputs = [&flags.config, &flags.reports].into_iter().flatten();
     if inputs.filter(|path| pipe::is_stdin(path)).count() > 1 {
@@ -78,6 +87,10 @@ async fn run(Cli { command, flags }: Cli) -> anyhow::Result<ExitCode> {
             serve(Source::Demo(demo), origin, config, options(&flags, true)?, metrics).await?;
         }
         Some(Command::MetricsDoc) => return Ok(print(&doc::markdown())),
+        Some(Command::Manual { folder }) => {
+            cli::write_manual(&folder).with_context(|| folder.display().to_string())?;
+        }
+        Some(Command::Completions { shell }) => return Ok(print(&cli::completions(shell))),
         Some(Command::Health { .. }) => unreachable!("answered above"),
     }
     Ok(ExitCode::SUCCESS)
@@ -137,16 +150,15 @@ async fn check(
     Ok(ExitCode::from(outcome.exit_code(found)))
 }
 
-async fn health(flags: &Flags, ready: bool) -> ExitCode {
-    let question = if ready { Question::Ready } else { Question::Healthy };
+async fn health(
+    flags: &Flags,
+    question: Question,
+    own: Option<ClientCertificate<'_>>,
+) -> Result<String, health::Error> {
+    let can_have_tls = flags.web_config.is_some() || own.is_some();
+    let tls = if can_have_tls { Some(health::connector(own)?) } else { None };
     let listen = flags.listen.first().expect("the flag has a default");
-    match health::ask(listen, question, flags.web_config.is_some()).await {
-        Ok(answer) => print(&format!("{answer}\n")),
-        Err(error) => {
-            fail(&error.to_string());
-            ExitCode::FAILURE
-        }
-    }
+    health::ask(listen, question, tls).await
 }
 
 fn fail(error: &str) -> ExitCode {

@@ -20,6 +20,8 @@ need debootstrap debootstrap
 need docker-compose docker-compose
 need rpm rpm
 need cpio cpio
+need man man-db
+need docker-registry docker-registry
 need qemu-aarch64-static qemu-user-static
 python3 -c "import ensurepip, venv" 2>/dev/null || missing="$missing python3-venv"
 [ -n "$missing" ] || exit 0

@@ -1,10 +1,11 @@
 #!/bin/sh
-# Makes the image of target/image/rootfs: build.sh VERSION FOLDER. Needs buildah, and root for its isolation by chroot.
-# The archive in the folder can be loaded by docker, podman and skopeo.
+# Makes the image of FOLDER/rootfs: build.sh VERSION amd64|arm64 FOLDER. Needs buildah, and root for its isolation by
+# chroot. The archive in the folder can be loaded by docker, podman and skopeo.
 set -eu
 cd "$(dirname "$0")/../.."
 version=$1
-folder=$2
+arch=$2
+folder=$3
 
 sudo=
 [ "$(id -u)" = 0 ] || sudo=sudo
@@ -17,6 +18,7 @@ in_storage() {
 }
 # The other format has no place for HEALTHCHECK.
 in_storage bud --isolation chroot --format docker --timestamp "$SOURCE_DATE_EPOCH" --target prebuilt \
+    --platform "linux/$arch" \
     --build-arg VERSION="$version" --build-arg REVISION="$(git rev-parse HEAD)" \
     -f deploy/docker/Dockerfile -t "iam-key-exporter:$version" "$folder"
 rm -f "$folder/iam-key-exporter.tar"

@@ -1,10 +1,11 @@
 #!/bin/sh
-# Makes the packages of a static binary: build.sh NFPM BINARY amd64|arm64 VERSION FOLDER
+# Makes the packages of a static binary: build.sh NFPM BINARY MANUAL amd64|arm64 VERSION FOLDER
+# MANUAL is the folder that manual.sh makes.
 set -eu
 cd "$(dirname "$0")/../.."
 nfpm=$1
-folder=$5
-export BINARY="$2" ARCH="$3" VERSION="$4"
+folder=$6
+export BINARY="$2" MANUAL="$3" ARCH="$4" VERSION="$5"
 
 mkdir -p "$folder"
 # Equal sources give equal packages.

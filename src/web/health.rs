@@ -1,8 +1,11 @@
 //! The client of the health endpoints, for platforms that run a command in the container. An image without a shell has
 //! no other program for it.
 
+use std::error::Error as StdError;
 use std::io;
+use std::iter;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,19 +17,22 @@ use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
+use super::config::files::FileState;
+
 /// The whole answer must be there after this time.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// The endpoints answer with one short line.
 const MAX_ANSWER_BYTES: usize = 1 << 10;
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
+type BoxError = Box<dyn StdError + Send + Sync>;
 
 /// What to ask.
 #[derive(Debug, Clone, Copy)]
@@ -37,12 +43,29 @@ pub enum Question {
     Ready,
 }
 
+/// The files of the certificate that the process wants to see.
+#[derive(Debug, Clone, Copy)]
+pub struct ClientCertificate<'a> {
+    /// In PEM, with those of intermediate CAs.
+    pub certificate: &'a Path,
+    /// In PEM, without a passphrase.
+    pub key: &'a Path,
+}
+
 /// Why the answer is no.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The system chose the port, so nobody knows it here.
     #[error("--web.listen-address {0}: health needs the number of the port")]
     UnknownPort(String),
+    /// The client's own certificate or key.
+    #[error("{path}: {problem}", path = path.display())]
+    Certificate {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it. Never holds a part of a key.
+        problem: String,
+    },
     /// Nobody listens.
     #[error("{address}: {error}")]
     Unreachable {
@@ -55,7 +78,7 @@ pub enum Error {
     #[error("{0}: no answer within {seconds} s", seconds = ANSWER_TIMEOUT.as_secs())]
     Late(SocketAddr),
     /// The answer is not one of HTTP, or does not end.
-    #[error("{address}: {error}")]
+    #[error("{address}: {}", cause(.error.as_ref()))]
     Unreadable {
         /// Who was asked.
         address: SocketAddr,
@@ -83,18 +106,62 @@ impl Question {
     }
 }
 
-/// Asks the process that listens on `listen_address` of this host, and returns its answer. It can have TLS if it
-/// has a web configuration file.
+/// Asks the process that listens on `listen_address` of this host, and returns its answer. Without `tls` the
+/// process cannot have TLS. With it, the process may still have none.
 pub async fn ask(
     listen_address: &str,
     question: Question,
-    can_have_tls: bool,
+    tls: Option<TlsConnector>,
 ) -> Result<String, Error> {
     let address = local_address(listen_address)
         .ok_or_else(|| Error::UnknownPort(listen_address.to_owned()))?;
-    let asked = timeout(ANSWER_TIMEOUT, request(address, question, can_have_tls)).await;
+    let asked = timeout(ANSWER_TIMEOUT, request(address, question, tls)).await;
     let (status, text) = asked.map_err(|_| Error::Late(address))??;
     if status == StatusCode::OK { Ok(text) } else { Err(Error::No { address, status, text }) }
+}
+
+/// How to speak TLS. It accepts every certificate: the connection does not leave this host, and the question has no
+/// password and nothing else that is secret. Whoever could listen there instead of the exporter gains no more than to
+/// be called healthy.
+pub fn connector(own: Option<ClientCertificate<'_>>) -> Result<TlsConnector, Error> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("the provider has suites for them")
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(AnyCertificate));
+    let config = match own {
+        None => builder.with_no_client_auth(),
+        Some(files) => {
+            let (certificates, key) = files.read()?;
+            let config = builder.with_client_auth_cert(certificates, key);
+            config.map_err(|error| unusable(files.certificate, &error.to_string()))?
+        }
+    };
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
+impl ClientCertificate<'_> {
+    fn read(self) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), Error> {
+        let bytes = read(self.certificate)?;
+        let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
+        let certificates = certificates.ok().filter(|found| !found.is_empty());
+        let certificates =
+            certificates.ok_or_else(|| unusable(self.certificate, "has no certificate in PEM"))?;
+        // What the parser says could hold a part of the key.
+        let key = PrivateKeyDer::from_pem_slice(&read(self.key)?)
+            .map_err(|_| unusable(self.key, "has no private key in PEM, without a passphrase"))?;
+        Ok((certificates, key))
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    let (_, bytes) = FileState::read(path).map_err(|error| unusable(path, &error.to_string()))?;
+    Ok(bytes)
+}
+
+fn unusable(path: &Path, problem: &str) -> Error {
+    Error::Certificate { path: path.to_owned(), problem: problem.to_owned() }
 }
 
 /// Where a process that listens there can be reached on this host. Names count as the loopback address, and are never
@@ -110,12 +177,12 @@ fn local_address(listen_address: &str) -> Option<SocketAddr> {
 async fn request(
     address: SocketAddr,
     question: Question,
-    can_have_tls: bool,
+    tls: Option<TlsConnector>,
 ) -> Result<(StatusCode, String), Error> {
     let unreadable = |error| Error::Unreadable { address, error };
-    if can_have_tls {
+    if let Some(tls) = tls {
         let stream = connect(address).await?;
-        match connector().connect(ServerName::from(address.ip()), stream).await {
+        match tls.connect(ServerName::from(address.ip()), stream).await {
             Ok(stream) => return answer(stream, address, question).await.map_err(unreadable),
             Err(error) if speaks_no_tls(&error) => {}
             Err(error) => return Err(unreadable(error.into())),
@@ -128,17 +195,9 @@ async fn connect(address: SocketAddr) -> Result<TcpStream, Error> {
     TcpStream::connect(address).await.map_err(|error| Error::Unreachable { address, error })
 }
 
-/// Accepts every certificate: the connection does not leave this host, and the question has no password and nothing
-/// else that is secret. Whoever could listen there instead of the exporter gains no more than to be called healthy.
-fn connector() -> TlsConnector {
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("the provider has suites for them")
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(AnyCertificate))
-        .with_no_client_auth();
-    TlsConnector::from(Arc::new(config))
+/// The innermost error. The others of hyper only say that a connection failed.
+fn cause<'a>(error: &'a (dyn StdError + 'static)) -> &'a (dyn StdError + 'static) {
+    iter::successors(Some(error), |error| (*error).source()).last().unwrap_or(error)
 }
 
 fn speaks_no_tls(error: &io::Error) -> bool {

@@ -72,6 +72,55 @@ fn with_a_web_configuration_it_asks_with_tls_or_without_and_needs_no_password() 
 }
 
 #[test]
+fn with_a_certificate_it_gets_an_answer_where_clients_need_one() {
+    let clients = Authority::new("clients");
+    let server = Authority::new("servers").issue(&["localhost"]);
+    let folder = Folder::new();
+    for (name, identity) in [("server", &server), ("probe", &clients.issue(&["probe"]))] {
+        folder.write(&format!("{name}.crt"), &identity.certificate);
+        folder.write(&format!("{name}.key"), &identity.key);
+    }
+    folder.write("clients.crt", &clients.certificate);
+    folder.write(
+        "web.yml",
+        "tls_server_config: { cert_file: server.crt, key_file: server.key, client_ca_file: clients.crt, client_auth_type: RequireAndVerifyClientCert }\n",
+    );
+    let path = |name: &str| format!("{}/{name}", folder.path());
+    let web = path("web.yml");
+    let exporter = Exporter::start(&["demo", "--users", "1", "--web.config.file", &web]);
+    let address = exporter.address.to_string();
+    let ask =
+        |more: &[&str]| output(&[&["health", "--web.listen-address", &address], more].concat());
+    let with = |name: &str, key: &str| {
+        let (certificate, key) = (path(name), path(key));
+        ask(&["--client-cert", &certificate, "--client-key", &key])
+    };
+
+    let healthy = with("probe.crt", "probe.key");
+    assert_eq!((stdout(&healthy).as_str(), healthy.status.code()), ("healthy\n", Some(0)));
+    assert!(refusal(&ask(&["--web.config.file", &web])).ends_with("alert: CertificateRequired"));
+    refusal(&with("server.crt", "server.key"));
+    for (certificate, key, problem) in [
+        ("probe.crt", "server.key", "probe.crt: keys may not be consistent: KeyMismatch"),
+        ("probe.key", "probe.key", "probe.key: has no certificate in PEM"),
+        ("probe.crt", "probe.crt", "probe.crt: has no private key in PEM, without a passphrase"),
+        ("none.crt", "probe.key", "none.crt: No such file or directory (os error 2)"),
+    ] {
+        let refused = refusal(&with(certificate, key));
+        assert_eq!(refused, format!("iam-key-exporter: {}", path(problem)));
+    }
+    assert_eq!(ask(&["--client-cert", &path("probe.crt")]).status.code(), Some(2));
+}
+
+#[test]
+fn with_the_sockets_of_systemd_it_asks_at_the_port_of_the_listen_address() {
+    let exporter = Exporter::start(&["demo", "--users", "1"]);
+    let address = exporter.address.to_string();
+    let healthy = output(&["health", "--web.systemd-socket", "--web.listen-address", &address]);
+    assert_eq!((stdout(&healthy).as_str(), healthy.status.code()), ("healthy\n", Some(0)));
+}
+
+#[test]
 fn an_exporter_whose_accounts_were_not_tried_yet_is_healthy_and_not_ready() {
     // AWS that never answers.
     let aws = TcpListener::bind("127.0.0.1:0").expect("a port");

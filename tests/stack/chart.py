@@ -81,6 +81,15 @@ CASES = {
             },
         },
     },
+    "probe-with-certificate": {
+        "webConfiguration": {
+            "tls_server_config": {
+                "client_ca_file": "ca.crt",
+                "client_auth_type": "RequireAndVerifyClientCert",
+            }
+        },
+        "webTLS": {"existingSecret": "certificate", "probeSecret": "probe"},
+    },
     "existing-secrets": {
         "configExistingSecretName": "configuration",
         "webConfigurationExistingSecret": "web",

@@ -313,6 +313,33 @@ def test_with_passwords_the_kubelet_gets_in_and_a_scrape_needs_one(served):
     assert ask(f"{url}/metrics", auth=("prometheus", "secret")).status_code == 200
 
 
+def test_a_probe_with_a_certificate_asks_as_the_kubelet_would(served, certificate):
+    url = served("probe-with-certificate")
+    release = render(CASES["probe-with-certificate"])
+    [secret] = [v["secret"]["secretName"] for v in release.pod()["spec"]["volumes"] if v["name"] == "probe"]
+    [folder] = [m["mountPath"] for m in release.container()["volumeMounts"] if m["name"] == "probe"]
+    assert secret == "probe"
+    address = {"IAM_KEY_EXPORTER_WEB_LISTEN_ADDRESS": url.removeprefix("https://")}
+    for probe, answer in zip(probes(CASES["probe-with-certificate"]), ["healthy", "ready"], strict=True):
+        program, *words = probe["exec"]["command"]
+        assert program == "/usr/bin/iam-key-exporter"
+        command = [exporter_binary(), *(word.replace(folder, str(certificate)) for word in words)]
+
+        def ask():
+            return subprocess.run(command, env=address, capture_output=True, text=True, timeout=60)
+
+        wait_for("the probe succeeds", lambda: ask().stdout == f"{answer}\n")
+        without = [word for word in command if not str(word).startswith("--client-")]
+        assert subprocess.run(without, env=address, capture_output=True, timeout=60).returncode == 1
+
+
+@pytest.mark.parametrize("name", ["tls-and-passwords", "default"])
+def test_the_certificate_of_probes_is_for_exporters_that_want_one(name):
+    values = CASES[name]
+    with_secret = values | {"webTLS": {**values.get("webTLS", {}), "probeSecret": "probe"}}
+    assert render(with_secret).objects == render(values).objects
+
+
 @pytest.mark.filterwarnings("ignore:Unverified HTTPS")
 def test_with_client_certificates_only_who_has_one_gets_an_answer(served, certificate):
     url = served("client-certificates")

@@ -56,9 +56,11 @@ def packages(tmp_path_factory):
     folder = tmp_path_factory.mktemp("packages")
     binary = folder / NAME
     run(tool("strip"), "-o", binary, exporter_binary())
+    manual = folder / "manual"
+    run(ROOT / "deploy/packages/manual.sh", binary, manual)
     nfpm = Path(sys.executable).parent / "nfpm"
     for version in ["0.1.0", "0.2.0"]:
-        run(ROOT / "deploy/packages/build.sh", nfpm, binary, "amd64", version, folder)
+        run(ROOT / "deploy/packages/build.sh", nfpm, binary, manual, "amd64", version, folder)
     return {
         ("deb", version): folder / f"{NAME}_{version}_amd64.deb" for version in ["0.1.0", "0.2.0"]
     } | {
@@ -199,22 +201,78 @@ def test_the_documentation_installs_the_packages_by_their_names(packages):
         assert f" install ./{packages[kind, '0.1.0'].name.replace('0.1.0', version)} " in document
 
 
-@pytest.mark.parametrize("kind", ["deb", "rpm"])
-def test_a_package_holds_the_files_of_the_repository(packages, kind, tmp_path):
+@pytest.fixture(scope="module", params=["deb", "rpm"])
+def unpacked(request, packages, tmp_path_factory):
+    """The files of a package."""
+    kind, folder = request.param, tmp_path_factory.mktemp(request.param)
     package = packages[kind, "0.1.0"]
     if kind == "deb":
-        run(tool("dpkg-deb"), "-x", package, tmp_path)
+        run(tool("dpkg-deb"), "-x", package, folder)
     else:
-        archive = tmp_path / "package.cpio"
+        archive = folder / "package.cpio"
         archive.write_bytes(subprocess.check_output([tool("rpm2cpio"), package], timeout=60))
-        run(tool("cpio"), "-id", "--quiet", "-F", archive, cwd=tmp_path)
-    assert (tmp_path / UNIT).read_text() == (ROOT / f"deploy/systemd/{NAME}.service").read_text()
-    assert (tmp_path / DEFAULTS).read_text() == (
+        run(tool("cpio"), "-id", "--quiet", "-F", archive, cwd=folder)
+    return folder
+
+
+def test_a_package_holds_the_files_of_the_repository(unpacked):
+    assert (unpacked / UNIT).read_text() == (ROOT / f"deploy/systemd/{NAME}.service").read_text()
+    assert (unpacked / DEFAULTS).read_text() == (
         ROOT / f"deploy/systemd/{NAME}.default"
     ).read_text()
-    assert os.access(tmp_path / "usr/bin" / NAME, os.X_OK)
-    said = run(tmp_path / "usr/bin" / NAME, "--version")
+    assert os.access(unpacked / "usr/bin" / NAME, os.X_OK)
+    said = run(unpacked / "usr/bin" / NAME, "--version")
     assert said.startswith(NAME)
+
+
+COMMANDS = ["check", "check-config", "demo", "health", "metrics-doc"]
+
+
+def test_a_package_has_the_manual_of_each_command(unpacked):
+    folder = unpacked / "usr/share/man/man1"
+    pages = [f"{NAME}.1.gz", *(f"{NAME}-{command}.1.gz" for command in COMMANDS)]
+    assert sorted(page.name for page in folder.iterdir()) == sorted(pages)
+    for page in folder.iterdir():
+        command = [tool("man"), "--warnings", "--encoding=UTF-8", "--local-file", page]
+        variables = os.environ | {"LC_ALL": "C.UTF-8", "MANWIDTH": "100", "MAN_KEEP_FORMATTING": ""}
+        done = subprocess.run(
+            command, env=variables, capture_output=True, text=True, timeout=60
+        )
+        assert (done.returncode, done.stderr) == (0, ""), done.stderr
+        assert "--web.listen-address" in done.stdout
+        # `man -k` finds a page by this line.
+        title = page.name.removesuffix(".1.gz")
+        assert re.search(rf"^NAME\n +{title} +- +\w", done.stdout, re.MULTILINE), done.stdout
+
+
+def completed(script, *words):
+    """What bash offers in place of the last word."""
+    program = """
+        source "$1"; shift
+        COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
+        function=$(complete -p "$1" | grep -o '_iam[^ ]*')
+        "$function" "$1" "${COMP_WORDS[-1]}" "${COMP_WORDS[-2]}"
+        printf '%s\\n' "${COMPREPLY[@]}"
+    """
+    return run(tool("bash"), "-c", program, "bash", script, NAME, *words).split()
+
+
+def test_bash_completes_commands_and_flags(unpacked):
+    script = unpacked / f"usr/share/bash-completion/completions/{NAME}"
+    assert completed(script, "--rot") == ["--rotation.max-age", "--rotation.warn-before"]
+    assert completed(script, "check") == ["check", "check-config"]
+    assert completed(script, "check", "--format", "j") == ["json"]
+    assert set(COMMANDS) == {word for word in completed(script, "") if word[0] != "-"}
+
+
+def test_a_package_has_the_completions_of_other_shells_at_their_places(unpacked):
+    zsh = [*unpacked.glob(f"usr/share/zsh/*/_{NAME}")]
+    assert [file.parent.name for file in zsh] in (["vendor-completions"], ["site-functions"])
+    assert zsh[0].read_text().startswith(f"#compdef {NAME}\n")
+    fish = unpacked / f"usr/share/fish/vendor_completions.d/{NAME}.fish"
+    assert f"complete -c {NAME} -l rotation.max-age" in fish.read_text().replace(
+        ' -n "__fish_iam_key_exporter_needs_command"', ""
+    )
 
 
 def rpm(machine, *arguments):

@@ -59,7 +59,8 @@ jobLabel: iam-key-exporter
 {{- end }}
 
 {{- /* The web configuration as JSON: `configuration` for the secret that the chart makes, `secret` that is mounted,
-and what the rest of the chart has to know: `tls`, and `certificates` if clients need one. */}}
+and what the rest of the chart has to know: `tls`, `certificates` if clients need one, and the secret of the one that
+probes have, `probe`. */}}
 {{- define "iam-key-exporter.web" -}}
 {{- $existing := .Values.webConfigurationExistingSecret }}
 {{- $tls := .Values.webTLS }}
@@ -91,7 +92,8 @@ and what the rest of the chart has to know: `tls`, and `certificates` if clients
 {{- if $configuration }}
 {{- $secret = printf "%s-web" (include "iam-key-exporter.fullname" .) }}
 {{- end }}
-{{- dict "configuration" $configuration "secret" $secret "tls" $enabled "certificates" $certificates | toJson }}
+{{- $probe := ternary $tls.probeSecret "" $certificates }}
+{{- dict "configuration" $configuration "secret" $secret "tls" $enabled "certificates" $certificates "probe" $probe | toJson }}
 {{- end }}
 
 {{- /* A file of the folder files, which are links. Some tools leave links out, and then an empty file would look like
@@ -136,13 +138,16 @@ no alerts. Takes `root` and `path`. */}}
 {{- end }}
 {{- end }}
 
-{{- /* A probe. Takes `root`, `path` and `probe`. */}}
+{{- /* A probe. Takes `root`, `path`, `probe`, and `flags` of `health` that ask the same. */}}
 {{- define "iam-key-exporter.probe" -}}
 {{- $web := include "iam-key-exporter.web" .root | fromJson }}
 {{- $probe := deepCopy .probe }}
 {{- if not (or $probe.httpGet $probe.exec $probe.tcpSocket $probe.grpc) }}
-{{- if $web.certificates }}
-{{- /* Neither the kubelet nor `health` has a client certificate, so this is only a connection. */}}
+{{- if $web.probe }}
+{{- $files := list "--client-cert=/etc/iam-key-exporter-probe/tls.crt" "--client-key=/etc/iam-key-exporter-probe/tls.key" }}
+{{- $_ := set $probe "exec" (dict "command" (concat (list "/usr/bin/iam-key-exporter" "health") .flags $files)) }}
+{{- else if $web.certificates }}
+{{- /* The kubelet has no client certificate, so this is only a connection. */}}
 {{- $_ := set $probe "tcpSocket" (dict "port" "http") }}
 {{- else }}
 {{- $_ := set $probe "httpGet" (dict "path" .path "port" "http" "scheme" (ternary "HTTPS" "HTTP" $web.tls)) }}

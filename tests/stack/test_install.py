@@ -1,0 +1,35 @@
+"""docs/install.md: what a reader who follows it gets. Other parts of it are tested with what they are about."""
+
+import re
+import shlex
+import subprocess
+
+from harness import ROOT, Prometheus, tool, wait_for
+
+DOCUMENT = (ROOT / "docs/install.md").read_text()
+
+
+def test_the_documented_commands_make_a_prometheus_that_alerts(demo, tmp_path):
+    [block] = re.findall(r"## Alerts\n.*?```sh\n(.*?)```", DOCUMENT, re.DOTALL)
+    copy, check, reload, ask = block.splitlines()
+    folder = tmp_path / "etc/prometheus"
+    folder.mkdir(parents=True)
+    for line in [copy, check]:
+        program, *words = shlex.split(line.replace("/etc/prometheus", str(folder)))
+        subprocess.run([tool(program), *words], cwd=ROOT, check=True, timeout=60)
+    assert reload == "systemctl reload prometheus"
+
+    # The same on the ports of this test, and faster.
+    config = (folder / "prometheus.yml").read_text()
+    config = config.replace("localhost:9718", demo.url.removeprefix("http://")).replace("1m", "1s")
+    config = config.replace("rules/*.yml", f"{folder}/rules/*.yml").replace("localhost:9093", "localhost:9")
+    for file in folder.glob("rules/*.yml"):
+        file.write_text(file.read_text().replace("interval: 4m", "interval: 1s"))
+    path = re.match(r"curl -s localhost:9090(/\S+)", ask)[1]
+    with Prometheus(tmp_path, config=config) as prometheus:
+
+        def firing():
+            alerts = prometheus.get(path).json()["data"]["alerts"]
+            return {one["labels"]["alertname"] for one in alerts if one["state"] == "firing"}
+
+        wait_for("the alert on keys", lambda: "IamOwnerKeysUnrotated" in firing(), seconds=60)
