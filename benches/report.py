@@ -28,11 +28,11 @@ RELATIONS = {"at least": operator.ge, "at most": operator.le, "under": operator.
 
 
 def main():
-    results = [result(name) for name in NAMES]
-    machines = [each["machine"] for each in results]
-    if any(machine != machines[0] for machine in machines):
+    results = {name: result(name) for name in NAMES}
+    machine, *others = [each["machine"] for each in results.values()]
+    if any(other != machine for other in others):
         sys.exit("the results are of different machines or versions: run `make bench`")
-    PAGE.write_text(renewed(PAGE.read_text(), tables(machines[0], *results, *criterion())))
+    PAGE.write_text(renewed(PAGE.read_text(), tables(machine, results, *criterion())))
 
 
 def renewed(page, tables):
@@ -71,49 +71,38 @@ def criterion():
     return medians, json.loads(file.read_text())
 
 
-def tables(
-    machine,
-    scrape,
-    tls,
-    cost,
-    storage,
-    start,
-    rest,
-    rules,
-    boards,
-    silent,
-    medians,
-    allocations,
-):
+def tables(machine, results, medians, allocations):
     """The tables by the names of their marks; each is a list of rows, each row a dict by column."""
-    beside_nginx, refreshing = scrape["beside_nginx"], scrape["while_refreshing"]
+    beside_nginx, refreshing = results["scrape"]["beside_nginx"], results["scrape"]["while_refreshing"]
+    storage, start, cost = results["storage"], results["start"], results["cost"]
     return {
         "machine": [{"measured on": name, "": value} for name, value in machine.items()],
-        "targets": targets(scrape, tls, start, rest, rules, boards, medians),
+        "targets": targets(results, medians),
         "sizing": sizing(storage, start),
         "scraped-page": scraped_page(beside_nginx),
         "scrapes": scrapes(beside_nginx["loads"]),
-        "scrapes-over-tls": scrapes_over_tls(tls["loads"]),
+        "scrapes-over-tls": scrapes_over_tls(results["tls"]["loads"]),
         "refreshes": refreshes(refreshing),
         "scrapes-during-refreshes": scrapes_during_refreshes(refreshing),
-        "silent": beside_silent_ones(silent["loads"]),
-        "rest": at_rest(rest),
-        "rules": rules_of_prometheus(rules["sizes"]),
+        "silent": beside_silent_ones(results["silent"]["loads"]),
+        "rest": at_rest(results["rest"]),
+        "rules": rules_of_prometheus(results["rules"]["sizes"]),
         "account": account(cost["readers"]),
         "account-at-rest": account_at_rest(cost["at_rest"]),
         "disk": disk(storage),
-        "dashboards": dashboards(boards["sizes"]),
+        "dashboards": dashboards(results["boards"]["sizes"]),
         "start": start_times(start),
         "memory": memory(start["growth"]),
         "parts": parts(medians, allocations),
     }
 
 
-def targets(scrape, tls, start, rest, rules, boards, medians):
+def targets(results, medians):
+    scrape, start = results["scrape"], results["start"]
     loads = scrape["beside_nginx"]["loads"]
     gzip = [load["ratio"]["nginx"] for load in loads if load["encoding"] == "gzip"]
     slowest = min(load["scrapes_per_second"] for load in gzip)
-    over_tls = min(load["ratio"]["scrapes_per_second"] for load in tls["loads"])
+    over_tls = min(load["ratio"]["scrapes_per_second"] for load in results["tls"]["loads"])
     ratio = scrape["while_refreshing"]["ratio"]
     kept, nginx_kept = (ratio[server]["scrapes_per_second"] for server in ("exporter", "nginx"))
     small, middle, *_, large = start["growth"]
@@ -121,7 +110,7 @@ def targets(scrape, tls, start, rest, rules, boards, medians):
     of_the_page = large[peak] / large["plain_bytes"]
     peak_a_key = (large[peak] / large["keys"]) / (middle[peak] / middle["keys"])
     encoder = ratios(medians, *RENDERED)
-    _, fleet, largest = (size["rules"]["few"]["cpu_seconds"] for size in rules["sizes"])
+    _, fleet, largest = (size["rules"]["few"]["cpu_seconds"] for size in results["rules"]["sizes"])
 
     def target(name, value, relation, limit):
         met = "met" if RELATIONS[relation](value, limit) else "**missed**"
@@ -135,7 +124,7 @@ def targets(scrape, tls, start, rest, rules, boards, medians):
         target("Throughput over TLS with a password ÷ nginx's", over_tls, "at least", 0.8),
         target("Throughput during refreshes ÷ without", kept, "at least", 0.9),
         target("The same ratio ÷ nginx's ratio", kept / nginx_kept, "at least", 0.9),
-        target("A fleet at rest, % of a core", cores(rest) * 100, "under", 1),
+        target("A fleet at rest, % of a core", cores(results["rest"]) * 100, "under", 1),
         target("Resident when idle, MiB", start["idle"]["resident"] / MIB, "at most", 25),
         target(f"Peak with {small['keys']:,} keys, MiB", small[peak] / MIB, "at most", 60),
         target(f"Peak with {large['keys']:,} keys ÷ the page", of_the_page, "at most", 3),
@@ -150,7 +139,7 @@ def targets(scrape, tls, start, rest, rules, boards, medians):
         target("From start to a whole page, ms", start["start"]["whole"] * 1e3, "at most", 100),
         *(
             target(f"The slowest panel with {size['keys']:,} keys, s", slowest(size), "under", limit)
-            for size, limit in zip(boards["sizes"], PANEL_SECONDS, strict=True)
+            for size, limit in zip(results["boards"]["sizes"], PANEL_SECONDS, strict=True)
         ),
     ]
 
@@ -187,32 +176,30 @@ def scraped_page(figures):
 
 
 def scrapes(loads):
-    return [
-        {
-            "": name,
-            "encoding": load["encoding"],
-            "connections": load["connections"],
+    def columns(load, field, form):
+        return {
             "exporter": form(load["exporter"][field]),
             "nginx": form(load["nginx"][field]),
-            "ratio": f"**{load['ratio']['nginx'][field]:.2f}**",
+            "ratio": bold(load["ratio"]["nginx"][field]),
             "nginx, no `sendfile`": form(load["nginx_without_sendfile"][field]),
-            "ratio, no `sendfile`": f"**{load['ratio']['nginx_without_sendfile'][field]:.2f}**",
+            "ratio, no `sendfile`": bold(load["ratio"]["nginx_without_sendfile"][field]),
         }
-        for field, (name, form) in LOAD.items()
-        for load in loads
-    ]
+
+    return figures_of_loads(loads, columns)
 
 
 def scrapes_over_tls(loads):
+    def columns(load, field, form):
+        servers = {server: form(load[server][field]) for server in ("exporter", "nginx")}
+        return servers | {"ratio": bold(load["ratio"][field])}
+
+    return figures_of_loads(loads, columns)
+
+
+def figures_of_loads(loads, columns):
+    """A row for each figure of each load, with these columns about the servers."""
     return [
-        {
-            "": name,
-            "encoding": load["encoding"],
-            "connections": load["connections"],
-            "exporter": form(load["exporter"][field]),
-            "nginx": form(load["nginx"][field]),
-            "ratio": f"**{load['ratio'][field]:.2f}**",
-        }
+        {"": name, "encoding": load["encoding"], "connections": load["connections"], **columns(load, field, form)}
         for field, (name, form) in LOAD.items()
         for load in loads
     ]
@@ -239,7 +226,7 @@ def scrapes_during_refreshes(figures):
             "of": server,
             "without refreshes": form(quiet[server][field]),
             "with": form(busy[server][field]),
-            "ratio": f"**{ratio[field]:.2f}**",
+            "ratio": bold(ratio[field]),
         }
         for field, (name, form) in LOAD.items()
         for server, ratio in figures["ratio"].items()
@@ -462,6 +449,10 @@ def written(rows):
 
 def cell(value):
     return f"{value:,}" if isinstance(value, int) else value
+
+
+def bold(ratio):
+    return f"**{ratio:.2f}**"
 
 
 def number(value):

@@ -16,11 +16,12 @@ from collections import defaultdict
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from random import Random
-from threading import Thread
 
 import requests
 import yaml
 from bench import cpu_seconds, free_port, save
+# Of the tests, which `bench` makes known.
+from alerting import Server
 from harness import ROOT, Exporter, Process, tool, wait_for
 
 # Accounts, users in each, seconds between evaluations, and how many evaluations are measured.
@@ -215,7 +216,7 @@ def lines(name, labels, value, times, unit):
     return [f"{series} {at if moves else value} {at * unit}\n" for at in times]
 
 
-class Scrapes:
+class Scrapes(Server):
     """A server of which each scrape gets further series, each with all its samples. To be used in a `with`."""
 
     def __init__(self, samples, last):
@@ -240,16 +241,7 @@ class Scrapes:
             def log_message(self, *_):
                 pass
 
-        self.server = HTTPServer(("127.0.0.1", 0), Handler)
-        self.address = f"127.0.0.1:{self.server.server_address[1]}"
-
-    def __enter__(self):
-        Thread(target=self.server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, *_):
-        self.server.shutdown()
-        self.server.server_close()
+        super().__init__(HTTPServer(("127.0.0.1", 0), Handler))
 
 
 class Prometheus(Process):

@@ -122,7 +122,7 @@ class Alertmanager(Process):
         return self.get("/api/v2/alerts").json()
 
 
-class _Server:
+class Server:
     """A server in a thread. To be used in a `with`."""
 
     def __init__(self, server):
@@ -140,7 +140,7 @@ class _Server:
         self.server.server_close()
 
 
-class Webhooks(_Server):
+class Webhooks(Server):
     """Takes JSON: by Alertmanager's webhooks, or as Slack does."""
 
     def __init__(self):
@@ -165,7 +165,7 @@ class Webhooks(_Server):
         return [body for posted, body in self.posts if posted == path]
 
 
-class Mailbox(_Server):
+class Mailbox(Server):
     """Takes mail by SMTP, as much of it as Alertmanager speaks."""
 
     def __init__(self):

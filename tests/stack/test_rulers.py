@@ -17,8 +17,8 @@ import requests
 from alerting import (
     PROMETHEUS_OWN,
     Alertmanager,
+    Server,
     Webhooks,
-    _Server,
     alertmanager_config,
     rendered_rules,
     to_webhooks,
@@ -29,7 +29,7 @@ from newer import newer
 PLATFORM, PAYMENTS = "111111111111", "222222222222"
 
 
-class Page(_Server):
+class Page(Server):
     """An exporter that says what it is told to say, or does not answer."""
 
     def __init__(self):
