@@ -64,7 +64,8 @@ pub enum Command {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
-    /// Ask the exporter that runs on this host, at the port of --web.listen-address, whether it is healthy.
+    /// Ask the exporter that runs on this host, at the port of --web.health-address, or else of
+    /// --web.listen-address, whether it is healthy.
     /// Exit code 0: it is, 1: it is not.
     Health {
         /// Ask whether it has tried every account once.
@@ -152,6 +153,16 @@ pub struct Flags {
         global = true
     )]
     pub listen: Vec<String>,
+
+    /// Answer health checks here, too: only /-/healthy and /-/ready, over plain HTTP, for probes that have
+    /// no client certificate. host:port, or :port for every address.
+    #[arg(
+        long = "web.health-address",
+        value_name = "ADDRESS",
+        value_parser = listen_address,
+        global = true
+    )]
+    pub health_address: Option<String>,
 
     /// Listen on the sockets that systemd passes instead of --web.listen-address (Linux only).
     #[arg(

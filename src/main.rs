@@ -113,6 +113,7 @@ fn source(flags: &Flags, metrics: &ExporterMetrics) -> anyhow::Result<Source> {
 fn options(flags: &Flags, is_demo: bool) -> anyhow::Result<ServeOptions> {
     Ok(ServeOptions {
         listen: flags.listen(),
+        health: flags.health_address.clone(),
         schedule: flags.schedule()?,
         filter: flags.filter(),
         status: flags.status_settings(is_demo),
@@ -139,8 +140,14 @@ async fn check(
 
 async fn health(flags: &Flags, ready: bool) -> ExitCode {
     let question = if ready { Question::Ready } else { Question::Healthy };
-    let listen = flags.listen.first().expect("the flag has a default");
-    match health::ask(listen, question, flags.web_config.is_some()).await {
+    let (address, can_have_tls) = match &flags.health_address {
+        Some(address) => (address, false),
+        None => (
+            flags.listen.first().expect("the flag has a default"),
+            flags.web_config.is_some(),
+        ),
+    };
+    match health::ask(address, question, can_have_tls).await {
         Ok(answer) => print(&format!("{answer}\n")),
         Err(error) => {
             fail(&error.to_string());

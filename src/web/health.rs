@@ -21,6 +21,8 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
+use crate::printable::escape;
+
 /// The whole answer must be there after this time.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// The endpoints answer with one short line.
@@ -41,7 +43,7 @@ pub enum Question {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The system chose the port, so nobody knows it here.
-    #[error("--web.listen-address {0}: health needs the number of the port")]
+    #[error("{0}: health needs the number of the port that the exporter listens on")]
     UnknownPort(String),
     /// Nobody listens.
     #[error("{address}: {error}")]
@@ -94,7 +96,7 @@ pub async fn ask(
         .ok_or_else(|| Error::UnknownPort(listen_address.to_owned()))?;
     let asked = timeout(ANSWER_TIMEOUT, request(address, question, can_have_tls)).await;
     let (status, text) = asked.map_err(|_| Error::Late(address))??;
-    if status == StatusCode::OK { Ok(text) } else { Err(Error::No { address, status, text }) }
+    if status == StatusCode::OK { Ok(escape(&text)) } else { Err(Error::No { address, status, text }) }
 }
 
 /// Where a process that listens there can be reached on this host. Names count as the loopback address, and are never
