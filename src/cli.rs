@@ -68,8 +68,9 @@ pub enum Command {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
-    /// Ask the exporter that runs on this host, at the port of --web.listen-address, whether it is healthy.
-    /// That is the port to ask with --web.systemd-socket, too. Exit code 0: it is, 1: it is not.
+    /// Ask the exporter that runs on this host, at the port of --web.health-address, or else of
+    /// --web.listen-address, whether it is healthy. With --web.systemd-socket that is the port to ask, too.
+    /// Exit code 0: it is, 1: it is not.
     Health {
         /// Ask whether it has tried every account once.
         #[arg(long)]
@@ -174,6 +175,16 @@ pub struct Flags {
         global = true
     )]
     pub listen: Vec<String>,
+
+    /// Answer health checks here, too: only /-/healthy and /-/ready, over plain HTTP, for probes that have
+    /// no client certificate. host:port, or :port for every address.
+    #[arg(
+        long = "web.health-address",
+        value_name = "ADDRESS",
+        value_parser = listen_address,
+        global = true
+    )]
+    pub health_address: Option<String>,
 
     /// Listen on the sockets that systemd passes instead of --web.listen-address (Linux only).
     #[arg(

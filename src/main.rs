@@ -126,6 +126,7 @@ fn source(flags: &Flags, metrics: &ExporterMetrics) -> anyhow::Result<Source> {
 fn options(flags: &Flags, is_demo: bool) -> anyhow::Result<ServeOptions> {
     Ok(ServeOptions {
         listen: flags.listen(),
+        health: flags.health_address.clone(),
         schedule: flags.schedule()?,
         filter: flags.filter(),
         status: flags.status_settings(is_demo),
@@ -156,9 +157,12 @@ async fn health(
     own: Option<ClientCertificate<'_>>,
 ) -> Result<String, health::Error> {
     let can_have_tls = flags.web_config.is_some() || own.is_some();
+    let (address, can_have_tls) = match &flags.health_address {
+        Some(address) => (address, false),
+        None => (flags.listen.first().expect("the flag has a default"), can_have_tls),
+    };
     let tls = if can_have_tls { Some(health::connector(own)?) } else { None };
-    let listen = flags.listen.first().expect("the flag has a default");
-    health::ask(listen, question, tls).await
+    health::ask(address, question, tls).await
 }
 
 fn fail(error: &str) -> ExitCode {

@@ -26,7 +26,7 @@ use crate::version::{REVISION, VERSION};
 use crate::web::config::WebConfig;
 use crate::web::documents::Documents;
 use crate::web::gate::Gate;
-use crate::web::listener;
+use crate::web::listener::{self, Listeners};
 use crate::web::places::Limits;
 use crate::web::reload::WebReloader;
 use crate::web::routes::Site;
@@ -40,8 +40,10 @@ const SAME_SIGNAL: Duration = Duration::from_secs(1);
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The address cannot be listened on.
-    #[error("--web.listen-address {address}: {error}")]
+    #[error("{flag} {address}: {error}")]
     Listen {
+        /// Which names it.
+        flag: &'static str,
         /// As it was given.
         address: String,
         /// What the system said.
@@ -63,6 +65,8 @@ pub enum Error {
 pub struct ServeOptions {
     /// Where to listen.
     pub listen: Listen,
+    /// Where to listen for health checks alone, over plain HTTP.
+    pub health: Option<String>,
     /// When accounts are refreshed, and which.
     pub schedule: Schedule,
     /// Which metrics are exposed.
@@ -94,11 +98,16 @@ pub async fn serve(
     options: ServeOptions,
     metrics: ExporterMetrics,
 ) -> Result<(), Error> {
-    let ServeOptions { listen, schedule, filter, status, enable_lifecycle, web_config } = options;
+    let ServeOptions { listen, health, schedule, filter, status, enable_lifecycle, web_config } =
+        options;
     metrics.record_shard(schedule.shard);
     let mut signals = Signals::new().map_err(Error::Signals)?;
     let web = WebReloader::load(web_config, metrics.clone()).map_err(Error::WebConfig)?;
-    let listeners = listen.bind().await?;
+    let health = match health {
+        None => None,
+        Some(address) => Some(bind("--web.health-address", address).await?),
+    };
+    let listeners = Listeners { site: listen.bind().await?, health };
     log_start(&listeners, &web.config());
 
     let clock = Clock::system();
@@ -167,22 +176,29 @@ impl Listen {
         };
         let mut listeners = Vec::new();
         for address in addresses {
-            let bound = listener::bind(&address).await;
-            listeners.push(bound.map_err(|error| Error::Listen { address, error })?);
+            listeners.push(bind("--web.listen-address", address).await?);
         }
         Ok(listeners)
     }
 }
 
+async fn bind(flag: &'static str, address: String) -> Result<TcpListener, Error> {
+    let bound = listener::bind(&address).await;
+    bound.map_err(|error| Error::Listen { flag, address, error })
+}
+
 /// One line that tells what runs here, and who can read it.
-fn log_start(listeners: &[TcpListener], config: &WebConfig) {
-    let addresses = listeners.iter().filter_map(|listener| listener.local_addr().ok());
+fn log_start(listeners: &Listeners, config: &WebConfig) {
+    let addresses = listeners.site.iter().filter_map(|listener| listener.local_addr().ok());
     let addresses: Vec<String> = addresses.map(|address| address.to_string()).collect();
     let addresses = addresses.join(",");
     let (version, revision) = (VERSION, REVISION);
     let on = |is_on| if is_on { "on" } else { "off" };
     let (tls, authentication) = (on(config.tls.is_some()), on(!config.users.is_empty()));
     info!(version, revision, addresses, tls, authentication, "listening");
+    if let Some(address) = listeners.health.as_ref().and_then(|health| health.local_addr().ok()) {
+        info!(%address, "health checks");
+    }
     for warning in &config.warnings {
         warn!(warning, "web configuration");
     }

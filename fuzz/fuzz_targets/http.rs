@@ -12,7 +12,7 @@ use iam_key_exporter::report::Report;
 use iam_key_exporter::web::connection::Connection;
 use iam_key_exporter::web::documents::Documents;
 use iam_key_exporter::web::gate::Gate;
-use iam_key_exporter::web::guard::Guard;
+use iam_key_exporter::web::client_service::{ClientService, Scope};
 use iam_key_exporter::web::places::{Limits, Places};
 use iam_key_exporter::web::routes::Site;
 use iam_key_exporter_fuzz::{REPORT, account, settings, snapshot};
@@ -48,11 +48,32 @@ fuzz_target!(|input: &[u8]| {
     if output.is_empty() {
         return;
     }
+    if is_http2(input) {
+        return check_frames(&output);
+    }
     let text = String::from_utf8_lossy(&output);
     let status = text.strip_prefix("HTTP/1.1 ").or_else(|| text.strip_prefix("HTTP/1.0 "));
     let status = status.and_then(|rest| rest.split([' ', '\r']).next()).unwrap_or_default();
     assert!(status.parse().is_ok_and(|status: u16| (200..500).contains(&status)), "{text}");
 });
+
+fn is_http2(input: &[u8]) -> bool {
+    input.starts_with(b"PRI * HTTP/2")
+}
+
+/// HTTP/2 answers with frames, of which the last can be cut off.
+fn check_frames(mut output: &[u8]) {
+    const HEAD: usize = 9;
+    const SETTINGS: u8 = 4;
+    let mut is_first = true;
+    while let Some((head, rest)) = output.split_at_checked(HEAD) {
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+        assert!(length <= 16 << 10 && head[3] <= 9, "{head:?}");
+        assert!(!is_first || head[3] == SETTINGS, "{head:?}");
+        is_first = false;
+        output = rest.get(length..).unwrap_or_default();
+    }
+}
 
 /// Sends the input, and no more; all that comes back.
 async fn converse(input: &[u8]) -> BytesMut {
@@ -60,8 +81,8 @@ async fn converse(input: &[u8]) -> BytesMut {
     let peer: SocketAddr = ([127, 0, 0, 1], 1).into();
     let places = Arc::new(Places::new(Limits::new(1024), SITE.metrics.clone()));
     let place = places.admit(peer.ip()).expect("the first connection has a place");
-    let guard = Guard { site: SITE.clone(), peer, place };
-    let connection = Connection::new(server, input.starts_with(b"PRI * HTTP/2"), guard);
+    let service = ClientService { site: SITE.clone(), scope: Scope::Site, peer, place };
+    let connection = Connection::new(server, is_http2(input), service);
     let (mut from, mut to) = split(client);
     let send = async {
         // It may hang up before it has all of it.

@@ -234,9 +234,9 @@ catalogue! {
     WEB_RELOAD_SUCCESSFUL = gauge(Group::Exporter, "iam_exporter_web_config_last_reload_successful", &[],
         "Whether the web configuration file and the files that it names could last be read (1) or not (0), in which case the ones before stay; absent without --web.config.file.");
     HTTP_CONNECTIONS = gauge(Group::Exporter, "iam_exporter_http_connections", &[],
-        "Open HTTP connections, at most 256, and 16 more for health checks.");
+        "Open HTTP connections: at most 256, 16 more for health checks, and 16 of --web.health-address.");
     HTTP_REFUSED = counter(Group::Exporter, "iam_exporter_http_refused_total", &["reason"],
-        "Refused connections and requests by reason: password, certificate (of the client), rate, handshake (another failure of TLS), or connections (refused or closed because there were too many).");
+        "Refused connections and requests by reason: password, certificate (of the client), rate (the client asked too often), busy (too many passwords to check or pages to render), handshake (another failure of TLS), or connections (refused or closed because there were too many).");
     HTTP_ACCEPT_FAILURES = counter(Group::Exporter, "iam_exporter_http_accept_failures_total", &[],
         "Connections that could not be accepted, for instance for want of file descriptors.");
 

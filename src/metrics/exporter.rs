@@ -78,6 +78,8 @@ pub enum Refusal {
     Certificate,
     /// An address asked too often.
     Rate,
+    /// Too many passwords were to be checked, or too many pages to be rendered.
+    Busy,
     /// The TLS handshake failed for another reason.
     Handshake,
     /// There were too many connections.
@@ -86,10 +88,11 @@ pub enum Refusal {
 
 impl Refusal {
     /// All of them, in the order of their definition.
-    pub const ALL: [Refusal; 5] = [
+    pub const ALL: [Refusal; 6] = [
         Refusal::Password,
         Refusal::Certificate,
         Refusal::Rate,
+        Refusal::Busy,
         Refusal::Handshake,
         Refusal::Connections,
     ];
@@ -100,6 +103,7 @@ impl Refusal {
             Refusal::Password => "password",
             Refusal::Certificate => "certificate",
             Refusal::Rate => "rate",
+            Refusal::Busy => "busy",
             Refusal::Handshake => "handshake",
             Refusal::Connections => "connections",
         }
@@ -246,7 +250,7 @@ impl ExporterMetrics {
 
     /// Records the page that was rendered at `now` in `duration`.
     pub fn record_page(&self, page: &Page, now: DateTime<Utc>, duration: Duration) {
-        let [text, gzip] = page.sizes();
+        let [text, gzip] = [page.text_bytes(), page.gzip_bytes()];
         self.page_series.set(page.series() as i64);
         self.page_bytes.with_label_values(&["identity"]).set(text as i64);
         self.page_bytes.with_label_values(&["gzip"]).set(gzip as i64);

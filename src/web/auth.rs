@@ -1,9 +1,9 @@
 //! `basic_auth_users`: names, passwords, and what checking them may cost.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use base64::Engine;
@@ -134,18 +134,21 @@ pub enum Login {
 
 /// The number of logins that are remembered, so that they need no check.
 const MAX_KNOWN: usize = 1_000;
-/// Of the addresses in one lane one password is checked or waits for it at a time, so that an address
-/// with many wrong passwords is no more than one in the queue.
-const LANES: usize = 256;
 /// A check that does not begin within this time is given up. Prometheus waits for 10 s.
 const MAX_WAIT: Duration = Duration::from_secs(8);
 
+/// Whether a password belongs to a hash. Takes long.
+type Verify = dyn Fn(&[u8], &Hash) -> bool + Send + Sync;
+
 /// Checks passwords. bcrypt runs on threads of its own, on half of the cores.
 pub struct Logins {
-    known: Mutex<Known>,
-    lanes: Vec<Arc<Semaphore>>,
-    lane_of: RandomState,
+    known: Arc<Mutex<Known>>,
+    /// Of each client that has something to check, one password is checked or waits for it at a time. So
+    /// one with many wrong passwords is no more than one in the queue.
+    clients: Mutex<HashMap<IpAddr, Weak<Semaphore>>>,
     checks: Arc<Semaphore>,
+    hasher: RandomState,
+    verify: Arc<Verify>,
 }
 
 impl std::fmt::Debug for Logins {
@@ -157,67 +160,81 @@ impl std::fmt::Debug for Logins {
 impl Default for Logins {
     fn default() -> Logins {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Logins {
-            known: Mutex::new(Known::new(rand::random())),
-            lanes: (0..LANES).map(|_| Arc::new(Semaphore::new(1))).collect(),
-            lane_of: RandomState::new(),
-            checks: Arc::new(Semaphore::new((cores / 2).max(1))),
-        }
+        // It fails if the hash is bad, which was checked before.
+        let verify = |password: &[u8], hash: &Hash| bcrypt::verify(password, &hash.0).unwrap_or(false); // refused
+        Logins::new((cores / 2).max(1), Arc::new(verify))
     }
 }
 
 impl Logins {
-    /// Checks credentials that came from this address. Those that were right before are not checked
+    fn new(checks: usize, verify: Arc<Verify>) -> Logins {
+        Logins {
+            known: Arc::new(Mutex::new(Known::new(rand::random()))),
+            clients: Mutex::default(),
+            checks: Arc::new(Semaphore::new(checks)),
+            hasher: RandomState::new(),
+            verify,
+        }
+    }
+
+    /// Checks credentials that came from this client. Those that were right before are not checked
     /// again, and wait for nothing. Of an unknown user the hash of another one is checked, so that the
     /// time does not tell whether there is such a user.
-    pub async fn check(&self, users: &Users, credentials: Credentials, peer: IpAddr) -> Login {
+    pub async fn check(&self, users: &Users, credentials: Credentials, client: IpAddr) -> Login {
         let user = users.0.get(&credentials.name);
-        let Some(hash) = user.or_else(|| self.decoy(users, &credentials.name)).cloned() else {
-            return Login::Wrong;
-        };
-        if user.is_some() && self.knows(&credentials, &hash) {
+        let is_user = user.is_some();
+        let hash = user.or_else(|| self.hash_for_unknown(users, &credentials.name)).cloned();
+        let Some(hash) = hash else { return Login::Wrong };
+        if is_user && self.knows(&credentials, &hash) {
             return Login::Ok;
         }
         let turn = async {
-            let lane = self.lane_of.hash_one(peer) as usize % LANES;
-            let lane = self.lanes[lane].clone().acquire_owned().await;
-            (lane, self.checks.clone().acquire_owned().await)
+            let of_client = self.of_client(client).acquire_owned().await;
+            (of_client, self.checks.clone().acquire_owned().await)
         };
         let Ok(turn) = timeout(MAX_WAIT, turn).await else { return Login::Busy };
         // The same may have been checked meanwhile.
-        if user.is_some() && self.knows(&credentials, &hash) {
+        if is_user && self.knows(&credentials, &hash) {
             return Login::Ok;
         }
-        let Credentials { name, password } = credentials;
-        let (checked_hash, checked_password) = (hash.clone(), password.clone());
+        let (known, verify) = (self.known.clone(), self.verify.clone());
         let checked = spawn_blocking(move || {
-            // Held to the end of the check, even if the client has gone away meanwhile.
+            // Held to the end of the check, even if the client has gone away meanwhile. If it was right,
+            // its next try need not wait.
             let _turn = turn;
-            bcrypt::verify(checked_password, &checked_hash.0)
-        });
-        match checked.await {
-            Ok(Ok(true)) if user.is_some() => {
-                self.lock().insert(&Credentials { name, password }, &hash);
-                Login::Ok
+            let is_right = verify(&credentials.password, &hash) && is_user;
+            if is_right {
+                lock(&known).insert(&credentials, &hash);
             }
-            // An error is a password that bcrypt cannot have hashed.
-            _ => Login::Wrong,
+            is_right
+        });
+        if checked.await.unwrap_or(false) { Login::Ok } else { Login::Wrong } // a panic lets nobody in
+    }
+
+    fn of_client(&self, client: IpAddr) -> Arc<Semaphore> {
+        let mut clients = lock(&self.clients);
+        if let Some(semaphore) = clients.get(&client).and_then(Weak::upgrade) {
+            return semaphore;
         }
+        clients.retain(|_, semaphore| semaphore.strong_count() > 0);
+        let semaphore = Arc::new(Semaphore::new(1));
+        clients.insert(client, Arc::downgrade(&semaphore));
+        semaphore
     }
 
     fn knows(&self, credentials: &Credentials, hash: &Hash) -> bool {
-        self.lock().contains(credentials, hash)
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.known).contains(credentials, hash)
     }
 
     /// For each name always the hash of the same user, whose cost is then that of the name, too.
-    fn decoy<'a>(&self, users: &'a Users, name: &str) -> Option<&'a Hash> {
-        let number = self.lane_of.hash_one(name) as usize;
+    fn hash_for_unknown<'a>(&self, users: &'a Users, name: &str) -> Option<&'a Hash> {
+        let number = self.hasher.hash_one(name) as usize;
         users.0.values().nth(number.checked_rem(users.0.len())?)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Logins that were right, as hashes with a key that nobody knows.
@@ -262,7 +279,7 @@ impl Known {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
+    use std::sync::mpsc::channel;
 
     use super::*;
 
@@ -349,7 +366,7 @@ mod tests {
             let login = logins.check(&users, credentials(name, password), peer(1)).await;
             assert_eq!(login, expected, "{name} {password}");
         }
-        assert_eq!(logins.lock().logins.len(), 1, "only what was right is remembered");
+        assert_eq!(lock(&logins.known).logins.len(), 1, "only what was right is remembered");
     }
 
     #[tokio::test]
@@ -388,52 +405,127 @@ mod tests {
         assert!(known.contains(&credentials("alice", "1"), &hash));
     }
 
-    #[tokio::test]
-    async fn wrong_passwords_delay_neither_known_logins_nor_other_addresses_much() {
-        let users = Arc::new(users(&[("alice", "secret", 8)]));
-        let logins = Arc::new(Logins::default());
-        let check = |password: &str, peer| {
-            let (users, logins) = (users.clone(), logins.clone());
-            let credentials = credentials("alice", password);
-            tokio::spawn(async move {
-                let start = Instant::now();
-                (logins.check(&users, credentials, peer).await, start.elapsed())
-            })
+    /// The checks that were begun, each of which ends when it is told to.
+    struct Checks {
+        begun: std::sync::mpsc::Receiver<(String, u32)>,
+        end: std::sync::mpsc::Sender<()>,
+    }
+
+    /// One check at a time. All passwords but `secret` are wrong.
+    fn slow_logins() -> (Arc<Logins>, Checks) {
+        let (begin, begun) = channel();
+        let (end, may_end) = channel::<()>();
+        let may_end = Mutex::new(may_end);
+        let verify = move |password: &[u8], hash: &Hash| {
+            let password = String::from_utf8_lossy(password).into_owned();
+            let is_right = password == "secret";
+            begin.send((password, hash.cost())).expect("somebody reads");
+            lock(&may_end).recv_timeout(Duration::from_secs(60)).expect("it ends");
+            is_right
         };
-        let (login, one) = check("secret", peer(1)).await.expect("no panic");
-        assert_eq!(login, Login::Ok);
-        let wrong: Vec<_> = (0..40).map(|_| check("wrong", peer(2))).collect();
-        tokio::task::yield_now().await;
-        let (login, took) = check("secret", peer(2)).await.expect("no panic");
-        assert_eq!(login, Login::Ok);
-        assert!(took < one.max(Duration::from_millis(20)), "{took:?} and not {one:?}");
-        // Another address has at most one check before its own, not forty.
-        let (login, took) = check("new", peer(3)).await.expect("no panic");
-        assert_eq!(login, Login::Wrong);
-        let all = Instant::now();
-        for wrong in wrong {
-            assert_eq!(wrong.await.expect("no panic").0, Login::Wrong);
+        (Arc::new(Logins::new(1, Arc::new(verify))), Checks { begun, end })
+    }
+
+    impl Checks {
+        /// Waits for the beginning of a check.
+        async fn next(&self) -> (String, u32) {
+            for _ in 0..6_000 {
+                if let Ok(check) = self.begun.try_recv() {
+                    return check;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            panic!("no check began");
         }
-        assert!(took < all.elapsed(), "{took:?} and not {:?}", all.elapsed());
+
+        fn end(&self) {
+            self.end.send(()).expect("somebody waits");
+        }
+    }
+
+    fn check(
+        logins: &Arc<Logins>,
+        users: &Arc<Users>,
+        (name, password): (&str, &str),
+        client: IpAddr,
+    ) -> tokio::task::JoinHandle<Login> {
+        let (logins, users) = (logins.clone(), users.clone());
+        let credentials = credentials(name, password);
+        tokio::spawn(async move { logins.check(&users, credentials, client).await })
     }
 
     #[tokio::test]
-    async fn an_unknown_user_costs_as_much_as_a_wrong_password() {
-        let users = users(&[("alice", "secret", 9)]);
-        let logins = Logins::default();
-        let mut times = [Vec::new(), Vec::new()];
-        for _ in 0..9 {
-            for (name, times) in ["alice", "mallory"].into_iter().zip(&mut times) {
-                let start = Instant::now();
-                let login = logins.check(&users, credentials(name, "wrong"), peer(1)).await;
-                assert_eq!(login, Login::Wrong);
-                times.push(start.elapsed());
+    async fn wrong_passwords_delay_neither_known_logins_nor_other_addresses_much() {
+        let users = Arc::new(users(&[("alice", "secret", 4)]));
+        let (logins, checks) = slow_logins();
+        checks.end();
+        let login = check(&logins, &users, ("alice", "secret"), peer(2));
+        assert_eq!(login.await.expect("no panic"), Login::Ok);
+        checks.next().await;
+
+        let wrong: Vec<_> =
+            (0..40).map(|_| check(&logins, &users, ("alice", "wrong"), peer(2))).collect();
+        assert_eq!(checks.next().await.0, "wrong");
+        let known = check(&logins, &users, ("alice", "secret"), peer(2));
+        assert_eq!(known.await.expect("no panic"), Login::Ok, "while another is checked");
+        // Two more clients, whatever they hash to.
+        let others = [3, 4].map(|client| check(&logins, &users, ("alice", "new"), peer(client)));
+        tokio::task::yield_now().await;
+        let mut order = Vec::new();
+        for _ in 0..40 {
+            checks.end();
+            order.push(checks.next().await.0);
+        }
+        checks.end();
+        checks.end();
+        assert_eq!(order.iter().position(|password| password == "new"), Some(0));
+        assert_eq!(order.iter().rposition(|password| password == "new"), Some(1));
+        for login in wrong.into_iter().chain(others) {
+            assert_eq!(login.await.expect("no panic"), Login::Wrong);
+        }
+        checks.end();
+        let login = check(&logins, &users, ("alice", "new"), peer(5));
+        assert_eq!(login.await.expect("no panic"), Login::Wrong);
+        assert_eq!(lock(&logins.clients).len(), 1, "those with nothing to check are forgotten");
+    }
+
+    #[tokio::test]
+    async fn of_an_unknown_user_one_hash_is_checked_as_of_a_known_one() {
+        let users = Arc::new(users(&[("alice", "secret", 5), ("bob", "secret", 5)]));
+        let (logins, checks) = slow_logins();
+        for name in ["alice", "mallory", "trent"] {
+            for password in ["wrong", "secret"] {
+                checks.end();
+                let login = check(&logins, &users, (name, password), peer(1)).await;
+                let is_right = (name, password) == ("alice", "secret");
+                let expected = if is_right { Login::Ok } else { Login::Wrong };
+                assert_eq!(login.expect("no panic"), expected, "{name} {password}");
+                assert_eq!(checks.next().await, (password.to_owned(), 5));
+                assert!(checks.begun.try_recv().is_err(), "one check");
             }
         }
-        let [known, unknown] = times.map(|mut times| {
-            times.sort();
-            times[times.len() / 2].as_secs_f64()
-        });
-        assert!((0.5..2.0).contains(&(unknown / known)), "{known} and {unknown}");
+    }
+
+    #[tokio::test]
+    async fn a_right_password_is_remembered_though_its_client_did_not_wait() {
+        let users = Arc::new(users(&[("alice", "secret", 4)]));
+        let (logins, checks) = slow_logins();
+        let login = check(&logins, &users, ("alice", "secret"), peer(1));
+        checks.next().await;
+        login.abort();
+        assert!(login.await.expect_err("it was given up").is_cancelled());
+        checks.end();
+        // Waits for the end of that check, and needs none.
+        let login = check(&logins, &users, ("alice", "secret"), peer(1));
+        assert_eq!(login.await.expect("no panic"), Login::Ok);
+        assert!(checks.begun.try_recv().is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_check_that_cannot_begin_in_time_is_given_up() {
+        let users = Arc::new(users(&[("alice", "secret", 4)]));
+        let logins = Arc::new(Logins::new(0, Arc::new(|_: &[u8], _: &Hash| true)));
+        let login = check(&logins, &users, ("alice", "secret"), peer(1));
+        assert_eq!(login.await.expect("no panic"), Login::Busy);
     }
 }

@@ -50,12 +50,13 @@ impl FromStr for ClientAuth {
 }
 
 impl ClientAuth {
-    /// Whether a certificate must come from a CA.
+    /// Whether a certificate that is given must come from a CA.
     pub fn verifies(self) -> bool {
         matches!(self, ClientAuth::VerifyIfGiven | ClientAuth::RequireAndVerify)
     }
 
-    fn is_mandatory(self) -> bool {
+    /// Whether there must be a certificate.
+    pub fn is_mandatory(self) -> bool {
         matches!(self, ClientAuth::RequireAny | ClientAuth::RequireAndVerify)
     }
 }

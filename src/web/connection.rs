@@ -8,7 +8,7 @@ use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::guard::Guard;
+use super::client_service::ClientService;
 use super::listener::{HEADER_TIMEOUT, MAX_HEADER_BYTES};
 
 /// One connection of HTTP/2 may have this number of requests at the same time. Each costs up to a
@@ -23,9 +23,9 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     /// One request after the other.
-    Http1(Pin<Box<http1::Connection<TokioIo<S>, Guard>>>),
+    Http1(Pin<Box<http1::Connection<TokioIo<S>, ClientService>>>),
     /// Several requests at a time.
-    Http2(Pin<Box<http2::Connection<TokioIo<S>, Guard, TokioExecutor>>>),
+    Http2(Pin<Box<http2::Connection<TokioIo<S>, ClientService, TokioExecutor>>>),
 }
 
 impl<S> Connection<S>
@@ -33,7 +33,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     /// Serves the stream.
-    pub fn new(stream: S, is_http2: bool, guard: Guard) -> Connection<S> {
+    pub fn new(stream: S, is_http2: bool, service: ClientService) -> Connection<S> {
         let stream = TokioIo::new(stream);
         if is_http2 {
             let connection = http2::Builder::new(TokioExecutor::new())
@@ -42,7 +42,7 @@ where
                 .max_header_list_size(MAX_HEADER_BYTES as u32)
                 .keep_alive_interval(PING_INTERVAL)
                 .keep_alive_timeout(HEADER_TIMEOUT)
-                .serve_connection(stream, guard);
+                .serve_connection(stream, service);
             return Connection::Http2(Box::pin(connection));
         }
         let connection = http1::Builder::new()
@@ -51,7 +51,7 @@ where
             .max_buf_size(MAX_HEADER_BYTES)
             // A client that has closed its half of the connection gets the whole answer.
             .half_close(true)
-            .serve_connection(stream, guard);
+            .serve_connection(stream, service);
         Connection::Http1(Box::pin(connection))
     }
 

@@ -1,6 +1,7 @@
 //! Documents for people: rendered one at a time, and shared by all who read the same one.
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bytes::Bytes;
@@ -8,6 +9,7 @@ use hyper::StatusCode;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::spawn_blocking;
 
+use super::places::Answering;
 use super::status::query::Query;
 use super::status::{self, StatusSettings};
 use crate::metrics::gzip;
@@ -48,6 +50,17 @@ pub struct Documents {
     /// rest.
     permit: Arc<Semaphore>,
     shared: Mutex<Shared>,
+    /// Tells the documents apart that requests wait for.
+    hasher: RandomState,
+}
+
+/// Why there is no document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoDocument {
+    /// Too many others are to be rendered before.
+    Busy,
+    /// Rendering failed.
+    Failed,
 }
 
 /// Those of one snapshot.
@@ -64,28 +77,34 @@ const KEPT: usize = 4 << 20;
 
 impl Default for Documents {
     fn default() -> Documents {
-        Documents { permit: Arc::new(Semaphore::new(1)), shared: Mutex::default() }
+        Documents {
+            permit: Arc::new(Semaphore::new(1)),
+            shared: Mutex::default(),
+            hasher: RandomState::new(),
+        }
     }
 }
 
 impl Documents {
     /// The document of the newest snapshot, rendered by `make` unless somebody is reading the same.
-    /// `None` if it cannot be rendered.
     pub async fn get(
         &self,
+        answering: &Answering,
         settings: &Arc<StatusSettings>,
         snapshots: &watch::Receiver<Arc<Snapshot>>,
         request: DocumentKey,
         make: MakeDocument,
-    ) -> Option<Arc<Document>> {
+    ) -> Result<Arc<Document>, NoDocument> {
         // A snapshot is large: those who wait keep none.
         if let Some(document) = self.find(&snapshots.borrow(), &request) {
-            return Some(document);
+            return Ok(document);
         }
-        let permit = self.permit.clone().acquire_owned().await.ok()?;
+        let turn = self.permit.clone().acquire_owned();
+        let turn = answering.queue(self.hasher.hash_one(&request), turn).await;
+        let permit = turn.ok_or(NoDocument::Busy)?.map_err(|_| NoDocument::Failed)?;
         let snapshot = snapshots.borrow().clone();
         if let Some(document) = self.find(&snapshot, &request) {
-            return Some(document);
+            return Ok(document);
         }
         let (settings, newest) = (settings.clone(), Arc::downgrade(&snapshot));
         let (query, gzip) = (request.query.clone(), request.gzip);
@@ -94,10 +113,10 @@ impl Documents {
             // Held to the end of the rendering, even if the client has gone away meanwhile.
             (document, permit)
         });
-        let (document, _permit) = rendered.await.ok()?;
+        let (document, _permit) = rendered.await.map_err(|_| NoDocument::Failed)?;
         let document = Arc::new(document);
         self.share(newest, request, &document);
-        Some(document)
+        Ok(document)
     }
 
     fn find(&self, snapshot: &Arc<Snapshot>, request: &DocumentKey) -> Option<Arc<Document>> {

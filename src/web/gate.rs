@@ -23,7 +23,7 @@ use super::body::Body;
 use super::config::WebConfig;
 use super::rate::{Rates, network};
 use super::refusals::Refusals;
-use super::routes::text;
+use super::routes::{is_health_check, text};
 use super::stream::Stream;
 use crate::metrics::exporter::{ExporterMetrics, Refusal};
 
@@ -81,13 +81,13 @@ impl Gate {
         request: &Request<Incoming>,
         peer: SocketAddr,
     ) -> Result<(), Response<Body>> {
-        if matches!(request.uri().path(), "/-/healthy" | "/-/ready") {
+        if is_health_check(request.uri().path()) {
             return Ok(());
         }
         if let Some(limit) = config.rate {
             self.rates.admit(peer.ip(), limit, Instant::now()).map_err(|wait| {
                 self.refusals.record(Refusal::Rate, peer, None, "too many requests");
-                too_many_requests(wait)
+                too_many_requests("too many requests\n", wait)
             })?;
         }
         if config.users.is_empty() {
@@ -109,10 +109,16 @@ impl Gate {
                 Err(unauthorized())
             }
             Login::Busy => {
-                self.refusals.record(Refusal::Rate, peer, user, "too many passwords to check");
-                Err(too_many_requests(Duration::from_secs(10)))
+                const PROBLEM: &str = "too many passwords to check\n";
+                self.record_busy(peer, user, PROBLEM.trim_end());
+                Err(too_many_requests(PROBLEM, Duration::from_secs(10)))
             }
         }
+    }
+
+    /// Counts and logs a request that would have had to wait too long. `user` is one that there is.
+    pub fn record_busy(&self, peer: SocketAddr, user: Option<&str>, fault: &str) {
+        self.refusals.record(Refusal::Busy, peer, user, fault);
     }
 }
 
@@ -130,7 +136,7 @@ async fn handshake(stream: TcpStream, acceptor: TlsAcceptor) -> io::Result<Optio
     match acceptor.accept(stream).into_fallible().await {
         Ok(stream) => Ok(Some(Stream::Tls(Box::new(stream)))),
         Err((error, stream)) => {
-            let _ = hang_up(stream).await; // a client that is gone already
+            let _ = close_gently(stream).await; // a client that is gone already
             Err(error)
         }
     }
@@ -139,12 +145,12 @@ async fn handshake(stream: TcpStream, acceptor: TlsAcceptor) -> io::Result<Optio
 async fn refuse_plain_http(mut stream: TcpStream) -> io::Result<()> {
     const ANSWER: &[u8] = b"HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\nThis is plain HTTP, but the exporter speaks HTTPS.\n";
     stream.write_all(ANSWER).await?;
-    hang_up(stream).await
+    close_gently(stream).await
 }
 
 /// Closes a connection so that the client gets what was sent last: an answer, or an alert of TLS. With bytes that
 /// were not read, closing at once would take it back.
-async fn hang_up(mut stream: TcpStream) -> io::Result<()> {
+async fn close_gently(mut stream: TcpStream) -> io::Result<()> {
     stream.shutdown().await?;
     let mut rest = stream.take(64 << 10);
     let mut buffer = [0; 4 << 10];
@@ -178,9 +184,9 @@ fn unauthorized() -> Response<Body> {
     response
 }
 
-fn too_many_requests(wait: Duration) -> Response<Body> {
+fn too_many_requests(problem: &'static str, wait: Duration) -> Response<Body> {
     let seconds = wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0));
-    let mut response = text(StatusCode::TOO_MANY_REQUESTS, "too many requests\n");
+    let mut response = text(StatusCode::TOO_MANY_REQUESTS, problem);
     response.headers_mut().insert(RETRY_AFTER, seconds.into());
     response
 }

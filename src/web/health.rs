@@ -26,6 +26,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::config::files::FileState;
+use crate::printable::escape;
 
 /// The whole answer must be there after this time.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -56,7 +57,7 @@ pub struct ClientCertificate<'a> {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The system chose the port, so nobody knows it here.
-    #[error("--web.listen-address {0}: health needs the number of the port")]
+    #[error("{0}: health needs the number of the port that the exporter listens on")]
     UnknownPort(String),
     /// The client's own certificate or key.
     #[error("{path}: {problem}", path = path.display())]
@@ -117,7 +118,7 @@ pub async fn ask(
         .ok_or_else(|| Error::UnknownPort(listen_address.to_owned()))?;
     let asked = timeout(ANSWER_TIMEOUT, request(address, question, tls)).await;
     let (status, text) = asked.map_err(|_| Error::Late(address))??;
-    if status == StatusCode::OK { Ok(text) } else { Err(Error::No { address, status, text }) }
+    if status == StatusCode::OK { Ok(escape(&text)) } else { Err(Error::No { address, status, text }) }
 }
 
 /// How to speak TLS. It accepts every certificate: the connection does not leave this host, and the question has no

@@ -7,19 +7,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
 use tokio::sync::watch;
-use tokio::task::{JoinSet, yield_now};
+use tokio::task::{JoinError, JoinSet, yield_now};
 use tokio::time::{Instant, sleep};
 use tokio_io_timeout::TimeoutStream;
-use tracing::{debug, warn};
+use tracing::{debug, error, warn};
 
 use super::connection::Connection;
-use super::guard::Guard;
+use super::client_service::{ClientService, Scope};
 use super::places::{Limits, Place, Places};
+use super::reporting_stream::ReportingStream;
 use super::routes::Site;
 use super::stream::Stream;
-use super::watched::Watched;
+use crate::metrics::exporter::ExporterMetrics;
 
 /// A request's head must be there after this time. An idle connection counts as one that is late.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -56,7 +58,7 @@ pub async fn bind(address: &str) -> io::Result<TcpListener> {
     if let Some(port) = address.strip_prefix(':') {
         let port: u16 =
             port.parse().map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "not a port"))?;
-        // The IPv6 socket takes IPv4 as well, by Linux's default; there is none where IPv6 is off.
+        // The IPv6 socket takes IPv4 as well; there is none where IPv6 is off.
         return match listen(SocketAddr::from(([0u16; 8], port))) {
             Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
                 listen(SocketAddr::from(([0u8; 4], port)))
@@ -74,6 +76,10 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv6() { TcpSocket::new_v6()? } else { TcpSocket::new_v4()? };
     // Otherwise a restart fails while old connections are still closing.
     socket.set_reuseaddr(true)?;
+    if address.is_ipv6() && address.ip().is_unspecified() {
+        // Whatever the default of this system is, as Go's programs do.
+        SockRef::from(&socket).set_only_v6(false)?;
+    }
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
@@ -93,22 +99,29 @@ pub fn raise_descriptor_limit() -> u64 {
     }
 }
 
+/// Where the exporter listens.
+#[derive(Debug)]
+pub struct Listeners {
+    /// For everything.
+    pub site: Vec<TcpListener>,
+    /// For health checks alone.
+    pub health: Option<TcpListener>,
+}
+
 /// Serves the site on all listeners until `stop` is true; then stops listening and lets running
 /// responses finish.
-pub async fn serve(
-    listeners: Vec<TcpListener>,
-    site: Site,
-    limits: Limits,
-    stop: watch::Receiver<bool>,
-) {
-    let places = Arc::new(Places::new(limits, site.metrics.clone()));
+pub async fn serve(listeners: Listeners, site: Site, limits: Limits, stop: watch::Receiver<bool>) {
+    let places = |limits| Arc::new(Places::new(limits, site.metrics.clone()));
+    let (of_site, of_health) = (places(limits), places(Limits::OF_HEALTH));
     let site = Arc::new(site);
     let mut tasks = JoinSet::new();
-    for listener in listeners {
+    let for_site = listeners.site.into_iter().map(|listener| (listener, Scope::Site, &of_site));
+    let for_health = listeners.health.map(|listener| (listener, Scope::Health, &of_health));
+    for (listener, scope, places) in for_site.chain(for_health) {
         // Accepted connections inherit it. A system without it serves as well.
         #[cfg(target_os = "linux")]
-        let _ = socket2::SockRef::from(&listener).set_tcp_notsent_lowat(MAX_UNSENT);
-        tasks.spawn(accept(listener, site.clone(), places.clone(), stop.clone()));
+        let _ = SockRef::from(&listener).set_tcp_notsent_lowat(MAX_UNSENT);
+        tasks.spawn(accept(listener, site.clone(), scope, places.clone(), stop.clone()));
     }
     while tasks.join_next().await.is_some() {}
 }
@@ -116,6 +129,7 @@ pub async fn serve(
 async fn accept(
     listener: TcpListener,
     site: Arc<Site>,
+    scope: Scope,
     places: Arc<Places>,
     mut stop: watch::Receiver<bool>,
 ) {
@@ -123,16 +137,18 @@ async fn accept(
     let mut connections = JoinSet::new();
     let mut logged: Option<Instant> = None;
     loop {
-        while connections.try_join_next().is_some() {}
+        while let Some(ended) = connections.try_join_next() {
+            log_panic(ended);
+        }
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             _ = stop.wait_for(|stop| *stop) => break,
         };
         match accepted {
             Ok((stream, peer)) => {
-                if let Some(place) = places.admit(peer.ip().to_canonical()) {
-                    let (site, stopped) = (site.clone(), stopped.clone());
-                    connections.spawn(keep(stream, Guard { site, peer, place }, stopped));
+                if let Some(place) = places.admit(peer.ip()) {
+                    let service = ClientService { site: site.clone(), scope, peer, place };
+                    connections.spawn(serve_connection(stream, service, stopped.clone()));
                 }
                 // New connections read what is there, and those that lost their place are closed,
                 // before the next one comes.
@@ -150,36 +166,68 @@ async fn accept(
         }
     }
     drop(listener);
-    while connections.join_next().await.is_some() {}
+    while let Some(ended) = connections.join_next().await {
+        log_panic(ended);
+    }
+}
+
+/// The panic itself is on stderr. It ends no other connection.
+fn log_panic(ended: Result<(), JoinError>) {
+    if ended.is_err_and(|error| error.is_panic()) {
+        error!("a connection ended with a panic: please report this");
+    }
+}
+
+/// Counts a connection as open.
+struct Open<'a>(&'a ExporterMetrics);
+
+impl Open<'_> {
+    fn new(metrics: &ExporterMetrics) -> Open<'_> {
+        metrics.http_connections.inc();
+        Open(metrics)
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.http_connections.dec();
+    }
 }
 
 /// Serves a connection until it ends, or until its place is needed for others.
-async fn keep(stream: TcpStream, guard: Guard, stop: watch::Receiver<bool>) {
-    let (place, site) = (guard.place.clone(), guard.site.clone());
-    site.metrics.http_connections.inc();
+async fn serve_connection(stream: TcpStream, service: ClientService, stop: watch::Receiver<bool>) {
+    let (place, site, peer) = (service.place.clone(), service.site.clone(), service.peer);
+    let _open = Open::new(&site.metrics);
     // Responses are written whole: waiting for more to send would only delay them.
     let _ = stream.set_nodelay(true);
     let mut stopped = stop.clone();
     let served = async {
         let accepted = tokio::select! {
-            accepted = site.gate.accept(stream, guard.peer) => accepted,
+            accepted = accept_stream(stream, &service) => accepted,
             // Nobody was promised an answer yet.
             _ = stopped.wait_for(|stop| *stop) => None,
         };
         if let Some(stream) = accepted {
-            converse(connection(stream, guard), &place, stop).await;
+            serve_requests(connection(stream, service), &place, stop).await;
         }
     };
     tokio::select! {
-        () = place.taken() => debug!(peer = %place.peer, "connection closed for others"),
+        () = place.taken() => debug!(%peer, "connection closed for others"),
         () = served => {}
     }
-    site.metrics.http_connections.dec();
+}
+
+/// `None`: the TLS handshake failed.
+async fn accept_stream(stream: TcpStream, service: &ClientService) -> Option<Stream> {
+    match service.scope {
+        Scope::Health => Some(Stream::Plain(stream)),
+        Scope::Site => service.site.gate.accept(stream, service.peer).await,
+    }
 }
 
 /// Serves a connection until it ends, is silent for long, becomes old, or the exporter stops; then lets
 /// the response that is under way finish, for a while.
-async fn converse(
+async fn serve_requests(
     mut connection: Connection<Timed>,
     place: &Place,
     mut stop: watch::Receiver<bool>,
@@ -214,12 +262,12 @@ async fn converse(
     }
 }
 
-type Timed = Watched<Pin<Box<TimeoutStream<Stream>>>>;
+type Timed = ReportingStream<Pin<Box<TimeoutStream<Stream>>>>;
 
-fn connection(stream: Stream, guard: Guard) -> Connection<Timed> {
+fn connection(stream: Stream, service: ClientService) -> Connection<Timed> {
     let is_http2 = stream.is_http2();
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(WRITE_TIMEOUT));
-    let stream = Watched::new(Box::pin(stream), guard.place.clone());
-    Connection::new(stream, is_http2, guard)
+    let stream = ReportingStream::new(Box::pin(stream), service.place.clone());
+    Connection::new(stream, is_http2, service)
 }

@@ -1,23 +1,24 @@
 //! Which connections are open, and which of them is closed when there are too many.
 //!
 //! A connection waits for the head of a request (a TLS handshake is part of this wait, and so is the
-//! check of a password), works on an answer, or sends it. If there is no place for a new one, the
-//! connection that has waited longest is closed. If none waits, the answer that was sent for longest is
-//! cut off, if it began a while ago: its reader is slow. So clients that say nothing or read nothing keep
-//! nobody out.
+//! check of a password), waits in a queue, works on an answer, or sends it. If there is no place for a
+//! new one, the connection that has waited longest is closed. If none waits, the answer that was sent
+//! for longest is cut off, if it began a while ago: its reader is slow. So clients that say nothing, ask
+//! for too much or read nothing keep nobody out.
 //!
 //! A few places above the limit are for health checks. The path of a request is known only after a
 //! connection was accepted, so anything else gets a 503 there.
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 use tracing::warn;
 
+use super::rate::network;
 use crate::metrics::exporter::{ExporterMetrics, Refusal};
 
 /// The number of connections, unless there are too few file descriptors.
@@ -34,15 +35,29 @@ const LOG_PAUSE: Duration = Duration::from_secs(60);
 pub struct Limits {
     /// At the same time.
     pub connections: usize,
-    /// The number of these that one peer address may have.
+    /// The number of these that one network may have.
     pub of_one_peer: usize,
     /// Further ones, for health checks.
     pub health: usize,
-    /// The number of those that one peer address may have.
+    /// The number of those that one network may have.
     pub health_of_one_peer: usize,
+    /// Different things that requests may wait for in a queue.
+    pub queued: usize,
+    /// The number of these that one network may have.
+    pub queued_of_one_peer: usize,
 }
 
 impl Limits {
+    /// Those of the listener for health checks alone.
+    pub const OF_HEALTH: Limits = Limits {
+        connections: MAX_CONNECTIONS / 16,
+        of_one_peer: MAX_CONNECTIONS / 32,
+        health: 0,
+        health_of_one_peer: 0,
+        queued: 0,
+        queued_of_one_peer: 0,
+    };
+
     /// The limits of a process that may open this many files. At least half of them remain for AWS,
     /// files and the rest.
     pub fn new(descriptors: u64) -> Limits {
@@ -55,6 +70,8 @@ impl Limits {
             of_one_peer: connections / 4,
             health,
             health_of_one_peer: health.div_ceil(4),
+            queued: connections.div_ceil(8),
+            queued_of_one_peer: connections.div_ceil(32),
         }
     }
 }
@@ -69,29 +86,49 @@ pub struct Places {
 
 #[derive(Debug, Default)]
 struct Table {
+    /// The number of the next connection or answer.
     next: u64,
     connections: HashMap<u64, OpenConnection>,
     logged: Option<Instant>,
+    /// To be logged when the table is not locked any more.
+    to_log: Option<Crowded>,
+}
+
+/// There are too many connections.
+#[derive(Debug)]
+struct Crowded {
+    /// Whose connection was refused or closed.
+    peer: IpAddr,
+    open: usize,
 }
 
 #[derive(Debug)]
 struct OpenConnection {
+    /// Of IPv6 the network.
     peer: IpAddr,
     /// Whether it is above the limit.
     is_extra: bool,
     stage: Stage,
     /// When the stage began.
     since: Instant,
-    /// Answers that are not sent yet.
-    answers: usize,
-    held: Vec<Held>,
+    /// Those that are not sent yet. HTTP/2 can have several.
+    answers: Vec<Answer>,
     close: Arc<Notify>,
+}
+
+#[derive(Debug)]
+struct Answer {
+    id: u64,
+    /// What the request waits for in a queue.
+    waits_for: Option<u64>,
+    held: Option<Held>,
 }
 
 /// The order is that in which connections are closed for others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Stage {
     Waiting,
+    Queued,
     Sending,
     Working,
 }
@@ -113,44 +150,45 @@ impl Places {
 
     /// A place for a connection of this peer. `None` if every other is busy with an answer.
     pub fn admit(self: &Arc<Self>, peer: IpAddr) -> Option<Arc<Place>> {
-        let mut table = self.lock();
-        let limits = self.limits;
-        let extra = [
-            (false, limits.connections, limits.of_one_peer),
-            (true, limits.health, limits.health_of_one_peer),
-        ];
-        let found = extra.into_iter().find(|&(is_extra, max, max_of_peer)| {
-            let of_peer = |it: &OpenConnection| it.is_extra == is_extra && it.peer == peer;
-            self.make_room(&mut table, max_of_peer, of_peer)
-                && self.make_room(&mut table, max, |it| it.is_extra == is_extra)
-        });
-        let Some((is_extra, ..)) = found else {
-            self.refuse(&mut table, peer);
-            return None;
-        };
+        let peer = network(peer);
         let close = Arc::new(Notify::new());
-        let id = table.next;
-        table.next += 1;
-        let connection = OpenConnection {
-            peer,
-            is_extra,
-            stage: Stage::Waiting,
-            since: Instant::now(),
-            answers: 0,
-            held: Vec::new(),
-            close: close.clone(),
-        };
-        table.connections.insert(id, connection);
-        drop(table);
+        let id = self.change(|table| {
+            let limits = self.limits;
+            let kinds = [
+                (false, limits.connections, limits.of_one_peer),
+                (true, limits.health, limits.health_of_one_peer),
+            ];
+            let found = kinds.into_iter().find(|&(is_extra, max, max_of_peer)| {
+                let of_peer = |it: &OpenConnection| it.is_extra == is_extra && it.peer == peer;
+                self.make_room(table, max_of_peer, of_peer)
+                    && self.make_room(table, max, |it| it.is_extra == is_extra)
+            });
+            let Some((is_extra, ..)) = found else {
+                self.refuse(table, peer);
+                return None;
+            };
+            let id = table.next_id();
+            let connection = OpenConnection {
+                peer,
+                is_extra,
+                stage: Stage::Waiting,
+                since: Instant::now(),
+                answers: Vec::new(),
+                close: close.clone(),
+            };
+            table.connections.insert(id, connection);
+            Some(id)
+        })?;
         Some(Arc::new(Place { id, peer, close, places: self.clone() }))
     }
 
     /// Closes the connection that has waited longest, if any can be closed: the process may have run
     /// out of file descriptors.
     pub fn close_one(&self) -> bool {
-        let mut table = self.lock();
-        let all = table.connections.len();
-        self.make_room(&mut table, all, |_| true)
+        self.change(|table| {
+            let all = table.connections.len();
+            self.make_room(table, all, |_| true)
+        })
     }
 
     /// Whether there are fewer than `max` of these connections, or one could be closed.
@@ -182,24 +220,64 @@ impl Places {
         }
     }
 
+    /// Of the readers of these bytes cuts off the slowest, and all who share bytes with it: the bytes go
+    /// when all of their readers have gone. Whether any is slow.
+    fn cut_off_slowest(&self, table: &mut Table, bytes: &HashMap<usize, usize>) -> bool {
+        let now = Instant::now();
+        let slowest = table
+            .connections
+            .values()
+            .filter(|it| it.stage == Stage::Sending && it.can_be_closed(now))
+            .filter(|it| it.held().any(|held| bytes.contains_key(&held.id)))
+            .min_by_key(|it| it.since);
+        let Some(slowest) = slowest else { return false };
+        let ids: HashSet<usize> = slowest.held().map(|held| held.id).collect();
+        let readers = table.connections.iter();
+        let readers = readers.filter(|(_, it)| it.held().any(|held| ids.contains(&held.id)));
+        let readers: Vec<u64> = readers.map(|(id, _)| *id).collect();
+        readers.into_iter().for_each(|id| self.close(table, id));
+        true
+    }
+
     fn refuse(&self, table: &mut Table, peer: IpAddr) {
         self.metrics.count_refusal(Refusal::Connections);
         if table.logged.is_none_or(|logged| logged.elapsed() >= LOG_PAUSE) {
             table.logged = Some(Instant::now());
-            let open = table.connections.len();
-            warn!(%peer, open, "too many connections: those that wait longest are closed");
+            table.to_log = Some(Crowded { peer, open: table.connections.len() });
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Table> {
-        self.table.lock().expect("nothing panics while it is locked")
+    fn change<T>(&self, change: impl FnOnce(&mut Table) -> T) -> T {
+        let mut table = self.table.lock().expect("nothing panics while it is locked");
+        let result = change(&mut table);
+        let to_log = table.to_log.take();
+        drop(table);
+        // A log that nobody reads can block the one who writes it, but not all others.
+        if let Some(Crowded { peer, open }) = to_log {
+            warn!(%peer, open, "too many connections: those that wait longest are closed");
+        }
+        result
+    }
+}
+
+impl Table {
+    fn next_id(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    /// Whether there are fewer than `max` things that these connections wait for, or this is one of them.
+    fn has_room(&self, id: u64, max: usize, counts: impl Fn(&OpenConnection) -> bool) -> bool {
+        let counted = self.connections.values().filter(|it| counts(it));
+        let queued: HashSet<u64> = counted.flat_map(OpenConnection::waits_for).collect();
+        queued.len() < max || queued.contains(&id)
     }
 }
 
 impl OpenConnection {
     fn can_be_closed(&self, now: Instant) -> bool {
         match self.stage {
-            Stage::Waiting => true,
+            Stage::Waiting | Stage::Queued => true,
             Stage::Sending => now - self.since >= SLOW,
             Stage::Working => false,
         }
@@ -208,14 +286,28 @@ impl OpenConnection {
     fn enter(&mut self, stage: Stage) {
         (self.stage, self.since) = (stage, Instant::now());
     }
+
+    fn update(&mut self, id: u64, change: impl FnOnce(&mut Answer)) {
+        if let Some(answer) = self.answers.iter_mut().find(|answer| answer.id == id) {
+            change(answer);
+        }
+    }
+
+    fn waits_for(&self) -> impl Iterator<Item = u64> {
+        self.answers.iter().filter_map(|answer| answer.waits_for)
+    }
+
+    fn held(&self) -> impl Iterator<Item = Held> {
+        self.answers.iter().filter_map(|answer| answer.held)
+    }
 }
 
 /// The place of one connection. Dropping it frees the place.
 #[derive(Debug)]
 pub struct Place {
     id: u64,
-    /// The address of the other side.
-    pub peer: IpAddr,
+    /// The address of the other side, of IPv6 its network.
+    peer: IpAddr,
     close: Arc<Notify>,
     places: Arc<Places>,
 }
@@ -239,80 +331,39 @@ impl Place {
 
     /// `None` while an answer is made or sent.
     pub fn waits_since(&self) -> Option<Instant> {
-        let table = self.places.lock();
-        let connection = table.connections.get(&self.id).filter(|it| it.answers == 0);
-        connection.map(|it| it.since)
+        self.update(|connection| connection.answers.is_empty().then_some(connection.since)).flatten()
     }
 
     /// A head is there.
     pub fn begin(self: &Arc<Self>) -> Answering {
-        self.update(|connection| connection.answers += 1);
-        Answering(self.clone())
+        let id = self.places.change(|table| {
+            let id = table.next_id();
+            if let Some(connection) = table.connections.get_mut(&self.id) {
+                connection.answers.push(Answer { id, waits_for: None, held: None });
+            }
+            id
+        });
+        Answering { id, place: self.clone() }
     }
 
     /// Whether this connection may ask for more than its health: it is not above the limit, or a
     /// place became free meanwhile.
     pub fn is_regular(&self) -> bool {
-        let mut table = self.places.lock();
-        let is_extra =
-            |table: &Table| table.connections.get(&self.id).is_some_and(|it| it.is_extra);
-        if !is_extra(&table) {
-            return true;
-        }
-        let Limits { connections, of_one_peer, .. } = self.places.limits;
-        let of_peer = |it: &OpenConnection| !it.is_extra && it.peer == self.peer;
-        let is_free = self.places.make_room(&mut table, of_one_peer, of_peer)
-            && self.places.make_room(&mut table, connections, |it| !it.is_extra);
-        match table.connections.get_mut(&self.id) {
-            Some(connection) if is_free => connection.is_extra = false,
-            _ => self.places.refuse(&mut table, self.peer),
-        }
-        is_free
-    }
-
-    /// Takes note that the answer keeps these bytes in memory. `newest` is the page that is there
-    /// anyway. If all answers together keep more than `max` bytes besides it, the slowest are cut
-    /// off. If that does not help, returns false.
-    pub fn hold(&self, held: Held, newest: usize, max: usize) -> bool {
-        let mut table = self.places.lock();
-        let is_free = held.id == newest;
-        loop {
-            let mut others: HashMap<usize, usize> = HashMap::new();
-            let all = table.connections.values().flat_map(|it| &it.held);
-            others.extend(all.map(|it| (it.id, it.bytes)));
-            others.retain(|id, _| ![newest, held.id].contains(id));
-            let bytes: usize = others.values().sum();
-            if others.is_empty() || bytes + if is_free { 0 } else { held.bytes } <= max {
-                break;
+        self.places.change(|table| {
+            let is_extra = table.connections.get(&self.id).is_some_and(|it| it.is_extra);
+            if !is_extra {
+                return true;
             }
-            let now = Instant::now();
-            let slowest = table
-                .connections
-                .values()
-                .filter(|it| it.stage == Stage::Sending && it.can_be_closed(now))
-                .filter(|it| it.held.iter().any(|held| others.contains_key(&held.id)))
-                .min_by_key(|it| it.since);
-            let Some(slowest) = slowest else {
-                if is_free {
-                    break;
-                }
-                self.places.refuse(&mut table, self.peer);
-                return false;
-            };
-            // The bytes go when all of their readers have gone.
-            let ids: HashSet<usize> = slowest.held.iter().map(|held| held.id).collect();
-            let readers: Vec<u64> = table
-                .connections
-                .iter()
-                .filter(|(_, it)| it.held.iter().any(|held| ids.contains(&held.id)))
-                .map(|(id, _)| *id)
-                .collect();
-            readers.into_iter().for_each(|id| self.places.close(&mut table, id));
-        }
-        if let Some(connection) = table.connections.get_mut(&self.id) {
-            connection.held.push(held);
-        }
-        true
+            let Limits { connections, of_one_peer, .. } = self.places.limits;
+            let of_peer = |it: &OpenConnection| !it.is_extra && it.peer == self.peer;
+            let is_free = self.places.make_room(table, of_one_peer, of_peer)
+                && self.places.make_room(table, connections, |it| !it.is_extra);
+            match table.connections.get_mut(&self.id) {
+                Some(connection) if is_free => connection.is_extra = false,
+                _ => self.places.refuse(table, self.peer),
+            }
+            is_free
+        })
     }
 
     /// Bytes are being sent.
@@ -324,44 +375,116 @@ impl Place {
         });
     }
 
-    fn update(&self, change: impl FnOnce(&mut OpenConnection)) {
-        // It is not there any more after the place was taken away.
-        if let Some(connection) = self.places.lock().connections.get_mut(&self.id) {
-            change(connection);
-        }
+    /// `None` after the place was taken away.
+    fn update<T>(&self, change: impl FnOnce(&mut OpenConnection) -> T) -> Option<T> {
+        self.places.change(|table| table.connections.get_mut(&self.id).map(change))
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.places.lock().connections.remove(&self.id);
+        self.places.change(|table| table.connections.remove(&self.id));
     }
 }
 
 /// Lives from a request's head until the whole answer was sent.
 #[derive(Debug)]
-pub struct Answering(Arc<Place>);
+pub struct Answering {
+    id: u64,
+    /// The connection's.
+    pub place: Arc<Place>,
+}
 
 impl Answering {
     /// The client may come in.
     pub fn work(&self) {
-        self.0.update(|connection| {
+        self.place.update(|connection| {
             if connection.stage == Stage::Waiting {
                 connection.enter(Stage::Working);
             }
         });
     }
+
+    /// Waits for a turn, if there is room in the queue. Meanwhile the connection can be closed for
+    /// others. `wanted` is the same for requests that one turn is enough for: they count as one.
+    pub async fn queue<T>(&self, wanted: u64, turn: impl Future<Output = T>) -> Option<T> {
+        let Place { id, peer, places, .. } = &*self.place;
+        let Limits { queued, queued_of_one_peer, .. } = places.limits;
+        let has_room = places.change(|table| {
+            let has_room = table.has_room(wanted, queued_of_one_peer, |it| it.peer == *peer)
+                && table.has_room(wanted, queued, |_| true);
+            if let Some(connection) = table.connections.get_mut(id).filter(|_| has_room) {
+                self.wait_for(connection, Some(wanted));
+            }
+            has_room
+        });
+        if !has_room {
+            return None;
+        }
+        let _queued = Queued(self);
+        Some(turn.await)
+    }
+
+    fn wait_for(&self, connection: &mut OpenConnection, wanted: Option<u64>) {
+        connection.update(self.id, |answer| answer.waits_for = wanted);
+        let is_queued = connection.waits_for().next().is_some();
+        match connection.stage {
+            Stage::Working if is_queued => connection.enter(Stage::Queued),
+            Stage::Queued if !is_queued => connection.enter(Stage::Working),
+            _ => {}
+        }
+    }
+
+    /// Takes note that the answer keeps these bytes in memory. `newest` is the page that is there
+    /// anyway. If all answers together keep more than `max` bytes besides it, the slowest are cut
+    /// off. If that does not help, returns false.
+    pub fn hold(&self, held: Held, newest: usize, max: usize) -> bool {
+        let Place { id, peer, places, .. } = &*self.place;
+        let is_free = held.id == newest;
+        let bytes = if is_free { 0 } else { held.bytes };
+        places.change(|table| {
+            loop {
+                let all = table.connections.values().flat_map(OpenConnection::held);
+                let mut others: HashMap<usize, usize> = all.map(|it| (it.id, it.bytes)).collect();
+                others.retain(|id, _| ![newest, held.id].contains(id));
+                if others.is_empty() || others.values().sum::<usize>() + bytes <= max {
+                    break;
+                }
+                if places.cut_off_slowest(table, &others) {
+                    continue;
+                }
+                if is_free {
+                    break;
+                }
+                places.refuse(table, *peer);
+                return false;
+            }
+            if let Some(connection) = table.connections.get_mut(id) {
+                connection.update(self.id, |answer| answer.held = Some(held));
+            }
+            true
+        })
+    }
 }
 
 impl Drop for Answering {
     fn drop(&mut self) {
-        self.0.update(|connection| {
-            connection.answers -= 1;
-            if connection.answers == 0 {
-                connection.held.clear();
+        self.place.update(|connection| {
+            connection.answers.retain(|answer| answer.id != self.id);
+            if connection.answers.is_empty() {
                 connection.enter(Stage::Waiting);
             }
         });
+    }
+}
+
+/// The request waits for its turn.
+struct Queued<'a>(&'a Answering);
+
+impl Drop for Queued<'_> {
+    fn drop(&mut self) {
+        let Queued(answering) = *self;
+        answering.place.update(|connection| answering.wait_for(connection, None));
     }
 }
 
@@ -399,7 +522,7 @@ mod tests {
     }
 
     fn is_taken(place: &Place) -> bool {
-        !place.places.lock().connections.contains_key(&place.id)
+        place.update(|_| ()).is_none()
     }
 
     fn refusals(places: &Places) -> u64 {
@@ -436,6 +559,49 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn all_addresses_of_one_ipv6_network_are_one_peer() {
+        let places = places();
+        let host = |number: u16| IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, number]);
+        let mut all = Vec::new();
+        for number in 0..65 {
+            all.extend(admit(&places, host(number), 1).await);
+        }
+        let taken: Vec<usize> = (0..65).filter(|index| is_taken(&all[*index])).collect();
+        assert_eq!(taken, [0]);
+        // An IPv4 address as an IPv6 socket has it is not one of a network of them.
+        let mapped = |last: u8| IpAddr::from(std::net::Ipv4Addr::new(10, 0, 0, last).to_ipv6_mapped());
+        for last in 0..65 {
+            all.extend(admit(&places, mapped(last), 1).await);
+        }
+        assert_eq!(all.iter().filter(|place| is_taken(place)).count(), 1);
+    }
+
+    /// Whether the table was free at each event.
+    struct Observer(Arc<Places>, Arc<Mutex<Vec<bool>>>);
+
+    impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Observer {
+        fn on_event(
+            &self,
+            _: &tracing::Event<'_>,
+            _: tracing_subscriber::layer::Context<'_, S>,
+        ) {
+            let is_free = self.0.table.try_lock().is_ok();
+            self.1.lock().expect("a lock").push(is_free);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_log_that_nobody_reads_blocks_no_other_connection() {
+        use tracing_subscriber::layer::SubscriberExt;
+        let (places, events) = (places(), Arc::new(Mutex::new(Vec::new())));
+        let observer = Observer(places.clone(), events.clone());
+        let _logging =
+            tracing::subscriber::set_default(tracing_subscriber::registry().with(observer));
+        let _all = admit(&places, A, 70).await;
+        assert_eq!(*events.lock().expect("a lock"), [true]);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn at_the_limit_the_connection_that_waits_longest_is_closed() {
         let places = places();
         let mut all = Vec::new();
@@ -469,6 +635,69 @@ mod tests {
         let _checked: Vec<Answering> = all.iter().map(Place::begin).collect();
         let new = places.admit(A).expect("a place");
         assert!(is_taken(&all[0]) && new.is_regular());
+    }
+
+    /// A request that waits for its turn until it is aborted, or has no room in the queue.
+    fn queue(answering: Answering, wanted: u64) -> tokio::task::JoinHandle<Option<()>> {
+        tokio::spawn(async move { answering.queue(wanted, std::future::pending()).await })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_who_wait_for_their_turn_keep_nobody_out() {
+        let places = places();
+        let mut all = Vec::new();
+        for number in 0..4 {
+            all.extend(admit(&places, peer(number), 64).await);
+        }
+        let mut queued = Vec::new();
+        for place in &all {
+            queued.push(queue(work(place), 1));
+            tokio::time::advance(Duration::from_millis(1)).await;
+        }
+        let new = places.admit(A).expect("a place");
+        assert!(is_taken(&all[0]) && new.is_regular());
+        let busy = work(&new);
+        drop(new);
+        // One that says nothing is closed before one that waits for something.
+        let silent = places.admit(peer(9)).expect("a place");
+        assert!(is_taken(&all[1]));
+        let _new = places.admit(peer(9)).expect("a place");
+        assert!(is_taken(&silent) && !is_taken(&all[2]) && !is_taken(&busy.place));
+        queued.iter().for_each(|request| request.abort());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_had_his_turn_is_not_closed_any_more() {
+        let places = places();
+        let all = admit(&places, A, 64).await;
+        let busy: Vec<Answering> = all.iter().map(work).collect();
+        assert_eq!(busy[0].queue(1, async { 2 }).await, Some(2));
+        let new = places.admit(A).expect("a place");
+        assert!(!new.is_regular() && !all.iter().any(|place| is_taken(place)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_network_has_a_quarter_of_the_queue_and_the_queue_an_end() {
+        let places = places();
+        let mut requests = Vec::new();
+        let mut refused = Vec::new();
+        for number in 0..6 {
+            for _ in 0..9 {
+                let busy = work(&places.admit(peer(number)).expect("a place"));
+                requests.push(queue(busy, requests.len() as u64));
+                tokio::task::yield_now().await;
+            }
+            refused.push(requests.iter().filter(|request| request.is_finished()).count());
+        }
+        assert_eq!(refused, [1, 2, 3, 4, 13, 22]);
+        let busy = work(&places.admit(peer(9)).expect("a place"));
+        assert_eq!(busy.queue(0, async {}).await, Some(()), "it is in the queue already");
+        assert_eq!(busy.queue(99, async {}).await, None);
+        // Whoever leaves makes room.
+        requests[0].abort();
+        tokio::task::yield_now().await;
+        assert_eq!(busy.queue(99, async {}).await, Some(()));
+        requests.iter().for_each(|request| request.abort());
     }
 
     #[tokio::test(start_paused = true)]
@@ -537,9 +766,9 @@ mod tests {
     async fn bytes_that_slow_readers_keep_are_bounded_and_shared_ones_count_once() {
         let places = places();
         let all = admit(&places, A, 8).await;
-        let _busy: Vec<Answering> = all.iter().map(work).collect();
+        let busy: Vec<Answering> = all.iter().map(work).collect();
         let hold = |place: usize, id, bytes| {
-            let is_held = all[place].hold(Held { id, bytes }, 0, 100);
+            let is_held = busy[place].hold(Held { id, bytes }, 0, 100);
             all[place].sending();
             is_held
         };
@@ -557,5 +786,21 @@ mod tests {
         assert!(hold(6, 4, 1_000), "nothing else is held then, so there is no way with less");
         let taken: Vec<bool> = all.iter().map(|place| is_taken(place)).collect();
         assert_eq!(taken, [true, true, true, true, false, true, false, false]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bytes_go_with_their_answer_though_the_connection_has_another() {
+        let place = places().admit(A).expect("a place");
+        let mut last = place.begin();
+        for id in 1..1_000 {
+            let next = place.begin();
+            assert!(next.hold(Held { id, bytes: 40 }, 0, 100));
+            // One is always there.
+            last = next;
+            let held = place.update(|connection| connection.held().count());
+            assert_eq!(held, Some(1));
+        }
+        drop(last);
+        assert!(place.waits_since().is_some());
     }
 }

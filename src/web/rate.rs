@@ -59,10 +59,7 @@ impl Rates {
         let paid = newer.get(&peer).or(older.get(&peer)).copied().unwrap_or(now).max(now);
         let after = paid.checked_add(limit.interval);
         let allowance = limit.interval.saturating_mul(limit.burst);
-        // A time beyond the clock's range: no address has to wait that long twice.
-        let Some(after) = after else {
-            return if paid > now { Err(limit.interval) } else { Ok(()) };
-        };
+        let Some(after) = after else { return Err(limit.interval) }; // beyond the clock's range
         if after - now > allowance {
             return Err(after - now - allowance);
         }
@@ -143,9 +140,13 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_beyond_all_time_is_one() {
+    fn the_longest_interval_is_a_limit_too() {
         let (rates, now) = (Rates::default(), Instant::now());
-        let limit = RateLimit::new(Duration::MAX, u32::MAX);
+        let longest = Duration::from_nanos(i64::MAX.cast_unsigned());
+        let limit = RateLimit::new(longest, 1);
+        assert_eq!(rates.admit(address("10.0.0.1"), limit, now), Ok(()));
+        assert_eq!(rates.admit(address("10.0.0.1"), limit, now), Err(longest));
+        let limit = RateLimit::new(longest, u32::MAX);
         assert_eq!(rates.admit(address("10.0.0.1"), limit, now), Ok(()));
     }
 }

@@ -1,5 +1,6 @@
 //! Which path answers what.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,9 +14,9 @@ use hyper::{Method, Request, Response, StatusCode, Uri};
 use tokio::sync::watch;
 
 use super::body::{Body, Part};
-use super::documents::{self, Document, DocumentKey, Documents, MakeDocument};
+use super::documents::{self, Document, DocumentKey, Documents, MakeDocument, NoDocument};
 use super::gate::Gate;
-use super::places::{Held, MIN_HELD, Place};
+use super::places::{Answering, Held, MIN_HELD};
 use super::status::key::KeyPage;
 use super::status::query::Query;
 use super::status::{self, StatusSettings};
@@ -48,13 +49,14 @@ const CSS: &str = "text/css; charset=utf-8";
 
 /// Answers a request that was let in.
 pub async fn route(
-    site: &Arc<Site>,
-    place: &Arc<Place>,
+    site: &Site,
+    answering: &Answering,
+    peer: SocketAddr,
     request: &Request<Incoming>,
 ) -> Response<Body> {
     let path = request.uri().path();
-    if !matches!(path, "/-/healthy" | "/-/ready") && !place.is_regular() {
-        return busy();
+    if !is_health_check(path) && !answering.place.is_regular() {
+        return busy("too many connections\n");
     }
     // Over HTTP/2, the end of an empty body can come after the head.
     if !request.body().is_end_stream() && request.body().size_hint().exact() != Some(0) {
@@ -64,7 +66,7 @@ pub async fn route(
     }
     if path == RELOAD {
         return match *request.method() {
-            Method::POST | Method::PUT => reload(site, request).await,
+            Method::POST | Method::PUT => reload(site, answering, request).await,
             _ => not_allowed("POST, PUT"),
         };
     }
@@ -74,8 +76,8 @@ pub async fn route(
         return not_allowed("GET, HEAD");
     }
     match route {
-        Route::Metrics => metrics(site, place, request.headers()),
-        Route::Document(make) => for_people(site, place, request, make).await,
+        Route::Metrics => metrics(site, answering, request.headers()),
+        Route::Document(make) => for_people(site, answering, peer, request, make).await,
         Route::Style => style(),
         Route::Healthy => text(StatusCode::OK, "healthy\n"),
         Route::Ready => readiness(site),
@@ -83,6 +85,11 @@ pub async fn route(
 }
 
 const RELOAD: &str = "/-/reload";
+
+/// Whether this is what probes ask for.
+pub fn is_health_check(path: &str) -> bool {
+    matches!(path, "/-/healthy" | "/-/ready")
+}
 
 /// The routes whose paths are always the same.
 fn fixed(path: &str) -> Option<Route> {
@@ -104,9 +111,9 @@ pub fn is_reserved(path: &str) -> bool {
     path == RELOAD || (path != "/" && fixed(path).is_some())
 }
 
-/// There are too many connections, or too many bytes wait for slow readers.
-fn busy() -> Response<Body> {
-    let mut response = text(StatusCode::SERVICE_UNAVAILABLE, "too many connections\n");
+/// There are too many connections, pages to render, or bytes that wait for slow readers.
+fn busy(problem: &'static str) -> Response<Body> {
+    let mut response = text(StatusCode::SERVICE_UNAVAILABLE, problem);
     let headers = response.headers_mut();
     headers.insert(RETRY_AFTER, HeaderValue::from_static("2"));
     headers.insert(CONNECTION, HeaderValue::from_static("close"));
@@ -127,16 +134,21 @@ fn not_allowed(allowed: &'static str) -> Response<Body> {
     response
 }
 
-async fn reload(site: &Site, request: &Request<Incoming>) -> Response<Body> {
+async fn reload(
+    site: &Site,
+    answering: &Answering,
+    request: &Request<Incoming>,
+) -> Response<Body> {
     if is_cross_site(request.uri(), request.headers()) {
         return text(StatusCode::FORBIDDEN, "a page of another site asked for this\n");
     }
     let Some(reloader) = &site.reloader else {
         return text(StatusCode::FORBIDDEN, "needs the flag --web.enable-lifecycle\n");
     };
-    match reloader.reload().await {
-        Ok(()) => text(StatusCode::OK, "reloaded\n"),
-        Err(error) => {
+    match answering.queue(0, reloader.reload()).await {
+        None => busy("too many requests wait\n"),
+        Some(Ok(())) => text(StatusCode::OK, "reloaded\n"),
+        Some(Err(error)) => {
             let error = format!("not reloaded: {error}\n");
             respond(StatusCode::INTERNAL_SERVER_ERROR, TEXT, [Bytes::from(error)])
         }
@@ -159,12 +171,12 @@ fn is_cross_site(uri: &Uri, headers: &HeaderMap) -> bool {
     !authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host))
 }
 
-fn metrics(site: &Site, place: &Place, headers: &HeaderMap) -> Response<Body> {
+fn metrics(site: &Site, answering: &Answering, headers: &HeaderMap) -> Response<Body> {
     let exporter = site.metrics.gather_recent();
     let snapshot = site.snapshot.borrow().clone();
     let page = &snapshot.page;
     // The newest page is in memory anyway: it is never refused.
-    let _ = hold(site, place, page.id(), page.sizes()[1]);
+    let _ = hold(answering, &snapshot, Held { id: page.id(), bytes: page.gzip_bytes() });
     let gzip = accepts_gzip(headers);
     let mut response = if gzip {
         respond(StatusCode::OK, METRICS, page.gzip(&exporter))
@@ -182,12 +194,8 @@ fn metrics(site: &Site, place: &Place, headers: &HeaderMap) -> Response<Body> {
 
 /// Whether these bytes may stay in memory until they are sent: all slow readers together may keep
 /// as much as the newest page has as text.
-fn hold(site: &Site, place: &Place, id: usize, bytes: usize) -> bool {
-    let (newest, size) = {
-        let snapshot = site.snapshot.borrow();
-        (snapshot.page.id(), snapshot.page.sizes()[0])
-    };
-    place.hold(Held { id, bytes }, newest, size.max(MIN_HELD))
+fn hold(answering: &Answering, newest: &Snapshot, held: Held) -> bool {
+    answering.hold(held, newest.page.id(), newest.page.text_bytes().max(MIN_HELD))
 }
 
 fn readiness(site: &Site) -> Response<Body> {
@@ -226,8 +234,9 @@ fn calendar(_: &StatusSettings, snapshot: &Snapshot, query: &Query) -> Document 
 }
 
 async fn for_people(
-    site: &Arc<Site>,
-    place: &Arc<Place>,
+    site: &Site,
+    answering: &Answering,
+    peer: SocketAddr,
     request: &Request<Incoming>,
     make: MakeDocument,
 ) -> Response<Body> {
@@ -237,12 +246,21 @@ async fn for_people(
         query: request.uri().query().unwrap_or_default().to_owned(),
         gzip,
     };
-    let document = site.documents.get(&site.status, &site.snapshot, wanted, make);
-    let Some(document) = document.await else {
-        return text(StatusCode::INTERNAL_SERVER_ERROR, "not rendered\n");
+    let document = site.documents.get(answering, &site.status, &site.snapshot, wanted, make);
+    let document = match document.await {
+        Ok(document) => document,
+        Err(NoDocument::Failed) => {
+            return text(StatusCode::INTERNAL_SERVER_ERROR, "not rendered\n");
+        }
+        Err(NoDocument::Busy) => {
+            site.gate.record_busy(peer, None, "too many pages to render");
+            return busy("too many pages are to be rendered\n");
+        }
     };
-    if !hold(site, place, document.bytes.as_ptr().addr(), document.bytes.len()) {
-        return busy();
+    let held = Held { id: document.bytes.as_ptr().addr(), bytes: document.bytes.len() };
+    let newest = site.snapshot.borrow().clone();
+    if !hold(answering, &newest, held) {
+        return busy("too many slow readers\n");
     }
     let disposition =
         document.file_name.as_ref().map(|name| format!("attachment; filename=\"{name}\""));

@@ -28,6 +28,10 @@ const HTTP11: &[u8] = b"http/1.1";
 pub struct Resolved {
     /// For rustls.
     pub config: ServerConfig,
+    /// What it asks of clients.
+    pub client_auth: ClientAuth,
+    /// Whether only clients with certain names may come in.
+    pub has_allowed_sans: bool,
     /// The files that were read for it.
     pub files: Vec<FileState>,
 }
@@ -77,7 +81,7 @@ pub fn resolve(
         ..aws_lc_rs::default_provider()
     });
     let clients = clients(section, client_auth, client_ca.as_ref(), &provider, warnings)?;
-    let asks_clients = client_auth.is_some_and(|auth| auth != ClientAuth::None);
+    let client_auth = client_auth.unwrap_or(ClientAuth::None);
 
     let builder = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&versions)
@@ -97,12 +101,13 @@ pub fn resolve(
         })?;
     config.alpn_protocols =
         if http2 { vec![H2.into(), HTTP11.into()] } else { vec![HTTP11.into()] };
-    if asks_clients {
+    if client_auth != ClientAuth::None {
         // A session that is resumed brings its old certificate, which may have expired meanwhile.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
     }
-    Ok(Some(Resolved { config, files }))
+    let has_allowed_sans = section.client_allowed_sans.is_some();
+    Ok(Some(Resolved { config, client_auth, has_allowed_sans, files }))
 }
 
 /// Whether fields are given that mean something only with TLS.
@@ -111,6 +116,7 @@ fn has_more(section: &TlsSection) -> bool {
         || section.min_version.is_some()
         || section.max_version.is_some()
         || section.cipher_suites.is_some()
+        || section.prefer_server_cipher_suites.is_some()
         || section.curve_preferences.is_some()
 }
 

@@ -118,7 +118,7 @@ fn everything_but_health_needs_the_password() {
     let page = subject.get("/metrics", &[ALICE]).body;
     let page = String::from_utf8(page).expect("UTF-8");
     assert_eq!(value(&page, &refused("password")), Some(33.0));
-    for reason in ["certificate", "rate", "handshake", "connections"] {
+    for reason in ["certificate", "rate", "busy", "handshake", "connections"] {
         assert_eq!(value(&page, &refused(reason)), Some(0.0));
     }
     assert_eq!(value(&page, "iam_exporter_http_requests_total{code=\"401\"}"), Some(33.0));
@@ -370,6 +370,45 @@ fn a_changed_file_is_read_again_without_a_signal_and_a_broken_one_changes_nothin
     subject.exporter.signal("HUP");
     subject.exporter.log_line("no password is needed any more");
     assert_eq!(subject.get("/metrics", &[]).status, 200);
+}
+
+#[test]
+fn half_of_a_file_that_is_being_written_lets_nobody_in() {
+    let headers = "http_server_config: { headers: { X-Frame-Options: deny } }\n";
+    let subject = Subject::start(&format!("{headers}{}", users()));
+    subject.folder.write("web.yml", headers);
+    let line = subject.exporter.log_line("asks less of clients");
+    assert!(line.contains("level=WARN") && line.contains("dropped=passwords"), "{line}");
+    assert_eq!(subject.get("/metrics", &[]).status, 401);
+    subject.folder.write("web.yml", &format!("{headers}{}rate_limit: {{}}\n", users()));
+    subject.exporter.log_line("web configuration reloaded");
+    assert_eq!(subject.get("/metrics", &[]).status, 401);
+    assert_eq!(subject.get("/metrics", &[ALICE]).status, 200);
+    // A file that stays so is meant.
+    subject.folder.write("web.yml", headers);
+    subject.exporter.log_line("no password is needed any more");
+    assert_eq!(subject.get("/metrics", &[]).status, 200);
+}
+
+#[test]
+fn half_of_a_file_that_is_being_written_lets_nobody_in_without_a_certificate() {
+    let clients = Authority::new("clients");
+    let names = "  client_allowed_sans: [prometheus.example]\n";
+    let subject = Subject::start_with(&mutual(names), &[("clients.crt", &clients.certificate)]);
+    let (good, other) = (clients.issue(&["prometheus.example"]), clients.issue(&["x.example"]));
+    for (half, dropped) in [
+        (TLS.to_owned(), "client certificates, verified client certificates, allowed names"),
+        (mutual(""), "dropped=\"allowed names of clients\""),
+    ] {
+        subject.folder.write("web.yml", &half);
+        let line = subject.exporter.log_line("asks less of clients");
+        assert!(line.contains(dropped), "{line}");
+        assert_eq!(subject.over_tls(Some(&good)).expect("an answer").status, 200);
+        subject.over_tls(Some(&other)).err().expect("a failure");
+        subject.over_tls(None).err().expect("a failure");
+        subject.folder.write("web.yml", &mutual(names));
+        subject.exporter.log_line("web configuration reloaded");
+    }
 }
 
 fn page(subject: &Subject) -> String {

@@ -121,6 +121,10 @@ fn bad_input_is_refused_in_one_line_that_names_it() {
             "invalid value '::1' for '--web.listen-address <ADDRESS>': an IPv6 address needs brackets and a port: write [::1]:9718",
         ),
         (
+            &["--web.health-address", "9719"],
+            "invalid value '9719' for '--web.health-address <ADDRESS>': must be host:port, or :port for every address",
+        ),
+        (
             &["--web.systemd-socket"],
             "--web.systemd-socket: systemd passed no sockets: start the exporter by its .socket unit",
         ),
@@ -149,13 +153,13 @@ fn bad_input_is_refused_in_one_line_that_names_it() {
 fn a_port_in_use_is_refused() {
     let other = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = other.local_addr().expect("an address").to_string();
-    let stderr = String::from_utf8(output(&["demo", "--web.listen-address", &address]).stderr);
-    assert_eq!(
-        stderr.expect("UTF-8").trim_end(),
-        format!(
-            "iam-key-exporter: --web.listen-address {address}: Address already in use (os error 98)"
-        )
-    );
+    for flag in ["--web.listen-address", "--web.health-address"] {
+        let stderr = String::from_utf8(output(&["demo", flag, &address]).stderr);
+        assert_eq!(
+            stderr.expect("UTF-8").trim_end(),
+            format!("iam-key-exporter: {flag} {address}: Address already in use (os error 98)")
+        );
+    }
 }
 
 #[test]

@@ -107,6 +107,40 @@ fn slow_readers_keep_nobody_out() {
 }
 
 #[test]
+fn pages_that_are_to_be_rendered_keep_nobody_out() {
+    let exporter = demo("10000");
+    // Each wants another page. None of them is answered soon.
+    let mut number = 0;
+    let mut wanting: Vec<TcpStream> = Vec::new();
+    for last in 2..6 {
+        for _ in 0..64 {
+            number += 1;
+            let request = format!("GET /?show=every&q=x{number} HTTP/1.1\r\nHost: x\r\n\r\n");
+            wanting.extend(crowd(&exporter, last..last + 1, 1, &request));
+        }
+    }
+    for _ in 0..20 {
+        let page = scrape(&exporter);
+        assert!(value(&page, CONNECTIONS).is_some(), "{page}");
+        let response = exporter.request("GET", "/-/healthy", &[]);
+        assert_eq!(response.status, 200);
+    }
+    let statuses: Vec<String> = wanting
+        .iter_mut()
+        .map(|stream| {
+            let mut start = [0; 12];
+            let read = stream.read_exact(&mut start);
+            read.map_or_else(|_| "closed".to_owned(), |()| String::from_utf8_lossy(&start).into_owned())
+        })
+        .collect();
+    let count = |status: &str| statuses.iter().filter(|it| it.ends_with(status)).count();
+    assert!(count("200") > 0 && count("503") > 0, "{statuses:?}");
+    let page = exporter.get("/metrics");
+    let busy = "iam_exporter_http_refused_total{reason=\"busy\"}";
+    assert!(value(&page, busy).is_some_and(|refused| refused > 0.0), "{page}");
+}
+
+#[test]
 fn a_client_that_closes_its_half_gets_the_whole_answer() {
     let exporter = demo("3000");
     for (path, headers) in [

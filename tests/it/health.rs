@@ -1,12 +1,12 @@
 //! `health`: what a container platform runs.
 
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Output};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::support::exporter::{Exporter, command, output};
+use crate::support::exporter::{Exporter, PATIENCE, Response, command, output};
 use crate::support::folder::Folder;
 use crate::support::tls::Authority;
 
@@ -69,6 +69,59 @@ fn with_a_web_configuration_it_asks_with_tls_or_without_and_needs_no_password() 
         let healthy = output(&asked);
         assert_eq!((stdout(&healthy).as_str(), healthy.status.code()), ("healthy\n", Some(0)));
     }
+}
+
+#[test]
+fn probes_without_a_certificate_have_an_address_of_their_own() {
+    let (clients, folder) = (Authority::new("clients"), Folder::new());
+    let server = Authority::new("servers").issue(&["localhost"]);
+    folder.write("server.crt", &server.certificate);
+    folder.write("server.key", &server.key);
+    folder.write("clients.crt", &clients.certificate);
+    folder.write(
+        "web.yml",
+        "tls_server_config: { cert_file: server.crt, key_file: server.key, client_ca_file: clients.crt, client_auth_type: RequireAndVerifyClientCert }\n",
+    );
+    let web = format!("{}/web.yml", folder.path());
+    let flags = ["demo", "--users", "1", "--web.config.file", &web];
+    let exporter = Exporter::start(&[&flags[..], &["--web.health-address", "127.0.0.1:0"]].concat());
+    let line = exporter.log_line("health checks");
+    let (_, address) = line.rsplit_once("address=").expect("an address");
+    let ask = |more: &[&str]| {
+        output(&[&["health", "--web.config.file", &web, "--web.health-address", address], more].concat())
+    };
+    assert_eq!(stdout(&ask(&[])), "healthy\n");
+    let end = Instant::now() + PATIENCE;
+    while !ask(&["--ready"]).status.success() {
+        assert!(Instant::now() < end, "never ready");
+    }
+    // Nothing else is there.
+    for path in ["/metrics", "/", "/-/reload", "/-/healthy/"] {
+        assert_eq!(get(address, "GET", path).status, 404, "{path}");
+    }
+    assert_eq!(get(address, "POST", "/-/healthy").status, 405);
+    let at_the_other = exporter.address.to_string();
+    refusal(&output(&["health", "--web.config.file", &web, "--web.listen-address", &at_the_other]));
+}
+
+fn get(address: &str, method: &str, path: &str) -> Response {
+    let mut stream = TcpStream::connect(address).expect("a connection");
+    let head = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    stream.write_all(head.as_bytes()).expect("a request");
+    Response::read(&mut stream)
+}
+
+#[test]
+fn silent_connections_keep_no_health_check_from_its_address() {
+    let exporter =
+        Exporter::start(&["demo", "--users", "1", "--web.health-address", "127.0.0.1:0"]);
+    let line = exporter.log_line("health checks");
+    let (_, address) = line.rsplit_once("address=").expect("an address");
+    let _silent: Vec<TcpStream> =
+        (0..100).map(|_| TcpStream::connect(address).expect("a connection")).collect();
+    let start = Instant::now();
+    assert_eq!(get(address, "GET", "/-/healthy").status, 200);
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
 }
 
 #[test]
@@ -158,7 +211,7 @@ fn where_nobody_listens_the_answer_is_no() {
         format!("iam-key-exporter: {free}: Connection refused (os error 111)")
     );
     let unknown = output(&["health", "--web.listen-address", "127.0.0.1:0"]);
-    assert!(refusal(&unknown).ends_with("health needs the number of the port"));
+    assert!(refusal(&unknown).contains("health needs the number of the port"));
 }
 
 #[test]
@@ -174,6 +227,8 @@ fn an_answer_that_does_not_come_is_no_longer_waited_for() {
 fn an_answer_of_another_program_is_no() {
     refusal(&answered(b"220 mail.example ESMTP\r\n"));
     refusal(&answered(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"));
+    let escapes = b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n\x1b[2Jmine";
+    assert_eq!(stdout(&answered(escapes)), "\\u001b[2Jmine\n");
     refusal(&answered(b"HTTP/1.1 500 Oh\r\nContent-Length: 10\r\n\r\nmany\nlines"));
     let endless = [b"HTTP/1.1 200 OK\r\nContent-Length: 2000\r\n\r\n", [b'x'; 2000].as_slice()];
     refusal(&answered(Box::leak(endless.concat().into_boxed_slice())));

@@ -4,9 +4,18 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty};
+use hyper::Request;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, StreamOwned};
+use tokio::runtime::Runtime;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 
-use crate::support::exporter::Exporter;
+use crate::support::exporter::{Exporter, PATIENCE};
 use crate::support::folder::Folder;
 use crate::support::tls::{Authority, Client};
 
@@ -17,11 +26,21 @@ const HALF_HEAD: &[u8] = &[0, 0, 20, 1, 5, 0, 0, 0, 1, 0x82, 0x87];
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 
 const fn frame_head(length: u8, kind: u8, flags: u8, stream: u8) -> [u8; 9] {
     [0, 0, length, kind, flags, 0, 0, 0, stream]
+}
+
+/// The head of a frame, and its bytes.
+fn read_frame(stream: &mut impl Read) -> ([u8; 9], Vec<u8>) {
+    let mut head = [0; 9];
+    stream.read_exact(&mut head).expect("a frame");
+    let mut bytes = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+    stream.read_exact(&mut bytes).expect("its bytes");
+    (head, bytes)
 }
 
 /// An exporter with TLS, and connections to it that have chosen HTTP/2.
@@ -33,12 +52,16 @@ struct Subject {
 
 impl Subject {
     fn start() -> Subject {
+        Subject::start_with("")
+    }
+
+    fn start_with(config: &str) -> Subject {
         let (folder, authority) = (Folder::new(), Authority::new("servers"));
         let server = authority.issue(&["localhost"]);
         folder.write("server.crt", &server.certificate);
         folder.write("server.key", &server.key);
         let tls = "tls_server_config: { cert_file: server.crt, key_file: server.key }\n";
-        folder.write("web.yml", tls);
+        folder.write("web.yml", &format!("{tls}{config}"));
         let file = format!("{}/web.yml", folder.path());
         let exporter = Exporter::start(&["demo", "--users", "5", "--web.config.file", &file]);
         let client = Client::new(&authority, None).offering(&[b"h2"]);
@@ -51,6 +74,33 @@ impl Subject {
         stream
     }
 
+    /// The statuses of the answers to GET requests with these headers, one after the other on one connection.
+    fn statuses(&self, path: &str, headers: &[&[(&str, &str)]]) -> Vec<u16> {
+        let asking = async {
+            let stream = tokio::net::TcpStream::connect(self.exporter.address).await?;
+            let name = ServerName::try_from("localhost")?;
+            let stream = TlsConnector::from(self.client.config()).connect(name, stream).await?;
+            let (mut sender, connection) =
+                http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
+            tokio::spawn(connection);
+            let mut statuses = Vec::new();
+            for headers in headers {
+                let mut request = Request::get(format!("https://localhost{path}"));
+                for (name, value) in *headers {
+                    request = request.header(*name, *value);
+                }
+                let request = request.body(Empty::<Bytes>::new())?;
+                let response = sender.send_request(request).await?;
+                statuses.push(response.status().as_u16());
+                response.into_body().collect().await?;
+            }
+            Ok::<_, Box<dyn std::error::Error>>(statuses)
+        };
+        let runtime = Runtime::new().expect("a runtime");
+        let asked = runtime.block_on(async { timeout(PATIENCE, asking).await });
+        asked.expect("answers in time").expect("answers")
+    }
+
     /// The frames that answer a request, which has these fields and then these frames: the kind of each, and
     /// its first byte.
     fn ask(&self, fields: &[u8], flags: u8, rest: &[u8]) -> Vec<(u8, Option<u8>)> {
@@ -58,10 +108,7 @@ impl Subject {
         let mut stream = self.connect(&[PREFACE, SETTINGS, &head, fields, rest].concat());
         let mut frames = Vec::new();
         loop {
-            let mut head = [0; 9];
-            stream.read_exact(&mut head).expect("a frame");
-            let mut bytes = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
-            stream.read_exact(&mut bytes).expect("its bytes");
+            let (head, bytes) = read_frame(&mut stream);
             if head[8] == 1 && [DATA, HEADERS].contains(&head[3]) {
                 frames.push((head[3], bytes.first().copied()));
                 if head[4] & END_STREAM != 0 {
@@ -70,6 +117,59 @@ impl Subject {
             }
         }
     }
+}
+
+#[test]
+fn all_but_health_checks_need_the_password() {
+    let hash = bcrypt::hash("secret", 4).expect("a hash");
+    let subject = Subject::start_with(&format!("basic_auth_users: {{ alice: {hash} }}\n"));
+    // alice:wrong and alice:secret
+    let wrong = ("authorization", "Basic YWxpY2U6d3Jvbmc=");
+    let right = ("authorization", "Basic YWxpY2U6c2VjcmV0");
+    let statuses = |path| subject.statuses(path, &[&[], &[wrong], &[right], &[]]);
+    assert_eq!(statuses("/metrics"), [401, 401, 200, 401], "each request needs it");
+    assert_eq!(statuses("/-/healthy"), [200; 4]);
+}
+
+#[test]
+fn the_requests_of_one_connection_count_for_the_rate_limit() {
+    let subject = Subject::start_with("rate_limit: { interval: 1h, burst: 2 }\n");
+    assert_eq!(subject.statuses("/metrics", &[&[][..]; 4]), [200, 200, 429, 429]);
+    assert_eq!(subject.statuses("/-/healthy", &[&[]]), [200]);
+}
+
+#[test]
+fn a_head_of_more_than_16_kib_is_refused() {
+    let subject = Subject::start();
+    let (fits, long) = ("x".repeat(15 << 10), "x".repeat(17 << 10));
+    let statuses = subject.statuses("/metrics", &[&[("cookie", &fits)], &[("cookie", &long)], &[]]);
+    assert_eq!(statuses, [200, 431, 200]);
+}
+
+#[test]
+fn of_one_connection_four_requests_are_answered_at_a_time() {
+    // No byte of an answer may be sent: SETTINGS_INITIAL_WINDOW_SIZE is 0.
+    let settings = [&frame_head(6, 4, 0, 0)[..], &[0, 4, 0, 0, 0, 0]].concat();
+    let mut said = [PREFACE, &settings].concat();
+    for stream in [1, 3, 5, 7, 9] {
+        // `:method: GET`, `:scheme: https`, `:path: /`
+        said.extend(frame_head(3, HEADERS, END_HEADERS | END_STREAM, stream));
+        said.extend(b"\x82\x87\x84");
+    }
+    let subject = Subject::start();
+    let mut stream = subject.connect(&said);
+    let mut answered = Vec::new();
+    let refused = loop {
+        let (head, bytes) = read_frame(&mut stream);
+        match head[3] {
+            HEADERS => answered.push(head[8]),
+            RST_STREAM => break (head[8], bytes),
+            _ => {}
+        }
+    };
+    const REFUSED_STREAM: u8 = 7;
+    assert_eq!(refused, (9, vec![0, 0, 0, REFUSED_STREAM]));
+    assert!(!answered.contains(&9), "{answered:?}");
 }
 
 /// `:status: 200`

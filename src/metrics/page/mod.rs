@@ -76,9 +76,14 @@ impl Page {
         self.series
     }
 
-    /// Bytes of the text and of its compressed form.
-    pub fn sizes(&self) -> [usize; 2] {
-        [self.gzip.length, self.gzip.bytes.len()]
+    /// Bytes of the text.
+    pub fn text_bytes(&self) -> usize {
+        self.gzip.length
+    }
+
+    /// Bytes of its compressed form.
+    pub fn gzip_bytes(&self) -> usize {
+        self.gzip.bytes.len()
     }
 
     /// Whether every account was tried before this page was made.

@@ -142,6 +142,9 @@ pub fn interval<'de, D: Deserializer<'de>>(field: D) -> Result<Duration, D::Erro
     })
 }
 
+/// Go's longest duration: 292 years.
+const MAX_INTERVAL: Duration = Duration::from_nanos(i64::MAX as u64);
+
 /// Go's `time.ParseDuration`, without signs.
 fn go_duration(text: &str) -> Result<Duration, &'static str> {
     const FORM: &str = "must be 0 or a duration with a unit, such as 500ms, 1s or 1h30m";
@@ -166,7 +169,7 @@ fn go_duration(text: &str) -> Result<Duration, &'static str> {
         total = total.checked_add(part).ok_or(FORM)?;
         rest = tail;
         if rest.is_empty() {
-            return Ok(total);
+            return if total > MAX_INTERVAL { Err("is longer than 292 years") } else { Ok(total) };
         }
     }
 }
@@ -192,5 +195,6 @@ mod tests {
         for text in ["", "5", "1d", "1", "s", "-1s", "+1s", "1 s", "1s ", "1s5", "1..5s", "1e3s"] {
             assert!(go_duration(text).is_err(), "{text}");
         }
+        assert!(go_duration("2562047h").is_ok() && go_duration("2562048h").is_err());
     }
 }

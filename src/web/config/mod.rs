@@ -13,6 +13,7 @@ use hyper::header::{HeaderName, HeaderValue};
 use rustls::ServerConfig;
 
 use super::auth::Users;
+use super::client_certificates::ClientAuth;
 use super::rate::RateLimit;
 use super::tls;
 use crate::config::{Error, parse_yaml};
@@ -32,7 +33,12 @@ pub struct WebConfig {
     pub rate: Option<RateLimit>,
     /// One line for each value that is valid but has no effect, or probably is a mistake.
     pub warnings: Vec<String>,
+    client_auth: Option<ClientAuth>,
+    has_allowed_sans: bool,
+    /// Certificates, keys and CAs.
     files: Vec<FileState>,
+    /// The file itself.
+    file: Option<FileState>,
     is_empty: bool,
 }
 
@@ -55,7 +61,7 @@ impl WebConfig {
         let text =
             String::from_utf8(bytes).map_err(|_| failed(std::io::Error::other("is not UTF-8")))?;
         let mut config = WebConfig::parse(&text, path)?;
-        config.files.push(file);
+        config.file = Some(file);
         Ok(config)
     }
 
@@ -88,7 +94,26 @@ impl WebConfig {
 
     /// Whether one of the files that it was read from is another by now. Waits for the disk.
     pub fn has_changed(&self) -> bool {
-        self.files.iter().any(FileState::has_changed)
+        self.files.iter().chain(&self.file).any(FileState::has_changed)
+    }
+
+    /// What clients needed `before` and do not need any more.
+    pub fn dropped_since(&self, before: &WebConfig) -> Vec<&'static str> {
+        let demands = |config: &WebConfig| {
+            [
+                ("passwords", !config.users.is_empty()),
+                ("client certificates", config.client_auth.is_some_and(ClientAuth::is_mandatory)),
+                ("verified client certificates", config.client_auth.is_some_and(ClientAuth::verifies)),
+                ("allowed names of clients", config.has_allowed_sans),
+            ]
+        };
+        let both = demands(before).into_iter().zip(demands(self));
+        both.filter(|((_, was), (_, is))| *was && !is).map(|((name, _), _)| name).collect()
+    }
+
+    /// Whether both were read from the same file at the same state of it.
+    pub fn is_of_same_file(&self, other: &WebConfig) -> bool {
+        self.file == other.file
     }
 
     fn is_nothing(&self) -> bool {
@@ -144,12 +169,15 @@ fn resolve(file: File, folder: &Path) -> Result<WebConfig, Fault> {
     let mut warnings = Vec::new();
     let HttpSection { http2, headers } = file.http_server_config.unwrap_or_default();
     let (mut tls, mut files) = (None, Vec::new());
+    let (mut client_auth, mut has_allowed_sans) = (None, false);
     if let Some(section) = file.tls_server_config {
         let line = section.referenced.line();
         match tls::resolve(&section.value, line, folder, http2.unwrap_or(true), &mut warnings)? {
             None => warnings.push("tls_server_config: is empty, so there is no TLS".to_owned()),
             Some(resolved) => {
                 (tls, files) = (Some(Arc::new(resolved.config)), resolved.files);
+                client_auth = Some(resolved.client_auth);
+                has_allowed_sans = resolved.has_allowed_sans;
             }
         }
     }
@@ -168,7 +196,18 @@ fn resolve(file: File, folder: &Path) -> Result<WebConfig, Fault> {
                 .to_owned(),
         );
     }
-    Ok(WebConfig { tls, users, headers, rate, warnings, files, is_empty: false })
+    Ok(WebConfig {
+        tls,
+        users,
+        headers,
+        rate,
+        warnings,
+        client_auth,
+        has_allowed_sans,
+        files,
+        file: None,
+        is_empty: false,
+    })
 }
 
 #[cfg(test)]

@@ -100,6 +100,11 @@ impl Client {
         self
     }
 
+    /// For clients of HTTP/2.
+    pub fn config(&self) -> Arc<ClientConfig> {
+        Arc::new(self.0.clone())
+    }
+
     /// A connection after its handshake.
     pub fn connect(
         &self,

@@ -1,4 +1,4 @@
-//! A connection's bytes, watched: when an answer begins to be sent.
+//! A connection's bytes. Its place is told when an answer begins to be sent.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -11,19 +11,19 @@ use super::places::Place;
 
 /// Reports to the place of its connection.
 #[derive(Debug)]
-pub struct Watched<S> {
+pub struct ReportingStream<S> {
     stream: S,
     place: Arc<Place>,
 }
 
-impl<S> Watched<S> {
+impl<S> ReportingStream<S> {
     /// Nothing was sent yet.
-    pub fn new(stream: S, place: Arc<Place>) -> Watched<S> {
-        Watched { stream, place }
+    pub fn new(stream: S, place: Arc<Place>) -> ReportingStream<S> {
+        ReportingStream { stream, place }
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for ReportingStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -33,7 +33,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for ReportingStream<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

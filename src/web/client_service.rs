@@ -8,39 +8,54 @@ use std::sync::Arc;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::CONTENT_LENGTH;
 use hyper::service::Service;
-use hyper::{Method, Request, Response};
+use hyper::{Method, Request, Response, StatusCode};
 
 use super::body::Body;
 use super::places::Place;
-use super::routes::{Site, route};
+use super::routes::{Site, is_health_check, route, text};
 
 /// The site, for one client.
 #[derive(Debug, Clone)]
-pub struct Guard {
+pub struct ClientService {
     /// What is served.
     pub site: Arc<Site>,
-    /// The client.
+    /// How much of it.
+    pub scope: Scope,
+    /// The client's address.
     pub peer: SocketAddr,
     /// The connection's place.
     pub place: Arc<Place>,
 }
 
-impl Service<Request<Incoming>> for Guard {
+/// What a listener serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Everything, as the web configuration says.
+    Site,
+    /// Health checks, over plain HTTP.
+    Health,
+}
+
+impl Service<Request<Incoming>> for ClientService {
     type Response = Response<Body>;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let Guard { site, peer, place } = self.clone();
+        let ClientService { site, scope, peer, place } = self.clone();
         let answering = place.begin();
         Box::pin(async move {
             let config = site.gate.config();
-            let mut response = match site.gate.admit(&config, &request, peer).await {
-                Ok(()) => {
-                    answering.work();
-                    route(&site, &place, &request).await
+            let mut response = if scope == Scope::Health && !is_health_check(request.uri().path()) {
+                text(StatusCode::NOT_FOUND, "only health checks are answered here\n")
+            } else {
+                match site.gate.admit(&config, &request, peer).await {
+                    Ok(()) => {
+                        answering.work();
+                        route(&site, &answering, peer, &request).await
+                    }
+                    Err(refusal) => refusal,
                 }
-                Err(refusal) => refusal,
             };
             for (name, value) in &config.headers {
                 // A page that has a stricter value of its own keeps it.
