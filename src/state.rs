@@ -208,12 +208,16 @@ impl Account {
         self.generated.is_some_and(|generated| now - generated > STALE)
     }
 
+    /// The newest time in its report.
+    pub fn newest_time(&self) -> Option<DateTime<Utc>> {
+        self.report.as_ref().and_then(|report| report.newest_time())
+    }
+
     /// Of two accounts with the same id the one with the greater is published.
     fn newness(&self) -> impl Ord {
-        let newest = self.report.as_ref().and_then(|report| report.newest_time());
         let works = self.refresh.last.is_some_and(|last| last.failure.is_none());
         // Whatever ties is the same then, so the order in which accounts come decides nothing.
-        (newest, self.generated, works, self.name.clone(), self.fingerprint)
+        (self.newest_time(), self.generated, works, self.name.clone(), self.fingerprint)
     }
 
     /// The users that there are, as they are known best, each with its keys by their slots.

@@ -101,7 +101,7 @@ impl Store {
             let Refresh { last_success, fault, .. } = &account.refresh;
             let at = fault.as_ref().map(|fault| fault.since).max(*last_success);
             let (id, account) = (account.id.clone(), Arc::new(account));
-            let before = std::mem::replace(&mut entry.account, account);
+            let before = std::mem::replace(&mut entry.account, account.clone());
             let before_id = before.id.clone();
             if before.id != id && !before.is_unverified(&target.id) {
                 let (reason, why) = if *are_files {
@@ -121,7 +121,10 @@ impl Store {
             if before_id != id && target.id == UNKNOWN_ACCOUNT && id != UNKNOWN_ACCOUNT {
                 log("accounts joined", std::slice::from_ref(&id), "the credentials are of it");
             }
-            left.retain(|(account, _)| account.id != id);
+            // Of files that have a report of this account, the one that has left may be the newer one.
+            let is_newer =
+                |left: &Account| *are_files && left.newest_time() > account.newest_time();
+            left.retain(|(left, _)| left.id != id || is_newer(left));
         }
         drop(accounts);
         self.changes.send_replace(());
@@ -206,6 +209,7 @@ fn log(what: &str, accounts: &[String], why: &str) {
 mod tests {
     use super::*;
     use crate::config::Access;
+    use crate::report::Report;
 
     fn all(accounts: &[(&str, &str)]) -> Discovered {
         let target = |(key, name): &(&str, &str)| {
@@ -315,6 +319,35 @@ mod tests {
             let message = before.refresh.fault.as_ref().expect("a fault").message.clone();
             assert!(message.contains(word), "{message}");
         }
+    }
+
+    #[test]
+    fn of_files_the_older_one_does_not_replace_what_is_known_of_one_that_became_another_accounts() {
+        let read = |id: &str, created: &str| {
+            let csv = format!(
+                "user,arn,user_creation_time,access_key_1_active,access_key_1_last_rotated,access_key_2_active,access_key_2_last_rotated\n\
+                 a,arn:aws:iam::{id}:user/a,{created}T00:00:00Z,false,N/A,false,N/A\n"
+            );
+            let report = Report::parse(csv.as_bytes()).expect("a report");
+            Account { report: Some(report.into()), ..tried(id) }
+        };
+        let store = Store::default();
+        store.set_targets(Discovered { are_files: true, ..all(&[("a", ""), ("b", "")]) });
+        let (new, old) = (read("111111111111", "2026-01-02"), read("111111111111", "2026-01-01"));
+        store.publish(&target("a"), new.clone());
+        store.publish(&target("b"), old.clone());
+        store.publish(&target("a"), read("222222222222", "2026-01-01"));
+        store.publish(&target("b"), old);
+        let shown = |store: &Store| {
+            let state = store.snapshot();
+            let account = state.accounts[0].clone();
+            (account.report.clone(), account.refresh.last.and_then(|last| last.failure))
+        };
+        assert_eq!(shown(&store), (new.report, Some(Reason::UnreadableFile)));
+        let newer = read("111111111111", "2026-01-03");
+        store.publish(&target("b"), newer.clone());
+        assert_eq!(shown(&store), (newer.report, None));
+        assert_eq!(store.snapshot().duplicates, 0);
     }
 
     #[test]

@@ -66,7 +66,8 @@ const PUBLISH_WHILE_CONFIRMING: Duration = Duration::from_secs(10);
 /// and a first report after this time.
 const PUBLISH_FIRST_REPORT: Duration = Duration::from_secs(2);
 
-/// A call that has no answer after this time has failed. One that was cut off earlier has not.
+/// A call that has no answer after this time, or after half of a refresh, has failed. One that was cut off
+/// earlier has not.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
 
 /// The number of users to ask about before a report without users is believed.
@@ -98,7 +99,7 @@ pub async fn refresh_account(
     let refresh = context.refresh(target, &mut outcome, started, publish);
     if let Err(failure) = catch_async(refresh).await {
         outcome.account = account.clone();
-        outcome.reached = false;
+        (outcome.reached, outcome.has_details) = (false, false);
         outcome.failure = Some(failure);
     }
     context.record(&mut outcome.account, outcome.failure.as_ref(), started);
@@ -134,7 +135,7 @@ impl RefreshContext<'_> {
             return;
         }
         *reached = true;
-        let before = account.clone();
+        let mut verified = account.clone();
         let last = account.generated;
         *failure = match self.paused.filter(|_| account.id == id) {
             Some(failure) => Some(failure.clone()),
@@ -173,40 +174,53 @@ impl RefreshContext<'_> {
             publish(&so_far);
         };
         let until = deadline - self.timeout / 10;
-        *confirmation = self.confirm(target, account, &before, until, so_far).await.err();
-        if let Err(wrong) = self.identify_again(target, account, &before, deadline).await {
-            *account = before;
-            *failure = Some(wrong);
+        let checked = match self.confirm(target, account, &mut verified, until, so_far).await {
+            Ok(refusal) => {
+                *confirmation = refusal;
+                self.identify_again(target, account, &verified, deadline).await
+            }
+            Err(wrong) => Err(wrong),
+        };
+        if let Err(wrong) = checked {
+            *account = verified;
+            (*failure, *has_details) = (Some(wrong), false);
         }
     }
 
-    /// Makes sure that whatever was learned since `before` is of this account: credentials can become
-    /// another account's at any moment. An account at rest, of which nothing new was learned, is not
-    /// asked for.
+    /// Makes sure that whatever was learned since the account was `verified` is of this account: credentials
+    /// can become another account's at any moment. An account at rest, of which nothing new was learned, is
+    /// not asked for.
     async fn identify_again(
         &self,
         target: &Target,
         account: &Account,
-        before: &Account,
+        verified: &Account,
         deadline: Instant,
     ) -> Result<(), Failure> {
         // A report says itself whose it is.
-        let is_same = account.tags == before.tags
-            && account.alias == before.alias
-            && account.service_credentials == before.service_credentials
-            && account.confirmed.has_same_answers(&before.confirmed);
+        let is_same = account.tags == verified.tags
+            && account.alias == verified.alias
+            && account.service_credentials == verified.service_credentials
+            && account.confirmed.has_same_answers(&verified.confirmed);
         if is_same {
             return Ok(());
         }
-        match timeout_at(deadline, self.source.account_id(target)).await {
-            Ok(Ok(Some(id))) if id != account.id => {
+        match self.account_id(target, deadline).await? {
+            Some(id) if id != account.id => {
                 let message = format!("the credentials have become those of account {id}");
                 Err(Failure::new(Reason::Credentials, message))
             }
-            Ok(Err(failure)) if failure.reason == Reason::Credentials => Err(failure),
-            // They were this account's a moment ago, and nothing says otherwise.
             _ => Ok(()),
         }
+    }
+
+    async fn account_id(
+        &self,
+        target: &Target,
+        deadline: Instant,
+    ) -> Result<Option<String>, Failure> {
+        let id = timeout_at(deadline, self.source.account_id(target)).await;
+        id.unwrap_or_else(|_| Err(Failure::deadline()))
     }
 
     /// Records how the refresh went. A failure from before is not counted again.
@@ -230,8 +244,7 @@ impl RefreshContext<'_> {
         if last == Some(Reason::Credentials) {
             self.source.forget_credentials_of(target);
         }
-        let id = timeout_at(deadline, self.source.account_id(target)).await;
-        if let Some(id) = id.unwrap_or_else(|_| Err(Failure::deadline()))? {
+        if let Some(id) = self.account_id(target, deadline).await? {
             account.identify(&id, &target.id, &target.name);
         }
         Ok(())
@@ -248,34 +261,34 @@ impl RefreshContext<'_> {
         let last = account.generated.filter(|_| !self.force);
         let FetchResult { report, failure } = self.source.fetch(target, last, now, deadline).await;
         if let Some(RawReport { csv, parsed, generated }) = report {
-            // AWS may give an older report than the one that it gave before.
-            let is_older = self.source.has_live_data()
-                && account.generated.is_some_and(|last| generated < last);
-            // A report that cannot be read says more than that a newer one could not be had.
+            // What comes after one from the future is not older.
+            let last = account.generated.filter(|last| !is_from_the_future(*last, now));
+            if self.source.has_live_data() && last.is_some_and(|last| generated < last) {
+                let message = "AWS gave an older report than the one that it gave before";
+                let older = Failure::new(Reason::ReportNotReady, message);
+                return Err(failure.unwrap_or(older));
+            }
             let fingerprint = Some(fingerprint(&csv));
             let is_new = account.fingerprint != fingerprint || account.generated != Some(generated);
             if account.fingerprint != fingerprint {
                 let expected = self.source.has_live_data().then_some(account.id.as_str());
+                // A report that cannot be read says more than that a newer one could not be had.
                 let mut report = read(csv, parsed, expected).await?;
-                if !is_older {
-                    self.check_empty(target, account, &report, deadline).await?;
-                    if let Some(id) = &report.account_id {
-                        account.identify(id, &target.id, &target.name);
-                    }
-                    log_report(&report, &account.id, generated);
-                    if let Some(before) = &account.report {
-                        report.keep_missing(before);
-                    }
-                    account.report = Some(report);
-                    account.fingerprint = fingerprint;
+                self.check_empty(target, account, &report, deadline).await?;
+                if let Some(id) = &report.account_id {
+                    account.identify(id, &target.id, &target.name);
                 }
-            }
-            if !is_older {
-                if is_new && let Some(report) = &account.report {
-                    Arc::make_mut(&mut account.confirmed).start_over(report);
+                log_report(&report, &account.id, generated);
+                if let Some(before) = &account.report {
+                    report.keep_missing(before);
                 }
-                account.generated = Some(generated);
+                account.report = Some(report);
+                account.fingerprint = fingerprint;
             }
+            if is_new && let Some(report) = &account.report {
+                Arc::make_mut(&mut account.confirmed).start_over(report);
+            }
+            account.generated = Some(generated);
         }
         failure.map_or_else(|| self.clock_is_right(account, now), Err)
     }
@@ -423,20 +436,23 @@ impl RefreshContext<'_> {
     /// ago. If time runs out, the others follow in the next refresh: that is no failure. A failure may
     /// concern one user only, such as a permission for some paths, so only a few failures in a row stop
     /// it. If AWS asks for fewer calls, one failure does.
+    ///
+    /// Returns what AWS refused. Fails if the credentials are no longer those of the account: what is known
+    /// of it for sure is in `verified`.
     async fn confirm(
         &self,
         target: &Target,
         account: &mut Account,
-        before: &Account,
+        verified: &mut Account,
         deadline: Instant,
         so_far: impl Fn(&Account),
-    ) -> Result<(), Failure> {
+    ) -> Result<Option<Failure>, Failure> {
         let Some(rate) = self.config.confirm else {
             account.refresh.confirmation = Tried::NotYet;
             account.refresh.waiting = None;
             // The report's word stands alone again.
             account.confirmed = Arc::default();
-            return Ok(());
+            return Ok(None);
         };
         let mut turns = interval(Duration::from_secs(1) / rate);
         turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -464,7 +480,7 @@ impl RefreshContext<'_> {
             let answer = timeout_at(deadline, self.source.keys(target, &user.name)).await;
             let answer = match answer {
                 Ok(answer) => answer,
-                Err(_) if asked.elapsed() < ANSWERED_WITHIN => break,
+                Err(_) if asked.elapsed() < ANSWERED_WITHIN.min(self.timeout / 2) => break,
                 Err(_) => Err(Failure::new(
                     Reason::Timeout,
                     "ListAccessKeys: no answer within the time that the refresh had left",
@@ -491,17 +507,16 @@ impl RefreshContext<'_> {
                 publication = Instant::now() + PUBLISH_WHILE_CONFIRMING;
                 account.refresh.waiting = Some(waiting);
                 // Nothing of another account is published.
-                if self.identify_again(target, account, before, deadline).await.is_err() {
-                    break;
-                }
+                self.identify_again(target, account, verified, deadline).await?;
                 so_far(account);
+                verified.clone_from(account);
             }
         }
         account.refresh.waiting = Some(waiting);
         if refusal.is_some() {
             account.refresh.confirmation = Tried::Failed;
         }
-        refusal.map_or(Ok(()), Err)
+        Ok(refusal)
     }
 
     /// The places in the report of flagged users, users checked longest ago first: those who have a key
@@ -532,8 +547,8 @@ impl RefreshContext<'_> {
 /// Fails if the report shows that the clock of this host is behind: what was judged by it may be older
 /// than it seems.
 fn behind(account: &Account, now: DateTime<Utc>) -> Result<(), Failure> {
-    let newest = account.report.as_ref().and_then(|report| report.newest_time());
-    match newest.max(account.generated).filter(|time| is_from_the_future(*time, now)) {
+    let newest = account.newest_time().max(account.generated);
+    match newest.filter(|time| is_from_the_future(*time, now)) {
         None => Ok(()),
         Some(time) => {
             let time = time.to_rfc3339_opts(SecondsFormat::Secs, true);

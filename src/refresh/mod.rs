@@ -289,7 +289,7 @@ async fn keep_fresh(shared: Arc<Shared>, key: String) {
             None if outcome.has_details => overloads = 0,
             None => {}
         }
-        if !reached {
+        if !reached && source.calls_aws() {
             // What could not be asked is asked with the next try.
             regular = now;
         } else if is_regular {

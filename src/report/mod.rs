@@ -54,7 +54,7 @@ pub struct Report {
     pub users: Vec<User>,
     /// What could not be read, one entry for each row that is missing or incomplete in `users`.
     pub rejected: Vec<RejectedRow>,
-    /// The number of rows of which no user is in `users`.
+    /// The number of rows whose users may not be in `users`.
     pub missing: usize,
 }
 
@@ -88,7 +88,7 @@ pub struct User {
 /// An access key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key {
-    /// Whether the key can be used.
+    /// Whether the key can be used. One of which the report does not say it counts as active.
     pub active: bool,
     /// The access key id, such as `AKIA…`. The report does not have it: it is known where the key was
     /// confirmed by a call.
@@ -160,11 +160,14 @@ pub enum Problem {
     /// The ARN names another account than the rows before it.
     #[error("another account than the rows before")]
     OtherAccount,
+    /// The ARN names another user. The row is kept, but nobody can tell whose it is.
+    #[error("the ARN is that of another user")]
+    OtherName,
     /// A user of this name stands in the report already.
     #[error("the user stands in the report twice")]
     Duplicate,
-    /// There is a key or certificate, but the report does not say whether it is active. The user is
-    /// kept without it.
+    /// There is a key or certificate, but the report does not say whether it is active. A key counts as
+    /// active then, and the user is kept without the certificate.
     #[error("a key without a status")]
     KeyWithoutStatus,
     /// The key is active, but the report does not say since when. The user is kept, the key is
@@ -244,9 +247,12 @@ impl Report {
                 report.users.push(user);
                 Ok(warning)
             });
-            // Of a user who is there twice one row is.
-            let is_missing = |(_, problem): &Rejection| *problem != Problem::Duplicate;
-            report.missing += usize::from(outcome.as_ref().err().is_some_and(is_missing));
+            let is_missing = match &outcome {
+                // Of a user who is there twice one row is.
+                Err((_, problem)) => *problem != Problem::Duplicate,
+                Ok(warning) => warning.is_some_and(|(_, problem)| problem == Problem::OtherName),
+            };
+            report.missing += usize::from(is_missing);
             let rejected = outcome.unwrap_or_else(Some);
             report.rejected.extend(rejected.map(|(column, problem)| RejectedRow {
                 line: number,

@@ -156,20 +156,18 @@ impl<'a> Row<'a> {
             return Err((c.user.name, Problem::FieldCount));
         }
         let (name, arn) = self.name_and_arn()?;
-        let keys = match [self.key(&c.keys[0], interner), self.key(&c.keys[1], interner)] {
-            [Err(first), Err(_)] => return Err(first),
-            // A key that cannot be read does not hide the other one.
-            keys => keys.map(|key| {
-                key.unwrap_or_else(|rejection| {
-                    self.warn(rejection);
-                    None
-                })
-            }),
-        };
+        // Where neither status is one, the row was not read as it was meant.
+        let status = |key: &KeyColumns| self.value(key.active).map(boolean);
+        if let [Some(Err(problem)), Some(Err(_))] = c.keys.each_ref().map(status) {
+            return Err((c.keys[0].active.name, problem));
+        }
+        if name != ROOT_USER && !ends_arn(&[name.as_bytes()], &[arn.as_bytes()]) {
+            self.warn((c.arn.name, Problem::OtherName));
+        }
         let user = User {
             name,
             arn,
-            keys,
+            keys: [self.key(&c.keys[0], interner), self.key(&c.keys[1], interner)],
             created: self.lenient(time, c.created),
             password_enabled: self.lenient(boolean, c.password_enabled),
             password_last_used: self.lenient(time, c.password_last_used),
@@ -237,31 +235,30 @@ impl<'a> Row<'a> {
                 .all(|column| holds(column, |field| boolean(field).is_ok()))
     }
 
-    fn key(
-        &mut self,
-        columns: &KeyColumns,
-        interner: &mut Interner,
-    ) -> Result<Option<Key>, Rejection> {
-        let active = self.value(columns.active).map(boolean).transpose();
-        let active = active.map_err(|problem| (columns.active.name, problem))?;
+    /// A key of which the status cannot be read counts as active, so that it does not look like one that
+    /// was deactivated.
+    fn key(&mut self, columns: &KeyColumns, interner: &mut Interner) -> Option<Key> {
+        let has_status = self.value(columns.active).is_some();
+        let has_time = self.value(columns.last_rotated).is_some();
+        let active = self.lenient(boolean, columns.active);
         let last_rotated = self.lenient(time, columns.last_rotated);
-        let active = match (active, last_rotated) {
-            (None | Some(false), None) => return Ok(None),
-            (None, Some(_)) => {
+        let active = match active {
+            Some(false) if last_rotated.is_none() => return None,
+            None if !has_status && !has_time => return None,
+            None => {
                 self.warn((columns.active.name, Problem::KeyWithoutStatus));
-                return Ok(None);
-            }
-            (Some(true), None) => {
-                self.warn((columns.last_rotated.name, Problem::ActiveKeyWithoutTime));
                 true
             }
-            (Some(active), Some(_)) => active,
+            Some(active) => active,
         };
+        if active && last_rotated.is_none() {
+            self.warn((columns.last_rotated.name, Problem::ActiveKeyWithoutTime));
+        }
         let last_used = self.lenient(time, columns.last_used);
         let never_used =
             columns.last_used.index.is_some() && self.value(columns.last_used).is_none();
         let mut last_use = |column| self.lenient(text, column).map(|text| interner.share(text));
-        Ok(Some(Key {
+        Some(Key {
             active,
             id: None,
             last_rotated,
@@ -269,7 +266,7 @@ impl<'a> Row<'a> {
             never_used,
             last_used_region: last_use(columns.last_used_region),
             last_used_service: last_use(columns.last_used_service),
-        }))
+        })
     }
 
     fn certificate(&mut self, (active, last_rotated): (Column, Column)) -> Option<Certificate> {

@@ -261,7 +261,11 @@ fn what_cannot_be_read_beside_the_keys_is_absent_and_counted_once() {
 #[test]
 fn a_key_that_cannot_be_read_does_not_hide_the_other_one() {
     for (first, problem, kept) in [
-        ("yes,2022-05-01T00:00:00Z", Problem::NotABoolean, None),
+        (
+            "yes,2022-05-01T00:00:00Z",
+            Problem::NotABoolean,
+            Some((true, at("2022-05-01T00:00:00Z"))),
+        ),
         ("true,2026-13-01T00:00:00Z", Problem::NotATime, Some((true, None))),
         ("false,2026-13-01T00:00:00Z", Problem::NotATime, None),
     ] {
@@ -276,13 +280,29 @@ fn a_key_that_cannot_be_read_does_not_hide_the_other_one() {
 }
 
 #[test]
-fn a_key_without_a_status_is_not_called_inactive() {
-    for absent in ["", "N/A", "not_supported"] {
-        let keys = format!("{absent},2020-01-01T00:00:00Z,N/A,N/A,N/A,false,N/A,N/A,N/A,N/A");
-        let report = parse(&[HEADER, &row("a", &keys)]);
-        assert_eq!(report.users[0].keys, [None, None]);
-        let problem = Problem::KeyWithoutStatus;
-        assert_eq!(rejected(&report), [(2, "access_key_1_active", problem)]);
+fn a_key_of_which_the_status_cannot_be_read_counts_as_active() {
+    const TIME: &str = "2020-01-01T00:00:00Z";
+    let without = Problem::KeyWithoutStatus;
+    for (status, time, problem) in [
+        ("", TIME, without),
+        ("N/A", TIME, without),
+        ("not_supported", TIME, without),
+        ("flase", TIME, Problem::NotABoolean),
+        ("flase", "N/A", Problem::NotABoolean),
+        ("flase", "2020-01-01", Problem::NotABoolean),
+        ("N/A", "2020-01-01", Problem::NotATime),
+    ] {
+        let key = format!("{status},{time},N/A,N/A,N/A");
+        let none = "false,N/A,N/A,N/A,N/A";
+        for (keys, slot) in [(format!("{key},{none}"), 0), (format!("{none},{key}"), 1)] {
+            let report = parse(&[HEADER, &row("a", &keys)]);
+            let keys = &report.users[0].keys;
+            let known = keys[slot].as_ref().map(|key| (key.active, key.last_rotated));
+            assert_eq!(known, Some((true, time.parse().ok())), "{key}");
+            assert_eq!(keys[1 - slot], None);
+            assert_eq!(report.rejected.len(), 1, "the row is counted once");
+            assert_eq!(report.rejected[0].problem, problem, "{key}");
+        }
     }
 }
 
@@ -586,6 +606,44 @@ fn users_whose_rows_may_be_those_that_cannot_be_read_stay() {
     assert_eq!(names(&[&a, "b,arn"]), ["a", "b"]);
     assert_eq!(names(&[&a, &a]), ["a"], "a row that is there twice is read once");
     assert_eq!(names(&[&a, &b, "c,"]), ["a", "b"]);
+}
+
+#[test]
+fn a_row_with_the_arn_of_another_user_is_kept_and_so_is_that_user() {
+    let key = "true,2020-01-01T00:00:00Z,N/A,N/A,N/A,false,N/A,N/A,N/A,N/A";
+    let right = row("0012", key);
+    let before = parse(&[HEADER, &right]);
+    // As a spreadsheet writes it.
+    let mut report = Arc::new(parse(&[HEADER, &right.replacen("0012", "12", 1)]));
+    assert_eq!(rejected(&report), [(2, "arn", Problem::OtherName)]);
+    report.keep_missing(&before);
+    assert_eq!(report.users.iter().map(|user| &*user.name).collect::<Vec<_>>(), ["12", "0012"]);
+}
+
+proptest! {
+    #[test]
+    fn no_damaged_byte_makes_a_key_seem_to_be_gone(place in any::<usize>(), byte in any::<u8>()) {
+        let key = "true,2020-01-01T00:00:00Z,N/A,us-east-1,s3,true,2021-01-01T00:00:00Z,N/A,N/A,N/A";
+        let root = row(ROOT_USER, key).replace("user/<root_account>", "root");
+        let rows = [root, row("alpha", key), row("bravo", key), row("delta", key)];
+        let mut csv = rows.iter().fold(HEADER.to_owned(), |csv, row| csv + "\n" + row).into_bytes();
+        let before = Report::parse(&csv).expect("a report");
+        prop_assert_eq!(&before.rejected, &[]);
+        let place = HEADER.len() + place % (csv.len() - HEADER.len());
+        csv[place] = byte;
+        // A report that is refused changes nothing.
+        let Ok(after) = Report::parse(&csv) else { return Ok(()) };
+        let mut after = Arc::new(after);
+        after.keep_missing(&before);
+        for user in &before.users {
+            let known = after.users.iter().find(|known| known.name == user.name);
+            let active = |key: &Option<Key>| key.as_ref().is_some_and(|key| key.active);
+            prop_assert!(
+                known.is_some_and(|known| known.keys.iter().all(active)),
+                "{}: {}", user.name, String::from_utf8_lossy(&csv)
+            );
+        }
+    }
 }
 
 #[test]

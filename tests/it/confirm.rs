@@ -822,6 +822,49 @@ async fn check_could_not_tell_if_a_rule_needs_a_name_that_cannot_be_read() {
 }
 
 #[tokio::test]
+async fn a_rule_by_tags_that_a_reload_brings_is_not_decided_until_they_were_read() {
+    let mut subject = subject("confirm: { enabled: false }", company(|_| None)).await;
+    subject.refresh().await;
+    let available = "iam_exporter_tags_available";
+    assert_eq!(value(&subject.page(), available), None);
+    let rule = "rotation: { rules: [{ match: { tags: { tier: gold } }, max_age: 1h }] }";
+    subject.config = parse(rule);
+    assert_eq!(value(&subject.page(), available), Some(0.0));
+}
+
+#[tokio::test]
+async fn a_call_that_hangs_is_a_failure_however_short_a_refresh_is() {
+    let mut subject = subject("", company(|_| Some(Answer::Hang))).await;
+    let (outcome, _) = subject.refresh_within(Duration::from_secs(2)).await;
+    assert_eq!(outcome.failure, None);
+    assert_eq!(outcome.confirmation.map(|failure| failure.reason), Some(Reason::Timeout));
+    assert_eq!(subject.account.refresh.confirmation, Tried::Failed);
+}
+
+#[tokio::test]
+async fn a_flagged_key_stays_flagged_if_the_next_report_garbles_its_status() {
+    let young = (Utc::now() - TimeDelta::days(1)).format("%Y-%m-%dT%H:%M:%SZ").to_string();
+    for status in ["tru", ""] {
+        let mut subject = subject("confirm: { enabled: false }", |_| error(403, "None")).await;
+        let follow = |subject: &Subject, key: String| {
+            let other = row(ACCOUNT, "/", "beta", &unused(&young));
+            let csv = report([row(ACCOUNT, "/", "alpha", &key), other]);
+            // It is so old that each refresh asks for another.
+            subject.follow(move |call| match call {
+                "GenerateCredentialReport" => generating("COMPLETE"),
+                _ => report_at(&csv, Utc::now() - TimeDelta::hours(5)),
+            });
+        };
+        follow(&subject, unused(OLD));
+        subject.refresh().await;
+        assert_eq!(subject.unrotated(), Some(1.0));
+        follow(&subject, format!("{status},{OLD},N/A,N/A,N/A"));
+        subject.refresh().await;
+        assert_eq!(subject.unrotated(), Some(1.0), "{status:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_rule_whose_tags_are_known_holds_while_others_are_not() {
     let generated = Utc::now() - TimeDelta::hours(1);
     let rules = "confirm: { enabled: false }\nrotation: { rules: [{ match: { tags: { tier: gold } }, exempt: { reason: x } }] }\n";

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use iam_key_exporter::config::Config;
 use iam_key_exporter::failure::{Failure, Reason};
 use iam_key_exporter::metrics::exporter::ExporterMetrics;
@@ -305,6 +306,40 @@ async fn an_old_report_is_not_lost_to_the_deadline_nor_is_the_accounts_id() {
     assert_eq!(failure.map(|failure| failure.reason), Some(Reason::Timeout));
     assert_eq!(subject.users(), ["before"]);
     assert_eq!(subject.account.id, ACCOUNT);
+}
+
+/// Each refresh asks for another report, and gets one of this time.
+fn generated_at(
+    time: DateTime<Utc>,
+    user: &'static str,
+) -> impl FnMut(&str) -> Answer + Send + 'static {
+    move |action| match action {
+        GENERATE => generating("COMPLETE"),
+        _ => report_at(&of_one(user), time),
+    }
+}
+
+#[tokio::test]
+async fn a_report_from_the_future_does_not_block_those_after_it() {
+    let mut subject = subject(generated_at(Utc::now() + TimeDelta::days(3650), "wrong")).await;
+    let (failure, _) = subject.attempt().await;
+    assert_eq!(failure.map(|failure| failure.reason), Some(Reason::Clock));
+    subject.follow(well("after"));
+    assert_eq!(subject.attempt().await.0, None);
+    assert_eq!(subject.users(), ["after"]);
+}
+
+#[tokio::test]
+async fn an_older_report_than_before_is_not_taken_and_said() {
+    let hours_ago = |hours| Utc::now() - TimeDelta::hours(hours);
+    let mut subject = subject(generated_at(hours_ago(5), "before")).await;
+    assert_eq!(subject.attempt().await.0, None);
+    subject.follow(generated_at(hours_ago(6), "older"));
+    let (failure, _) = subject.attempt().await;
+    let failure = failure.expect("a failure");
+    assert_eq!(failure.reason, Reason::ReportNotReady);
+    assert_eq!(failure.message, "AWS gave an older report than the one that it gave before");
+    assert_eq!(subject.users(), ["before"]);
 }
 
 #[tokio::test]

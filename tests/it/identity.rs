@@ -12,14 +12,14 @@ use iam_key_exporter::refresh::{self, Schedule};
 use iam_key_exporter::state::{Account, State, Tried, UNKNOWN_ACCOUNT};
 use iam_key_exporter::store::Store;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::support::answers::{accounts, credentials, error, identity, keys, report_at};
 use crate::support::fake_aws::{ACCOUNT, FakeAws, Scenario, account};
 use crate::support::fleet::Fleet;
-use crate::support::protocol::Request;
+use crate::support::protocol::{Answer, Request};
 use crate::support::refresh::{Subject, parse, published, run};
-use crate::support::report::{OLD, of_one};
+use crate::support::report::{OLD, of_one, report, row, unused};
 use crate::support::time::{beginning, clock};
 
 const OTHER: &str = "210987654321";
@@ -126,6 +126,84 @@ async fn credentials_that_become_another_accounts_within_a_refresh_change_nothin
         known,
         "nobody of another account was asked about"
     );
+}
+
+#[tokio::test]
+async fn an_identity_that_cannot_be_asked_for_again_leaves_what_was_verified() {
+    let mut subject = Subject::new(Config::default(), |_| error(403, "AccessDenied")).await;
+    let generated = Utc::now();
+    subject.aws.follow(belonging_to(ACCOUNT, generated));
+    let timeout = Duration::from_secs(20);
+    assert_eq!(subject.refresh_within(timeout).await.0.failure, None);
+    let mut calls = 0;
+    subject.aws.follow(move |request: &Request| {
+        calls += 1;
+        if calls > 1 && request.operation == "GetCallerIdentity" {
+            return (Duration::ZERO, error(403, "AccessDenied"));
+        }
+        belonging_to(if calls == 1 { ACCOUNT } else { OTHER }, generated)(request)
+    });
+    let (outcome, _) = subject.refresh_within(timeout).await;
+    assert_eq!(outcome.failure.map(|failure| failure.reason), Some(Reason::AccessDenied));
+    assert_eq!(users(&subject.account), ["ci"], "nobody said whose the answers are");
+}
+
+/// An account of many users with old keys, so that confirming them takes a while. It answers calls for its
+/// identity like this, one after the other, and then with its own. AWS knows the users depending on how many
+/// such calls there were.
+fn crowd(
+    identities: Vec<Answer>,
+    are_known: impl Fn(usize) -> bool + Send + 'static,
+) -> impl Scenario {
+    let names: Vec<String> = (0..100).map(|number| format!("user-{number:03}")).collect();
+    let csv = report(names.iter().map(|name| row(ACCOUNT, "/", name, &unused(OLD))));
+    let (mut identities, mut asked) = (identities.into_iter(), 0);
+    move |request: &Request| {
+        let answer = match request.operation.as_str() {
+            "GetCallerIdentity" => {
+                asked += 1;
+                identities.next().unwrap_or_else(|| identity(ACCOUNT))
+            }
+            "GetCredentialReport" => report_at(&csv, beginning()),
+            "ListAccessKeys" if are_known(asked) => keys(&[("AKIAOLD", "Active", OLD)]),
+            "ListAccessKeys" => error(404, "NoSuchEntity"),
+            _ => error(403, "AccessDenied"),
+        };
+        (Duration::from_millis(10), answer)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn credentials_that_are_another_accounts_for_a_while_clear_nobody() {
+    let aws = FakeAws::new(crowd(Vec::new(), |_| true));
+    let store = run(aws.source(), Config::default());
+    let is_confirmed = |state: &State| state.ready && state.accounts[0].refresh.waiting == Some(0);
+    published(&store, is_confirmed).await;
+    // The first call of a refresh, and the next one before its results so far are published.
+    aws.follow(crowd(vec![identity(ACCOUNT), identity(OTHER)], |asked| asked != 1));
+    let mut failed = false;
+    for _ in 0..600 {
+        sleep(Duration::from_secs(1)).await;
+        let account = &store.snapshot().accounts[0];
+        assert_eq!(users(account).len(), 100);
+        failed |= account.refresh.last.and_then(|it| it.failure) == Some(Reason::Credentials);
+    }
+    assert!(failed, "it is said");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_published_while_confirming_stays_if_the_identity_is_lost_later() {
+    let denied = || error(403, "AccessDenied");
+    let aws = FakeAws::new(crowd(vec![identity(ACCOUNT), identity(ACCOUNT), denied()], |_| true));
+    let store = run(aws.source(), Config::default());
+    let shown = published(&store, |state| !state.accounts.is_empty()).await;
+    assert_eq!(users(&shown.accounts[0]).len(), 100);
+    let failed = Some(Reason::AccessDenied);
+    let failed = published(&store, |state| {
+        state.accounts.iter().any(|it| it.refresh.last.and_then(|last| last.failure) == failed)
+    });
+    let state = timeout(Duration::from_secs(60), failed).await.expect("a failure");
+    assert_eq!(users(&state.accounts[0]).len(), 100);
 }
 
 #[tokio::test(start_paused = true)]

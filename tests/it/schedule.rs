@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use chrono::TimeDelta;
+use iam_key_exporter::clock::Clock;
 use iam_key_exporter::config::Config;
 use iam_key_exporter::failure::Reason;
 use iam_key_exporter::metrics::exporter::ExporterMetrics;
@@ -13,6 +15,7 @@ use iam_key_exporter::refresh::Schedule;
 use iam_key_exporter::render::Renderer;
 use iam_key_exporter::source::Source;
 use iam_key_exporter::source::demo::Demo;
+use iam_key_exporter::source::files::{Files, KEEP_MISSING};
 use iam_key_exporter::state::{Account, Attempt, State};
 use iam_key_exporter::store::Store;
 use tokio::sync::watch;
@@ -21,6 +24,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use crate::support::answers::{error, generating, report_at};
 use crate::support::exporter::value;
 use crate::support::fake_aws::{FakeAws, account};
+use crate::support::folder::Folder;
 use crate::support::protocol::Answer;
 use crate::support::refresh::{self, published};
 use crate::support::report::{OLD, of_one};
@@ -102,6 +106,28 @@ async fn four_hours_on_a_fresh_report_cost_one_get_and_their_end_one_generate() 
 
     sleep(Duration::from_secs(3 * 3600)).await;
     assert_eq!(counts(&aws), with_identity(count(0, 0), 36));
+}
+
+#[tokio::test]
+async fn a_panic_over_a_file_waits_for_the_next_refresh() {
+    let folder = Folder::new();
+    folder.write("a.csv", &of_one("alpha"));
+    let source = Source::Files(Files::open(folder.path().into(), KEEP_MISSING).expect("a folder"));
+    let store = Arc::new(Store::default());
+    let config = watch::channel(Arc::new(Config::default())).1;
+    // Each refresh first asks for the time of its report.
+    let asked = AtomicUsize::new(0);
+    let clock = Clock::new(move || {
+        assert_ne!(asked.fetch_add(1, Ordering::Relaxed) % 3, 0, "on purpose");
+        beginning()
+    });
+    let schedule = Schedule { interval: Duration::from_secs(3600), ..Schedule::default() };
+    tokio::spawn(iam_key_exporter::refresh::run(source, schedule, clock, config, store.clone()));
+    let failures = |state: &State| state.accounts.first().map(|account| account.refresh.failures);
+    let failures = |state: &State| failures(state).map(|it| it.get(Reason::InternalError));
+    published(&store, |state| failures(state) >= Some(1)).await;
+    sleep(Duration::from_millis(300)).await;
+    assert_eq!(failures(&store.snapshot()), Some(1));
 }
 
 #[tokio::test(start_paused = true)]

@@ -20,7 +20,7 @@ use super::text::{Value, Writer, push_label};
 use crate::config::{Config, TagLabel};
 use crate::confirmation::MAX_KEYS;
 use crate::failure::Reason;
-use crate::findings::lacks_name;
+use crate::findings::{lacks_name, lacks_tags};
 use crate::policy::owner::Owners;
 use crate::policy::{Exemption, KeyStatus, Verdict};
 use crate::report::{Certificate, Key, User};
@@ -480,8 +480,9 @@ impl<'a> Rows<'a> {
         let keys = self.config.tag_keys();
         per_account(&names::TAGS_AVAILABLE, &|account| {
             // After a reload others can be needed than those that were read.
-            let works = account.refresh.tags.worked()?;
-            Some((works && (keys.is_empty() || account.knows_tags(&keys))).into())
+            let knows = keys.is_empty() || account.knows_tags(&keys);
+            let works = account.refresh.tags.worked().map(|worked| worked && knows);
+            works.or(lacks_tags(account, self.config).then_some(false)).map(Value::from)
         });
         per_account(&names::SERVICE_CREDENTIALS_AVAILABLE, &|account| {
             let tried = account.refresh.service_credentials.worked();

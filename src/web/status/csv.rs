@@ -1,10 +1,10 @@
 //! The list of keys as a file for spreadsheets.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
-use super::health::{self, AccountSummary};
+use super::health::{self, AccountSummary, Trouble};
 use super::query::Query;
 use super::select::{about, candidates, select};
 use super::trust;
@@ -19,9 +19,12 @@ const STATUS: usize = 5;
 const RULE: usize = 11;
 /// The status of an account of which there is no report.
 const NOT_READ: &str = "not_read";
+/// The status of an account that may have keys for the file, of which none is known.
+const NOT_ALL_KNOWN: &str = "not_all_known";
 
 /// The keys that the query asks for as CSV: the columns of `check --format csv`, and what an auditor
-/// needs besides. An account whose keys are not known has a row that says so.
+/// needs besides. An account whose keys are not known has a row that says so. So has one of which not all
+/// is known, if it has no other row: the state of the account is in each row.
 ///
 /// Spreadsheets treat a cell that begins with one of `= + - @`, tab or carriage return as a formula,
 /// and names and tags can begin with one. Such cells get an apostrophe in front.
@@ -36,7 +39,9 @@ pub fn render(snapshot: &Snapshot, query: &Query) -> Vec<u8> {
     let mut csv = ::csv::Writer::from_writer(Vec::new());
     let mut write = |row: &[String]| csv.write_record(row).expect("memory takes every byte");
     write(&COLUMNS.iter().chain(&MORE).map(|name| (*name).to_owned()).collect::<Vec<_>>());
+    let mut have_rows = HashSet::new();
     for row in rows {
+        have_rows.insert(row.account_id.as_str());
         let account = by_id.get(row.account_id.as_str());
         let until = row.exemption.as_ref().and_then(|exemption| exemption.end);
         let more = [
@@ -48,13 +53,20 @@ pub fn render(snapshot: &Snapshot, query: &Query) -> Vec<u8> {
         ];
         write(&row.fields().into_iter().chain(more).map(harmless).collect::<Vec<_>>());
     }
-    for row in unread(&accounts, query) {
+    let doubtful = accounts.iter().filter(|row| {
+        let may_have_more = row.is_read() && !row.is_whole && query.search.is_empty();
+        may_have_more && query.is_of_account(row.account) && !have_rows.contains(&*row.account.id)
+    });
+    for row in unread(&accounts, query).iter().chain(doubtful) {
+        let status = if row.is_read() { NOT_ALL_KNOWN } else { NOT_READ };
+        let troubles = || row.troubles.iter().map(Trouble::text).collect::<Vec<_>>().join(", ");
         let mut fields = vec![String::new(); COLUMNS.len() + MORE.len()];
         fields[0] = row.account.id.clone();
         fields[1] = row.account.name.clone();
-        fields[STATUS] = NOT_READ.to_owned();
-        fields[RULE] = row.cause().unwrap_or_default();
+        fields[STATUS] = status.to_owned();
+        fields[RULE] = row.cause().unwrap_or_else(troubles);
         fields[COLUMNS.len() + 2] = row.health.as_str().to_owned();
+        fields[COLUMNS.len() + 3] = row.account.generated.map(time).unwrap_or_default();
         fields[COLUMNS.len() + 4] = as_of.clone();
         write(&fields.into_iter().map(harmless).collect::<Vec<_>>());
     }

@@ -230,6 +230,28 @@ fn the_file_says_whose_keys_are_not_known() {
 }
 
 #[test]
+fn the_file_says_of_which_accounts_not_all_is_known() {
+    let failing = || {
+        let mut account = account_of("backup", "", &[]);
+        let failure = Failure::new(Reason::Network, "no route");
+        account.record(Some(&failure), Duration::ZERO, now());
+        account
+    };
+    let doubt = "\n123456789012,,,,,not_all_known,,,,,,no route,,,failing,2026-11-01T11:00:00Z,2026-11-01T12:00:00Z\n";
+    for (asked, is_told) in [
+        ("", false),
+        ("show=due_soon", true),
+        ("show=due_soon&account=123456789012", true),
+        ("show=due_soon&account=210987654321", false),
+        ("show=due_soon&q=backup", false),
+    ] {
+        let text = csv_of([failing()], asked);
+        assert_eq!(text.contains(doubt), is_told, "{asked}: {text}");
+    }
+    assert!(!csv_of([account_of("backup", "", &[])], "show=due_soon").contains("not_all_known"));
+}
+
+#[test]
 fn exact_parameters_choose_keys_tiles_title_and_accounts() {
     let mut other = finding("backup-2", day(2));
     let tags = [("Team", "pay"), ("cost-center", "42")];

@@ -75,6 +75,8 @@ struct Key {
     is_active: bool,
     /// What the report has instead of the time of creation: a second more or less, or nothing.
     reported: Option<i64>,
+    /// Whether the first key's status cannot be read in the report.
+    is_garbled: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -244,6 +246,7 @@ impl World {
                 2 => Some(-1),
                 _ => Some(0),
             },
+            is_garbled: self.rng.random_bool(0.1),
         };
         keys.push(key);
         self.note(format!("{id} {user}: a key of {created}"));
@@ -320,7 +323,8 @@ impl World {
         );
         let users = account.users.iter().map(|(name, keys)| {
             let none = "false,N/A,N/A,N/A,N/A".to_owned();
-            let columns = |slot: usize| keys.get(slot).map_or_else(|| none.clone(), Key::columns);
+            let columns =
+                |slot: usize| keys.get(slot).map_or_else(|| none.clone(), |key| key.columns(slot));
             let with_one = row(id, "/", name, &columns(0));
             let end = ",false,N/A,false,N/A";
             let begin = with_one.strip_suffix(&format!("{none}{end}")).expect("no second key");
@@ -484,12 +488,15 @@ impl World {
 }
 
 impl Key {
-    /// Its five columns of a report.
-    fn columns(&self) -> String {
+    /// Its five columns of a report, in this slot.
+    fn columns(&self, slot: usize) -> String {
         let rotated = self.reported.map_or("N/A".to_owned(), |seconds| {
             seconds_of(self.created + TimeDelta::seconds(seconds))
         });
-        format!("{},{rotated},N/A,N/A,N/A", self.is_active)
+        let status = self.is_active.to_string();
+        // If neither status can be read, the row is none.
+        let status = if self.is_garbled && slot == 0 { &status[1..] } else { &status };
+        format!("{status},{rotated},N/A,N/A,N/A")
     }
 
     fn listed(&self) -> [String; 3] {
@@ -515,13 +522,13 @@ impl Fault {
     }
 }
 
-/// The active keys of a report: the user, and the time if the report has it.
+/// The keys of a report that may be active: the user, and the time if the report has it.
 fn active_keys(csv: &str) -> Vec<(String, Option<DateTime<Utc>>)> {
     let mut active = Vec::new();
     for line in csv.lines().skip(1) {
         let columns: Vec<&str> = line.split(',').collect();
         for key in [8, 13] {
-            if columns[key] == "true" {
+            if columns[key] != "false" {
                 active.push((columns[0].to_owned(), columns[key + 1].parse().ok()));
             }
         }
