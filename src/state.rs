@@ -7,6 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::confirmation::Confirmations;
+use crate::evidence::Evidence;
 use crate::failure::{Failure, FailureCounts, Reason};
 use crate::policy::{Subject, Tag};
 use crate::report::{Key, Report, User};
@@ -48,6 +49,8 @@ pub struct Account {
     pub confirmed: Arc<Confirmations>,
     /// The users' tags, as of the last report; `None` before they were read.
     pub tags: Option<Arc<Tags>>,
+    /// What AWS says of it besides, as of the last report.
+    pub evidence: Evidence,
     /// How its refreshes go.
     pub refresh: Refresh,
 }
@@ -150,6 +153,7 @@ impl Account {
             fingerprint: None,
             confirmed: Arc::default(),
             tags: None,
+            evidence: Evidence::default(),
             refresh: Refresh::default(),
         }
     }
