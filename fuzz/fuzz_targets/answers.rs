@@ -1,5 +1,5 @@
-//! Answers of AWS and its errors, through the SDK. The first byte says to which call, the second with
-//! which status, and the rest is the body.
+//! Answers of AWS and its errors, through the SDK. The first byte says to which call (a is the first of
+//! `Operation::ALL`), the second with which status, and the rest is the body.
 
 #![no_main]
 
@@ -53,7 +53,8 @@ fuzz_target!(|input: &[u8]| {
         static RUNTIME: Runtime = runtime();
     }
     let [operation, status, body @ ..] = input else { return };
-    let operation = Operation::ALL[usize::from(*operation) % Operation::ALL.len()];
+    let operation = usize::from(operation.wrapping_sub(b'a'));
+    let operation = Operation::ALL[operation % Operation::ALL.len()];
     let status = STATUSES[usize::from(*status) % STATUSES.len()];
     let answer = Answer { operation, status, body: body.into() };
     let failure = RUNTIME.with(|runtime| runtime.block_on(ask(answer)));
@@ -101,8 +102,11 @@ async fn ask(answer: Answer) -> Option<Failure> {
         },
         Operation::GetAccountAuthorizationDetails => {
             let keys = BTreeSet::from(["team".to_owned()]);
-            source.tags(target(), &keys).await.err()
+            source.users(target(), &keys).await.err()
         }
+        Operation::GetAccountSummary => source.summary(target()).await.err(),
+        Operation::GetAccountPasswordPolicy => source.password_policy(target()).await.err(),
+        Operation::ListVirtualMfaDevices => source.root_virtual_mfa(target()).await.err(),
         Operation::ListAccountAliases => source.alias(target()).await.err(),
         Operation::ListAccounts => {
             let failure = source.discover(&config).await.err();

@@ -264,6 +264,7 @@ async fn keep_fresh(shared: Arc<Shared>, key: String) {
             faults.confirmation.note(id, "confirmation", outcome.confirmation.as_ref());
             faults.tags.note(id, "reading tags", outcome.tags.as_ref());
             faults.alias.note(id, "reading the alias", outcome.alias.as_ref());
+            faults.evidence.note(id, "reading data for controls", outcome.evidence.as_ref());
         }
         let now = Instant::now();
         match failure {
@@ -278,7 +279,11 @@ async fn keep_fresh(shared: Arc<Shared>, key: String) {
         }
         let overload = |failure: Option<Failure>| failure.filter(|it| it.reason.is_overload());
         // The page says that AWS refuses: the account is still contacted in each interval.
-        match overload(outcome.confirmation).or(overload(outcome.tags)) {
+        let others = [outcome.tags, outcome.evidence];
+        match others
+            .into_iter()
+            .fold(overload(outcome.confirmation), |first, it| first.or(overload(it)))
+        {
             Some(overload) => {
                 overloads += 1;
                 details_from = now + schedule.pause(overloads, overload.reason);
@@ -311,6 +316,7 @@ struct Faults {
     confirmation: Fault,
     tags: Fault,
     alias: Fault,
+    evidence: Fault,
 }
 
 /// A fault with another message is another one: mending a permission shows which one is missing next.

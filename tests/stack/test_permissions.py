@@ -38,6 +38,9 @@ OF_REPORT = (
     "iam_credential_report_*",
     "iam_exporter_confirmation_*",
     "iam_exporter_tags_available",
+    "iam_control_undecided",
+    "iam_control_violation*",
+    "iam_exporter_control_data_available",
 )
 # What follows from the rest.
 DEPENDENT = (
@@ -318,7 +321,7 @@ def assert_documented(action, seen, before):
     """Exactly what the row of the action says is different from before."""
     on_page, status, check = table()[action]
     named = set(re.findall(r"`(iam_[\w*]+)`", on_page))
-    expected = named | set(OF_REPORT if "users, keys and owners" in on_page else ())
+    expected = named | set(OF_REPORT if "keys, owners and controls" in on_page else ())
     if "no account is known" in on_page:
         expected.add("iam_*")
     found = seen.differences(before)

@@ -1,9 +1,9 @@
 locals {
   # The policies of each choice.
   policies = {
-    this         = ["report", "confirmation", "tags", "alias"]
-    listed       = ["report", "confirmation", "tags", "alias", "roles"]
-    organization = ["report", "confirmation", "tags", "alias", "roles", "organization"]
+    this         = ["report", "confirmation", "tags", "alias", "controls"]
+    listed       = ["report", "confirmation", "tags", "alias", "controls", "roles"]
+    organization = ["report", "confirmation", "tags", "alias", "controls", "roles", "organization"]
   }
   member_role = "arn:${local.partition}:iam::*:role/${var.member_role_name}"
 

@@ -1,5 +1,5 @@
 locals {
-  policies = ["report", "confirmation", "tags", "alias"]
+  policies = ["report", "confirmation", "tags", "alias", "controls"]
 
   policy = jsonencode({
     Version = "2012-10-17"
