@@ -25,7 +25,7 @@
 //!    old.
 //! 2. Every page is whole. It comes from one `State`, and nothing changes after it was published. No
 //!    series of a deleted user or key outlives the refresh that saw it go.
-//! 3. [`report`], [`policy`], [`confirmation`], [`service_credentials`], [`state`], [`findings`] and
+//! 3. [`report`], [`policy`], [`confirmation`], [`service_credentials`], [`evidence`], [`state`], [`controls`], [`findings`] and
 //!    [`metrics::page`] are pure: bytes and a `now` in, values out. Only the edge reads a clock. `make lint`
 //!    checks this.
 //! 4. The AWS SDK is named in [`source::aws`] alone, the `prometheus` crate in [`metrics`] alone, `hyper`
@@ -43,8 +43,10 @@ pub mod report;
 pub mod policy;
 pub mod confirmation;
 pub mod service_credentials;
-pub mod config;
+pub mod evidence;
 pub mod state;
+pub mod controls;
+pub mod config;
 pub mod shard;
 pub mod source;
 pub mod clock;

@@ -161,7 +161,8 @@ impl Default for Logins {
     fn default() -> Logins {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         // It fails if the hash is bad, which was checked before.
-        let verify = |password: &[u8], hash: &Hash| bcrypt::verify(password, &hash.0).unwrap_or(false); // refused
+        let verify =
+            |password: &[u8], hash: &Hash| bcrypt::verify(password, &hash.0).unwrap_or(false); // refused
         Logins::new((cores / 2).max(1), Arc::new(verify))
     }
 }

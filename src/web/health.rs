@@ -118,7 +118,11 @@ pub async fn ask(
         .ok_or_else(|| Error::UnknownPort(listen_address.to_owned()))?;
     let asked = timeout(ANSWER_TIMEOUT, request(address, question, tls)).await;
     let (status, text) = asked.map_err(|_| Error::Late(address))??;
-    if status == StatusCode::OK { Ok(escape(&text)) } else { Err(Error::No { address, status, text }) }
+    if status == StatusCode::OK {
+        Ok(escape(&text))
+    } else {
+        Err(Error::No { address, status, text })
+    }
 }
 
 /// How to speak TLS. It accepts every certificate: the connection does not leave this host, and the question has no
