@@ -142,10 +142,7 @@ async fn health(flags: &Flags, ready: bool) -> ExitCode {
     let question = if ready { Question::Ready } else { Question::Healthy };
     let (address, can_have_tls) = match &flags.health_address {
         Some(address) => (address, false),
-        None => (
-            flags.listen.first().expect("the flag has a default"),
-            flags.web_config.is_some(),
-        ),
+        None => (flags.listen.first().expect("the flag has a default"), flags.web_config.is_some()),
     };
     match health::ask(address, question, can_have_tls).await {
         Ok(answer) => print(&format!("{answer}\n")),

@@ -115,7 +115,6 @@ impl Credentials {
         Some(Credentials { name: String::from_utf8(name).ok()?, password })
     }
 
-    /// The name.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -124,9 +123,7 @@ impl Credentials {
 /// Whether somebody may come in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Login {
-    /// Yes.
     Ok,
-    /// No.
     Wrong,
     /// There are too many checks before this one.
     Busy,
@@ -161,7 +158,8 @@ impl Default for Logins {
     fn default() -> Logins {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         // It fails if the hash is bad, which was checked before.
-        let verify = |password: &[u8], hash: &Hash| bcrypt::verify(password, &hash.0).unwrap_or(false); // refused
+        let verify =
+            |password: &[u8], hash: &Hash| bcrypt::verify(password, &hash.0).unwrap_or(false); // refused
         Logins::new((cores / 2).max(1), Arc::new(verify))
     }
 }

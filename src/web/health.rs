@@ -96,7 +96,11 @@ pub async fn ask(
         .ok_or_else(|| Error::UnknownPort(listen_address.to_owned()))?;
     let asked = timeout(ANSWER_TIMEOUT, request(address, question, can_have_tls)).await;
     let (status, text) = asked.map_err(|_| Error::Late(address))??;
-    if status == StatusCode::OK { Ok(escape(&text)) } else { Err(Error::No { address, status, text }) }
+    if status == StatusCode::OK {
+        Ok(escape(&text))
+    } else {
+        Err(Error::No { address, status, text })
+    }
 }
 
 /// Where a process that listens there can be reached on this host. Names count as the loopback address, and are never

@@ -15,8 +15,8 @@ use tokio::time::{Instant, sleep};
 use tokio_io_timeout::TimeoutStream;
 use tracing::{debug, error, warn};
 
-use super::connection::Connection;
 use super::client_service::{ClientService, Scope};
+use super::connection::Connection;
 use super::places::{Limits, Place, Places};
 use super::reporting_stream::ReportingStream;
 use super::routes::Site;

@@ -331,7 +331,8 @@ impl Place {
 
     /// `None` while an answer is made or sent.
     pub fn waits_since(&self) -> Option<Instant> {
-        self.update(|connection| connection.answers.is_empty().then_some(connection.since)).flatten()
+        self.update(|connection| connection.answers.is_empty().then_some(connection.since))
+            .flatten()
     }
 
     /// A head is there.
@@ -569,7 +570,8 @@ mod tests {
         let taken: Vec<usize> = (0..65).filter(|index| is_taken(&all[*index])).collect();
         assert_eq!(taken, [0]);
         // An IPv4 address as an IPv6 socket has it is not one of a network of them.
-        let mapped = |last: u8| IpAddr::from(std::net::Ipv4Addr::new(10, 0, 0, last).to_ipv6_mapped());
+        let mapped =
+            |last: u8| IpAddr::from(std::net::Ipv4Addr::new(10, 0, 0, last).to_ipv6_mapped());
         for last in 0..65 {
             all.extend(admit(&places, mapped(last), 1).await);
         }
@@ -580,11 +582,7 @@ mod tests {
     struct Observer(Arc<Places>, Arc<Mutex<Vec<bool>>>);
 
     impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Observer {
-        fn on_event(
-            &self,
-            _: &tracing::Event<'_>,
-            _: tracing_subscriber::layer::Context<'_, S>,
-        ) {
+        fn on_event(&self, _: &tracing::Event<'_>, _: tracing_subscriber::layer::Context<'_, S>) {
             let is_free = self.0.table.try_lock().is_ok();
             self.1.lock().expect("a lock").push(is_free);
         }

@@ -113,7 +113,10 @@ impl WebReloader {
         }
         if doubted.is_none() {
             let dropped = dropped.join(", ");
-            warn!(dropped, "web configuration asks less of clients: it counts if it stays for 5 s, or at SIGHUP");
+            warn!(
+                dropped,
+                "web configuration asks less of clients: it counts if it stays for 5 s, or at SIGHUP"
+            );
         }
         let since = doubted.map_or_else(Instant::now, |(_, since)| since);
         self.doubted = Some((config, since));
@@ -187,7 +190,8 @@ mod tests {
 
     fn is_successful(metrics: &ExporterMetrics) -> bool {
         let page = String::from_utf8(metrics.gather()).expect("UTF-8");
-        let line = page.lines().find(|line| line.starts_with("iam_exporter_web_config_last_reload"));
+        let line =
+            page.lines().find(|line| line.starts_with("iam_exporter_web_config_last_reload"));
         line.expect("the metric").ends_with(" 1")
     }
 

@@ -134,11 +134,7 @@ fn not_allowed(allowed: &'static str) -> Response<Body> {
     response
 }
 
-async fn reload(
-    site: &Site,
-    answering: &Answering,
-    request: &Request<Incoming>,
-) -> Response<Body> {
+async fn reload(site: &Site, answering: &Answering, request: &Request<Incoming>) -> Response<Body> {
     if is_cross_site(request.uri(), request.headers()) {
         return text(StatusCode::FORBIDDEN, "a page of another site asked for this\n");
     }

@@ -130,7 +130,10 @@ fn pages_that_are_to_be_rendered_keep_nobody_out() {
         .map(|stream| {
             let mut start = [0; 12];
             let read = stream.read_exact(&mut start);
-            read.map_or_else(|_| "closed".to_owned(), |()| String::from_utf8_lossy(&start).into_owned())
+            read.map_or_else(
+                |_| "closed".to_owned(),
+                |()| String::from_utf8_lossy(&start).into_owned(),
+            )
         })
         .collect();
     let count = |status: &str| statuses.iter().filter(|it| it.ends_with(status)).count();

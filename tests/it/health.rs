@@ -84,11 +84,15 @@ fn probes_without_a_certificate_have_an_address_of_their_own() {
     );
     let web = format!("{}/web.yml", folder.path());
     let flags = ["demo", "--users", "1", "--web.config.file", &web];
-    let exporter = Exporter::start(&[&flags[..], &["--web.health-address", "127.0.0.1:0"]].concat());
+    let exporter =
+        Exporter::start(&[&flags[..], &["--web.health-address", "127.0.0.1:0"]].concat());
     let line = exporter.log_line("health checks");
     let (_, address) = line.rsplit_once("address=").expect("an address");
     let ask = |more: &[&str]| {
-        output(&[&["health", "--web.config.file", &web, "--web.health-address", address], more].concat())
+        output(
+            &[&["health", "--web.config.file", &web, "--web.health-address", address], more]
+                .concat(),
+        )
     };
     assert_eq!(stdout(&ask(&[])), "healthy\n");
     let end = Instant::now() + PATIENCE;

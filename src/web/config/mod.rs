@@ -103,7 +103,10 @@ impl WebConfig {
             [
                 ("passwords", !config.users.is_empty()),
                 ("client certificates", config.client_auth.is_some_and(ClientAuth::is_mandatory)),
-                ("verified client certificates", config.client_auth.is_some_and(ClientAuth::verifies)),
+                (
+                    "verified client certificates",
+                    config.client_auth.is_some_and(ClientAuth::verifies),
+                ),
                 ("allowed names of clients", config.has_allowed_sans),
             ]
         };
