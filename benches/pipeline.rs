@@ -36,7 +36,7 @@ use iam_key_exporter::source::{Source, demo::Demo, target::Target};
 use iam_key_exporter::state::{Account, Attempt, Refresh, State, Tried};
 use iam_key_exporter::web::documents::Documents;
 use iam_key_exporter::web::gate::Gate;
-use iam_key_exporter::web::listener;
+use iam_key_exporter::web::listener::{self, Listeners};
 use iam_key_exporter::web::places::Limits;
 use iam_key_exporter::web::reload::WebReloader;
 use iam_key_exporter::web::routes::Site;
@@ -385,7 +385,8 @@ impl Server {
         let _runtime = runtime();
         let listener = _runtime.block_on(listener::bind("127.0.0.1:0")).expect("a free port");
         let address = listener.local_addr().expect("an address");
-        _runtime.spawn(listener::serve(vec![listener], site, Limits::new(1024), stopped));
+        let listeners = Listeners { site: vec![listener], health: None };
+        _runtime.spawn(listener::serve(listeners, site, Limits::new(1024), stopped));
         Server { address, _runtime, _snapshots, _stop }
     }
 }

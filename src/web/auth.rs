@@ -115,7 +115,6 @@ impl Credentials {
         Some(Credentials { name: String::from_utf8(name).ok()?, password })
     }
 
-    /// The name.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -124,9 +123,7 @@ impl Credentials {
 /// Whether somebody may come in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Login {
-    /// Yes.
     Ok,
-    /// No.
     Wrong,
     /// There are too many checks before this one.
     Busy,

@@ -146,18 +146,36 @@ fn a_head_of_more_than_16_kib_is_refused() {
     assert_eq!(statuses, [200, 431, 200]);
 }
 
-#[test]
-fn of_one_connection_four_requests_are_answered_at_a_time() {
-    // No byte of an answer may be sent: SETTINGS_INITIAL_WINDOW_SIZE is 0.
-    let settings = [&frame_head(6, 4, 0, 0)[..], &[0, 4, 0, 0, 0, 0]].concat();
-    let mut said = [PREFACE, &settings].concat();
-    for stream in [1, 3, 5, 7, 9] {
+/// A request for / on each of these streams, of whose answer no byte may be sent but its head.
+fn without_window(streams: &[u8]) -> Vec<u8> {
+    const INITIAL_WINDOW_SIZE: [u8; 6] = [0, 4, 0, 0, 0, 0];
+    let mut said = [PREFACE, &frame_head(6, 4, 0, 0), &INITIAL_WINDOW_SIZE].concat();
+    for stream in streams {
         // `:method: GET`, `:scheme: https`, `:path: /`
-        said.extend(frame_head(3, HEADERS, END_HEADERS | END_STREAM, stream));
+        said.extend(frame_head(3, HEADERS, END_HEADERS | END_STREAM, *stream));
         said.extend(b"\x82\x87\x84");
     }
+    said
+}
+
+#[test]
+fn slow_readers_keep_nobody_out() {
     let subject = Subject::start();
-    let mut stream = subject.connect(&said);
+    let mut slow: Vec<_> = (0..64).map(|_| subject.connect(&without_window(&[1]))).collect();
+    for stream in &mut slow {
+        while read_frame(stream).0[3] != HEADERS {}
+    }
+    let start = Instant::now();
+    while subject.statuses("/metrics", &[&[]]) != [200] {
+        assert!(start.elapsed() < Duration::from_secs(8), "still kept out");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[test]
+fn of_one_connection_four_requests_are_answered_at_a_time() {
+    let subject = Subject::start();
+    let mut stream = subject.connect(&without_window(&[1, 3, 5, 7, 9]));
     let mut answered = Vec::new();
     let refused = loop {
         let (head, bytes) = read_frame(&mut stream);
