@@ -153,6 +153,10 @@ catalogue! {
         "Number of the owner's access keys that the owner should do something about, by finding: unrotated, due_soon, never_used (active for a week or longer), exemption_ending (within the time in which keys are due soon). Absent while there is none, so that alerts cost Prometheus little. From the credential report, which AWS renews at most every four hours, or from later calls.");
     OWNER_FINDING_TIME = gauge(Group::Owners, "iam_owner_finding_timestamp_seconds", &["account_id", "account_name", "tag_NAME", "finding"],
         "The most urgent time of the keys in iam_owner_findings: when the oldest was last rotated (unrotated, never_used), by when the first must be rotated (due_soon), when the first exemption ends (exemption_ending). From the credential report, which AWS renews at most every four hours, or from later calls.");
+    OWNER_MOST_URGENT = gauge(Group::Owners, "iam_owner_most_urgent_finding", &["account_id", "account_name", "tag_NAME", "finding"],
+        "Number of the owner's access keys in iam_owner_findings with the most urgent finding of the owner: unrotated, due_soon, exemption_ending, never_used, in this order. Absent for an owner without findings. Alerts read it, so that an owner has one alert at a time. From the credential report, which AWS renews at most every four hours, or from later calls.");
+    OWNER_LESS_URGENT = gauge(Group::Owners, "iam_owner_less_urgent_findings", &["account_id", "account_name", "tag_NAME", "finding"],
+        "Number of the owner's other access keys in iam_owner_findings: those without the finding of iam_owner_most_urgent_finding, whose labels it has. From the credential report, which AWS renews at most every four hours, or from later calls.");
     OWNER_ROOT_KEYS = gauge(Group::Owners, "iam_owner_root_access_keys", &["account_id", "account_name"],
         "Number of active access keys of the account's root user. From the credential report, which AWS renews at most every four hours.");
     OWNER_NEVER_USED = gauge(Group::Owners, "iam_owner_access_keys_never_used", OWNER,
