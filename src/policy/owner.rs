@@ -213,7 +213,8 @@ impl KeySummary {
     /// The most urgent finding, how many keys have it, and how many others have a less urgent one. `None` if no
     /// key has a finding.
     pub fn most_urgent(&self) -> Option<(FindingKind, usize, usize)> {
-        let mut found = FindingKind::ALL.into_iter().filter_map(|it| Some((it, self.found(it)?.keys)));
+        let mut found =
+            FindingKind::ALL.into_iter().filter_map(|it| Some((it, self.found(it)?.keys)));
         found.next().map(|(finding, keys)| (finding, keys, self.to_do - keys))
     }
 
