@@ -1,7 +1,8 @@
 """How long Prometheus takes to answer each panel of the dashboards, over 30 days of a large fleet.
 
-Lists of keys and all numbers are of now: one scrape of the demo's page is enough. Graphs need a past. It is
-given to promtool as text, with a sample every five minutes, and only of series that the graphs ask for.
+Lists of keys and all numbers are of now: one scrape of the demo's page is enough. It has only the metrics that the
+dashboards name, and only the keys and users of accounts into which they look. Graphs need a past. It is given to promtool
+as text, with a sample every five minutes, and only of series that the graphs ask for.
 """
 
 import argparse
@@ -16,11 +17,11 @@ from statistics import median
 from subprocess import DEVNULL, run
 
 import requests
-from bench import memory, save
+from bench import save
 # Of the tests, which `bench` makes known.
-from asking import BOARDS, BUILT_IN, interpolate, options, panels, variables
+from asking import BOARDS, BUILT_IN, interpolate, options, panels, strings, variables
 from drawing import interpolate as with_step
-from harness import Exporter, Prometheus, parse_labels, tool, wait_for
+from harness import Exporter, MadeUpPage, Prometheus, parse_labels, tool, wait_for
 
 # Accounts, and users in each, who have about as many keys.
 SIZES = [(1_000, 48), (1_000, 483)]
@@ -34,27 +35,19 @@ rotation:
 TEAM = "payments"
 DAYS, DAY = 30, 86_400
 ROUNDS = 9
-READY_SECONDS, SCRAPED_SECONDS = 300, 600
+READY_SECONDS, SCRAPED_SECONDS = 300, 120
 JOB = "iam-key-exporter"
 SCRAPE = """
-global: { scrape_interval: 4m, scrape_timeout: 235s }
+global: { scrape_interval: 15s, scrape_timeout: 15s }
 scrape_configs:
   - job_name: JOB
     static_configs: [{ targets: ["ADDRESS"] }]
-    metric_relabel_configs:
-      - { source_labels: [__name__], regex: "UNASKED", action: drop }
-      - source_labels: [__name__, account_id, user]
-        regex: "DETAILS;(?:FIRST;.*|.*;<root_account>)"
-        target_label: __tmp_asked
-        replacement: "yes"
-      - { source_labels: [__name__, __tmp_asked], regex: "DETAILS;", action: drop }
-      - { regex: __tmp_asked, action: labeldrop }
 """
-# No panel asks for these.
-UNASKED = "iam_access_key_(unrotated|last_rotated_.*)|iam_user_(password_(expiry|last_changed)|additional)_.*"
-# Of these, panels ask for one account or for root users. So Prometheus has no more of them, and memory enough.
-DETAILS = "iam_user_(info|mfa_active|created_.*|password_(enabled|last_used_.*)|signing_.*)"
+# Of these there are several for each user. Panels look at root users, and into the accounts that the variables choose.
+DETAILS = "iam_(?:access_key|user)_"
+ROOT_USER = "<root_account>"
 INFO = "iam_account_info"
+NAME = re.compile(r"\b(?:iam|process)_\w+")
 SAMPLE = re.compile(r"(\w+)(?:\{(.*)\})? (\S+)")
 # As they are, for `with_step`.
 LATER = {name: "${" + name + "}" for name in BUILT_IN}
@@ -75,7 +68,7 @@ def main():
 
 def measure(accounts, users, step):
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        with fleet(Path(folder), accounts, users, step) as (prometheus, now, keys, series):
+        with fleet(Path(folder), accounts, users, step) as (prometheus, now, keys):
             asked = Asked(prometheus, now)
             opened = {name: open_board(asked, board) for name, board in BOARDS.items()}
             found = [
@@ -92,14 +85,11 @@ def measure(accounts, users, step):
                     board = BOARDS[each["board"]]
                     for chosen, values in opened[each["board"]]["chosen"].items():
                         each[chosen].append(asked.panel(board, each["panel"], values))
-            held = memory(prometheus.child.pid, "VmHWM")
     return {
         "accounts": accounts,
         "keys": keys,
-        "series": series,
         "variables": {name: each["seconds"] for name, each in opened.items()},
         "panels": [each | {c: summary(each[c]) for c in ("all", "team")} for each in found],
-        "prometheus_memory": held,
     }
 
 
@@ -187,40 +177,72 @@ class Asked:
 @contextmanager
 def fleet(folder, accounts, users, step):
     """A Prometheus that knows the fleet as it is, and the past of what is drawn as a graph."""
-    config = folder / "config.yaml"
-    config.write_text(CONFIG)
-    demo = ("demo", f"--accounts={accounts}", f"--users={users}", f"--config.file={config}")
-    with Exporter(folder, *demo) as exporter:
-        wait_for("all accounts were read", lambda: exporter.get("/-/ready").ok, READY_SECONDS, 1)
-        address = exporter.url.removeprefix("http://")
-        page = exporter.page_bytes("gzip").decode()
-        assert page.count("\niam_users{") == accounts
-        keys = page.count("\niam_access_key_active{")
-        series = page.count("\n") - page.count("\n#")
-        first = write_past(folder, page, address, step)
-        del page
+    page = demo_page(folder, accounts, users)
+    keys = page.count("\niam_access_key_active{")
+    with Served(page) as server:
+        first = write_past(folder, page, server.address, step)
         prometheus = Prometheus(
             folder,
-            config=scrape_config(address, first),
+            config=SCRAPE.replace("JOB", JOB).replace("ADDRESS", server.address),
             arguments=[f"--storage.tsdb.retention.time={2 * DAYS}d"],
         )
         try:
-            now = wait_for("a scrape", lambda: scraped_at(prometheus), SCRAPED_SECONDS, 1)
+            now = scraped_at(prometheus)
+            server.add_details_of(accounts_of_panels(Asked(prometheus, now)))
+            now = scraped_at(prometheus, f'count(iam_access_key_active{{user!="{ROOT_USER}"}})')
         except AssertionError:
             prometheus.stop()
             raise
-    # The exporter has ended, so that nothing else takes time.
+    # Nothing else takes time now.
     with prometheus:
-        yield prometheus, now, keys, series
+        yield prometheus, now, keys
 
 
-def scrape_config(address, first):
-    values = {"JOB": JOB, "ADDRESS": address, "UNASKED": UNASKED, "FIRST": first, "DETAILS": DETAILS}
-    return re.sub("|".join(values), lambda match: values[match[0]], SCRAPE)
+def demo_page(folder, accounts, users):
+    """The page of the demo with all metrics that the dashboards name. The exporter has ended then."""
+    config = folder / "config.yaml"
+    config.write_text(CONFIG)
+    named = sorted({name for board in BOARDS.values() for text in strings(board) for name in NAME.findall(text)})
+    demo = ("demo", f"--accounts={accounts}", f"--users={users}", f"--config.file={config}")
+    with Exporter(folder, *demo, f"--metrics.allowlist={'|'.join(named)}") as exporter:
+        wait_for("all accounts were read", lambda: exporter.get("/-/ready").ok, READY_SECONDS, 1)
+        page = exporter.page_bytes("gzip").decode()
+    assert page.count("\niam_users{") == accounts
+    return page
 
 
-def scraped_at(prometheus):
-    return prometheus.value("timestamp(up) and up == 1")
+class Served(MadeUpPage):
+    """A part of this page: details only of root users and of these accounts."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.page = page
+        self.add_details_of([])
+
+    def add_details_of(self, accounts):
+        wanted = f'.*\\buser="{ROOT_USER}"|.*\\baccount_id="(?:{"|".join(accounts)})"'
+        lines = re.compile(f"^(?!#)(?:(?!{DETAILS})|{wanted}).*\n", re.MULTILINE)
+        self.served = "".join(line[0] for line in lines.finditer(self.page))
+
+    def text(self):
+        return self.served
+
+
+def accounts_of_panels(asked):
+    """The accounts that the variables choose, with all teams and with one."""
+    found = set()
+    for board in BOARDS.values():
+        for values in open_board(asked, board)["chosen"].values():
+            for name, value in values.items():
+                if name.startswith("account"):
+                    found |= {value} if isinstance(value, str) else set(value or [])
+    return found
+
+
+def scraped_at(prometheus, there="up == 1"):
+    """The time of a scrape after which this is there."""
+    query = f"max(timestamp(up)) and on () ({there})"
+    return wait_for("a scrape", lambda: prometheus.value(query), SCRAPED_SECONDS, 1)
 
 
 def write_past(folder, page, address, step):
@@ -250,7 +272,7 @@ def drawn():
         for panel in panels(board):
             days = int((panel.get("timeFrom") or f"{DAYS}d").removesuffix("d"))
             for target in panel["targets"]:
-                names = re.findall(r"\b(?:iam|process)_\w+", target["expr"]) if target["range"] else []
+                names = NAME.findall(target["expr"]) if target["range"] else []
                 spans |= {name: max(days, spans.get(name, 0)) for name in names}
         for text in map(str, [board["panels"], board["templating"]]):
             for name, days in re.findall(r"last_over_time\((\w+)\[(\d+)d\]", text):

@@ -2,48 +2,48 @@
 
 Nobody waits for hours of scrapes. The page of a made-up organization is served with times: each scrape gives half an
 hour of samples of some series, until all are in the memory of Prometheus. Then it loads the rules, and nothing else
-costs CPU time.
+costs CPU time. Findings come last, first those of some owners and then those of all.
 """
 
 import json
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections import defaultdict
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from random import Random
 
 import requests
 import yaml
 from bench import cpu_seconds, free_port, save
-# Of the tests, which `bench` makes known.
-from alerting import Server
-from harness import ROOT, Exporter, Process, tool, wait_for
+from harness import ROOT, Exporter, MadeUpPage, Process, tool, wait_for
 
-# Accounts, users in each, seconds between evaluations, and how many evaluations are measured.
-SIZES = (100, 48, 10, 3), (1_000, 48, 20, 2), (5_000, 97, 60, 2)
-# The last commit with rules that joined all keys, and the most keys that they were made for.
+# Accounts, users in each, and the seconds between evaluations: of rules with few alerts, and of all others. An evaluation
+# takes less.
+SIZES = (100, 48, 5, 10), (1_000, 48, 10, 40), (5_000, 97, 20, None)
+# The last commit with rules that joined all keys. They were made for at most 100,000.
 BEFORE = "0dbcbc7"
-BEFORE_KEYS = 100_000
-
-# How many of all owners have alerts: none, as many as in a fleet that is kept in order, and all that have one in the
-# demo, in which a quarter of all users has never rotated a key.
-SHARES = {"silent": 0, "few": 0.05, "now": 1}
+# So many owners have alerts in a fleet that is kept in order. All have one in the demo, in which a quarter of all users
+# has never rotated a key.
+FEW = 0.05
+EVALUATIONS = 2
 
 MINUTE = 60
 # The lines of a scrape.
 SCRAPED = 300_000
-FINDINGS, ROOT_KEYS = "iam_owner_findings", "iam_owner_root_access_keys"
+FINDINGS = re.compile("iam_owner_(most_urgent_finding|less_urgent_findings|finding_timestamp_seconds)$")
+ROOT_KEYS = "iam_owner_root_access_keys"
 # Series of keys and users. Only the rules of before read them, and none of these looks back.
 EACH_KEY = re.compile("iam_(access_key|user)_")
 SPARSE = 4 * MINUTE, 3
 DENSE = MINUTE, 30
 # Times that move on while all is well.
 MOVES = re.compile("iam_exporter_page_rendered|iam_refresh_last_success|iam_credential_report_generated")
+# No rule reads these. And reasons of failures that only a text reads, of an alert that no account has here.
+OWNERS = "iam_owner_access_keys"
+UNREAD = re.compile('reason="(?!clock")')
 SAMPLE = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
 TARGET = 'job="iam-key-exporter",instance="localhost:9718"'
 LONGEST = 600
@@ -53,44 +53,50 @@ def main():
     save("rules", {"sizes": [measure(*size) for size in SIZES]})
 
 
-def measure(accounts, users, interval, evaluations):
+def measure(accounts, users, interval, longer):
     """What an evaluation costs with this organization: of the shipped rules, with alerts for some of the owners, of the
     simplest rules with as many alerts, and of those of before."""
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
-        shipped = shipped_rules(folder / "now", interval)
-        bare = bare_rules(folder / "bare", interval)
-        before = rules_of_before(folder / "before", interval)
-        if accounts * users > BEFORE_KEYS:
-            before = []
-        samples = SAMPLE.findall(page(folder, accounts, users, read_by([shipped, before])))
-        keys = [(labels, float(value)) for name, labels, value in samples if name == "iam_owner_access_keys"]
-        figures = {
+        shipped = shipped_rules(folder / "shipped", interval)
+        others = other_rules(folder, longer) if longer else {}
+        names = read_by([shipped, *others.values()])
+        samples = SAMPLE.findall(page(folder, accounts, users, names))
+        owners = [(labels, int(value)) for name, labels, value in samples if name == OWNERS]
+        silent, few, rest = staged(samples)
+        stages = [(silent, {"silent": shipped}), (few, {"few": shipped}), (rest, others)]
+        return {
             "accounts": accounts,
-            "keys": int(sum(value for _, value in keys)),
-            "owners": sum('status="unrotated"' in labels for labels, _ in keys),
-            "series": len(samples),
-            "rules": {},
+            "keys": sum(keys for _, keys in owners),
+            "owners": sum('status="unrotated"' in labels for labels, _ in owners),
+            "rules": evaluated(folder, [stage for stage in stages if stage[1]]),
         }
-        for name, share in SHARES.items():
-            rules = {name: shipped}
-            if share == 1:
-                rules |= {"bare": bare} | ({"before": before} if before else {})
-            figures["rules"] |= evaluated(folder, rules, with_findings(samples, share), interval, evaluations)
-        return figures
 
 
-def with_findings(samples, share):
-    """These samples, but only so many of the owners have findings."""
+def other_rules(folder, interval):
+    """Rules to evaluate with alerts for all owners."""
+    found = {
+        "now": shipped_rules(folder / "now", interval),
+        "bare": bare_rules(folder / "bare", interval),
+        "before": rules_of_before(folder / "before", interval),
+    }
+    return {name: files for name, files in found.items() if files}
+
+
+def staged(samples):
+    """The samples without any finding, the findings of some owners, and those of all others."""
     dice = Random(1)
-    chosen = defaultdict(lambda: dice.random() < share)
-
-    def kept(name, labels, value):
-        if name == FINDINGS:
-            return chosen[labels.partition(",finding=")[0]]
-        return name != ROOT_KEYS or chosen[labels]
-
-    return [sample for sample in samples if kept(*sample)]
+    is_one_of_few = defaultdict(lambda: dice.random() < FEW)
+    silent, few, rest = [], [], []
+    for name, labels, value in samples:
+        if name == OWNERS or UNREAD.search(labels):
+            continue
+        if FINDINGS.match(name) or name == ROOT_KEYS and value != "0":
+            owner = labels.partition(",finding=")[0]
+            (few if is_one_of_few[owner] else rest).append((name, labels, value))
+        else:
+            silent.append((name, labels, value))
+    return silent, few, rest
 
 
 def shipped_rules(folder, interval):
@@ -111,7 +117,7 @@ def bare_rules(folder, interval):
     rules = [
         {
             "alert": f"Iam{finding}",
-            "expr": f'{FINDINGS}{{finding="{finding}"}} > 0',
+            "expr": f'iam_owner_most_urgent_finding{{finding="{finding}"}} > 0',
             "labels": {"severity": "warning"},
             "annotations": {name: "The same for all." for name in names},
         }
@@ -142,7 +148,7 @@ def read_by(rules):
     """The names of the metrics in these rules."""
     texts = [file.read_text() for files in rules for file in files]
     names = {name for text in texts for name in re.findall(r"(?<![\w:])iam_\w+", text)}
-    return sorted(names | {"iam_exporter_build_info", "iam_exporter_accounts", "iam_owner_access_keys"})
+    return sorted(names | {"iam_exporter_build_info", "iam_exporter_accounts", OWNERS})
 
 
 def page(folder, accounts, users, names):
@@ -159,106 +165,118 @@ def is_whole(exporter, accounts):
     return f'iam_exporter_accounts{{state="ok"}} {accounts}\n' in text and 'tag_team="payments"' in text
 
 
-def evaluated(folder, rules, samples, interval, evaluations):
-    """What the rules cost, by their names, and what Prometheus says of them."""
+def evaluated(folder, stages):
+    """What the rules cost that belong to each stage, once its samples are there, too."""
     # Samples may be ten minutes ahead of time. Nothing is older than five minutes until then.
     last = int(time.time()) + LONGEST - MINUTE
-    data = folder / "data"
-    shutil.rmtree(data, ignore_errors=True)
-    with Scrapes(samples, last) as scrapes, Prometheus(folder, data, scrapes) as process:
-        wait_for("all series are scraped", lambda: scrapes.rest == [], LONGEST, every=1)
-        # The last scrape is still being read.
-        time.sleep(10)
-        process.load([])
-        idle, seconds = cpu_during(process, 10)
-        idle /= seconds
-        figures = {}
-        for name, files in rules.items():
-            figures[name] = cost(process, files, interval, evaluations, idle)
-            print(name, figures[name], file=sys.stderr)
-        late = time.time() - last
-        assert late < 5 * MINUTE, f"the last sample was {late:.0f} s ago"
-        return figures
+    figures = {}
+    with Scrapes(last) as scrapes, Prometheus(folder, scrapes) as process:
+        for samples, rules in stages:
+            scrapes.add(samples)
+            process.scrape()
+            wait_for("all series are scraped", lambda: scrapes.is_over, LONGEST, every=1)
+            kept = own(process, "prometheus_tsdb_head_samples_appended_total")
+            assert kept >= scrapes.served, f"of {scrapes.served} samples only {kept:.0f} were kept: a scrape took too long"
+            process.load([])
+            idle = idle_share(process)
+            for name, files in rules.items():
+                figures[name] = cost(process, files, idle)
+                print(name, figures[name], file=sys.stderr)
+    late = time.time() - last
+    assert late < 5 * MINUTE, f"the last sample was {late:.0f} s ago"
+    return figures
 
 
-def cost(process, files, interval, evaluations, idle):
-    """CPU and wall seconds of one evaluation of all rules of these files."""
+def cost(process, files, idle):
+    """CPU and wall seconds of one evaluation of all rules of these files, and what Prometheus says of them."""
     groups = sum(len(yaml.safe_load(file.read_text())["groups"]) for file in files)
-    done = lambda: own(process, "prometheus_rule_group_duration_seconds_count")
-    before = done()
     failed = own(process, "prometheus_rule_evaluation_failures_total")
     process.load(files)
-    wait_for("each group was evaluated", lambda: done() - before >= groups, LONGEST, every=1)
-    # Groups begin at different times of the interval, and each begins once in an interval.
-    before = done()
-    cpu, seconds = cpu_during(process, evaluations * interval)
-    count = (done() - before) / groups
-    assert count >= 1, "an evaluation takes longer than the interval"
-    return {
-        "cpu_seconds": (cpu - idle * seconds) / count,
+    # At first rules look for the state of alerts before a restart.
+    cpu_of_evaluations(process, groups)
+    cpu, seconds = cpu_of_evaluations(process, EVALUATIONS * groups)
+    figures = {
+        "cpu_seconds": (cpu - idle * seconds) / EVALUATIONS,
         "wall_seconds": own(process, "prometheus_rule_group_last_duration_seconds"),
         "failed": own(process, "prometheus_rule_evaluation_failures_total") - failed,
         "alerts": process.count('ALERTS{alertname=~"Iam.*"}'),
     }
+    process.load([])
+    return figures
 
 
-def cpu_during(process, seconds):
-    """The CPU seconds that it takes in this time, and the time that it was."""
+def cpu_of_evaluations(process, number):
+    """CPU and wall seconds until so many more groups were evaluated. Each group begins at its own time of the interval,
+    so between two ends of the same group each is evaluated once."""
+    done = lambda: own(process, "prometheus_rule_group_duration_seconds_count")
+    first = done()
+    return cpu_until(process, lambda: done() >= first + number)
+
+
+def idle_share(process):
+    """The part of a core that it takes while there are no rules."""
+    end = time.monotonic() + 10
+    cpu, seconds = cpu_until(process, lambda: process.get("/metrics") and time.monotonic() > end)
+    return cpu / seconds
+
+
+def cpu_until(process, condition):
+    """The CPU seconds that it takes until then, and the time that it is. It is asked each second."""
     cpu, started = cpu_seconds(process.child.pid), time.monotonic()
-    time.sleep(seconds)
+    wait_for("the evaluations", condition, LONGEST, every=1)
     return cpu_seconds(process.child.pid) - cpu, time.monotonic() - started
 
 
-def lines(name, labels, value, times, unit):
-    """A series with its samples, with times in this part of a second."""
+def lines(name, labels, value, times):
+    """A series with its samples."""
     series = f"{name}{{{labels + ',' if labels else ''}{TARGET}}}"
     moves = MOVES.match(name)
-    return [f"{series} {at if moves else value} {at * unit}\n" for at in times]
+    return [f"{series} {at if moves else value} {at * 1000}\n" for at in times]
 
 
-class Scrapes(Server):
+class Scrapes(MadeUpPage):
     """A server of which each scrape gets further series, each with all its samples. To be used in a `with`."""
 
-    def __init__(self, samples, last):
-        # Series of keys have fewer samples. All are for this job, whatever else Prometheus scrapes.
-        self.rest = rest = [*samples, ("up", "", "1")]
+    def __init__(self, last):
+        super().__init__()
+        # All are for this job, whatever else Prometheus scrapes.
+        self.rest, self.last = [("up", "", "1")], last
+        self.served, self.is_over = 0, False
 
-        def times(name):
-            step, number = SPARSE if EACH_KEY.match(name) else DENSE
-            return range(last - step * (number - 1), last + 1, step)
+    def add(self, samples):
+        self.rest += samples
+        self.is_over = False
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self):
-                body = []
-                while rest and len(body) < SCRAPED:
-                    name, labels, value = rest.pop()
-                    body += lines(name, labels, value, times(name), 1000)
-                self.send_response(200)
-                self.send_header("Content-Type", "text/plain; version=0.0.4")
-                self.end_headers()
-                self.wfile.write("".join(body).encode())
+    def text(self):
+        # Prometheus has read all that came before.
+        self.is_over = not self.rest
+        found = []
+        while self.rest and len(found) < SCRAPED:
+            name, labels, value = self.rest.pop()
+            found += lines(name, labels, value, self.times(name))
+        self.served += len(found)
+        return "".join(found)
 
-            def log_message(self, *_):
-                pass
-
-        super().__init__(HTTPServer(("127.0.0.1", 0), Handler))
+    def times(self, name):
+        step, number = SPARSE if EACH_KEY.match(name) else DENSE
+        return range(self.last - step * (number - 1), self.last + 1, step)
 
 
 class Prometheus(Process):
-    """A Prometheus that scrapes these series."""
+    """A Prometheus that scrapes these series, or has rules."""
 
-    def __init__(self, folder, data, scrapes):
+    def __init__(self, folder, scrapes):
         self.config = folder / "prometheus.yml"
+        self.config.write_text("{}")
         # With a time of their own, samples stay when their target goes.
-        target = [{"targets": [scrapes.address]}]
-        job = {"job_name": "made-up", "honor_labels": True, "scrape_interval": "5s", "scrape_timeout": "5s"}
-        self.config.write_text(json.dumps({"scrape_configs": [job | {"static_configs": target}]}))
+        job = {"job_name": "made-up", "honor_labels": True, "scrape_interval": "10s", "scrape_timeout": "10s"}
+        self.jobs = [job | {"static_configs": [{"targets": [scrapes.address]}]}]
         port = free_port()
         super().__init__(
             [
                 tool("prometheus"),
                 f"--config.file={self.config}",
-                f"--storage.tsdb.path={data}",
+                f"--storage.tsdb.path={folder / 'data'}",
                 f"--web.listen-address=127.0.0.1:{port}",
                 "--web.enable-lifecycle",
             ],
@@ -266,9 +284,15 @@ class Prometheus(Process):
             rf'"Listening on" address=127\.0\.0\.1:({port})',
         )
 
+    def scrape(self):
+        self.configure({"scrape_configs": self.jobs})
+
     def load(self, files):
         """Scrapes nothing more, and loads the rules of these files."""
-        self.config.write_text(json.dumps({"rule_files": [str(file) for file in files]}))
+        self.configure({"rule_files": [str(file) for file in files]})
+
+    def configure(self, config):
+        self.config.write_text(json.dumps(config))
         requests.post(f"{self.url}/-/reload", timeout=LONGEST).raise_for_status()
 
     def count(self, series):

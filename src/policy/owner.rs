@@ -30,17 +30,17 @@ pub struct Owners<'a> {
     values: Vec<&'a str>,
 }
 
-/// Something that an owner should do about keys.
+/// Something that an owner should do about keys, the most urgent first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FindingKind {
     /// Rotate them: they are older than they may be.
     Unrotated,
     /// Rotate them soon.
     DueSoon,
-    /// Delete them: they have been active for [`NEVER_USED_FOR`], and were never used.
-    NeverUsed,
     /// Rotate them or ask for more time: their exemption ends within the time in which keys are due soon.
     ExemptionEnding,
+    /// Delete them: they have been active for [`NEVER_USED_FOR`], and were never used.
+    NeverUsed,
     /// Rotate them: they are no access keys but service-specific credentials, older than they may be.
     UnrotatedServiceCredential,
 }
@@ -63,6 +63,8 @@ pub struct Found {
 pub struct KeySummary {
     counts: [usize; KeyStatus::ALL.len()],
     findings: [Option<Found>; FindingKind::ALL.len()],
+    /// The number of keys with any finding. A key can have several.
+    to_do: usize,
     /// The number of active keys that are known to have never been used.
     pub never_used: usize,
     /// The age of the oldest unrotated key.
@@ -110,12 +112,12 @@ impl<'a> Owners<'a> {
 }
 
 impl FindingKind {
-    /// Every finding.
+    /// Every finding, the most urgent first, and last the one that is not about access keys.
     pub const ALL: [FindingKind; 5] = [
         FindingKind::Unrotated,
         FindingKind::DueSoon,
-        FindingKind::NeverUsed,
         FindingKind::ExemptionEnding,
+        FindingKind::NeverUsed,
         FindingKind::UnrotatedServiceCredential,
     ];
 
@@ -162,10 +164,13 @@ impl KeySummary {
     /// Adds a key that was judged by this ruling as of `now`.
     pub fn add(&mut self, key: &Key, verdict: &Verdict, ruling: &Ruling, now: DateTime<Utc>) {
         self.counts[verdict.status as usize] += 1;
+        let mut is_to_do = false;
         for finding in FindingKind::ALL {
             let Some(time) = finding.time(key, verdict, ruling, now) else { continue };
             self.add_found(finding, Found { keys: 1, first: time });
+            is_to_do = true;
         }
+        self.to_do += usize::from(is_to_do);
         self.never_used += usize::from(key.active && key.never_used);
         if verdict.status == KeyStatus::Unrotated {
             // `None` is less than every age.
@@ -196,6 +201,7 @@ impl KeySummary {
                 self.add_found(finding, found);
             }
         }
+        self.to_do += other.to_do;
         self.never_used += other.never_used;
         self.oldest_unrotated = self.oldest_unrotated.max(other.oldest_unrotated);
         self.next_due = self.next_due.into_iter().chain(other.next_due).min();
@@ -217,6 +223,16 @@ impl KeySummary {
     /// The keys with this finding; `None` if there are none.
     pub fn found(&self, finding: FindingKind) -> Option<Found> {
         self.findings[finding as usize]
+    }
+
+    /// The most urgent finding, how many access keys have it, and how many others have a less urgent one.
+    /// `None` if no access key has a finding.
+    pub fn most_urgent(&self) -> Option<(FindingKind, usize, usize)> {
+        let of_keys = FindingKind::ALL
+            .into_iter()
+            .filter(|it| *it != FindingKind::UnrotatedServiceCredential);
+        let mut found = of_keys.filter_map(|it| Some((it, self.found(it)?.keys)));
+        found.next().map(|(finding, keys)| (finding, keys, self.to_do - keys))
     }
 
     /// The number of keys.
@@ -319,12 +335,15 @@ mod tests {
         let expected = [
             ("unrotated", found(2, -400)),
             ("due_soon", found(1, 10)),
-            ("never_used", found(4, -600)),
             ("exemption_ending", found(1, 14)),
+            ("never_used", found(4, -600)),
             ("unrotated_service_credential", None),
         ];
         assert_eq!(findings, expected);
+        // The others: one that is due, one whose exemption ends, and one that was only never used.
+        assert_eq!(summary.most_urgent(), Some((FindingKind::Unrotated, 2, 3)));
         assert_eq!(KeySummary::default().found(FindingKind::Unrotated), None);
+        assert_eq!(KeySummary::default().most_urgent(), None);
         assert_eq!(summary.oldest_unrotated.map(Age::days), Some(400.0));
         assert_eq!(summary.next_due, Some(now + TimeDelta::days(10)));
         assert_eq!(summary.next_exemption_end, early.end);

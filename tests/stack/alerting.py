@@ -9,11 +9,10 @@ import subprocess
 import sys
 from email import message_from_bytes, policy
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 
 import requests
 import yaml
-from harness import ROOT, Process, tool
+from harness import ROOT, Process, Server, tool
 
 PROMETHEUS = ROOT / "deploy/prometheus"
 ALERTMANAGER = ROOT / "deploy/alertmanager"
@@ -120,24 +119,6 @@ class Alertmanager(Process):
     def alerts(self):
         """Every alert, the inhibited ones included."""
         return self.get("/api/v2/alerts").json()
-
-
-class Server:
-    """A server in a thread. To be used in a `with`."""
-
-    def __init__(self, server):
-        server.daemon_threads = True
-        server.block_on_close = False
-        self.server = server
-        self.address = f"127.0.0.1:{server.server_address[1]}"
-
-    def __enter__(self):
-        Thread(target=self.server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, *_):
-        self.server.shutdown()
-        self.server.server_close()
 
 
 class Webhooks(Server):

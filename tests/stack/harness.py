@@ -10,7 +10,9 @@ import socket
 import subprocess
 import time
 import zlib
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import requests
 
@@ -116,6 +118,46 @@ class Process:
 
     def __exit__(self, *_):
         self.stop()
+
+
+class Server:
+    """A server in a thread. To be used in a `with`."""
+
+    def __init__(self, server):
+        server.daemon_threads = True
+        server.block_on_close = False
+        self.server = server
+        self.address = f"127.0.0.1:{server.server_address[1]}"
+
+    def __enter__(self):
+        Thread(target=self.server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+class MadeUpPage(Server):
+    """An exporter that says what `text` gives, or does not answer if that is None."""
+
+    def __init__(self):
+        page = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                text = page.text()
+                body = (text or "").encode()
+                self.send_response(503 if text is None else 200)
+                self.send_header("Content-Type", "text/plain; version=0.0.4")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_):
+                pass
+
+        super().__init__(ThreadingHTTPServer(("127.0.0.1", 0), Handler))
 
 
 # Of the log, with the port.

@@ -825,6 +825,22 @@ def test_nothing_is_green_that_is_not_known(name, panel):
         assert "vector(0)" not in target["expr"]
 
 
+# Of these there is a series for each key or user.
+OF_EACH = r"\biam_(?:access_key|user)_\w+(?:\{[^}]*\})?"
+
+
+@pytest.mark.parametrize("name, panel, target", each(each_target))
+def test_no_graph_asks_for_each_key(name, panel, target):
+    """Over a month and many keys that takes longer than Grafana waits."""
+    assert not (target.get("range") and re.search(OF_EACH, target["expr"]))
+
+
+@pytest.mark.parametrize("name, panel, target", each(each_target))
+def test_no_panel_looks_into_all_accounts_for_keys(name, panel, target):
+    some = re.compile(r'account_id="\$account"|account_id=~"\$accounts_\w+"|user="<root_account>"')
+    assert [found for found in re.findall(OF_EACH, target["expr"]) if not some.search(found)] == []
+
+
 @pytest.mark.parametrize("name, panel", each(each_table))
 def test_a_table_has_a_limit(name, panel):
     """Each of its queries is cut to 500 rows; those of processes and of one account's users too."""

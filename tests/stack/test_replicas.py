@@ -41,8 +41,9 @@ def fired(folder, setup):
         # What each alert counts, of which there are some in the demo.
         counted = {
             "IamOwnerKeysUnrotated": 'iam_owner_access_keys{status="unrotated"} > 0',
-            "IamOwnerKeysDueSoon": 'iam_owner_access_keys{status="due_soon"} > 0',
-            "IamOwnerExemptionEnding": "iam_owner_next_exemption_end_timestamp_seconds < time() + 14 * 86400",
+            "IamOwnerKeysDueSoon": 'iam_owner_most_urgent_finding{finding="due_soon"}',
+            "IamOwnerKeysNeverUsed": 'iam_owner_most_urgent_finding{finding="never_used"}',
+            "IamOwnerExemptionEnding": 'iam_owner_most_urgent_finding{finding="exemption_ending"}',
             "IamRootAccessKeyActive": "iam_owner_root_access_keys > 0",
         }
 

@@ -9,7 +9,6 @@ import re
 import socket
 import time
 from contextlib import ExitStack
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import product
 
 import pytest
@@ -17,19 +16,18 @@ import requests
 from alerting import (
     PROMETHEUS_OWN,
     Alertmanager,
-    Server,
     Webhooks,
     alertmanager_config,
     rendered_rules,
     to_webhooks,
 )
-from harness import Process, tool, wait_for
+from harness import MadeUpPage, Process, tool, wait_for
 from newer import newer
 
 PLATFORM, PAYMENTS = "111111111111", "222222222222"
 
 
-class Page(Server):
+class Page(MadeUpPage):
     """An exporter that says what it is told to say, or does not answer."""
 
     def __init__(self):
@@ -41,23 +39,11 @@ class Page(Server):
         self.pending = 0
         # Each owner in an account has these findings.
         self.owners, self.findings = 1, ["unrotated"]
-        page = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self):
-                body = page.text().encode()
-                self.send_response(200 if page.answers else 503)
-                self.send_header("Content-Type", "text/plain; version=0.0.4")
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_):
-                pass
-
-        super().__init__(ThreadingHTTPServer(("127.0.0.1", 0), Handler))
+        super().__init__()
 
     def text(self):
+        if not self.answers:
+            return None
         unread = sum(keys is None for keys in self.accounts.values())
         lines = [
             'iam_exporter_build_info{version="1"} 1',
@@ -77,7 +63,8 @@ class Page(Server):
                 owner = f'account_id="{account}",account_name="",tag_team="{team}"'
                 for number, finding in product(range(self.owners), self.findings if keys else []):
                     own = f'{owner},tag_number="{number or ""}",finding="{finding}"'
-                    lines.append(f"iam_owner_findings{{{own}}} {keys}")
+                    lines.append(f"iam_owner_most_urgent_finding{{{own}}} {keys}")
+                    lines.append(f"iam_owner_less_urgent_findings{{{own}}} 0")
                     lines.append(f"iam_owner_finding_timestamp_seconds{{{own}}} 1735689600")
                 lines.append(f'iam_unrotated_keys_total{{account_id="{account}"}} {keys}')
         return "\n".join(lines) + "\n"

@@ -70,6 +70,18 @@ impl Rows<'_> {
         };
         per_finding(&names::OWNER_FINDINGS, |found| found.keys.into());
         per_finding(&names::OWNER_FINDING_TIME, |found| found.first.into());
+        let mut most_urgent = |metric, value: fn(usize, usize) -> usize| {
+            page.family(metric, |family| {
+                for OwnerRow { labels, keys, .. } in shown() {
+                    let Some((finding, most, less)) = keys.most_urgent() else { continue };
+                    let labels =
+                        [&self.labels[labels.clone()], ",finding=\"", finding.as_str(), "\""];
+                    family.sample(&labels, value(most, less));
+                }
+            });
+        };
+        most_urgent(&names::OWNER_MOST_URGENT, |most, _| most);
+        most_urgent(&names::OWNER_LESS_URGENT, |_, less| less);
         page.family(&names::OWNER_ROOT_KEYS, |family| {
             for row in self.accounts.iter().filter(|row| row.account.report.is_some()) {
                 family.sample(&[&row.owner_labels], row.root_keys);

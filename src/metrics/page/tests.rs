@@ -637,6 +637,20 @@ proptest! {
         }
         let findings = by_owner("iam_owner_findings", None);
         prop_assert!(findings.values().flatten().all(|keys| *keys > 0.0));
+        let most_urgent = by_owner("iam_owner_most_urgent_finding", None);
+        prop_assert!(most_urgent.keys().eq(findings.keys()));
+        for (owner, keys) in &most_urgent {
+            // The page has findings in the order of urgency, too.
+            prop_assert_eq!(keys, &findings[owner][..1]);
+        }
+        let less_urgent = by_owner("iam_owner_less_urgent_findings", None);
+        prop_assert!(less_urgent.keys().eq(findings.keys()));
+        for (owner, keys) in &less_urgent {
+            // A key can have several findings.
+            let others = &findings[owner][1..];
+            prop_assert!(keys[0] <= others.iter().sum::<f64>());
+            prop_assert!(keys[0] + most_urgent[owner][0] >= others.iter().copied().fold(0.0, f64::max));
+        }
         let of_root = active_keys(&users[0].0).len() as f64;
         prop_assert_eq!(total("iam_owner_root_access_keys", None), of_root);
 
