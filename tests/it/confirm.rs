@@ -496,26 +496,6 @@ async fn throttled_tags_do_not_keep_the_account_from_being_contacted() {
     assert!(contacts >= 12, "{contacts} in an hour");
 }
 
-#[tokio::test]
-async fn an_older_report_does_not_replace_a_newer_one() {
-    let now = Utc::now();
-    let of_then = move |hours: i64, old: &'static [&'static str]| {
-        move |call: &str| match call {
-            "GenerateCredentialReport" => generating("COMPLETE"),
-            _ => users(old, &["beta"], now - TimeDelta::hours(hours)),
-        }
-    };
-    let mut subject = subject("confirm: { enabled: false }", of_then(5, &["alpha"])).await;
-    subject.refresh().await;
-    assert_eq!(subject.unrotated(), Some(1.0));
-    subject.follow(of_then(20, &[]));
-    subject.refresh().await;
-    assert_eq!(subject.unrotated(), Some(1.0));
-    subject.follow(of_then(1, &[]));
-    subject.refresh().await;
-    assert_eq!(subject.unrotated(), Some(0.0));
-}
-
 /// After a report of these users, the first with an old key, comes one of root alone, and this is what a
 /// call says of each user.
 async fn emptied(
