@@ -618,7 +618,7 @@ async fn what_a_new_rule_needs_and_is_not_known_shows_at_once() {
 async fn running_out_of_time_is_no_failure_and_the_others_wait_for_their_turn() {
     let mut subject = subject("", ten(|_| keys(&[("AKIAOLD", "Active", OLD)]))).await;
     // Five calls a second.
-    let (outcome, calls) = subject.refresh_within(Duration::from_millis(700)).await;
+    let (outcome, calls) = subject.refresh_within(Duration::from_millis(1200)).await;
     assert_eq!((outcome.failure, outcome.confirmation), (None, None));
     let asked = calls.len() - 1;
     assert!((1..8).contains(&asked), "{calls:?}");
