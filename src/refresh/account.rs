@@ -178,8 +178,7 @@ impl RefreshContext<'_> {
             self.record(&mut so_far, failure.as_ref(), started);
             publish(&so_far);
         };
-        let until = deadline - self.timeout / 10;
-        let checked = match self.confirm(target, account, &mut verified, until, so_far).await {
+        let checked = match self.confirm(target, account, &mut verified, deadline, so_far).await {
             Ok(refusal) => {
                 *confirmation = refusal;
                 // Keys come first. Confirmation leaves a tenth of the time.
@@ -520,6 +519,8 @@ impl RefreshContext<'_> {
             account.confirmed = Arc::default();
             return Ok(None);
         };
+        // Time for the question whose the answers are.
+        let until = deadline - self.timeout / 10;
         let mut turns = interval(Duration::from_secs(1) / rate);
         turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let is_new = account.refresh.last.is_none();
@@ -532,7 +533,7 @@ impl RefreshContext<'_> {
             account.refresh.confirmation = Tried::NotYet;
         }
         for index in flagged {
-            if self.source.calls_aws() && timeout_at(deadline, turns.tick()).await.is_err() {
+            if self.source.calls_aws() && timeout_at(until, turns.tick()).await.is_err() {
                 break;
             }
             // A fresh borrow for each user: each answer goes into the account at once.
@@ -543,7 +544,7 @@ impl RefreshContext<'_> {
             let confirmed = Arc::make_mut(&mut account.confirmed);
             confirmed.ask(&user.name);
             let asked = Instant::now();
-            let answer = timeout_at(deadline, self.source.keys(target, &user.name)).await;
+            let answer = timeout_at(until, self.source.keys(target, &user.name)).await;
             let answer = match answer {
                 Ok(answer) => answer,
                 Err(_) if asked.elapsed() < ANSWERED_WITHIN.min(self.timeout / 2) => break,

@@ -340,6 +340,9 @@ async fn an_older_report_than_before_is_not_taken_and_said() {
     assert_eq!(failure.reason, Reason::ReportNotReady);
     assert_eq!(failure.message, "AWS gave an older report than the one that it gave before");
     assert_eq!(subject.users(), ["before"]);
+    subject.follow(generated_at(hours_ago(4), "after"));
+    assert_eq!(subject.attempt().await.0, None);
+    assert_eq!(subject.users(), ["after"]);
 }
 
 #[tokio::test]

@@ -307,6 +307,13 @@ impl World {
             self.active_since.remove(&key);
             self.gone_since.insert(key, self.now);
         }
+        // Also one that never was active under this name. A report can be garbled so that it may be.
+        for created in keys.into_iter().flatten().map(|key| key.created) {
+            if !is_active(&created) {
+                let key = (id.to_owned(), user.to_owned(), created);
+                self.gone_since.entry(key).or_insert(self.now);
+            }
+        }
     }
 
     /// A report that is there or on its way is not begun again. Returns its state.
