@@ -80,7 +80,7 @@ def measure(accounts, users, interval, evaluations):
 
 
 def with_findings(samples, share):
-    """These samples, but only so many of the owners have findings."""
+    """These samples, but only this number of the owners have findings."""
     dice = Random(1)
     chosen = defaultdict(lambda: dice.random() < share)
 
@@ -104,7 +104,7 @@ def shipped_rules(folder, interval):
 
 def bare_rules(folder, interval):
     """Rules that have as many alerts as the shipped ones on owners, and annotations that are the same for all. What they
-    cost is what Prometheus itself needs for so many alerts."""
+    cost is what Prometheus itself needs for this number of alerts."""
     folder.mkdir()
     names = ["summary", "description", "status_url", "dashboard_url", "runbook_url"]
     rules = [
@@ -219,7 +219,7 @@ class Scrapes:
     """A server of which each scrape gets further series, each with all its samples. To be used in a `with`."""
 
     def __init__(self, samples, last):
-        # Series of keys have fewer samples. All are for this job, whatever else Prometheus scrapes.
+        # Series of keys have fewer samples. All are of this job only.
         self.rest = rest = [*samples, ("up", "", "1")]
 
         def times(name):
@@ -257,7 +257,7 @@ class Prometheus(Process):
 
     def __init__(self, folder, data, scrapes):
         self.config = folder / "prometheus.yml"
-        # With a time of their own, samples stay when their target goes.
+        # With their own time, samples stay when their target goes.
         target = [{"targets": [scrapes.address]}]
         job = {"job_name": "made-up", "honor_labels": True, "scrape_interval": "5s", "scrape_timeout": "5s"}
         self.config.write_text(json.dumps({"scrape_configs": [job | {"static_configs": target}]}))

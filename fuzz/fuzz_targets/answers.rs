@@ -1,5 +1,5 @@
-//! Answers of AWS and its errors, through the SDK. The first byte says to which call, the second with
-//! which status, and the rest is the body.
+//! Answers of AWS and its errors, through the SDK. The first byte chooses the call, the second the
+//! status, and the rest is the body.
 
 #![no_main]
 
@@ -62,7 +62,7 @@ fuzz_target!(|input: &[u8]| {
     }
 });
 
-/// Time passes at once where everybody waits for it.
+/// Time jumps forward while all tasks wait.
 fn runtime() -> Runtime {
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
     runtime.expect("a runtime")
@@ -168,7 +168,7 @@ impl HttpConnector for Answer {
         } else if is("GetCallerIdentity") {
             (200, SdkBody::from(IDENTITY))
         } else if is("GetCredentialReport") {
-            // So that one has to be generated.
+            // So the exporter must generate one.
             (410, SdkBody::from(NO_REPORT))
         } else {
             (403, SdkBody::from("{}"))

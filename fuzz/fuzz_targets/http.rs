@@ -1,4 +1,4 @@
-//! What a client sends, through hyper and the routes, with the limits of the listener.
+//! Bytes of a client, through hyper and the routes, with the limits of the listener.
 
 #![no_main]
 
@@ -34,7 +34,7 @@ static SITE: LazyLock<Arc<Site>> = LazyLock::new(|| {
     })
 });
 
-/// Time passes at once where everybody waits for it.
+/// Time jumps forward while all tasks wait.
 fn runtime() -> Runtime {
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
     runtime.expect("a runtime")
@@ -54,7 +54,7 @@ fuzz_target!(|input: &[u8]| {
     assert!(status.parse().is_ok_and(|status: u16| (200..500).contains(&status)), "{text}");
 });
 
-/// Sends the input, and no more; all that comes back.
+/// Sends the input and returns all output.
 async fn converse(input: &[u8]) -> BytesMut {
     let (client, server) = duplex(64 << 10);
     let peer: SocketAddr = ([127, 0, 0, 1], 1).into();
@@ -64,7 +64,7 @@ async fn converse(input: &[u8]) -> BytesMut {
     let connection = Connection::new(server, input.starts_with(b"PRI * HTTP/2"), guard);
     let (mut from, mut to) = split(client);
     let send = async {
-        // It may hang up before it has all of it.
+        // The server may hang up before it has read everything.
         let _ = to.write_all(input).await;
         let _ = to.shutdown().await;
     };

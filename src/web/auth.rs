@@ -1,4 +1,4 @@
-//! `basic_auth_users`: names, passwords, and what checking them may cost.
+//! `basic_auth_users`: names, passwords, and limits on the cost of checking them.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::hash::{BuildHasher, RandomState};
@@ -55,7 +55,7 @@ impl std::fmt::Debug for Hash {
     }
 }
 
-/// Who may come in, and with which passwords.
+/// The users and their passwords.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Users(BTreeMap<String, Hash>);
 
@@ -65,7 +65,7 @@ impl Users {
         Users(users)
     }
 
-    /// Whether everybody may come in.
+    /// Whether there are no users, so no password is needed.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -75,7 +75,7 @@ impl Users {
         self.0.keys().map(String::as_str)
     }
 
-    /// One line for each that cannot log in, or only slowly.
+    /// A warning for each user who cannot log in, or only slowly.
     pub fn warnings(&self) -> impl Iterator<Item = String> {
         self.0.iter().filter_map(|(name, hash)| {
             let problem = if name.contains(':') {
@@ -85,7 +85,7 @@ impl Users {
             } else if hash.cost() >= SLOW_COST {
                 format!("has a cost of {}: each check of the password takes seconds", hash.cost())
             } else if hash.0.starts_with("$2x$") {
-                "is a hash of a program with a known fault: make another".to_owned()
+                "was made by a program with a known fault: make a new one".to_owned()
             } else {
                 return None;
             };
@@ -121,26 +121,26 @@ impl Credentials {
     }
 }
 
-/// Whether somebody may come in.
+/// The result of a login.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Login {
     /// Yes.
     Ok,
     /// No.
     Wrong,
-    /// There are too many checks before this one.
+    /// Too many other checks are waiting.
     Busy,
 }
 
 /// The number of logins that are remembered, so that they need no check.
 const MAX_KNOWN: usize = 1_000;
-/// Of the addresses in one lane one password is checked or waits for it at a time, so that an address
-/// with many wrong passwords is no more than one in the queue.
+/// Addresses are hashed to lanes, and each lane has only one password in the queue at a time. So an
+/// address with many wrong passwords does not fill the queue.
 const LANES: usize = 256;
 /// A check that does not begin within this time is given up. Prometheus waits for 10 s.
 const MAX_WAIT: Duration = Duration::from_secs(8);
 
-/// Checks passwords. bcrypt runs on threads of its own, on half of the cores.
+/// Checks passwords. bcrypt runs on its own threads, on half of the cores.
 pub struct Logins {
     known: Mutex<Known>,
     lanes: Vec<Arc<Semaphore>>,
@@ -167,9 +167,9 @@ impl Default for Logins {
 }
 
 impl Logins {
-    /// Checks credentials that came from this address. Those that were right before are not checked
-    /// again, and wait for nothing. Of an unknown user the hash of another one is checked, so that the
-    /// time does not tell whether there is such a user.
+    /// Checks credentials that came from this address. Credentials that were right before are not
+    /// checked again and do not wait. For an unknown user another user's hash is checked, so that
+    /// the time does not reveal whether the user exists.
     pub async fn check(&self, users: &Users, credentials: Credentials, peer: IpAddr) -> Login {
         let user = users.0.get(&credentials.name);
         let Some(hash) = user.or_else(|| self.decoy(users, &credentials.name)).cloned() else {
@@ -184,7 +184,7 @@ impl Logins {
             (lane, self.checks.clone().acquire_owned().await)
         };
         let Ok(turn) = timeout(MAX_WAIT, turn).await else { return Login::Busy };
-        // The same may have been checked meanwhile.
+        // Another request may have checked the same credentials.
         if user.is_some() && self.knows(&credentials, &hash) {
             return Login::Ok;
         }
@@ -200,7 +200,7 @@ impl Logins {
                 self.lock().insert(&Credentials { name, password }, &hash);
                 Login::Ok
             }
-            // An error is a password that bcrypt cannot have hashed.
+            // bcrypt fails for passwords that it cannot hash.
             _ => Login::Wrong,
         }
     }
@@ -213,14 +213,14 @@ impl Logins {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// For each name always the hash of the same user, whose cost is then that of the name, too.
+    /// Always the same user's hash for a name, so that the cost is always the same.
     fn decoy<'a>(&self, users: &'a Users, name: &str) -> Option<&'a Hash> {
         let number = self.lane_of.hash_one(name) as usize;
         users.0.values().nth(number.checked_rem(users.0.len())?)
     }
 }
 
-/// Logins that were right, as hashes with a key that nobody knows.
+/// Successful logins, as hashes with a random key.
 struct Known {
     key: [u8; 32],
     logins: HashSet<[u8; 32]>,

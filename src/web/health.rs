@@ -1,5 +1,5 @@
-//! The client of the health endpoints, for platforms that run a command in the container. An image without a shell has
-//! no other program for it.
+//! The client of the health endpoints, for platforms that run a command in the container. The image
+//! has no other program for it.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -37,18 +37,18 @@ pub enum Question {
     Ready,
 }
 
-/// Why the answer is no.
+/// Why the process is not healthy, or not known to be.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The system chose the port, so nobody knows it here.
-    #[error("--web.listen-address {0}: health needs the number of the port")]
+    #[error("--web.listen-address {0}: health needs a port number")]
     UnknownPort(String),
     /// Nobody listens.
     #[error("{address}: {error}")]
     Unreachable {
-        /// Who was asked.
+        /// The address that was asked.
         address: SocketAddr,
-        /// What the system said.
+        /// The system's error.
         error: io::Error,
     },
     /// The answer is late.
@@ -57,7 +57,7 @@ pub enum Error {
     /// The answer is not one of HTTP, or does not end.
     #[error("{address}: {error}")]
     Unreadable {
-        /// Who was asked.
+        /// The address that was asked.
         address: SocketAddr,
         /// What is wrong with it.
         error: BoxError,
@@ -65,7 +65,7 @@ pub enum Error {
     /// The process says no.
     #[error("{address}: {status} {text:?}")]
     No {
-        /// Who was asked.
+        /// The address that was asked.
         address: SocketAddr,
         /// 503 while accounts were not tried yet.
         status: StatusCode,
@@ -97,8 +97,9 @@ pub async fn ask(
     if status == StatusCode::OK { Ok(text) } else { Err(Error::No { address, status, text }) }
 }
 
-/// Where a process that listens there can be reached on this host. Names count as the loopback address, and are never
-/// resolved: without /etc/hosts, even `localhost` would be a question to a name server.
+/// The address by which this host reaches a process that listens there. Names count as the loopback
+/// address, and are never resolved: without /etc/hosts, even `localhost` would be a question to a
+/// name server.
 fn local_address(listen_address: &str) -> Option<SocketAddr> {
     let (host, port) = listen_address.rsplit_once(':')?;
     let port = port.parse().ok().filter(|port| *port != 0)?;
@@ -128,8 +129,8 @@ async fn connect(address: SocketAddr) -> Result<TcpStream, Error> {
     TcpStream::connect(address).await.map_err(|error| Error::Unreachable { address, error })
 }
 
-/// Accepts every certificate: the connection does not leave this host, and the question has no password and nothing
-/// else that is secret. Whoever could listen there instead of the exporter gains no more than to be called healthy.
+/// Accepts every certificate: the connection does not leave this host, and the request contains no
+/// secret. Another program on this port could only appear healthy.
 fn connector() -> TlsConnector {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
@@ -198,7 +199,7 @@ async fn answer(
         let status = response.status();
         let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect().await?;
         let text = String::from_utf8_lossy(&body.to_bytes()).into_owned();
-        // Another program may listen there, and say more, or nothing: then the line is empty.
+        // Another program may answer with more lines or with none. Then the line is empty.
         Ok::<_, BoxError>((status, text.lines().next().unwrap_or_default().to_owned()))
     };
     tokio::pin!(connection);

@@ -21,19 +21,19 @@ use super::routes::Site;
 use super::stream::Stream;
 use super::watched::Watched;
 
-/// A request's head must be there after this time. An idle connection counts as one that is late.
+/// The time limit for a request's headers, and for an idle connection.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
-/// A request's head may have this many bytes.
+/// The largest size of a request's headers.
 pub const MAX_HEADER_BYTES: usize = 16 << 10;
 /// A client that reads nothing of a response for this long is dropped.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
-/// An older connection is closed after its response, which may take the same time again. So a client
-/// that reads a little now and then does not hold a connection for good.
+/// An older connection is closed after its response, which may take the same time again. So a
+/// client that reads very slowly does not keep a connection forever.
 pub const MAX_CONNECTION_AGE: Duration = Duration::from_secs(60);
-/// A silent client of HTTP/2 that was told about the end of its connection has this time to answer. It may
-/// have sent a request meanwhile.
+/// After a GOAWAY, a silent HTTP/2 client has this time, because a request may already be on its
+/// way.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
-/// At the end, running responses have this time to finish.
+/// When the exporter stops, running responses have this time to finish.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// The number of connections that the system keeps until they are accepted. Beyond it, clients try
 /// again only after a second.
@@ -48,7 +48,7 @@ const MAX_UNSENT: u32 = 256 << 10;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// The same pause if another connection was closed for it.
 const SHORT_PAUSE: Duration = Duration::from_millis(10);
-/// A line in the log says at most this often that connections could not be accepted.
+/// The log mentions connections that could not be accepted at most this often.
 const LOG_PAUSE: Duration = Duration::from_secs(60);
 
 /// Listens on `host:port`, or on `:port` of every address.
@@ -56,7 +56,7 @@ pub async fn bind(address: &str) -> io::Result<TcpListener> {
     if let Some(port) = address.strip_prefix(':') {
         let port: u16 =
             port.parse().map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "not a port"))?;
-        // The IPv6 socket takes IPv4 as well, by Linux's default; there is none where IPv6 is off.
+        // The IPv6 socket takes IPv4 as well, by Linux's default. There is none if IPv6 is off.
         return match listen(SocketAddr::from(([0u16; 8], port))) {
             Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
                 listen(SocketAddr::from(([0u8; 4], port)))
@@ -78,7 +78,7 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Lets the process open as many files as it may. Returns how many that are.
+/// Raises the limit of open files to the maximum, and returns it.
 pub fn raise_descriptor_limit() -> u64 {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current == maximum {
@@ -87,7 +87,7 @@ pub fn raise_descriptor_limit() -> u64 {
     match setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
         Ok(()) => maximum.unwrap_or(u64::MAX),
         Err(error) => {
-            warn!(%error, "the limit of open files stays as it is");
+            warn!(%error, "the limit of open files could not be raised");
             current.unwrap_or(u64::MAX)
         }
     }
@@ -134,8 +134,8 @@ async fn accept(
                     let (site, stopped) = (site.clone(), stopped.clone());
                     connections.spawn(keep(stream, Guard { site, peer, place }, stopped));
                 }
-                // New connections read what is there, and those that lost their place are closed,
-                // before the next one comes.
+                // Lets new connections read, and closes those that lost their place, before the
+                // next one is accepted.
                 yield_now().await;
             }
             Err(error) => {
@@ -144,7 +144,7 @@ async fn accept(
                     logged = Some(Instant::now());
                     warn!(%error, "connections not accepted");
                 }
-                // The place of one that was closed is free at once.
+                // If one was closed, its place is free at once.
                 sleep(if places.close_one() { SHORT_PAUSE } else { ACCEPT_PAUSE }).await;
             }
         }
@@ -163,7 +163,7 @@ async fn keep(stream: TcpStream, guard: Guard, stop: watch::Receiver<bool>) {
     let served = async {
         let accepted = tokio::select! {
             accepted = site.gate.accept(stream, guard.peer) => accepted,
-            // Nobody was promised an answer yet.
+            // No request was accepted on it yet.
             _ = stopped.wait_for(|stop| *stop) => None,
         };
         if let Some(stream) = accepted {
@@ -177,8 +177,8 @@ async fn keep(stream: TcpStream, guard: Guard, stop: watch::Receiver<bool>) {
     site.metrics.http_connections.dec();
 }
 
-/// Serves a connection until it ends, is silent for long, becomes old, or the exporter stops; then lets
-/// the response that is under way finish, for a while.
+/// Serves a connection until it ends, is silent for long, becomes old, or the exporter stops; then
+/// lets a running response finish, with a time limit.
 async fn converse(
     mut connection: Connection<Timed>,
     place: &Place,

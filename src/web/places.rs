@@ -26,17 +26,17 @@ pub const MAX_CONNECTIONS: usize = 256;
 pub const SLOW: Duration = Duration::from_secs(2);
 /// The bytes that slow readers may keep in memory besides the newest page, if that is smaller.
 pub const MIN_HELD: usize = 16 << 20;
-/// A line in the log says at most this often that there are too many connections.
+/// The log mentions that there are too many connections at most this often.
 const LOG_PAUSE: Duration = Duration::from_secs(60);
 
-/// How many connections there may be.
+/// Limits on connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// At the same time.
     pub connections: usize,
     /// The number of these that one peer address may have.
     pub of_one_peer: usize,
-    /// Further ones, for health checks.
+    /// Additional connections for health checks.
     pub health: usize,
     /// The number of those that one peer address may have.
     pub health_of_one_peer: usize,
@@ -88,7 +88,7 @@ struct OpenConnection {
     close: Arc<Notify>,
 }
 
-/// The order is that in which connections are closed for others.
+/// Connections are closed in this order to make room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Stage {
     Waiting,
@@ -96,7 +96,7 @@ enum Stage {
     Working,
 }
 
-/// Bytes that stay in memory until they are sent. Several answers can share them.
+/// Bytes that stay in memory until they are sent. Several responses can share them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Held {
     /// The same for all answers that share them.
@@ -221,12 +221,12 @@ pub struct Place {
 }
 
 impl Place {
-    /// Ends when the place is taken away. The connection has to be closed then.
+    /// Completes when the place is taken away. Then the connection must be closed.
     pub async fn taken(&self) {
         self.close.notified().await;
     }
 
-    /// Ends when the connection has waited for a head for this time.
+    /// Completes when the connection has waited for request headers for this time.
     pub async fn waited(&self, time: Duration) {
         loop {
             let since = self.waits_since().unwrap_or_else(Instant::now);
@@ -237,7 +237,7 @@ impl Place {
         }
     }
 
-    /// `None` while an answer is made or sent.
+    /// `None` while a response is made or sent.
     pub fn waits_since(&self) -> Option<Instant> {
         let table = self.places.lock();
         let connection = table.connections.get(&self.id).filter(|it| it.answers == 0);
@@ -250,8 +250,8 @@ impl Place {
         Answering(self.clone())
     }
 
-    /// Whether this connection may ask for more than its health: it is not above the limit, or a
-    /// place became free meanwhile.
+    /// Whether this connection may make other requests than health checks: it is within the limit,
+    /// or a place became free.
     pub fn is_regular(&self) -> bool {
         let mut table = self.places.lock();
         let is_extra =
@@ -270,7 +270,7 @@ impl Place {
         is_free
     }
 
-    /// Takes note that the answer keeps these bytes in memory. `newest` is the page that is there
+    /// Records that the response keeps these bytes in memory. `newest` is the page that is there
     /// anyway. If all answers together keep more than `max` bytes besides it, the slowest are cut
     /// off. If that does not help, returns false.
     pub fn hold(&self, held: Held, newest: usize, max: usize) -> bool {
@@ -325,7 +325,7 @@ impl Place {
     }
 
     fn update(&self, change: impl FnOnce(&mut OpenConnection)) {
-        // It is not there any more after the place was taken away.
+        // The entry is gone after the place was taken away.
         if let Some(connection) = self.places.lock().connections.get_mut(&self.id) {
             change(connection);
         }
@@ -338,7 +338,7 @@ impl Drop for Place {
     }
 }
 
-/// Lives from a request's head until the whole answer was sent.
+/// Exists from a request's headers until the whole response was sent.
 #[derive(Debug)]
 pub struct Answering(Arc<Place>);
 
@@ -381,7 +381,7 @@ mod tests {
         Arc::new(Places::new(Limits::new(1024), metrics))
     }
 
-    /// So many places of this peer, one each millisecond.
+    /// This number of places of this peer, one each millisecond.
     async fn admit(places: &Arc<Places>, peer: IpAddr, count: usize) -> Vec<Arc<Place>> {
         let mut admitted = Vec::new();
         for _ in 0..count {

@@ -1,4 +1,4 @@
-//! What was refused: counted by reason, and logged with the client's address.
+//! Refused connections and requests: counted by reason, and logged with the client's address.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -9,8 +9,8 @@ use tracing::{debug, warn};
 
 use crate::metrics::exporter::{ExporterMetrics, Refusal};
 
-/// Of an address and a reason one line in this time is a warning, and further ones are at level debug.
-/// Otherwise anybody who reaches the port could fill the log.
+/// Within this time, only the first line for an address and a reason is a warning. More are at
+/// level debug, so that clients cannot fill the log.
 const QUIET: Duration = Duration::from_secs(60);
 /// The number of addresses with a warning in that time. All further lines are at level debug.
 const MAX_WARNINGS: usize = 1_000;
@@ -28,7 +28,7 @@ impl Refusals {
         Refusals { metrics, warned: Mutex::default() }
     }
 
-    /// Counts one, and logs it. `user` is one that there is.
+    /// Counts and logs a refusal. `user` must be a configured one.
     pub fn record(&self, refusal: Refusal, peer: SocketAddr, user: Option<&str>, fault: &str) {
         self.metrics.count_refusal(refusal);
         let reason = refusal.as_str();

@@ -20,10 +20,10 @@ const PERIOD: Duration = Duration::from_secs(1);
 /// Publishes the web configuration again after a change. A bad one changes nothing.
 #[derive(Debug)]
 pub struct WebReloader {
-    /// `None`: there is nothing to look after.
+    /// `None`: there is no file to watch.
     path: Option<PathBuf>,
     config: watch::Sender<Arc<WebConfig>>,
-    /// What was wrong the last time, which is logged once.
+    /// The last error, which is logged once.
     fault: Option<String>,
     metrics: ExporterMetrics,
 }
@@ -52,7 +52,7 @@ impl WebReloader {
         self.config.subscribe()
     }
 
-    /// Looks after the files for good, and reads them when `now` is notified.
+    /// Watches the files forever, and reads them also when `now` is notified.
     pub async fn run(mut self, now: &Notify) {
         let Some(path) = self.path.clone() else { return pending().await };
         let mut ticks = interval(PERIOD);
@@ -62,7 +62,7 @@ impl WebReloader {
                 _ = ticks.tick() => false,
                 () = now.notified() => true,
             };
-            // What failed is tried again: not each cause of it is a file that will change.
+            // Tries again after a failure, because not every cause is a change of a file.
             let is_due = is_forced || self.fault.is_some();
             let (file, before) = (path.clone(), self.config());
             let read = spawn_blocking(move || {
@@ -95,7 +95,7 @@ impl WebReloader {
             }
             Err(error) => {
                 if self.fault.as_ref() != Some(&error) {
-                    error!(error, "web configuration not reloaded: the one before stays");
+                    error!(error, "web configuration not reloaded: the last good one still counts");
                 }
                 self.fault = Some(error);
             }

@@ -121,8 +121,8 @@ pub fn write(
     page.finish()
 }
 
-/// The state, laid out for writing: the labels of each user escaped once, each key judged once, and
-/// all that a family needs close together, since every family goes through all of it.
+/// The state, prepared for writing: labels are escaped once, keys are judged once, and the data of
+/// a family is close together, because every family reads all of it.
 struct Rows<'a> {
     /// All `account_id="…",user="…"`, and the labels of owners, one after the other.
     labels: String,
@@ -426,7 +426,7 @@ impl<'a> Rows<'a> {
         });
         let keys = self.config.tag_keys();
         per_account(&names::TAGS_AVAILABLE, &|account| {
-            // After a reload others can be needed than those that were read.
+            // After a reload, other tags can be needed than those that were read.
             let works = account.refresh.tags.worked()?;
             Some((works && (keys.is_empty() || account.knows_tags(&keys))).into())
         });

@@ -1,4 +1,4 @@
-//! What the report does not have: the users' tags, and the account's alias.
+//! Data that the report lacks: the users' tags, and the account's alias.
 
 use std::collections::BTreeSet;
 

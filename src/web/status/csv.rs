@@ -12,16 +12,16 @@ use crate::findings::COLUMNS;
 use crate::policy::in_days;
 use crate::render::Snapshot;
 
-/// What the file says of each key besides [`COLUMNS`].
+/// The columns after [`COLUMNS`].
 const MORE: [&str; 5] = ["max_age", "exempt_until", "account_state", "report_generated", "as_of"];
-/// Where the status of a key stands among the columns, and the rule.
+/// The indexes of the columns status and rule.
 const STATUS: usize = 5;
 const RULE: usize = COLUMNS.len() - 1;
-/// The status of an account of which there is no report.
+/// The status of an account without a report.
 const NOT_READ: &str = "not_read";
 
-/// The keys that the query asks for as CSV: the columns of `check --format csv`, and what an auditor
-/// needs besides. An account whose keys are not known has a row that says so.
+/// The keys that the query asks for as CSV: the columns of `check --format csv`, and more for
+/// auditors. An account whose keys are not known has its own row.
 ///
 /// Spreadsheets treat a cell that begins with one of `= + - @`, tab or carriage return as a formula,
 /// and names and tags can begin with one. Such cells get an apostrophe in front.
@@ -69,7 +69,7 @@ pub fn render(snapshot: &Snapshot, query: &Query) -> Vec<u8> {
     csv.into_inner().expect("memory takes every byte")
 }
 
-/// Accounts whose keys are not known, and of which the query may ask.
+/// Accounts that the query may include and whose keys are not known.
 pub fn unread<'a, 'b>(
     accounts: &[&'a AccountSummary<'b>],
     query: &Query,
@@ -82,7 +82,7 @@ pub fn unread<'a, 'b>(
     trust::unread_of(&of_query, query)
 }
 
-/// The file's name, which says what is in it.
+/// The file's name, which describes its content.
 pub fn file_name(query: &Query, now: DateTime<Utc>) -> String {
     let subject = query.subject();
     let words = subject.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());

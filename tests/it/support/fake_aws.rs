@@ -39,8 +39,8 @@ pub const ACCOUNT: &str = "123456789012";
 pub trait Scenario: FnMut(&Request) -> (Duration, Answer) + Send + 'static {}
 impl<T: FnMut(&Request) -> (Duration, Answer) + Send + 'static> Scenario for T {}
 
-/// One account. It answers each call, as `Request::call` has it, at once as the script says. Who is
-/// asking, and the account's alias, it always answers.
+/// One account. It answers each call, as `Request::call` has it, at once as the script says. It
+/// always answers calls for the identity and the alias.
 pub fn account(mut script: impl FnMut(&str) -> Answer + Send + 'static) -> impl Scenario {
     move |request: &Request| {
         let answer = match request.call().as_str() {
@@ -52,7 +52,7 @@ pub fn account(mut script: impl FnMut(&str) -> Answer + Send + 'static) -> impl 
     }
 }
 
-/// The fake. Its clones are one and the same.
+/// The fake. Clones share everything.
 #[derive(Clone)]
 pub struct FakeAws(Arc<Shared>);
 
