@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::failure::Failure;
-use crate::findings::{COLUMNS, Finding, Overview, is_outlived};
+use crate::findings::{COLUMNS, Finding, Overview, every_key, is_outlived};
 use crate::metrics::filter::Filter;
 use crate::metrics::page;
 use crate::policy::KeyStatus;
@@ -46,6 +46,8 @@ pub enum Show {
     Unrotated,
     /// Also keys that are due soon (--rotation.warn-before), and keys that are exempt.
     All,
+    /// Every key, also young and inactive ones.
+    Every,
 }
 
 /// The result of a check.
@@ -264,8 +266,13 @@ impl CheckOutcome {
         now: DateTime<Utc>,
         to: impl io::Write,
     ) -> io::Result<usize> {
-        let mut findings = Overview::new(&self.state, config, now).findings;
-        findings.retain(|finding| show == Show::All || finding.status == KeyStatus::Unrotated);
+        let mut findings = match show {
+            Show::Every => every_key(self.state.accounts.iter(), config, now),
+            Show::Unrotated | Show::All => Overview::new(&self.state, config, now).findings,
+        };
+        if show == Show::Unrotated {
+            findings.retain(|finding| finding.status == KeyStatus::Unrotated);
+        }
         match format {
             OutputFormat::Table => write_table(&findings, to)?,
             OutputFormat::Json => write_json(&findings, to)?,

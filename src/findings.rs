@@ -104,6 +104,18 @@ impl AccountOverview {
     }
 }
 
+/// Every key of these accounts as of `now`: first those of unknown age, then the oldest.
+pub fn every_key<'a>(
+    accounts: impl Iterator<Item = &'a Arc<Account>>,
+    config: &Config,
+    now: DateTime<Utc>,
+) -> Vec<Finding> {
+    let mut keys: Vec<Finding> =
+        accounts.flat_map(|account| all_keys(account, config, now)).collect();
+    keys.sort_by_cached_key(|key| key.last_rotated);
+    keys
+}
+
 /// Every key of an account as of `now`, in the order of its users and their slots.
 pub fn all_keys(account: &Account, config: &Config, now: DateTime<Utc>) -> Vec<Finding> {
     let mut all = Vec::new();

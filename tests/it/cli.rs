@@ -333,6 +333,27 @@ fn check_shows_what_is_exempt_or_due_soon_and_which_rule_decided() {
 }
 
 #[test]
+fn check_shows_every_key_also_young_and_inactive_ones() {
+    let folder = Folder::new();
+    let keys = ["true,2020-01-01T00:00:00Z", "true,N/A", "false,2020-01-02T00:00:00Z"];
+    let rows = keys.iter().enumerate().map(|(index, key)| {
+        row(ACCOUNT, "/", &format!("user-{index}"), &format!("{key},N/A,N/A,N/A"))
+    });
+    folder.write("report.csv", &report(rows));
+    let path = folder.file("report.csv");
+    let path = path.to_str().expect("UTF-8");
+    let run = |show| {
+        let flags = ["--rotation.max-age", "36500d", "--show", show, "--format", "csv"];
+        let output = output(&[&["check", "--source.reports", path][..], &flags].concat());
+        String::from_utf8(output.stdout).expect("UTF-8")
+    };
+    assert_eq!(run("all").lines().count(), 1);
+    let every = run("every");
+    let statuses: Vec<_> = every.lines().skip(1).map(|line| line.split(',').nth(5)).collect();
+    assert_eq!(statuses, [Some("not_judged"), Some("ok"), Some("inactive")]);
+}
+
+#[test]
 fn check_config_prints_what_a_file_resolves_to_and_warns() {
     let flags = ["--rotation.max-age", "30d", "--rotation.warn-before", "3d"];
     let output = output(&[&["check-config", "--config.file", RULES][..], &flags].concat());

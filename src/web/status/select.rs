@@ -9,7 +9,7 @@ use super::components::account_name;
 use super::health::Health;
 use super::query::{AccountFilter, KeyFilter, Order, Query, Sort};
 use crate::config::TagLabel;
-use crate::findings::{Finding, all_keys};
+use crate::findings::{Finding, every_key};
 use crate::policy::owner::NEVER_USED_FOR;
 use crate::policy::{KeyStatus, Tag};
 use crate::render::Snapshot;
@@ -21,11 +21,7 @@ pub fn candidates<'a>(snapshot: &'a Snapshot, query: &Query) -> Cow<'a, [Finding
         return snapshot.overview().findings.as_slice().into();
     }
     let accounts = snapshot.state.accounts.iter().filter(|it| query.is_of_account(it));
-    let keys = |account| all_keys(account, &snapshot.config, snapshot.now);
-    let mut keys: Vec<Finding> = accounts.flat_map(|account| keys(account)).collect();
-    // Keys of unknown age first.
-    keys.sort_by_cached_key(|key| key.last_rotated);
-    keys.into()
+    every_key(accounts, &snapshot.config, snapshot.now).into()
 }
 
 /// The keys of any status that match the query, in their order. `labels` are the tags that are
