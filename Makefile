@@ -3,7 +3,7 @@
 # make soak   the random walk of tests/it/walk for ten minutes, with another seed each time
 # make rulers the story of the rules in real time, on Prometheus 2 and 3 and vmalert; eight minutes
 # make faults hard times: no descriptors, little memory, storms of connections; some minutes
-# make story  a key that becomes too old, from AWS to its owners and back; shows what they are told
+# make story  a key that becomes too old, from AWS to its owners and back; shows their messages
 # make screenshots renews the pictures of the status page in docs/images
 # make status-pages draws the status page in every situation into target/status-pages
 # make dashboards draws the dashboards into target/dashboards, and renews their pictures in docs/images
@@ -101,7 +101,7 @@ fuzz: $(CARGO_TOOLS)/bin/cargo-fuzz
 deny: $(CARGO_TOOLS)/bin/cargo-deny
 	$< --locked --offline check bans licenses sources
 
-# It writes beside Cargo.toml, whatever it is told.
+# It always writes beside Cargo.toml.
 sbom: $(CARGO_TOOLS)/bin/cargo-cyclonedx
 	$< cyclonedx --format json --spec-version 1.5 --override-filename iam-key-exporter.cdx
 	mv iam-key-exporter.cdx.json target/

@@ -1,4 +1,4 @@
-//! Tells the program which build it is: the commit, the time, and the compiler.
+//! Gives the program its build information: the commit, the time, and the compiler.
 
 use std::env;
 use std::path::Path;
@@ -8,7 +8,7 @@ use std::time::SystemTime;
 /// In an archive that `git archive` made, the commit stands here instead: see .gitattributes.
 const ARCHIVED: &str = "$Format:%H$";
 
-/// What the binary is made of. A change elsewhere does not make it a modified one, and runs nothing here.
+/// The sources of the binary. Changes of other files do not count.
 const SOURCES: [&str; 5] = ["Cargo.lock", "Cargo.toml", "build.rs", "docs/runbooks.md", "src"];
 
 fn main() {
@@ -30,7 +30,7 @@ fn revision() -> String {
     let head = git(&["ls-files", "--error-unmatch", "build.rs"]).and(git(&["rev-parse", "HEAD"]));
     let Some(commit) = head else { return "unknown".to_owned() };
     watch_head();
-    // Does not take the lock of a git that runs beside.
+    // Takes no lock, because another git may run.
     let status =
         git(&[&["--no-optional-locks", "status", "--porcelain", "--"], &SOURCES[..]].concat());
     if status.is_some_and(|changes| changes.is_empty()) { commit } else { commit + "-modified" }
@@ -66,7 +66,7 @@ fn rustc() -> String {
     version.split(' ').nth(1).unwrap_or("unknown").to_owned()
 }
 
-/// What git prints; `None` if there is no git or no repository.
+/// What git prints. `None` if there is no git or no repository.
 fn git(arguments: &[&str]) -> Option<String> {
     output(Command::new("git").args(arguments))
 }

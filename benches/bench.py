@@ -23,16 +23,16 @@ RESULTS = ROOT / "target/bench"
 # module first. The tests run a debug build.
 sys.path.insert(0, str(ROOT / "tests/stack"))
 os.environ.setdefault("IAM_KEY_EXPORTER_BIN", str(ROOT / "target/release/iam-key-exporter"))
-# nginx is not on the PATH of everybody.
+# nginx is not on every user's PATH.
 os.environ["PATH"] += os.pathsep + "/usr/sbin"
 
-# Of the made-up organization, by the dice that it throws for each user.
+# The random seed of the made-up organization.
 KEYS_PER_USER = 0.9 * 1.15
 MIB = 1 << 20
 
 
 def save(name, figures):
-    """Keeps a measurement's figures with what they were measured on, and prints them."""
+    """Stores a measurement's figures with the machine and versions, and prints them."""
     RESULTS.mkdir(parents=True, exist_ok=True)
     text = json.dumps({"machine": machine(), **figures}, indent=1)
     (RESULTS / f"{name}.json").write_text(text + "\n")
@@ -40,7 +40,7 @@ def save(name, figures):
 
 
 def machine():
-    """The machine, and the versions of what runs on it."""
+    """The machine, and the versions of the programs on it."""
     return {
         "CPU": re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())[1],
         "cores": os.cpu_count(),
@@ -57,7 +57,7 @@ def machine():
 
 
 def said(*command):
-    """The number in what a program says of its version."""
+    """The number in a program's version text."""
     run = subprocess.run(command, capture_output=True, text=True, timeout=60)
     return re.search(r"\d+(\.\d+)+", run.stdout + run.stderr)[0]
 

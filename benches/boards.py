@@ -77,7 +77,7 @@ def measure(accounts, users, step):
                 for name, board in BOARDS.items()
                 for panel in panels(board)
             ]
-            # By turns and in any order, so that what slows Prometheus down, such as its garbage collection,
+            # Alternately and in random order, so that what slows Prometheus down, such as its garbage collection,
             # does not always meet the same panel.
             dice = Random(1)
             for _ in range(ROUNDS):

@@ -1,5 +1,5 @@
 """What one account of 5,000 users costs: the exporter, which reads the credential report, beside a script
-that asks about each user and each key. Both at the same time, each with an AWS of its own, where a call
+that asks about each user and each key. Both at the same time, each with its own AWS, where a call
 takes 60 ms, an API answers 20 requests a second and a report takes 2 s. They have to find the same keys.
 
 The exporter is looked at twice: when the account is on its page, and when it has also asked AWS about

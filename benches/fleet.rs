@@ -1,6 +1,6 @@
 //! A cold start on an organization of 1,000 accounts with 50 users each, where every call takes AWS
-//! 60 ms and every report 2 s: how long until all are on the page, what it costs, and what scrapes
-//! notice of it. `cargo bench --bench fleet` runs it three times; docs/scaling.md has the figures.
+//! 60 ms and every report 2 s: the time until all are on the page, the cost, and the effect on
+//! scrapes. `cargo bench --bench fleet` runs it three times; docs/scaling.md has the figures.
 
 #[path = "../tests/it/support/mod.rs"]
 #[allow(dead_code)]
@@ -21,9 +21,9 @@ use tokio::runtime::Runtime;
 const ACCOUNTS: usize = 1_000;
 const USERS: usize = 50;
 const RUNS: usize = 3;
-/// How long scrapes are measured after everything is there.
+/// How long scrapes are measured after all accounts are on the page.
 const QUIET: Duration = Duration::from_secs(10);
-/// Between two scrapes.
+/// The pause between two scrapes.
 const PAUSE: Duration = Duration::from_millis(50);
 
 fn main() {
@@ -139,7 +139,7 @@ impl Exporter {
         (latency, page)
     }
 
-    /// The most resident memory that it ever had, in KiB.
+    /// Its peak resident memory, in KiB.
     fn peak_memory(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.process.child.id()));
         let status = status.expect("Linux tells about its processes");

@@ -22,7 +22,7 @@ MAX_AGE_DAYS = 90
 
 
 class Pace:
-    """Lets callers through one after the other, so many a second."""
+    """Lets callers through one after the other, at this rate a second."""
 
     def __init__(self, rate):
         self.pause, self.next, self.lock = 1 / rate, time.monotonic(), Lock()

@@ -1,6 +1,6 @@
-//! What an account costs on its way from the bytes of its report to a scrape, beside what one would
-//! pay for crates alone: for a bare pass of `csv` over the same bytes, and for the `prometheus`
-//! crate's registry and encoder with the same series.
+//! The cost of an account from the bytes of its report to a scrape, compared with crates alone: for
+//! a bare pass of `csv` over the same bytes, and for the `prometheus` crate's registry and encoder
+//! with the same series.
 //!
 //! `cargo bench --bench pipeline` takes four minutes, `cargo bench --bench pipeline -- parse` only
 //! what `parse` does; docs/benchmarks.md has the figures. Criterion writes
@@ -46,12 +46,12 @@ use prometheus::{CounterVec, Encoder, GaugeVec, Opts, Registry, TextEncoder};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 
-// The program's own. It counts only where it is told to, and not while time is measured.
+// The program's own. It counts only when it is switched on, and not while time is measured.
 #[global_allocator]
 static ALLOCATOR: Mockalloc<System> = Mockalloc(System);
 
-/// Users, and how often all that is done for so many is measured: AWS's limit for an account, twenty
-/// times as many, and some between.
+/// Numbers of users, and of measurements for each: AWS's limit for an account, twenty times as
+/// many, and some between.
 const SIZES: [(usize, usize); 3] = [(5_000, 30), (25_000, 15), (100_000, 10)];
 
 fn main() {
@@ -205,7 +205,7 @@ impl Case {
         })
     }
 
-    /// Writes the page as the exporter does: the text is handed on in parts and nowhere whole.
+    /// Writes the page as the exporter does, in parts.
     fn write(&self) -> usize {
         let mut hand_on = |part: &str| _ = black_box(part);
         page::write(&self.state, &self.config, &Filter::default(), now(), &mut hand_on)
@@ -316,7 +316,7 @@ fn registry(case: &Case) -> Registry {
     registry
 }
 
-/// The series of a page, whatever their order and that of their labels.
+/// The series of a page, in any order, with labels in any order.
 fn series(text: &str) -> Vec<Sample<'_>> {
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     let mut samples: Vec<Sample> = lines.map(Sample::parse).collect();
@@ -426,7 +426,7 @@ impl Client {
     }
 }
 
-/// Counts what parsing and rendering allocate, and what the baselines do.
+/// Counts the allocations of parsing, rendering and the baselines.
 fn allocations(case: &Case) {
     let registry = registry(case);
     let counted = BTreeMap::from([
@@ -442,7 +442,7 @@ fn allocations(case: &Case) {
 }
 
 fn count<T>(case: &Case, name: &str, work: impl Fn() -> T) -> (String, serde_json::Value) {
-    // What is made only once is there already.
+    // The first run makes everything that is made only once.
     drop(black_box(work()));
     let counted = record_allocs(|| drop(black_box(work())));
     let (allocations, bytes) = (counted.num_allocs(), counted.mem_allocated());

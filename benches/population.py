@@ -17,7 +17,7 @@ REGIONS = "us-east-1 eu-central-1 eu-west-1 ap-southeast-2".split()
 
 
 def users(count, seed=1):
-    """So many users, in the order of their names."""
+    """This number of users, in the order of their names."""
     dice, now = random.Random(seed), datetime.now(timezone.utc)
     return sorted((user(dice, number, now) for number in range(count)), key=lambda user: user.name)
 

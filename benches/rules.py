@@ -111,7 +111,7 @@ def shipped_rules(folder, interval):
 
 def bare_rules(folder, interval):
     """Rules that have as many alerts as the shipped ones on owners, and annotations that are the same for all. What they
-    cost is what Prometheus itself needs for so many alerts."""
+    cost is what Prometheus itself needs for this number of alerts."""
     folder.mkdir()
     names = ["summary", "description", "status_url", "dashboard_url", "runbook_url"]
     rules = [

@@ -1,7 +1,7 @@
 """How fast a page of 10,000 keys is served, beside nginx which serves the same bytes from a file; and
 what scrapes notice of a refresh of 100,000 users.
 
-Throughput of one machine says little of another's, so the two are measured by turns, and what counts
+Throughput of one machine says little of another's, so the two are measured alternately, and what counts
 is the median of the rounds' ratios. wrk takes its share of the processor from both alike.
 """
 

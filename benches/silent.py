@@ -1,6 +1,6 @@
 """Scrapes while 1,000 and 10,000 connections of one address say nothing, beside Debian's node_exporter.
 
-The connections come from 127.0.0.2, the scrapes from 127.0.0.1, each on a connection of its own. A connection
+The connections come from 127.0.0.2, the scrapes from 127.0.0.1, each on its own connection. A connection
 that is closed is opened again, at most 200 times a second.
 """
 

@@ -23,7 +23,7 @@ IDLE_SECONDS = 10
 # Of accounts with as many users as AWS allows.
 USERS = 5_000
 KEYS = (10_000, 125_000, 250_000, 500_000, 1_000_000)
-# Each account is refreshed at least twice, and after each the page is made anew.
+# Each account is refreshed at least twice, and after each the page is rendered again.
 INTERVAL = 30
 READY_SECONDS = 300
 KEY = b"\niam_access_key_active{"
@@ -96,7 +96,7 @@ def idle():
 
 
 def growth(keys):
-    """Memory with so many keys, after some rounds of refreshes and pages, and the page's size."""
+    """Memory with this number of keys, after some rounds of refreshes and pages, and the page's size."""
     accounts = round(keys / KEYS_PER_USER / USERS)
     demo = ("demo", f"--accounts={accounts}", f"--users={USERS}", f"--refresh.interval={INTERVAL}s")
     with tempfile.TemporaryDirectory() as folder, Exporter(Path(folder), *demo) as exporter:

@@ -65,7 +65,7 @@ def main():
 
 
 def foretold(small, large, form, keys):
-    """The bytes of a day of pages with so many keys, on the line through two sizes."""
+    """The bytes of a day of pages with this number of keys, on the line through two sizes."""
     low, high = total(small, form), total(large, form)
     return low + (high - low) / (large["keys"] - small["keys"]) * (keys - small["keys"])
 
@@ -120,7 +120,7 @@ def lines(page, samples, age):
 
 
 def noted_every(seconds, begin):
-    """The values of a time that is noted anew so often."""
+    """The values of a time that changes this often."""
     return (begin + time // seconds * seconds for time in TIMES)
 
 

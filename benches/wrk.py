@@ -25,7 +25,7 @@ end
 
 
 def load(url, encoding, connections, seconds, headers=()):
-    """Scrapes on so many connections, each one after the other: scrapes a second, and the median and
+    """Scrapes on this number of connections, each one after the other: scrapes a second, and the median and
     99th percentile of how long they took, in seconds."""
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
         script.write(SCRIPT)

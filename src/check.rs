@@ -16,7 +16,9 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::controls::rows::{self, ControlRow, Results, Sum};
 use crate::failure::Failure;
-use crate::findings::{COLUMNS, Finding, Overview, is_outlived, lacks_service_credentials};
+use crate::findings::{
+    COLUMNS, Finding, Overview, every_key, is_outlived, lacks_service_credentials,
+};
 use crate::metrics::filter::Filter;
 use crate::metrics::page;
 use crate::policy::KeyStatus;
@@ -28,7 +30,7 @@ use crate::shard::Shard;
 use crate::source::Source;
 use crate::state::{Account, STALE, State, Tried};
 
-/// The output's format.
+/// The output format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum OutputFormat {
     /// Columns for a person.
@@ -44,10 +46,12 @@ pub enum OutputFormat {
 /// Which keys are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Show {
-    /// Keys that are older than they may be.
+    /// Keys that are older than their maximum age.
     Unrotated,
     /// Also keys that are due soon (--rotation.warn-before), and keys that are exempt.
     All,
+    /// Every key, also young and inactive ones.
+    Every,
 }
 
 /// The result of a check.
@@ -57,22 +61,22 @@ pub struct CheckOutcome {
     pub state: State,
     /// When that was.
     pub now: DateTime<Utc>,
-    /// Why these are not all the accounts.
+    /// Why the list of accounts may be incomplete.
     pub listing: Option<Failure>,
     /// How many accounts could not be judged: their refresh failed, or they lack the tags or the name
     /// that rules need, or service-specific credentials.
     pub failed: usize,
     /// How many active keys could not be judged, because their age is not known.
     pub not_judged: usize,
-    /// How many accounts have a report that is older than keys may become.
+    /// How many accounts have a report that is older than the shortest maximum age.
     pub outlived: usize,
     /// How many users have more keys or certificates than the report shows, and AWS did not list them.
     pub unlisted: usize,
-    /// What went wrong, with the account's id: failed refreshes, and what they could not find out.
+    /// Failures by account id: of refreshes, tags, aliases and confirmations.
     pub failures: Vec<(String, Failure)>,
-    /// The rules of the configuration that decide about no user, as their authors may have meant them to.
+    /// Rules that apply to no user, perhaps by a typing error.
     pub idle_rules: Vec<String>,
-    /// Whose accounts these are.
+    /// The shard that these accounts belong to.
     pub shard: Shard,
 }
 
@@ -85,8 +89,8 @@ pub struct UnrotatedCount {
     pub service_credentials: usize,
 }
 
-/// Refreshes each account of the source once, with a progress bar where stderr is a terminal. Fails
-/// only where not one account is known.
+/// Refreshes each account of the source once, with a progress bar if stderr is a terminal. Fails
+/// only if no account is known.
 pub async fn run(
     source: Source,
     schedule: &Schedule,
@@ -182,13 +186,13 @@ fn idle_rules(state: &State, config: &Config, now: DateTime<Utc>) -> Vec<String>
     let rules = policy.rules.iter().enumerate();
     let idle = rules.filter(|(index, _)| !deciding.contains(index));
     idle.map(|(index, rule)| {
-        format!("rotation.rules[{index}] decides about no user: {}", rule.matches)
+        format!("rotation.rules[{index}] applies to no user: {}", rule.matches)
     })
     .collect()
 }
 
 impl CheckOutcome {
-    /// Whether some key or account could not be judged, or there is none at all.
+    /// Whether some keys or accounts could not be judged, or there is no account at all.
     pub fn is_uncertain(&self) -> bool {
         self.listing.is_some()
             || self.accounts().next().is_none()
@@ -236,14 +240,13 @@ impl CheckOutcome {
         let mut failures = self.failure_lines();
         if self.not_judged > 0 {
             let keys = self.not_judged;
-            failures.push_str(&format!(
-                "active keys that were not judged, because their age is not known: {keys}\n"
-            ));
+            failures
+                .push_str(&format!("active keys of unknown age, which are not judged: {keys}\n"));
         }
         if self.outlived > 0 {
             let accounts = self.outlived;
             failures.push_str(&format!(
-                "accounts whose report is older than keys may become: {accounts}\n"
+                "accounts whose report is older than the maximum age of keys: {accounts}\n"
             ));
         }
         if self.unlisted > 0 {
@@ -252,7 +255,7 @@ impl CheckOutcome {
                 "users with more keys or certificates than the report shows: {users}\n"
             ));
         }
-        // It may be about accounts that were not read.
+        // Otherwise the rule may apply to users that were not read.
         if !self.is_uncertain() && self.shard.total == 1 {
             failures.extend(self.idle_rules.iter().map(|rule| format!("{rule}\n")));
         }
@@ -268,7 +271,7 @@ impl CheckOutcome {
         };
         let duplicates = match self.state.duplicates {
             0 => String::new(),
-            number => format!("; further reports of the same accounts, not counted: {number}"),
+            number => format!("; duplicate reports of the same accounts, ignored: {number}"),
         };
         let oldest = self.accounts().filter_map(|account| account.generated).min();
         let old = oldest.map(|generated| self.now - generated).filter(|age| *age > STALE);
@@ -365,8 +368,13 @@ impl CheckOutcome {
         now: DateTime<Utc>,
         to: impl io::Write,
     ) -> io::Result<UnrotatedCount> {
-        let mut findings = Overview::new(&self.state, config, now).findings;
-        findings.retain(|finding| show == Show::All || finding.status == KeyStatus::Unrotated);
+        let mut findings = match show {
+            Show::Every => every_key(self.state.accounts.iter(), config, now),
+            Show::Unrotated | Show::All => Overview::new(&self.state, config, now).findings,
+        };
+        if show == Show::Unrotated {
+            findings.retain(|finding| finding.status == KeyStatus::Unrotated);
+        }
         match format {
             OutputFormat::Table if findings.is_empty() => {}
             OutputFormat::Table => {

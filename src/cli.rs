@@ -32,9 +32,15 @@ use crate::web::status::StatusSettings;
 ///
 /// Serves metrics of the account of your default AWS credentials, or of the accounts in --config.file. You can also set each flag of the server by an environment variable: --log.level is IAM_KEY_EXPORTER_LOG_LEVEL. An empty variable counts as unset.
 #[derive(Debug, Clone, Parser)]
-#[command(version, long_version = version::long(), disable_help_subcommand = true, max_term_width = 100)]
+#[command(
+    version,
+    long_version = version::long(),
+    disable_help_subcommand = true,
+    max_term_width = 100,
+    after_help = exit_help(""),
+)]
 pub struct Cli {
-    /// What to do instead of serving.
+    /// The command to run instead of the server.
     #[command(subcommand)]
     pub command: Option<Command>,
     /// Flags of every command.
@@ -42,17 +48,17 @@ pub struct Cli {
     pub flags: Flags,
 }
 
-/// What to do instead of serving.
+/// A command to run instead of the server.
 #[derive(Debug, Clone, Subcommand)]
 pub enum Command {
-    /// Refresh once and print the unrotated keys, oldest first. The exit code is 0 if there are none, 1 if
-    /// there are some, and 2 if that is not known for all keys.
+    /// Refresh every account once and print the unrotated keys, oldest first.
+    #[command(after_help = exit_help("check"))]
     Check {
-        /// The output's format.
-        #[arg(long, value_enum, default_value = "table")]
+        /// Output format.
+        #[arg(long, value_enum, default_value = "table", value_name = "FORMAT")]
         format: check::OutputFormat,
-        /// Which keys to print.
-        #[arg(long, value_enum, default_value = "unrotated")]
+        /// Which keys to print. The exit code depends on the unrotated ones only.
+        #[arg(long, value_enum, default_value = "unrotated", value_name = "KEYS")]
         show: check::Show,
         /// Instead of keys, print the controls of the CIS AWS Foundations benchmark with their findings.
         /// With --show all also the controls that pass. The exit code is 0 if there are no violations, 1 if
@@ -63,25 +69,28 @@ pub enum Command {
         #[arg(long, value_enum, value_name = "VERSION", requires = "controls")]
         benchmark: Option<Benchmark>,
     },
-    /// Validate the configuration file and the web configuration file, and print what they resolve to.
+    /// Validate the configuration file and the web configuration file, and print the effective settings.
+    #[command(after_help = exit_help("check-config"))]
     CheckConfig,
     /// Serve a made-up organization, without an AWS account.
+    #[command(after_help = exit_help("demo"))]
     Demo {
         /// Number of accounts.
-        #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        #[arg(long, value_name = "NUMBER", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=10_000))]
         accounts: u32,
         /// Number of users in each account.
-        #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+        #[arg(long, value_name = "NUMBER", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
         users: u32,
         /// The same seed gives the same organization.
-        #[arg(long, default_value_t = 1)]
+        #[arg(long, value_name = "NUMBER", default_value_t = 1)]
         seed: u64,
     },
     /// Ask the exporter that runs on this host, at the port of --web.health-address, or else of
     /// --web.listen-address, whether it is healthy. With --web.systemd-socket that is the port to ask, too.
     /// Exit code 0: it is, 1: it is not.
+    #[command(after_help = exit_help("health"))]
     Health {
-        /// Ask whether it has tried every account once.
+        /// Ask instead whether it has tried every account once.
         #[arg(long)]
         ready: bool,
         /// Show the certificate in this file, if the exporter wants one of its clients.
@@ -92,6 +101,7 @@ pub enum Command {
         client_key: Option<PathBuf>,
     },
     /// Print the documentation of every metric, as Markdown.
+    #[command(after_help = exit_help("metrics-doc"))]
     MetricsDoc,
     /// Write the pages of the manual into a folder. Packages bring them.
     #[command(hide = true)]
@@ -110,22 +120,22 @@ pub enum Command {
 /// Flags of every command.
 #[derive(Debug, Clone, Args)]
 pub struct Flags {
-    /// Read accounts, rotation rules, confirmation and labels from this YAML file. "-" is standard input.
-    /// A pipe is read once, and a reload keeps its configuration.
+    /// YAML file with accounts, rotation rules, confirmation and labels. "-" is standard input. Standard
+    /// input or a pipe is read once, and a reload keeps its configuration.
     #[arg(long = "config.file", value_name = "PATH", global = true)]
     pub config: Option<PathBuf>,
 
-    /// Read this credential report CSV, or every *.csv in this folder, instead of asking AWS. "-" is
-    /// standard input. A pipe is read once, and each refresh keeps its report.
+    /// Read this credential report, or every .csv file in this folder, instead of asking AWS. "-" is
+    /// standard input. Standard input or a pipe is read once, and each refresh keeps its report.
     #[arg(long = "source.reports", value_name = "PATH", global = true)]
     pub reports: Option<PathBuf>,
 
-    /// After a report file is removed, keep its account for this time, as failing.
+    /// How long the account of a removed report file is kept, as failing. From 1s to 365d.
     #[arg(long = "source.keep-missing", value_name = "DURATION", default_value = "1d", value_parser = keep_missing, global = true)]
     pub keep_missing: Duration,
 
-    /// Maximum age of an active key, for example 90d or 12h. Overrides the configuration file. [default: as
-    /// in the file, or 90d]
+    /// Maximum age of an active key, for example 90d or 12h. Overrides rotation.max_age of the
+    /// configuration file, but not its rules. [default: 90d]
     #[arg(
         long = "rotation.max-age",
         value_name = "DURATION",
@@ -134,8 +144,8 @@ pub struct Flags {
     )]
     pub max_age: Option<TimeDelta>,
 
-    /// A key is due soon if it must be rotated within this time. Overrides the configuration file.
-    /// [default: as in the file, or 14d]
+    /// A key is due soon if it must be rotated within this time. Overrides rotation.warn_before of the
+    /// configuration file. [default: 14d]
     #[arg(
         long = "rotation.warn-before",
         value_name = "DURATION",
@@ -144,37 +154,39 @@ pub struct Flags {
     )]
     pub warn_before: Option<TimeDelta>,
 
-    /// Refresh each account once in this time. The exporter asks AWS for a new report only every four
-    /// hours.
+    /// How often each account is refreshed, from 1s to 1d. AWS makes a new report only every four hours.
     #[arg(long = "refresh.interval", value_name = "DURATION", default_value = "5m", value_parser = pause, global = true)]
     pub interval: Duration,
 
-    /// Make at most this many calls to AWS at the same time.
+    /// Maximum number of calls to AWS, or of files read, at the same time. From 1 to 1024.
     #[arg(long = "refresh.concurrency", value_name = "NUMBER", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1024), global = true)]
     pub concurrency: u16,
 
-    /// Give up the refresh of an account after this time.
+    /// Time limit for the refresh of an account, from 1s to 1d. The next refresh continues confirmation.
     #[arg(long = "refresh.timeout", value_name = "DURATION", default_value = "2m", value_parser = pause, global = true)]
     pub timeout: Duration,
 
-    /// Number of this process, from 0, if several share the accounts. auto takes it from the end of the
-    /// host's name.
+    /// Number of this process, from 0, if several share the accounts. "auto" takes it from the end of the
+    /// host name, such as 2 from exporter-2.
     #[arg(long = "shard", value_name = "NUMBER|auto", default_value = "0", global = true)]
     pub shard: shard::ShardIndex,
 
-    /// Number of processes that share the accounts.
+    /// Number of processes that share the accounts, from 1 to 1000.
     #[arg(long = "total-shards", value_name = "NUMBER", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000), global = true)]
     pub shards: u32,
 
-    /// Expose only metrics whose whole name matches this regular expression.
+    /// Expose only metrics whose whole name matches this regular expression. An alert on a metric that is
+    /// left out never fires.
     #[arg(long = "metrics.allowlist", value_name = "REGEX", value_parser = name_pattern, global = true)]
     pub allow: Option<Regex>,
 
-    /// Do not expose metrics whose whole name matches this regular expression.
+    /// Do not expose metrics whose whole name matches this regular expression. An alert on a metric that
+    /// is left out never fires.
     #[arg(long = "metrics.denylist", value_name = "REGEX", value_parser = name_pattern, global = true)]
     pub deny: Option<Regex>,
 
-    /// Listen here: host:port, or :port for every address. You can repeat it.
+    /// Address to listen on: host:port, or :port for every address. An IPv6 address needs brackets. Repeat
+    /// the flag for several addresses, or separate them with commas.
     #[arg(
         long = "web.listen-address",
         value_name = "ADDRESS",
@@ -203,16 +215,16 @@ pub struct Flags {
     )]
     pub systemd_socket: bool,
 
-    /// Serve the metrics at this path.
+    /// Path of the metrics.
     #[arg(long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics", value_parser = telemetry_path, global = true)]
     pub telemetry_path: String,
 
-    /// Read TLS, passwords, response headers and a rate limit from this YAML file, in the format of
-    /// Prometheus's exporter-toolkit.
+    /// YAML file with TLS, passwords, response headers and a rate limit, in the format of Prometheus's
+    /// exporter-toolkit.
     #[arg(long = "web.config.file", value_name = "PATH", global = true)]
     pub web_config: Option<PathBuf>,
 
-    /// Address of your own runbooks, which the status page links to. They need the same headings as
+    /// URL of your own runbooks, for links on the status page. They need the same headings as
     /// docs/runbooks.md. [default: /runbooks]
     #[arg(
         long = "web.runbook-url",
@@ -222,7 +234,7 @@ pub struct Flags {
     )]
     pub runbook_url: Option<String>,
 
-    /// Address of your dashboard, which the status page links to.
+    /// URL of your dashboard, for a link on the status page.
     #[arg(
         long = "web.dashboard-url",
         value_name = "URL",
@@ -231,7 +243,7 @@ pub struct Flags {
     )]
     pub dashboard_url: Option<String>,
 
-    /// Reload the configuration file on POST /-/reload, as on SIGHUP.
+    /// Also reload the configuration file on POST /-/reload, not only on SIGHUP.
     #[arg(
         long = "web.enable-lifecycle",
         value_parser = BoolishValueParser::new(),
@@ -239,8 +251,8 @@ pub struct Flags {
     )]
     pub enable_lifecycle: bool,
 
-    /// Log events of this level and above: debug, info, warn or error. [default: info for the server, warn
-    /// for commands that end]
+    /// Lowest level of events to log: debug, info, warn or error, in any case. [default: info for the
+    /// server and demo, warn for other commands]
     #[arg(
         long = "log.level",
         value_name = "LEVEL",
@@ -249,7 +261,7 @@ pub struct Flags {
     )]
     pub log_level: Option<Level>,
 
-    /// Write the log in this format.
+    /// Format of the log, which goes to stderr.
     #[arg(
         long = "log.format",
         value_name = "FORMAT",
@@ -274,8 +286,8 @@ impl Cli {
         Cli::from_arg_matches(&command.try_get_matches()?)
     }
 
-    /// Environment variables that seem to be for a flag and are for none. Kubernetes sets some if a service
-    /// has the exporter's name.
+    /// Environment variables with the exporter's prefix that belong to no flag. Leaves out those that
+    /// Kubernetes sets if a service has the exporter's name.
     pub fn unknown_variables() -> Vec<String> {
         let command = Cli::command();
         let flags = command.get_arguments().filter_map(Arg::get_long).map(environment_variable);
@@ -291,7 +303,7 @@ impl Cli {
         names.filter(is_unknown).collect()
     }
 
-    /// From which level on events are logged.
+    /// The lowest level of events that are logged.
     pub fn log_level(&self) -> Level {
         let serves = matches!(self.command, None | Some(Command::Demo { .. }));
         self.flags.log_level.unwrap_or(if serves { Level::INFO } else { Level::WARN })
@@ -337,7 +349,7 @@ impl Flags {
         if self.systemd_socket { Listen::Systemd } else { Listen::Addresses(self.listen.clone()) }
     }
 
-    /// When accounts are refreshed, and which.
+    /// How often accounts are refreshed, and which of them belong to this shard.
     pub fn schedule(&self) -> Result<Schedule, shard::Error> {
         let host = hostname::get().unwrap_or_default();
         Ok(Schedule {
@@ -359,7 +371,7 @@ impl Flags {
         }
     }
 
-    /// What the status page says besides the snapshot.
+    /// The settings of the status page.
     pub fn status_settings(&self, is_demo: bool) -> StatusSettings {
         StatusSettings {
             telemetry_path: self.telemetry_path.clone(),
@@ -369,17 +381,39 @@ impl Flags {
         }
     }
 
-    /// Which metrics are exposed.
+    /// The metrics to expose.
     pub fn filter(&self) -> Filter {
         Filter::new(self.allow.clone(), self.deny.clone())
     }
 }
 
-/// Of every variable for a flag.
+/// The exit codes 0, 1 and 2 of each command, and of the server, whose name is empty. A code that a
+/// command never has is empty.
+pub const EXIT_CODES: [(&str, [&str; 3]); 6] = [
+    ("", ["stopped by a signal", "", COULD_NOT_START]),
+    ("check", ["no unrotated keys", "some unrotated keys", COULD_NOT_TELL]),
+    ("check-config", ["the files are valid", "", "a flag or a file is invalid"]),
+    ("demo", ["stopped by a signal", "", COULD_NOT_START]),
+    ("health", ["healthy, or ready", "not healthy, not ready, or no answer", "a flag is invalid"]),
+    ("metrics-doc", ["printed", "", "a flag or a file is invalid"]),
+];
+
+const COULD_NOT_START: &str = "it could not start, for example because a flag or a file is invalid";
+const COULD_NOT_TELL: &str = "it could not tell for all keys, or a flag or a file is invalid";
+
+fn exit_help(command: &str) -> String {
+    let codes = EXIT_CODES.iter().find(|(name, _)| *name == command).map(|(_, codes)| codes);
+    let codes = codes.expect("every command is in the list").iter().enumerate();
+    let lines = codes.filter(|(_, meaning)| !meaning.is_empty());
+    let lines: String = lines.map(|(code, meaning)| format!("\n  {code}  {meaning}")).collect();
+    format!("Exit codes:{lines}")
+}
+
+/// How the name of every environment variable begins.
 const PREFIX: &str = "IAM_KEY_EXPORTER_";
 
 /// The environment variable of a flag: `--web.listen-address` is `IAM_KEY_EXPORTER_WEB_LISTEN_ADDRESS`.
-fn environment_variable(flag: &str) -> String {
+pub fn environment_variable(flag: &str) -> String {
     format!("{PREFIX}{}", flag.replace(['.', '-'], "_").to_uppercase())
 }
 
@@ -430,7 +464,7 @@ fn dashboard_url(text: &str) -> Result<String, &'static str> {
     }
 }
 
-/// Whether a link can lead there. Other schemes could run code in a reader's browser.
+/// Whether the status page may link to this. Other schemes could run code in a reader's browser.
 fn is_url(text: &str) -> bool {
     let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
     rest.is_some_and(|rest| {

@@ -8,13 +8,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 /// Clocks that differ by this much or less count as equal.
 pub const MAX_CLOCK_SKEW: TimeDelta = TimeDelta::minutes(5);
 
-/// Whether the time of something that has happened lies ahead of `now`, further than clocks may
-/// differ. Then one of the two clocks is wrong, and how long ago it happened is not known.
+/// Whether the time of a past event is in the future by more than clocks may differ. Then one of
+/// the two clocks is wrong, and the age of the event is not known.
 pub fn is_from_the_future(time: DateTime<Utc>, now: DateTime<Utc>) -> bool {
     time - now > MAX_CLOCK_SKEW
 }
 
-/// Tells the time. Clones share the clock.
+/// A source of the current time. Clones share it.
 #[derive(Clone)]
 pub struct Clock(Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>);
 
@@ -24,7 +24,7 @@ impl Clock {
         Clock(Arc::new(Utc::now))
     }
 
-    /// A clock that shows what `now` returns.
+    /// A clock with the times that `now` returns.
     pub fn new(now: impl Fn() -> DateTime<Utc> + Send + Sync + 'static) -> Clock {
         Clock(Arc::new(now))
     }

@@ -1,4 +1,4 @@
-//! What live calls said of users' keys, over what the report says of them.
+//! Answers of live calls about users' keys, which override the report.
 //!
 //! The report can be four hours behind, so a key that was rotated a minute ago would alert for hours.
 //! An answer replaces the keys of one user for as long as this report is the newest one. Every refresh
@@ -22,25 +22,25 @@ pub struct ListedKey {
     pub created: DateTime<Utc>,
 }
 
-/// What live calls said of one account's users since its report.
+/// Answers of live calls about one account's users since its report.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Confirmations {
-    /// The keys of each user by their slots; `None`: there is no such user any more.
+    /// The keys of each user by their slots. `None`: the user is gone.
     by_user: BTreeMap<String, Option<Vec<Option<Key>>>>,
-    /// Which call was the last one about each user, whatever came of it.
+    /// The number of the last call about each user, successful or not.
     asked: BTreeMap<String, u64>,
     /// How many calls there were.
     calls: u64,
 }
 
-/// A user has no more keys than this, or nothing is said of them.
+/// The largest number of keys of a user. A longer answer is a failure.
 pub const MAX_KEYS: usize = 100;
 
-/// The times of one key in the report and in `ListAccessKeys` differ by no more than this.
+/// How much the times of one key may differ between the report and `ListAccessKeys`.
 const TOLERANCE: TimeDelta = TimeDelta::seconds(2);
 
 impl Confirmations {
-    /// The user's keys by their slots, as they are known best; `None` if the user is gone.
+    /// The user's keys by their slots, by the newest information. `None` if the user is gone.
     pub fn keys<'a>(&'a self, user: &'a User) -> Option<&'a [Option<Key>]> {
         match self.by_user.get(&user.name) {
             None => Some(&user.keys),
@@ -48,22 +48,22 @@ impl Confirmations {
         }
     }
 
-    /// Whether the same is known of the same users.
+    /// Whether both have the same answers about the same users.
     pub fn has_same_answers(&self, other: &Confirmations) -> bool {
         self.by_user == other.by_user
     }
 
-    /// Whether anything is known of this user besides the report.
+    /// Whether there is an answer about this user.
     pub fn knows(&self, user: &str) -> bool {
         self.by_user.contains_key(user)
     }
 
-    /// The place of the last call about this user among all calls; `None`: there was none.
+    /// The number of the last call about this user. `None`: there was none.
     pub fn asked(&self, user: &str) -> Option<u64> {
         self.asked.get(user).copied()
     }
 
-    /// Records that this user is asked about.
+    /// Records a call about this user.
     pub fn ask(&mut self, user: &str) {
         self.calls += 1;
         self.asked.insert(user.to_owned(), self.calls);
@@ -74,8 +74,8 @@ impl Confirmations {
         self.by_user.insert(user.to_owned(), keys);
     }
 
-    /// A new report ends all answers. What stays are the ids, and what the report lacks: times, and the
-    /// further keys of users who have more than it shows.
+    /// A new report replaces all answers. Only ids stay, and data that the report lacks: times, and
+    /// the additional keys of users who have more than it shows.
     pub fn start_over(&mut self, report: &Report) {
         let mut before = mem::take(&mut self.by_user);
         let mut asked = mem::take(&mut self.asked);
@@ -94,8 +94,8 @@ impl Confirmations {
     }
 }
 
-/// The reported keys, with the ids of the known ones that were created when these were. A key for which
-/// the report has no time keeps what was known of its slot.
+/// The reported keys, with the ids of known keys that were created at the same time. If the report
+/// has no time for a key, the known data of its slot stays.
 fn with_ids(reported: &[Option<Key>], known: &[Option<Key>]) -> Vec<Option<Key>> {
     let same = |a: &Key, b: &Key| are_near(a.last_rotated, b.last_rotated);
     let with_id = |slot: usize, key: &Key| {
@@ -122,10 +122,10 @@ fn are_near(a: Option<DateTime<Utc>>, b: Option<DateTime<Utc>>) -> bool {
 
 /// The listed keys in the slots of the report.
 ///
-/// A key keeps the slot, and with it the last use, whose creation time it has, give or take two
-/// seconds. The others take the slots that are left, active ones first, and further slots after these.
-/// If the report's keys were created at about the same time, only whether they are active tells which
-/// is which. If that does not either, they go without their ids.
+/// A key gets the slot, and the last use, of the reported key that was created at the same time,
+/// within two seconds. The others take the free slots, active ones first, and then higher slots. If
+/// the report's keys were created at about the same time, only their status tells them apart. If
+/// that is the same, too, they have no ids.
 pub fn merge(reported: &[Option<Key>], listed: &[ListedKey]) -> Vec<Option<Key>> {
     let mut rest: Vec<&ListedKey> = listed.iter().collect();
     rest.sort_by_key(|key| (!key.active, key.created, &key.id));
@@ -133,13 +133,13 @@ pub fn merge(reported: &[Option<Key>], listed: &[ListedKey]) -> Vec<Option<Key>>
     let (mut are_twins, mut differ) = (false, false);
     if let [Some(a), Some(b)] = reported {
         let is_listed = |key: &Key| listed.iter().any(|it| Some(it.created) == key.last_rotated);
-        // Times that are near each other tell the keys apart only if all of them are exact.
+        // Times that are close to each other tell the keys apart only if all of them are exact.
         are_twins = a.last_rotated == b.last_rotated
             || are_near(a.last_rotated, b.last_rotated) && !(is_listed(a) && is_listed(b));
         differ = a.active != b.active;
     }
-    // Keys that agree in everything come before those that were deactivated since the report, and
-    // exact times before near ones.
+    // Keys with the same status come before those that were deactivated since the report, and exact
+    // times before close ones.
     for (is_exact, same_status) in [(true, true), (true, false), (false, true), (false, false)] {
         for (slot, before) in slots.iter_mut().zip(reported) {
             let Some(before) = before else { continue };
@@ -160,7 +160,7 @@ pub fn merge(reported: &[Option<Key>], listed: &[ListedKey]) -> Vec<Option<Key>>
             }
         }
     }
-    // A key for which the report has no time is the one that is left, if only one is.
+    // A key without a time in the report is the remaining one, if there is only one.
     let is_timeless = |key: &Option<Key>| key.as_ref().is_some_and(|it| it.last_rotated.is_none());
     let timeless = reported.iter().position(is_timeless).filter(|_| rest.len() == 1);
     for key in rest {
@@ -173,7 +173,7 @@ pub fn merge(reported: &[Option<Key>], listed: &[ListedKey]) -> Vec<Option<Key>>
             id: id(key, listed),
             last_rotated: Some(key.created),
             last_used: before.and_then(|before| before.last_used),
-            // A report that does not have the key says nothing of its use.
+            // If the report does not have the key, its use is not known.
             never_used: before.is_some_and(|before| before.never_used),
             last_used_region: before.and_then(|before| before.last_used_region.clone()),
             last_used_service: before.and_then(|before| before.last_used_service.clone()),
@@ -182,7 +182,7 @@ pub fn merge(reported: &[Option<Key>], listed: &[ListedKey]) -> Vec<Option<Key>>
     slots
 }
 
-/// The key's id, unless another key is like it in everything else.
+/// The key's id, unless another key is the same in everything else.
 fn id(key: &ListedKey, listed: &[ListedKey]) -> Option<String> {
     let is_twin = |other: &ListedKey| {
         other.created == key.created && other.active == key.active && other.id != key.id
@@ -387,14 +387,14 @@ mod tests {
         let mut after = confirmations.clone();
         after.start_over(&same_key);
         let key = after.keys(&same_key.users[0]).and_then(|keys| keys[0].clone()).expect("a key");
-        assert_eq!((key.id.as_deref(), key.active), (Some("A"), true), "the report's word");
+        assert_eq!((key.id.as_deref(), key.active), (Some("A"), true), "the report counts");
         assert_eq!((after.asked("alpha"), after.asked("beta")), (Some(1), None));
 
         let timeless = report("N/A");
         let mut after = confirmations.clone();
         after.start_over(&timeless);
         let key = after.keys(&timeless.users[0]).and_then(|keys| keys[0].clone()).expect("a key");
-        assert_eq!((key.id.as_deref(), key.active), (Some("A"), true), "the report's word");
+        assert_eq!((key.id.as_deref(), key.active), (Some("A"), true), "the report counts");
         assert_eq!(key.last_rotated, Some(at(1)), "what was known of it");
 
         let other_key = report("2026-01-09T00:00:00Z");

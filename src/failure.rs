@@ -20,7 +20,7 @@ pub enum Reason {
     Timeout,
     /// AWS could not be reached, or the connection broke.
     Network,
-    /// AWS answered with an error of its own, or with something that cannot be read.
+    /// AWS answered with an internal error, or with an answer that cannot be parsed.
     ServiceError,
     /// The bytes are not a credential report.
     MalformedReport,
@@ -28,7 +28,7 @@ pub enum Reason {
     UnreadableFile,
     /// The clocks of the exporter and of AWS, or of the report, differ too much.
     Clock,
-    /// The exporter failed in a way that is a fault of the exporter.
+    /// The exporter has a bug.
     InternalError,
 }
 
@@ -36,9 +36,9 @@ pub enum Reason {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Failure {
-    /// The reason under which it is counted.
+    /// The reason for metrics.
     pub reason: Reason,
-    /// One line for a person.
+    /// One line of text.
     pub message: String,
 }
 
@@ -88,8 +88,8 @@ impl Reason {
 }
 
 impl Failure {
-    /// A failure with this message. Part of the message may come from elsewhere, and it is shown on
-    /// terminals: secrets that are known are masked, and control characters become spaces.
+    /// A failure with this message. Known secrets in it are masked, and control characters become
+    /// spaces, because parts of it may come from AWS or from files.
     pub fn new(reason: Reason, message: impl Into<String>) -> Failure {
         let message = secrets::mask(&message.into()).replace(|c| !is_printable(c), " ");
         Failure { reason, message }
@@ -97,7 +97,7 @@ impl Failure {
 
     /// The refresh reached its deadline.
     pub fn deadline() -> Failure {
-        Failure::new(Reason::Timeout, "not done within the time of a refresh")
+        Failure::new(Reason::Timeout, "not finished within --refresh.timeout")
     }
 }
 

@@ -1,5 +1,5 @@
-//! State and configuration and `now` → keys as people read them: all of an account, or those of all
-//! accounts that somebody has to know about.
+//! State and configuration and `now` → keys for people to read: every key, or those of all accounts
+//! that need attention.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::state::{Account, State, Tried};
 pub struct Finding {
     /// The account's id.
     pub account_id: String,
-    /// The account's name; may be empty.
+    /// The account's name. May be empty.
     pub account_name: String,
     /// The user's name.
     pub user: String,
@@ -29,34 +29,34 @@ pub struct Finding {
     pub key: Option<u8>,
     /// The id of the access key, where it is known, or of the service-specific credential.
     pub access_key_id: Option<String>,
-    /// How it stands.
+    /// Its status.
     #[serde(serialize_with = "serialize_status")]
     pub status: KeyStatus,
-    /// How old it is, where that is known.
+    /// How old it is, if known.
     #[serde(rename = "age_days", serialize_with = "serialize_days")]
     pub age: Option<Age>,
-    /// When it was created or last rotated, where that is known.
+    /// When it was created or last rotated, if known.
     #[serde(serialize_with = "serialize_time_if_any")]
     pub last_rotated: Option<DateTime<Utc>>,
-    /// By when it must be rotated; `None` where it is exempt, inactive, or of unknown age.
+    /// When it must be rotated. `None` if it is exempt, inactive, or of unknown age.
     #[serde(serialize_with = "serialize_time_if_any")]
     pub due: Option<DateTime<Utc>>,
-    /// When it was last used; `None`: never, or not known.
+    /// When it was last used. `None`: never, or not known.
     #[serde(serialize_with = "serialize_time_if_any")]
     pub last_used: Option<DateTime<Utc>>,
     /// Whether it is known that it was never used.
     #[serde(skip)]
     pub never_used: bool,
-    /// The user's tags, as far as the configuration names them, by their keys.
+    /// Those of the user's tags that the configuration names, sorted by key.
     #[serde(serialize_with = "serialize_tags")]
     pub tags: Vec<Tag>,
-    /// What decided, as in the configuration.
+    /// The rule that decided, as in the configuration.
     #[serde(serialize_with = "serialize_text")]
     pub rule: Arc<str>,
-    /// How old it may become.
+    /// Its maximum age.
     #[serde(skip)]
     pub max_age: TimeDelta,
-    /// Why, and for how long, it may be of any age.
+    /// Its exemption, if it is exempt.
     #[serde(skip)]
     pub exemption: Option<Exemption>,
     /// The service that a service-specific credential is for, as AWS names it.
@@ -67,10 +67,10 @@ pub struct Finding {
     pub expires: Option<DateTime<Utc>>,
 }
 
-/// What people ask of a state, from one look at every key.
+/// A summary of a state for people, from one pass over all keys.
 #[derive(Debug, Default)]
 pub struct Overview {
-    /// The active keys that somebody has to know about, oldest first: those that are unrotated, due soon or
+    /// The active keys that need attention, oldest first: those that are unrotated, due soon or
     /// exempt.
     pub findings: Vec<Finding>,
     /// The accounts of the state, in their order.
@@ -88,7 +88,7 @@ pub struct AccountOverview {
 }
 
 impl Overview {
-    /// Of the state as of `now`.
+    /// The summary of the state as of `now`.
     pub fn new(state: &State, config: &Config, now: DateTime<Utc>) -> Overview {
         let mut overview = Overview::default();
         for account in &state.accounts {
@@ -102,13 +102,25 @@ impl Overview {
 }
 
 impl AccountOverview {
-    /// Of an account of which there is no report.
+    /// The overview of an account without a report.
     pub const NOTHING: AccountOverview = AccountOverview { owners: Vec::new(), unlisted: 0 };
 
     /// The number of keys of this status.
     pub fn count(&self, status: KeyStatus) -> usize {
         self.owners.iter().map(|(_, keys)| keys.count(status)).sum()
     }
+}
+
+/// Every key of these accounts as of `now`: first those of unknown age, then the oldest.
+pub fn every_key<'a>(
+    accounts: impl Iterator<Item = &'a Arc<Account>>,
+    config: &Config,
+    now: DateTime<Utc>,
+) -> Vec<Finding> {
+    let mut keys: Vec<Finding> =
+        accounts.flat_map(|account| all_keys(account, config, now)).collect();
+    keys.sort_by_cached_key(|key| key.last_rotated);
+    keys
 }
 
 /// Every key of an account as of `now`, in the order of its users and their slots.
@@ -160,7 +172,7 @@ fn of_account(
     AccountOverview { owners: owners.finish().into_iter().map(owned).collect(), unlisted }
 }
 
-/// Whether somebody has to know about an active key.
+/// Whether a key with this status needs attention.
 fn is_finding(status: KeyStatus) -> bool {
     match status {
         KeyStatus::Unrotated | KeyStatus::DueSoon | KeyStatus::Exempt => true,
@@ -168,7 +180,7 @@ fn is_finding(status: KeyStatus) -> bool {
     }
 }
 
-/// Whether rules go by tags of the account's users that are not known, or only from before.
+/// Whether rules need tags of the account's users that are not known, or out of date.
 pub fn lacks_tags(account: &Account, config: &Config) -> bool {
     account.report.is_some()
         && config.policy.needs_tags()
@@ -185,7 +197,7 @@ pub fn lacks_name(account: &Account, config: &Config) -> bool {
     let is_needed = || account.report.is_some() && config.policy.needs_name(&account.id);
     match account.refresh.name {
         Tried::Ok => false,
-        // That counts only if a rule needs the name.
+        // `Failed` is set only if a rule needs the name.
         Tried::Failed => true,
         Tried::NotYet => account.name.is_empty() && is_needed(),
     }
@@ -197,7 +209,7 @@ pub fn is_outlived(account: &Account, config: &Config, now: DateTime<Utc>) -> bo
     account.generated.is_some_and(|generated| now - generated > limit)
 }
 
-/// What can decide about a key, as in the configuration: its rules.
+/// The rules as text, as in the configuration.
 fn rules(config: &Config) -> Vec<Arc<str>> {
     let rules = config.policy.rules.iter().enumerate();
     rules

@@ -1,5 +1,5 @@
-//! Logs: one line for each event on stderr, as logfmt or JSON, with the fields that Prometheus's programs
-//! write. No line has a secret that is known, or a character that a terminal would obey.
+//! Logs: one line for each event on stderr, as logfmt or JSON, with the fields that Prometheus's
+//! programs write. No line contains a known secret or a control character.
 
 use std::error::Error;
 use std::fmt;
@@ -19,7 +19,7 @@ use crate::clock::Clock;
 use crate::printable::{is_printable, quote};
 use crate::secrets;
 
-/// The form of a line.
+/// The format of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
     /// `key=value`, as Prometheus writes it.

@@ -36,11 +36,11 @@ fn main() -> ExitCode {
     };
     logging::init(cli.log_level(), cli.flags.log_format);
     for variable in Cli::unknown_variables() {
-        warn!(variable, "this environment variable is for no flag");
+        warn!(variable, "this environment variable belongs to no flag");
     }
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
-        Err(error) => return fail(&format!("threads cannot be started: {error}")),
+        Err(error) => return fail(&format!("cannot start threads: {error}")),
     };
     let done = runtime.block_on(run(cli));
     // Does not wait for a page that is being rendered.
@@ -204,7 +204,7 @@ async fn health(
 fn fail(error: &str) -> ExitCode {
     let error = secrets::mask(error.trim_start_matches("error: "));
     let line = format!("iam-key-exporter: {}\n", escape(&error));
-    // The exit code says it, too, where stderr cannot be written.
+    // If stderr cannot be written, the exit code still reports the failure.
     let _ = write(io::stderr(), line.as_bytes());
     ExitCode::from(2)
 }
@@ -216,7 +216,8 @@ fn print(text: &str) -> ExitCode {
     }
 }
 
-/// Writes to stdout or stderr. A reader that has seen enough, such as `head`, is no error.
+/// Writes to stdout or stderr. It is not an error if the reader closes the pipe early, as `head`
+/// does.
 fn write(mut to: impl Write, text: &[u8]) -> io::Result<()> {
     match to.write_all(text).and_then(|()| to.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),

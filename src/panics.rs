@@ -13,14 +13,14 @@ use crate::printable::escape_lines;
 use crate::secrets;
 
 thread_local! {
-    /// How many [`catch`] are under way on this thread.
+    /// How many [`catch`] run on this thread.
     static DEPTH: Cell<usize> = const { Cell::new(0) };
-    /// Where the last panic that was caught happened, if that is known.
+    /// The place of the last caught panic, if known.
     static PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
 /// Does the work. A panic becomes an [`InternalError`](Reason::InternalError) that names its place.
-/// The panic's own text may hold anything, a secret too, and is not repeated.
+/// The panic's own text is not repeated, because it may contain a secret.
 pub fn catch<T>(work: impl FnOnce() -> T) -> Result<T, Failure> {
     set_hook();
     DEPTH.set(DEPTH.get() + 1);
@@ -33,13 +33,13 @@ pub fn catch<T>(work: impl FnOnce() -> T) -> Result<T, Failure> {
     })
 }
 
-/// From now on other panics are printed without the secrets that are known.
+/// From now on panics outside of [`catch`] are printed with known secrets masked.
 pub fn set_hook() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         panic::set_hook(Box::new(|info| match (DEPTH.get(), info.location()) {
             (0, _) => {
-                // Where stderr cannot be written, there is nobody to tell.
+                // If stderr cannot be written, there is no other place to report it.
                 let text = escape_lines(&secrets::mask(&info.to_string()));
                 let _ = writeln!(io::stderr(), "{text}");
             }

@@ -16,8 +16,7 @@ pub fn is_stdin(path: &Path) -> bool {
     path == Path::new("-") || path == Path::new("/dev/stdin")
 }
 
-/// Whether it can be read only once: `-`, a pipe, or a standard input that is no file. Files can be read
-/// again by the name `/dev/stdin`.
+/// Whether it can be read only once: `-`, a pipe, or `/dev/stdin` unless that is a file.
 pub fn is_pipe(path: &Path) -> bool {
     let of_kind = |metadata: fs::Metadata| {
         let kind = metadata.file_type();
@@ -26,17 +25,17 @@ pub fn is_pipe(path: &Path) -> bool {
     path == Path::new("-") || fs::metadata(path).is_ok_and(of_kind)
 }
 
-/// Reads it to its end. Fails if there is nothing in it, if it has more bytes, or if it has no end within a
+/// Reads it to its end. Fails if it is empty, has more than `max_bytes`, or does not end within a
 /// minute.
 pub fn read(path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
     let (sender, answer) = mpsc::channel();
     let path = path.to_owned();
     // A thread that waits for a pipe cannot be stopped. It ends with the process.
     thread::spawn(move || sender.send(read_to_end(&path, max_bytes + 1)));
-    let late = || format!("not read to its end within {} s", PATIENCE.as_secs());
+    let late = || format!("not read completely within {} s", PATIENCE.as_secs());
     let bytes = answer.recv_timeout(PATIENCE).unwrap_or_else(|_| Err(io::Error::other(late())))?;
     if bytes.trim_ascii().is_empty() {
-        return Err(io::Error::other("nothing came through the pipe"));
+        return Err(io::Error::other("the pipe was empty"));
     }
     if bytes.len() as u64 > max_bytes {
         return Err(io::Error::other(format!("more than {max_bytes} bytes")));

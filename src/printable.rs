@@ -1,9 +1,9 @@
-//! Text from elsewhere, made fit for a terminal.
+//! Escapes for text from AWS, files and clients, so that it is safe on a terminal.
 
 use std::fmt::Write;
 
-/// Whether a terminal shows the character, and nothing beside it in another way. Control characters can
-/// move the cursor or start a new line, and marks of direction can turn the order of what follows.
+/// Whether a terminal shows the character and nothing else changes. Control characters can move the
+/// cursor or start a new line, and direction marks can reverse the text after them.
 pub fn is_printable(c: char) -> bool {
     let turns_direction = matches!(
         c,

@@ -1,5 +1,5 @@
-//! Reading the configuration again while the exporter runs. A bad file changes nothing, and neither does
-//! one that is empty all at once.
+//! Reading the configuration again while the exporter runs. An invalid or suddenly empty file
+//! changes nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,10 +14,10 @@ use crate::config::Config;
 use crate::config::origin::Origin;
 use crate::metrics::exporter::ExporterMetrics;
 
-/// The file is read at most this often. Those who ask meanwhile share the next reading.
+/// The file is read at most this often. Requests in between share the next read.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Publishes the configuration again when it is asked to.
+/// Reads and publishes the configuration on request.
 #[derive(Debug)]
 pub struct Reloader {
     origin: Arc<Origin>,
@@ -35,7 +35,7 @@ struct Reading {
 }
 
 impl Reloader {
-    /// Publishes what was read when the exporter started.
+    /// Publishes the configuration from the start.
     pub fn new(
         origin: Origin,
         config: Config,
@@ -48,8 +48,8 @@ impl Reloader {
         (Reloader { origin, config, metrics, clock, last: Mutex::default() }, receiver)
     }
 
-    /// Reads the configuration and publishes it. On an error the one before stays. The outcome is
-    /// that of a reading that began after this call.
+    /// Reads the configuration and publishes it. After an error the last good one stays. The result
+    /// is of a read that began after this call.
     pub async fn reload(&self) -> Result<(), String> {
         let asked = Instant::now();
         let mut last = self.last.lock().await;
@@ -69,7 +69,7 @@ impl Reloader {
         let loaded = spawn_blocking(move || origin.load_again(&before)).await;
         let loaded = match loaded {
             Ok(loaded) => loaded.map_err(|error| error.to_string()),
-            // A file on which the parser panics does not stop later reloads.
+            // A panic of the parser does not stop later reloads.
             Err(_) => Err("the file cannot be read: please report this".to_owned()),
         };
         self.metrics.record_reload(loaded.is_ok(), self.clock.now());

@@ -1,6 +1,6 @@
-//! Makes a [`Snapshot`] when a verdict, a count or a state changed, at most once a second, and once a
-//! minute for what merely ticks: ages, times and durations. So a key that becomes too old is seen
-//! without a refresh, and a fleet at rest costs next to nothing.
+//! Makes a [`Snapshot`] when a verdict, a count or a state changed, at most once a second, and once
+//! a minute for ages, times and durations. So a key that becomes too old shows without a refresh,
+//! and a fleet without changes costs almost nothing.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -25,7 +25,7 @@ use crate::policy::Verdict;
 use crate::state::{Account, State, Tried};
 use crate::store::Store;
 
-/// Changes that come closer together than this share a page.
+/// Changes within this time share a page.
 const COALESCE: Duration = Duration::from_secs(1);
 /// How long a first change waits for more: at the start, accounts become known and have their
 /// reports almost at once.
@@ -33,16 +33,16 @@ const SETTLE: Duration = Duration::from_millis(30);
 /// A page is never older than this.
 const RENEW: Duration = Duration::from_secs(60);
 
-/// What is served until the next one is made.
+/// The data that is served until the next snapshot.
 #[derive(Debug)]
 pub struct Snapshot {
-    /// What the metrics say.
+    /// The page of metrics.
     pub page: Page,
-    /// What it is made of.
+    /// The state that the page shows.
     pub state: State,
-    /// What judged it.
+    /// The configuration that was used.
     pub config: Arc<Config>,
-    /// As of when.
+    /// The time of the snapshot.
     pub now: DateTime<Utc>,
     /// Whether the configuration could be read again.
     pub metrics: ExporterMetrics,
@@ -50,20 +50,20 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// What people ask of it. Made for the first who asks, since hardly anybody does.
+    /// The summary for people, made for the first request, because most snapshots have none.
     pub fn overview(&self) -> &Overview {
         self.overview.get_or_init(|| Overview::new(&self.state, &self.config, self.now))
     }
 }
 
-/// What a snapshot is made with, besides the state.
+/// Everything except the state that a snapshot needs.
 #[derive(Debug, Clone)]
 pub struct Renderer {
-    /// Judges the keys, and names the tags that are shown.
+    /// The rules, and the tags to show.
     pub config: watch::Receiver<Arc<Config>>,
     /// Decides which metrics are on the page.
     pub filter: Filter,
-    /// Gives the `now`.
+    /// The clock that gives `now`.
     pub clock: Clock,
     /// Records the page's size and render time.
     pub metrics: ExporterMetrics,
@@ -123,7 +123,7 @@ impl Renderer {
                 Ok(next) => drop(snapshots.send_replace(Arc::new(next))),
                 Err(error) => {
                     error!(%error, "page not rendered");
-                    // What is new in this state is not on a page yet: the next change renders again.
+                    // This state is not on a page yet, so the next change must render again.
                     shown = Shown::default();
                 }
             }
@@ -133,15 +133,15 @@ impl Renderer {
         }
     }
 
-    /// How long the page that was `rendered` then holds if nothing changes: a minute, or until an
-    /// exemption ends.
+    /// How long a page that was `rendered` at this time stays valid if nothing changes: a minute,
+    /// or until an exemption ends.
     fn until_renewal(&self, rendered: DateTime<Utc>) -> Duration {
         let Some(end) = self.config.borrow().policy.next_end(rendered) else { return RENEW };
         (end - self.clock.now()).to_std().unwrap_or(Duration::ZERO).min(RENEW)
     }
 }
 
-/// Replaces each account that cannot be judged or rendered by one that says so and nothing else.
+/// Replaces each account on which judging or rendering panics by one that has only this failure.
 /// Returns their ids and why.
 pub fn leave_out_what_panics(
     state: &mut State,
@@ -169,16 +169,16 @@ pub fn leave_out_what_panics(
 /// Duplicates, discovery, readiness, and the accounts that are not identified with their failures.
 type Rest = (usize, Tried, bool, usize, FailureCounts);
 
-/// The accounts on the newest page, to tell a change that is urgent from one that merely ticks.
+/// The accounts on the newest page, to tell an urgent change from a change of ages and times.
 #[derive(Default)]
 struct Shown {
-    /// With the hash of its verdicts; `None` if it cannot be judged.
+    /// With the hash of its verdicts. `None` if it cannot be judged.
     accounts: HashMap<String, (Arc<Account>, Option<u64>)>,
     rest: Option<Rest>,
 }
 
 impl Shown {
-    /// Takes note of the state, and returns whether a verdict, a count or a state in it is new.
+    /// Stores the state, and returns whether a verdict, a count or a state in it is new.
     fn update(&mut self, state: &State, config: &Config, now: DateTime<Utc>) -> bool {
         let unidentified = state.unidentified.len();
         let State { duplicates, discovery, ready, unidentified_failures, .. } = *state;
@@ -191,7 +191,7 @@ impl Shown {
             let (shown, hash) = match known {
                 Some((shown, hash)) if Arc::ptr_eq(&shown, account) => (shown, hash),
                 known => {
-                    // The page says that an account cannot be judged: it is rendered for that, too.
+                    // An account that cannot be judged is a change of the page, too.
                     let hash = catch(|| verdicts(account, config, now)).ok();
                     is_new |= known.is_none_or(|(_, before)| before != hash);
                     (account.clone(), hash)

@@ -1,18 +1,18 @@
-//! The secrets that the process knows, and how text is kept free of them.
+//! The known secrets, and how they are masked in text.
 //!
-//! Messages are built from parts that hold no secret. This is the second line: what AWS or a proxy
-//! sends back can hold a secret that it was sent. The list is one for the whole process, because log
-//! lines and failures come from everywhere.
+//! Messages are built from parts that hold no secret. This is the second line of defense: an answer
+//! of AWS or a proxy can repeat a secret. The list is one for the whole process, because log lines
+//! and failures come from everywhere.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{LazyLock, PoisonError, RwLock};
 
-/// Stands in a text for each secret.
+/// Replaces each secret in a text.
 pub const MASK: &str = "***";
 
-/// A shorter secret cannot be told from an ordinary word.
+/// A shorter secret could be an ordinary word.
 const MIN_LENGTH: usize = 6;
-/// Of a longer secret only so much is kept. What follows it is masked to the end of the word.
+/// Only this much of a longer secret is kept. The rest is masked to the end of the word.
 const KEPT_LENGTH: usize = 64;
 /// Two secrets, each in two spellings, for 5,000 accounts with a role. Then the oldest go.
 const MAX_SECRETS: usize = 20_000;
@@ -42,7 +42,7 @@ impl Secrets {
     fn add(&mut self, secret: &str) {
         let secret = secret.trim();
         self.add_spelling(secret);
-        // As it stands in a form or in a URL.
+        // As in a form or a URL.
         let encoded: String = form_urlencoded::byte_serialize(secret.as_bytes()).collect();
         self.add_spelling(&encoded);
     }
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn each_secret_is_masked_wherever_it_stands() {
+    fn each_secret_is_masked_in_any_place() {
         let text = "hunter22, again hunter22; \u{e9}hunter22\u{e9} and s/cret+key";
         assert_eq!(
             masked(&["hunter22", "s/cret+key"], text),

@@ -1,4 +1,4 @@
-//! Serving: which task does what, and how the process ends.
+//! The server: its tasks, and how the process ends.
 
 use std::io;
 use std::path::PathBuf;
@@ -36,7 +36,7 @@ use crate::web::systemd;
 /// A second signal to stop within this time is the same one.
 const SAME_SIGNAL: Duration = Duration::from_secs(1);
 
-/// Why nothing is served.
+/// Why the server cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The address cannot be listened on.
@@ -46,7 +46,7 @@ pub enum Error {
         flag: &'static str,
         /// As it was given.
         address: String,
-        /// What the system said.
+        /// The system's error.
         error: io::Error,
     },
     /// The sockets of systemd cannot be listened on.
@@ -71,7 +71,7 @@ pub struct ServeOptions {
     pub schedule: Schedule,
     /// Which metrics are exposed.
     pub filter: Filter,
-    /// What the status page says besides the snapshot.
+    /// The settings of the status page.
     pub status: StatusSettings,
     /// Whether clients may ask for a reload.
     pub enable_lifecycle: bool,
@@ -140,7 +140,7 @@ pub async fn serve(
     let reloading = async {
         while signals.reload.recv().await.is_some() {
             web_reload.notify_one();
-            // Logged and counted there.
+            // `reload` logs and counts the result.
             let _ = reloader.reload().await;
         }
         Ok(())
@@ -151,7 +151,7 @@ pub async fn serve(
         let _ = stop.send(true);
         let first = Instant::now();
         signals.stop.next().await;
-        // A service manager and a terminal may both send one.
+        // A service manager and a terminal may both send a signal.
         while first.elapsed() < SAME_SIGNAL {
             signals.stop.next().await;
         }
@@ -162,7 +162,7 @@ pub async fn serve(
         () = web.run(&web_reload) => {}
         () = stopping => {}
         ended = async { tokio::try_join!(refreshing, rendering, reloading) } => {
-            // Old pages must not be served for good: a panic there ends the process, as one here does.
+            // A panic of a task ends the process. Otherwise it would serve old pages forever.
             if let Err(error) = ended { std::panic::resume_unwind(error.into_panic()) }
         }
     }

@@ -1,17 +1,17 @@
-//! Which of several processes refreshes which accounts.
+//! Shards: which process refreshes which accounts.
 
 use std::str::FromStr;
 
 /// One of several processes that share the accounts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shard {
-    /// Which one, from 0.
+    /// The number of this process, from 0.
     pub index: u32,
-    /// Of how many.
+    /// The number of processes.
     pub total: u32,
 }
 
-/// How a process knows which one it is.
+/// How a process gets its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ShardIndex {
     /// A given number.
@@ -23,15 +23,15 @@ pub enum ShardIndex {
 /// Why there is no such shard.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// The host's name does not tell.
+    /// The host name does not end in a number.
     #[error("--shard auto: the host name {0:?} does not end in a dash and a number")]
     NoOrdinal(String),
-    /// There are fewer.
+    /// The number is too high.
     #[error("--shard: {index} is not below the {total} of --total-shards")]
     Beyond {
-        /// Which one it would be.
+        /// The number of this process.
         index: u32,
-        /// Of how many.
+        /// The number of processes.
         total: u32,
     },
 }

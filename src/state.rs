@@ -1,4 +1,5 @@
-//! What is published: [`Account`] and [`State`]. Both are built whole and never changed afterwards.
+//! The published data: [`Account`] and [`State`]. Both are built whole and never changed
+//! afterwards.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,37 +19,37 @@ use crate::service_credentials::{ServiceCredential, ServiceCredentials};
 pub struct State {
     /// One entry for each account id, in the order of the ids.
     pub accounts: Vec<Arc<Account>>,
-    /// Accounts of which nobody has said yet which ones they are. A report file that was never read is one
-    /// if it is named like an account that another file has a report of.
+    /// Accounts whose id is not known yet, or a report file that was never read and has the name of
+    /// another file's account.
     pub unidentified: Vec<Arc<Account>>,
     /// How many refreshes of such accounts failed since the start, by reason.
     pub unidentified_failures: FailureCounts,
-    /// How many further sources gave a report of an account that is in `accounts` already.
+    /// How many other sources have a report of an account in `accounts`.
     pub duplicates: usize,
-    /// The last look for accounts.
+    /// The result of the last listing of accounts.
     pub discovery: Tried,
-    /// Whether there was a moment at which every account that was known had been tried.
+    /// Whether at some moment every known account had been tried.
     pub ready: bool,
 }
 
 /// One account as of its last refresh.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
-    /// 12 digits. While they are not known: the name of the report file, or [`UNKNOWN_ACCOUNT`].
+    /// 12 digits. Before they are known: the name of the report file, or [`UNKNOWN_ACCOUNT`].
     pub id: String,
-    /// The name that people gave it, else its alias; may be empty.
+    /// The configured name, or the organization's, or else its alias. May be empty.
     pub name: String,
-    /// The account's alias, where it was asked for and there is one.
+    /// The account's alias, if it was read and there is one.
     pub alias: Option<String>,
-    /// The last good report; `None` before the first.
+    /// The last good report. `None` before the first.
     pub report: Option<Arc<Report>>,
-    /// When AWS generated that report, or when the file that holds it was written.
+    /// When AWS generated that report, or when its file was modified.
     pub generated: Option<DateTime<Utc>>,
-    /// A hash of that report's bytes: the same bytes are not read twice.
+    /// A hash of that report's bytes, so that the same bytes are not parsed twice.
     pub fingerprint: Option<u64>,
     /// The answers of live calls since that report.
     pub confirmed: Arc<Confirmations>,
-    /// The users' tags, as of the last report; `None` before they were read.
+    /// The users' tags, as of the last report. `None` before they were read.
     pub tags: Option<Arc<Tags>>,
     /// The users' service-specific credentials, as of the last report; `None` before they were listed.
     pub service_credentials: Option<Arc<ServiceCredentials>>,
@@ -61,35 +62,35 @@ pub struct Account {
 /// Tags of an account's users.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tags {
-    /// The keys that were asked for, in lower case. Others are not kept.
+    /// The keys of the tags that were read, in lower case. Others are not kept.
     pub keys: BTreeSet<String>,
-    /// The tags by user. Users without any that was asked for are left out.
+    /// The tags by user. Users without any of these tags are left out.
     pub by_user: BTreeMap<String, Vec<Tag>>,
 }
 
-/// AWS makes a new report after four hours. One that is older than this is mentioned.
+/// AWS makes a new report after four hours. An older report than this is reported as old.
 pub const STALE: TimeDelta = TimeDelta::hours(8);
 
-/// The id of the account of the default credentials until AWS has said which one that is.
+/// The id of the default credentials' account until it is known.
 pub const UNKNOWN_ACCOUNT: &str = "unknown";
 
-/// How the refreshes of one account go.
+/// The results of one account's refreshes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Refresh {
-    /// The last one; `None` before it.
+    /// The last one. `None` before it.
     pub last: Option<Attempt>,
     /// Why the last one failed.
     pub fault: Option<Fault>,
     /// When one last succeeded.
     pub last_success: Option<DateTime<Utc>>,
-    /// When the next one begins; `None` before the first has ended.
+    /// When the next one begins. `None` before the first has ended.
     pub next: Option<DateTime<Utc>>,
     /// How many failed since the start, by reason.
     pub failures: FailureCounts,
-    /// What AWS last said when it was asked to confirm flagged users, as long as there are any.
+    /// The last attempt to confirm flagged users, while there are any.
     pub confirmation: Tried,
-    /// How many flagged users were not asked about the last time, for want of time or because AWS
-    /// refused to answer about others; `None` before the first time.
+    /// How many flagged users were not confirmed the last time, because time ran out or AWS
+    /// refused. `None` before the first time.
     pub waiting: Option<usize>,
     /// The last try to read tags.
     pub tags: Tried,
@@ -100,10 +101,10 @@ pub struct Refresh {
     pub name: Tried,
 }
 
-/// Whether something that can fail worked, the last time that it was tried.
+/// The result of the last attempt.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Tried {
-    /// It was not tried yet, or is not wanted.
+    /// It was not tried yet, or is not needed.
     #[default]
     NotYet,
     /// It worked.
@@ -118,7 +119,7 @@ impl Tried {
         if result.is_ok() { Tried::Ok } else { Tried::Failed }
     }
 
-    /// Whether it worked; `None` if it was not tried.
+    /// Whether it worked. `None` if it was not tried.
     pub fn worked(self) -> Option<bool> {
         match self {
             Tried::NotYet => None,
@@ -140,7 +141,7 @@ pub struct Fault {
 /// One refresh.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Attempt {
-    /// `None` where it succeeded.
+    /// `None` if it succeeded.
     pub failure: Option<Reason>,
     /// How long it took.
     pub duration: Duration,
@@ -167,7 +168,7 @@ impl Account {
     /// Sets the configured name, or if that is empty the account's alias.
     pub fn rename(&mut self, given: &str) {
         if given.is_empty() && !self.name.is_empty() && self.alias.is_none() {
-            // The name that it had is gone from the configuration, and the alias was never read.
+            // The configured name was removed, and the alias was never read.
             self.refresh.name = Tried::NotYet;
         }
         self.name = match given {
@@ -176,8 +177,8 @@ impl Account {
         };
     }
 
-    /// Sets the id that was verified. `given` is the id that the source gave the account before, and
-    /// `name` its configured name. What was known of another account stays behind.
+    /// Sets the id that was verified. `given` is the id that the source gave the account before,
+    /// and `name` its configured name. Data of another account is not carried over.
     pub fn identify(&mut self, id: &str, given: &str, name: &str) {
         if self.is_unverified(given) && given != UNKNOWN_ACCOUNT {
             self.id = id.to_owned();
@@ -186,8 +187,8 @@ impl Account {
         }
     }
 
-    /// Whether its id is still the one that the source gave it, such as the name of a report file, and
-    /// no report has said which account it is.
+    /// Whether its id is still the one from the source, such as the name of a report file, because
+    /// no report was read.
     pub fn is_unverified(&self, given: &str) -> bool {
         self.id == given && self.report.is_none()
     }
@@ -207,7 +208,7 @@ impl Account {
         }
     }
 
-    /// Whether its report is so old that AWS must have failed to make another one.
+    /// Whether its report is so old that AWS should have made a new one.
     pub fn is_stale(&self, now: DateTime<Utc>) -> bool {
         self.generated.is_some_and(|generated| now - generated > STALE)
     }
@@ -224,7 +225,7 @@ impl Account {
         (self.newest_time(), self.generated, works, self.name.clone(), self.fingerprint)
     }
 
-    /// The users that there are, as they are known best, each with its keys by their slots.
+    /// The existing users with their keys by slot, by the newest information.
     pub fn users(&self) -> impl Iterator<Item = (Subject<'_>, &[Option<Key>])> {
         let users = self.report.iter().flat_map(|report| &report.users);
         users.filter_map(|user| Some((self.subject(user), self.confirmed.keys(user)?)))
@@ -254,9 +255,10 @@ impl Account {
 }
 
 impl State {
-    /// The state of these accounts. Where several have the same id, the one with the newest report is
-    /// published and the others are counted. The newest is the one with the newest time in it, then the
-    /// one that was generated last, then the one whose refresh works, then the last one by name.
+    /// The state of these accounts. If several have the same id, the one with the newest report is
+    /// published and the others are counted. The newest is the one with the newest time in it, then
+    /// the one that was generated last, then the one whose refresh works, then the last one by
+    /// name.
     pub fn new(
         accounts: impl IntoIterator<Item = Arc<Account>>,
         discovery: Tried,

@@ -1,5 +1,5 @@
-//! Where refreshes publish: the newest account of each target. A page's [`State`] is a snapshot of
-//! the store.
+//! The store to which refreshes publish: the newest account of each target. A page's [`State`] is a
+//! snapshot of the store.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -15,8 +15,8 @@ use crate::state::{Account, Attempt, Fault, Refresh, State, Tried, UNKNOWN_ACCOU
 
 /// The newest account of each target.
 ///
-/// Publishing is cheap, however many accounts there are: it swaps a pointer. Readers take a snapshot
-/// when they have time for it.
+/// Publishing only swaps a pointer, so it is cheap with any number of accounts. Readers take a
+/// snapshot when they need one.
 #[derive(Debug, Default)]
 pub struct Store {
     accounts: Mutex<Accounts>,
@@ -26,12 +26,12 @@ pub struct Store {
 #[derive(Debug, Default)]
 struct Accounts {
     by_key: BTreeMap<String, Entry>,
-    /// Whether the accounts are of report files.
+    /// Whether the accounts come from report files.
     are_files: bool,
-    /// Accounts whose credentials or files have become those of another account, and since when.
+    /// Accounts whose credentials or files changed to another account, and since when.
     left: Vec<(Arc<Account>, Instant)>,
     unidentified_failures: FailureCounts,
-    /// The last look for accounts.
+    /// The result of the last listing of accounts.
     discovery: Tried,
     /// Whether, at some moment after the first look for accounts, every account had been tried.
     ready: bool,
@@ -44,7 +44,7 @@ struct Entry {
 }
 
 impl Store {
-    /// Reports each change from now on.
+    /// A channel that reports each change.
     pub fn changes(&self) -> watch::Receiver<()> {
         self.changes.subscribe()
     }
@@ -73,13 +73,13 @@ impl Store {
         self.lock().by_key.values().map(|entry| entry.target.clone()).collect()
     }
 
-    /// A target, by its key, and its account.
+    /// A target and its account, by the target's key.
     pub fn get(&self, key: &str) -> Option<(Target, Arc<Account>)> {
         self.lock().by_key.get(key).map(|entry| (entry.target.clone(), entry.account.clone()))
     }
 
-    /// Publishes the account of a target, unless the target is gone or is reached in another way by
-    /// now. If the target has become another account, the one before stays, failing, until a discovery
+    /// Publishes the account of a target, unless the target is gone or has other credentials now.
+    /// If the target changed to another account, the one before stays, failing, until a discovery
     /// drops it.
     pub fn publish(&self, target: &Target, mut account: Account) {
         let mut accounts = self.lock();
@@ -95,7 +95,8 @@ impl Store {
             if let (None, Some((kept, _))) =
                 (&account.report, left.iter().find(|(it, _)| it.id == account.id))
             {
-                // The credentials are this account's again: what was known of it still is.
+                // The credentials belong to this account again, so its data from before still
+                // counts.
                 account = Account { refresh: account.refresh, ..Account::clone(kept) };
             }
             let Refresh { last_success, fault, .. } = &account.refresh;
@@ -176,8 +177,8 @@ impl Store {
         }
     }
 
-    /// Publishes whether the accounts could be listed. If so, accounts leave whose credentials or files
-    /// have been another account's for the time of `keep`.
+    /// Publishes whether the accounts could be listed. If they could, accounts leave whose
+    /// credentials or files changed to another account longer than `keep` ago.
     pub fn set_discovery(&self, discovery: Tried, keep: Duration) {
         let mut accounts = self.lock();
         let is_new = std::mem::replace(&mut accounts.discovery, discovery) != discovery;
@@ -255,12 +256,13 @@ mod tests {
     fn a_look_for_accounts_that_fails_was_a_try() {
         let store = Store::default();
         store.set_discovery(Tried::Failed, Duration::ZERO);
-        // Whoever sends no scrapes to what is not ready would never see the metric that says why.
+        // It must be ready: a target that is not ready may not be scraped, and then nobody sees the
+        // metric with the reason.
         assert!(store.snapshot().ready);
     }
 
     #[test]
-    fn until_all_are_known_whoever_was_there_stays() {
+    fn until_all_are_known_the_accounts_from_before_stay() {
         let store = Store::default();
         store.set_targets(all(&[("a", ""), ("b", "")]));
         store.set_targets(Discovered { is_all: false, ..all(&[("b", "new"), ("c", "")]) });

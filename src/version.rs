@@ -1,17 +1,17 @@
-//! Which build this is: what `build.rs` found out, for `--version`, the log and the metrics.
+//! The build, from `build.rs`: for `--version`, the log and the metrics.
 
 use std::env::consts::{ARCH, OS};
 
 use chrono::{DateTime, SecondsFormat};
 
-/// Of Cargo.toml.
+/// The version in Cargo.toml.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The commit, with `-modified` if the sources differ from it. `unknown` without git.
 pub const REVISION: &str = env!("BUILD_REVISION");
 /// The compiler's version.
 pub const RUSTC: &str = env!("BUILD_RUSTC");
 
-/// What `--version` prints after the program's name.
+/// The text that `--version` prints after the program's name.
 pub fn long() -> String {
     let time = env!("BUILD_TIME").parse().ok().and_then(|time| DateTime::from_timestamp(time, 0));
     let date =

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Counts in the prose of README and docs what makes it hard to read, and fails above the limits.
+"""Counts long sentences, semicolons and odd words in the prose of README and docs, and fails above the limits.
 
-Prose is text alone: no code, tables, headings, links' addresses or comments.
+Prose is text alone: no code, tables, headings, links' addresses or comments. In the comments and texts of programs,
+alerts and tables only odd words count.
 """
 
 import re
@@ -13,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 MAX_SEMICOLONS, MAX_CLAUSES = 2, 4
 # Of all sentences of a page.
 MAX_LONG_SHARE, LONG_SENTENCE = 0.05, 30
-# What readers stumble over, and what to write instead.
+# Words that confuse readers, and better ones.
 INSTEAD = {
     r"takes? down": "records",
     r"takes? over": "updates from",
@@ -32,6 +33,9 @@ INSTEAD = {
     r"for the sake of": "because of",
 }
 
+# Programs and their texts.
+PROGRAMS = ["src/**/*.rs", "tests/it/**/*.rs", "deploy/prometheus/source/*.yaml", "docs/metrics.md", "docs/reference.md"]
+
 
 def main():
     pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", ROOT / "CHANGELOG.md"]
@@ -42,12 +46,17 @@ def main():
         if page.is_file()
         for complaint in complaints_of(page.read_text())
     ]
+    for pattern in PROGRAMS:
+        for file in sorted(ROOT.glob(pattern)):
+            # A comment over several lines is one text.
+            text = re.sub(r"\n\s*(?://[/!]?|#)\s*", " ", file.read_text())
+            complaints += [f"{file.relative_to(ROOT)}: {complaint}" for complaint in odd_words(text)]
     print(*complaints, sep="\n", end="\n" if complaints else "")
     sys.exit(bool(complaints))
 
 
 def complaints_of(page):
-    """What is wrong with a page in Markdown."""
+    """The complaints about a page in Markdown."""
     text = prose(page)
     words = len(re.findall(r"\w[\w'’-]*", text)) or 1
     sentences = [s for s in re.split(r"(?<=[.!?:])\s+|\n\n+", text) if s.strip()]
@@ -65,6 +74,10 @@ def complaints_of(page):
         if len(found) > max(1, limit * words / 1_000):
             around = " … ".join(" ".join(text[max(0, at - 30) : at + 30].split()) for at in found)
             yield f"{len(found)} {what} in {words} words, of which {limit} in 1,000 are allowed: {around}"
+    yield from odd_words(text)
+
+
+def odd_words(text):
     for pattern, better in INSTEAD.items():
         for match in re.finditer(rf"\b{pattern}\b", text, re.IGNORECASE):
             yield f"“{match[0]}”: write “{better}”"

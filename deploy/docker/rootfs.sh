@@ -10,6 +10,6 @@ rm -rf "$folder"
 mkdir -p "$folder/usr/bin" "$folder/etc/ssl/certs"
 cp "$binary" "$folder/usr/bin/iam-key-exporter"
 cp "$certificates" "$folder/etc/ssl/certs/ca-certificates.crt"
-# Everybody may read them, and nobody but root may change them, whatever this user's umask is.
+# Everybody may read them, and only root may change them, with any umask of this user.
 chmod -R u=rwX,go=rX "$folder"
 chmod 755 "$folder/usr/bin/iam-key-exporter"

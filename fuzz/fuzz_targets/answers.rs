@@ -63,7 +63,7 @@ fuzz_target!(|input: &[u8]| {
     }
 });
 
-/// Time passes at once where everybody waits for it.
+/// Time jumps forward while all tasks wait.
 fn runtime() -> Runtime {
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
     runtime.expect("a runtime")
@@ -184,7 +184,7 @@ impl HttpConnector for Answer {
         } else if is("GetCallerIdentity") {
             (200, SdkBody::from(IDENTITY))
         } else if is("GetCredentialReport") {
-            // So that one has to be generated.
+            // So the exporter must generate one.
             (410, SdkBody::from(NO_REPORT))
         } else {
             (403, SdkBody::from("{}"))

@@ -1,4 +1,4 @@
-//! What a client sends, through hyper and the routes, with the limits of the listener.
+//! Bytes of a client, through hyper and the routes, with the limits of the listener.
 
 #![no_main]
 
@@ -34,7 +34,7 @@ static SITE: LazyLock<Arc<Site>> = LazyLock::new(|| {
     })
 });
 
-/// Time passes at once where everybody waits for it.
+/// Time jumps forward while all tasks wait.
 fn runtime() -> Runtime {
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
     runtime.expect("a runtime")
@@ -85,7 +85,7 @@ async fn converse(input: &[u8]) -> BytesMut {
     let connection = Connection::new(server, is_http2(input), service);
     let (mut from, mut to) = split(client);
     let send = async {
-        // It may hang up before it has all of it.
+        // The server may hang up before it has read everything.
         let _ = to.write_all(input).await;
         let _ = to.shutdown().await;
     };

@@ -1,4 +1,4 @@
-//! A credential report, and the page that is made of it.
+//! A credential report, and the page of it.
 
 #![no_main]
 

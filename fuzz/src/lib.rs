@@ -1,4 +1,4 @@
-//! What several targets need: an account of a report, and a snapshot of it.
+//! Shared by several targets: an account of a report, and a snapshot of it.
 
 use std::sync::Arc;
 
@@ -64,7 +64,7 @@ pub fn snapshot(account: Account) -> Snapshot {
     renderer.snapshot(state, None)
 }
 
-/// What the status page says besides.
+/// The settings of the status page.
 pub fn settings() -> StatusSettings {
     StatusSettings {
         telemetry_path: "/metrics".to_owned(),

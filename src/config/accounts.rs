@@ -1,4 +1,4 @@
-//! Which accounts there are and how each is reached: the sections `accounts` and `organization`.
+//! The accounts and their credentials: the sections `accounts` and `organization`.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -13,9 +13,9 @@ use super::fields::{self, is_account_id, is_role_name};
 pub struct ListedAccount {
     /// 12 digits.
     pub id: String,
-    /// The name to show; may be empty.
+    /// The name to show. May be empty.
     pub name: String,
-    /// How it is reached.
+    /// The credentials to use.
     pub access: Access,
 }
 
@@ -34,12 +34,12 @@ pub struct Organization {
     pub exclude: BTreeSet<String>,
 }
 
-/// How an account is reached.
+/// The credentials for an account.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Access {
-    /// The profile that the base credentials come from; `None`: the default chain.
+    /// The profile that the base credentials come from. `None`: the default chain.
     pub profile: Option<String>,
-    /// The role to assume with them; `None`: they are used directly.
+    /// The role to assume with these credentials. `None`: they are used directly.
     pub role: Option<Role>,
 }
 
@@ -127,7 +127,7 @@ impl TryFrom<AccountSection> for ListedAccount {
                 return Err(format!("role_arn is of account {}, not of {id}", arn.account()));
             }
             (Some(arn), external_id) => Some(Role { arn, external_id }),
-            (None, Some(_)) => return Err("external_id is of no use without role_arn".to_owned()),
+            (None, Some(_)) => return Err("external_id needs role_arn".to_owned()),
             (None, None) => None,
         };
         // Without a name, the account's alias is shown instead.
@@ -169,7 +169,7 @@ impl fmt::Display for Access {
         }
         let Some(Role { arn, external_id }) = &self.role else { return Ok(()) };
         write!(f, ", which assume {}", arn.as_str())?;
-        // No secret, but nobody's business either.
+        // Not a secret, but not needed in the output either.
         if external_id.is_some() { write!(f, " with an external id") } else { Ok(()) }
     }
 }

@@ -13,12 +13,12 @@ use crate::controls::Benchmark;
 use crate::evidence::EvidenceKind;
 use crate::policy::Pattern;
 
-/// A century: longer than AWS exists, shorter than the range of a calendar.
+/// A century: older than any key, and within the range of the calendar.
 const CENTURY: Duration = Duration::from_secs(36_500 * 24 * 60 * 60);
 
 const MAX_REASON: usize = 200;
 
-/// IAM allows a user no more.
+/// IAM's limit for a user.
 const MAX_TAGS: usize = 50;
 
 /// Reads a value and checks it.
@@ -31,7 +31,8 @@ where
     check(T::deserialize(field)?).map_err(D::Error::custom)
 }
 
-/// Reads an optional field. One that is there needs a value: a forgotten one must not widen a rule.
+/// Reads an optional field. If the field is present, it needs a value: a forgotten value must not
+/// widen a rule.
 pub fn given<'de, D, T>(field: D) -> Result<Option<T>, D::Error>
 where
     D: Deserializer<'de>,
@@ -98,15 +99,15 @@ pub fn role_name<'de, D: Deserializer<'de>>(field: D) -> Result<String, D::Error
                 "must be a role's name, after its path if it has one, such as iam-key-exporter or audit/iam-key-exporter",
             )
         } else if text.starts_with("arn:") || text.starts_with("role/") {
-            // A path could begin like this, but nobody's does.
-            Err("must be the role's name, without what stands before it in its ARN")
+            // A path could begin like this, but none does in practice.
+            Err("must be the role's name, without the part before it in its ARN")
         } else {
             Ok(text)
         }
     })
 }
 
-/// As IAM allows it: a name of up to 64 characters, with or without a path before it.
+/// IAM's rule: up to 64 characters, with or without a path before them.
 pub fn is_role_name(text: &str) -> bool {
     let (path, name) = text.rsplit_once('/').unwrap_or(("", text));
     let is_word = |c: char| c.is_ascii_alphanumeric() || "_+=,.@-".contains(c);
@@ -140,7 +141,7 @@ where
     read(field, |text: Option<String>| text.map(|text| parse_time_delta(&text)).transpose())
 }
 
-/// A max age or the like, written like `90d`: between a second and a century.
+/// A maximum age, for example `90d`: between a second and a century.
 pub fn parse_time_delta(text: &str) -> Result<TimeDelta, String> {
     let duration = parse_duration(text, CENTURY)?;
     Ok(TimeDelta::from_std(duration).expect("a century fits"))
@@ -148,7 +149,7 @@ pub fn parse_time_delta(text: &str) -> Result<TimeDelta, String> {
 
 /// A duration, written like `5m`: between a second and `max`.
 pub fn parse_duration(text: &str, max: Duration) -> Result<Duration, String> {
-    // Units of no fixed length: M would be a slip for m or d.
+    // Units without a fixed length. M is probably a mistake for m or d.
     let mut units = text.split(|c: char| !c.is_ascii_alphabetic());
     if units.any(|unit| unit == "M" || unit.starts_with("mon") || unit.starts_with('y')) {
         return Err(
@@ -160,7 +161,7 @@ pub fn parse_duration(text: &str, max: Duration) -> Result<Duration, String> {
     if (Duration::from_secs(1)..=max).contains(&duration) {
         Ok(duration)
     } else {
-        Err(format!("must lie between 1s and {}d", max.as_secs() / (24 * 60 * 60)))
+        Err(format!("must be between 1s and {}d", max.as_secs() / (24 * 60 * 60)))
     }
 }
 
@@ -168,10 +169,10 @@ pub fn parse_duration(text: &str, max: Duration) -> Result<Duration, String> {
 pub fn until<'de, D: Deserializer<'de>>(field: D) -> Result<Option<DateTime<Utc>>, D::Error> {
     read_given(field, |text: String| {
         if let Ok(date) = text.parse::<NaiveDate>() {
-            // As in a time, which has years of four digits.
+            // Times have years of four digits, too.
             let date = Some(date).filter(|date| (0..10_000).contains(&date.year()));
             let end = date.and_then(|date| date.succ_opt()?.and_hms_opt(0, 0, 0));
-            return end.map(|end| end.and_utc()).ok_or("is beyond the calendar");
+            return end.map(|end| end.and_utc()).ok_or("is too far in the future");
         }
         DateTime::parse_from_rfc3339(&text)
             .map(|time| time.to_utc())
@@ -179,12 +180,12 @@ pub fn until<'de, D: Deserializer<'de>>(field: D) -> Result<Option<DateTime<Utc>
     })
 }
 
-/// A reason for people, which becomes a label.
+/// The reason of an exemption. It becomes a label.
 pub fn reason<'de, D: Deserializer<'de>>(field: D) -> Result<String, D::Error> {
     read(field, |text: String| {
         let reason = text.trim();
         match reason.chars().count() {
-            0 => Err("is empty: say why the keys may stay".to_owned()),
+            0 => Err("is empty: give the reason of the exemption".to_owned()),
             1..=MAX_REASON => Ok(reason.to_owned()),
             count => Err(format!("has {count} characters, more than {MAX_REASON}")),
         }
@@ -206,7 +207,7 @@ impl TryFrom<String> for Glob {
 
     fn try_from(text: String) -> Result<Glob, Self::Error> {
         if text.is_empty() {
-            Err("is empty: * matches everything")
+            Err("is empty: write * to match everything")
         } else {
             Ok(Glob(Pattern::new(&text)))
         }
@@ -218,7 +219,7 @@ pub fn path_glob<'de, D: Deserializer<'de>>(field: D) -> Result<Option<Pattern>,
         if text.starts_with(['/', '*', '?']) {
             Ok(Pattern::new(&text))
         } else {
-            Err("matches no path: they begin with /, such as /service/*")
+            Err("matches no path: paths begin with /, such as /service/*")
         }
     })
 }
@@ -253,7 +254,7 @@ fn no_tag_twice<'a>(keys: impl IntoIterator<Item = &'a String>) -> Result<(), St
     let mut seen = BTreeSet::new();
     match keys.into_iter().find(|key| !seen.insert(key.to_ascii_lowercase())) {
         None => Ok(()),
-        Some(key) => Err(format!("names the tag {key} twice; IAM does not regard their case")),
+        Some(key) => Err(format!("names the tag {key} twice: IAM ignores case")),
     }
 }
 
@@ -263,7 +264,7 @@ pub fn rate<'de, D: Deserializer<'de>>(field: D) -> Result<u32, D::Error> {
         if (1..=100).contains(&rate) {
             Ok(rate)
         } else {
-            Err("must lie between 1 and 100 requests a second")
+            Err("must be between 1 and 100 requests a second")
         }
     })
 }

@@ -38,7 +38,8 @@ pub struct Config {
     pub organization: Option<Organization>,
     /// The maximum age of keys, how long before it they are due soon, and the rules that override it.
     pub policy: Policy,
-    /// Requests a second, in each account, that confirm users with unrotated keys; `None`: no requests.
+    /// Requests a second, in each account, that confirm users with unrotated keys. `None`: no
+    /// requests.
     pub confirm: Option<u32>,
     /// Whether users' service-specific credentials are listed, too.
     pub service_credentials: bool,
@@ -54,7 +55,7 @@ pub struct TagLabel {
     /// The tag's key, as in the configuration.
     pub key: String,
     /// The label's name: `tag_` and the key, with `_` for what a label may not hold, and with a
-    /// number where an earlier tag has that name already.
+    /// number if an earlier tag has that name already.
     pub label: String,
 }
 
@@ -103,11 +104,11 @@ pub enum Error {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         error: io::Error,
     },
-    /// At a reload it has nothing in it, although what is in force is more than the defaults.
-    #[error("{path}: the file is empty: to remove all that was configured, write {{}} into it")]
+    /// At a reload the file is empty, although the current configuration is not.
+    #[error("{path}: the file is empty: to remove the whole configuration, write {{}} into it")]
     Emptied {
         /// The file.
         path: PathBuf,
@@ -126,7 +127,7 @@ pub enum Error {
     },
 }
 
-/// A larger file is refused.
+/// The largest file that is accepted.
 const MAX_BYTES: u64 = 1 << 20;
 
 impl Config {
@@ -162,12 +163,12 @@ impl Config {
         let always_due = (warn_before >= max_age).then(|| {
             let [warn_before, max_age] = [*warn_before, *max_age].map(in_days);
             format!(
-                "warning: rotation.warn_before: {warn_before} is not less than the max age of {max_age}: a key is due soon from its first day on"
+                "warning: rotation.warn_before: {warn_before} is not less than the max age of {max_age}: every key is due soon from its first day"
             )
         });
         let ended = rules.iter().enumerate().filter_map(|(index, rule)| match &rule.decision {
             Decision::Exempt(exemption) if !exemption.holds(now) => Some(format!(
-                "warning: rotation.rules[{index}]: its exemption has ended, so it decides nothing: {}",
+                "warning: rotation.rules[{index}]: its exemption has ended, so it has no effect: {}",
                 escape(&rule.matches.to_string())
             )),
             _ => None,
@@ -188,14 +189,13 @@ impl Config {
     }
 }
 
-/// Reads the text of a YAML file. `path` is for errors, and `example` is a field that its author may have
-/// meant.
+/// Reads the text of a YAML file. `path` and `example`, a valid field, are for error messages.
 pub(crate) fn parse_yaml<T>(text: &str, path: &Path, example: &str) -> Result<T, Error>
 where
     T: DeserializeOwned,
 {
     let mut field = String::new();
-    // Many rules may share one anchor. What bounds aliases is how much they add up to.
+    // Many rules may share one anchor. The limit is on the total size after aliases are resolved.
     let options = options! { budget: budget! { enforce_alias_anchor_ratio: false } };
     let parsed = with_deserializer_from_str_with_options(text, options, |yaml| {
         serde_path_to_error::deserialize(yaml).map_err(|error| {
@@ -208,7 +208,7 @@ where
         line: error.location().map_or(1, |location: Location| location.line()),
         field: match field.as_str() {
             "" | "." | "?" => String::new(),
-            // A name in the file can hold line breaks, or what a terminal takes for orders.
+            // A name in the file can contain line breaks and control characters.
             field => format!("{}: ", escape(field.trim_end_matches(".?"))),
         },
         problem: problem(&error, example),

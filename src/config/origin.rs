@@ -33,8 +33,9 @@ impl Origin {
         Ok(self.with_flags(config))
     }
 
-    /// The same while `before` is in force. An empty file is refused if it would change that: a file that is
-    /// being written, or a volume that is full, looks so. What came through a pipe stays.
+    /// Reads it again for a reload. `before` is the current configuration. An empty file is refused
+    /// if it would change that, because a file looks empty while it is written, or if the volume is
+    /// full. The text of a pipe is kept.
     pub fn load_again(&self, before: &Config) -> Result<Config, Error> {
         let Some(path) = &self.file else { return self.load() };
         let text = self.piped.get().map_or_else(|| Config::read(path), |text| Ok(text.clone()))?;
@@ -45,7 +46,7 @@ impl Origin {
         Ok(config)
     }
 
-    /// Whether a reload finds what was read at the start, because a pipe can be read only once.
+    /// Whether a reload keeps the text from the start, because a pipe can be read only once.
     pub fn is_piped(&self) -> bool {
         self.piped.get().is_some()
     }

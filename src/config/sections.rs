@@ -184,12 +184,10 @@ impl<'de> Deserialize<'de> for Rule {
 
 fn matches<'de, D: Deserializer<'de>>(field: D) -> Result<Match, D::Error> {
     fields::read(field, |MatchSection { user, path, account, tags }| {
-        // Without tags, a user's tags do not matter.
+        // Without this field, all tags match.
         let matches = Match { user, path, account, tags: tags.unwrap_or_default() };
         if matches == Match::default() {
-            Err(
-                "matches nobody in particular: give user, path, account or tags, such as user: \"*\"",
-            )
+            Err("has no condition: give user, path, account or tags, such as user: \"*\"")
         } else {
             Ok(matches)
         }

@@ -114,7 +114,7 @@ fn an_exemption_that_has_ended_is_warned_of() {
     assert_eq!(config.warnings(now("2026-01-01T23:59:59Z")), [""; 0]);
     assert_eq!(
         config.warnings(now("2026-01-02T00:00:00Z")),
-        ["warning: rotation.rules[0]: its exemption has ended, so it decides nothing: user a"]
+        ["warning: rotation.rules[0]: its exemption has ended, so it has no effect: user a"]
     );
 }
 
@@ -128,12 +128,12 @@ fn a_warning_that_never_ends_is_warned_of() {
     assert_eq!(
         warnings("rotation: { max_age: 14d }"),
         [
-            "warning: rotation.warn_before: 14d is not less than the max age of 14d: a key is due soon from its first day on"
+            "warning: rotation.warn_before: 14d is not less than the max age of 14d: every key is due soon from its first day"
         ]
     );
 }
 
-/// Twenty-odd broken files: each gives one line with file, line, field and what was expected.
+/// Each broken file gives one line with file, line, field and the expected value.
 #[test]
 fn broken_files_are_refused_with_file_line_and_field() {
     let cases = include_str!("../../tests/data/broken-configs.txt");

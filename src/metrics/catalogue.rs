@@ -12,11 +12,11 @@ pub struct Metric {
     pub labels: &'static [&'static str],
     /// The `HELP` line: a sentence.
     pub help: &'static str,
-    /// What it is about, for the documentation.
+    /// The section of the documentation.
     pub group: Group,
 }
 
-/// The types that are in use.
+/// The type of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Goes up and down.
@@ -26,7 +26,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// As the text format calls it.
+    /// The name in the text format.
     pub fn as_str(self) -> &'static str {
         match self {
             Kind::Gauge => "gauge",
@@ -35,7 +35,7 @@ impl Kind {
     }
 }
 
-/// What a metric is about.
+/// A section of the documentation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Group {
     /// One series for each key or certificate.
@@ -94,27 +94,27 @@ macro_rules! catalogue {
 
 catalogue! {
     KEY_AGE = gauge(Group::Keys, "iam_access_key_age_days", KEY,
-        "Days since the access key was created or last rotated, in hundredths, cut off. From the credential report, which AWS renews at most every four hours, or from a later call.");
+        "Days since the access key was created or last rotated, rounded down to hundredths. From the report, which AWS renews at most every four hours, or from a later call.");
     KEY_LAST_ROTATED = gauge(Group::Keys, "iam_access_key_last_rotated_timestamp_seconds", KEY,
-        "When the access key was created or last rotated. From the credential report, which AWS renews at most every four hours, or from a later call.");
+        "When the access key was created or last rotated. From the report, which AWS renews at most every four hours, or from a later call.");
     KEY_LAST_USED = gauge(Group::Keys, "iam_access_key_last_used_timestamp_seconds", KEY,
-        "When the access key was last used, in steps of 15 minutes; absent when never, and where it is not known. From the credential report, which AWS renews at most every four hours.");
+        "When the access key was last used, in steps of 15 minutes. Absent if it was never used or if that is not known. From the report, which AWS renews at most every four hours.");
     KEY_NEVER_USED = gauge(Group::Keys, "iam_access_key_never_used", KEY,
-        "1 for an active access key that AWS has never seen used; absent for others, and where the last use is not known. From the credential report, which AWS renews at most every four hours.");
+        "1 for an active access key that was never used. Absent for other keys, and if the last use is not known. From the report, which AWS renews at most every four hours.");
     KEY_ACTIVE = gauge(Group::Keys, "iam_access_key_active", KEY,
-        "Whether the access key can be used (1) or is inactive (0). From the credential report, which AWS renews at most every four hours, or from a later call.");
+        "Whether the access key can be used (1) or is inactive (0). From the report, which AWS renews at most every four hours, or from a later call.");
     KEY_UNROTATED = gauge(Group::Keys, "iam_access_key_unrotated", KEY,
-        "Whether the access key is active, not exempt, and older than its max age (1) or not (0). From the credential report, which AWS renews at most every four hours, or from a later call.");
+        "Whether the access key is active, not exempt, and older than its maximum age (1) or not (0). From the report, which AWS renews at most every four hours, or from a later call.");
     KEY_DUE = gauge(Group::Keys, "iam_access_key_rotation_due_timestamp_seconds", KEY,
-        "By when the access key, which is active and not exempt, must be rotated. From the credential report, which AWS renews at most every four hours, or from a later call.");
+        "When the access key must be rotated. Absent for inactive and exempt keys. From the report, which AWS renews at most every four hours, or from a later call.");
     KEY_EXEMPTION_END = gauge(Group::Keys, "iam_access_key_exemption_end_timestamp_seconds", &["account_id", "user", "key", "reason"],
-        "Until when the active access key is exempt from rotation, and why; +Inf where the rule has no end. From the configuration, for keys of the credential report, which AWS renews at most every four hours.");
+        "When the exemption of the active access key ends, and its reason. +Inf if it has no end. From the configuration, and from the report, which AWS renews at most every four hours.");
     KEY_INFO = gauge(Group::Keys, "iam_access_key_info", &["account_id", "user", "key", "access_key_id", "last_used_region", "last_used_service"],
-        "The access key's id, which is known where the key was confirmed by a call, and where it was last used; the value is 1. From the credential report, which AWS renews at most every four hours.");
+        "The access key's id, which is empty until ListAccessKeys has confirmed the key, and the service and region of its last use. The value is 1. From the report, which AWS renews at most every four hours.");
     CERTIFICATE_ACTIVE = gauge(Group::Keys, "iam_user_signing_certificate_active", CERTIFICATE,
-        "Whether the X.509 signing certificate can be used (1) or is inactive (0). From the credential report, which AWS renews at most every four hours.");
+        "Whether the X.509 signing certificate can be used (1) or is inactive (0). From the report, which AWS renews at most every four hours.");
     CERTIFICATE_LAST_ROTATED = gauge(Group::Keys, "iam_user_signing_certificate_last_rotated_timestamp_seconds", CERTIFICATE,
-        "When the X.509 signing certificate was uploaded or last rotated. From the credential report, which AWS renews at most every four hours.");
+        "When the X.509 signing certificate was uploaded or last rotated. From the report, which AWS renews at most every four hours.");
 
     SERVICE_CREDENTIAL_AGE = gauge(Group::Keys, "iam_service_specific_credential_age_days", SERVICE_CREDENTIAL,
         "Days since the service-specific credential, such as an API key for Bedrock, was created, in hundredths, cut off. Listed once for each credential report, which AWS renews at most every four hours.");
@@ -126,40 +126,40 @@ catalogue! {
         "When the service-specific credential expires; absent if it never does, or not within 10,000 days. Listed once for each credential report, which AWS renews at most every four hours.");
 
     USER_INFO = gauge(Group::Users, "iam_user_info", &["account_id", "user", "arn"],
-        "The user's ARN; the value is 1. From the credential report, which AWS renews at most every four hours.");
+        "The user's ARN. The value is 1. From the report, which AWS renews at most every four hours.");
     USER_TAGS = gauge(Group::Users, "iam_user_tags", &["account_id", "user", "tag_NAME"],
-        "The user's tags that the configuration names, each as a label; the value is 1. Read once for each credential report, which AWS renews at most every four hours.");
+        "The user's tags in labels.user_tags of the configuration, each as a label. The value is 1. Read with each report, which AWS renews at most every four hours.");
     USER_CREATED = gauge(Group::Users, "iam_user_created_timestamp_seconds", USER,
-        "When the user was created. From the credential report, which AWS renews at most every four hours.");
+        "When the user was created. From the report, which AWS renews at most every four hours.");
     USER_MFA_ACTIVE = gauge(Group::Users, "iam_user_mfa_active", USER,
-        "Whether the user has an MFA device (1) or not (0). From the credential report, which AWS renews at most every four hours.");
+        "Whether the user has an MFA device (1) or not (0). From the report, which AWS renews at most every four hours.");
     USER_PASSWORD_ENABLED = gauge(Group::Users, "iam_user_password_enabled", USER,
-        "Whether the user has a console password (1) or not (0). From the credential report, which AWS renews at most every four hours.");
+        "Whether the user has a console password (1) or not (0). From the report, which AWS renews at most every four hours.");
     USER_PASSWORD_LAST_USED = gauge(Group::Users, "iam_user_password_last_used_timestamp_seconds", USER,
-        "When the user last signed in with the password; absent when never. From the credential report, which AWS renews at most every four hours.");
+        "When the user last signed in with the password. Absent if never. From the report, which AWS renews at most every four hours.");
     USER_PASSWORD_LAST_CHANGED = gauge(Group::Users, "iam_user_password_last_changed_timestamp_seconds", USER,
-        "When the password was last set. From the credential report, which AWS renews at most every four hours.");
+        "When the password was last set. From the report, which AWS renews at most every four hours.");
     USER_PASSWORD_EXPIRY = gauge(Group::Users, "iam_user_password_expiry_timestamp_seconds", USER,
-        "When the account's password policy forces a new password. From the credential report, which AWS renews at most every four hours.");
+        "When the password expires by the account's password policy. From the report, which AWS renews at most every four hours.");
     USER_ADDITIONAL_CREDENTIALS = gauge(Group::Users, "iam_user_additional_credentials", USER,
-        "1 where the user has more keys or certificates than the report shows. From the credential report, which AWS renews at most every four hours.");
+        "1 if the user has more keys or certificates than the report shows. Absent otherwise. From the report, which AWS renews at most every four hours.");
 
     UNROTATED_KEYS = gauge(Group::Accounts, "iam_unrotated_keys_total", ACCOUNT,
-        "Number of access keys that are active, not exempt, and older than their max age. From the credential report, which AWS renews at most every four hours.");
+        "Number of access keys that are active, not exempt, and older than their maximum age. From the report, which AWS renews at most every four hours.");
     ACCESS_KEYS = gauge(Group::Accounts, "iam_access_keys", &["account_id", "status"],
-        "Number of access keys by status: active or inactive. From the credential report, which AWS renews at most every four hours.");
+        "Number of access keys by status: active or inactive. From the report, which AWS renews at most every four hours.");
     NOT_JUDGED_KEYS = gauge(Group::Accounts, "iam_access_keys_not_judged", ACCOUNT,
         "Number of active access keys whose age is not known, because the report has no time for them or a time that lies ahead. They count neither as unrotated nor as rotated. From the credential report, which AWS renews at most every four hours.");
     UNROTATED_SERVICE_CREDENTIALS = gauge(Group::Accounts, "iam_unrotated_service_credentials", ACCOUNT,
         "Number of service-specific credentials, such as API keys for Bedrock, that can be used, are not exempt, and are older than their max age; absent while they are not known. The exporter's own rule: no benchmark has a control for such credentials. Listed once for each credential report, which AWS renews at most every four hours.");
     USERS = gauge(Group::Accounts, "iam_users", ACCOUNT,
-        "Number of IAM users, without the root user. From the credential report, which AWS renews at most every four hours.");
+        "Number of IAM users, without the root user. From the report, which AWS renews at most every four hours.");
     ACCOUNT_INFO = gauge(Group::Accounts, "iam_account_info", &["account_id", "account_name", "partition"],
-        "The account's name and partition; the value is 1.");
+        "The account's name and partition. The value is 1.");
     ROTATION_MAX_AGE = gauge(Group::Accounts, "iam_rotation_max_age_seconds", &[],
-        "How old an active access key may become before it counts as unrotated, where no rule says otherwise.");
+        "Maximum age of an active access key if no rule decides.");
     ROTATION_WARN_BEFORE = gauge(Group::Accounts, "iam_rotation_warn_before_seconds", &[],
-        "How long before its due date an active access key counts as due soon.");
+        "An active access key is due soon if it must be rotated within this time.");
 
     CONTROL_VIOLATIONS = gauge(Group::Controls, "iam_control_violations", &["account_id", "control"],
         "Number of keys, credentials, users or settings that violate the control of the CIS benchmark, as far as it is known; absent if no violation is known and iam_control_undecided says why. From the credential report, which AWS renews at most every four hours, and from calls after each new report.");
@@ -173,7 +173,7 @@ catalogue! {
         "Whether the data for controls that needs the permission could last be read (1) or not (0), in which case the data read before stays. Absent before the first try and for data that the configuration does not ask for.");
 
     OWNER_KEYS = gauge(Group::Owners, "iam_owner_access_keys", &["account_id", "account_name", "tag_NAME", "status"],
-        "Number of the owner's access keys by status, each key in exactly one: unrotated, due_soon, ok, exempt, inactive, not_judged (active, but its age is not known). From the credential report, which AWS renews at most every four hours, or from later calls.");
+        "Number of the owner's access keys by status: unrotated, due_soon, ok, exempt, inactive, not_judged (active, but of unknown age). Each key has exactly one status. From the report, which AWS renews at most every four hours, or from a later call.");
     OWNER_FINDINGS = gauge(Group::Owners, "iam_owner_findings", &["account_id", "account_name", "tag_NAME", "finding"],
         "Number of the owner's access keys that the owner should do something about, by finding: unrotated, due_soon, never_used (active for a week or longer), exemption_ending (within the time in which keys are due soon). Besides, unrotated_service_credential: the number of the owner's unrotated service-specific credentials, which count in no other finding. Absent while there is none, so that alerts cost Prometheus little. From the credential report, which AWS renews at most every four hours, or from later calls.");
     OWNER_FINDING_TIME = gauge(Group::Owners, "iam_owner_finding_timestamp_seconds", &["account_id", "account_name", "tag_NAME", "finding"],
@@ -183,79 +183,79 @@ catalogue! {
     OWNER_LESS_URGENT = gauge(Group::Owners, "iam_owner_less_urgent_findings", &["account_id", "account_name", "tag_NAME", "finding"],
         "Number of the owner's other access keys in iam_owner_findings: those without the finding of iam_owner_most_urgent_finding, whose labels it has. From the credential report, which AWS renews at most every four hours, or from later calls.");
     OWNER_ROOT_KEYS = gauge(Group::Owners, "iam_owner_root_access_keys", &["account_id", "account_name"],
-        "Number of active access keys of the account's root user. From the credential report, which AWS renews at most every four hours.");
+        "Number of active access keys of the account's root user. From the report, which AWS renews at most every four hours.");
     OWNER_NEVER_USED = gauge(Group::Owners, "iam_owner_access_keys_never_used", OWNER,
-        "Number of the owner's active access keys that were never used. From the credential report, which AWS renews at most every four hours, or from later calls.");
+        "Number of the owner's active access keys that were never used. From the report, which AWS renews at most every four hours, or from a later call.");
     OWNER_NEXT_DUE = gauge(Group::Owners, "iam_owner_next_rotation_due_timestamp_seconds", OWNER,
-        "By when the next of the owner's access keys must be rotated: the earliest due date that is still ahead. From the credential report, which AWS renews at most every four hours, or from later calls.");
+        "When the next of the owner's access keys must be rotated: the earliest due date in the future. From the report, which AWS renews at most every four hours, or from a later call.");
     OWNER_NEXT_EXEMPTION_END = gauge(Group::Owners, "iam_owner_next_exemption_end_timestamp_seconds", OWNER,
-        "When the first exemption of one of the owner's active access keys ends. From the configuration, for keys of the credential report, which AWS renews at most every four hours.");
+        "When the first exemption of one of the owner's active access keys ends. From the configuration, and from the report, which AWS renews at most every four hours.");
     OWNER_OLDEST_UNROTATED = gauge(Group::Owners, "iam_owner_oldest_unrotated_age_days", OWNER,
-        "Age of the owner's oldest unrotated access key in days, in hundredths, cut off; 0 if no key is unrotated. From the credential report, which AWS renews at most every four hours, or from later calls.");
+        "Age of the owner's oldest unrotated access key in days, rounded down to hundredths. 0 if no key is unrotated. From the report, which AWS renews at most every four hours, or from a later call.");
 
     REPORT_GENERATED = gauge(Group::Refresh, "iam_credential_report_generated_timestamp_seconds", ACCOUNT,
-        "When AWS generated the credential report, at most every four hours; for a report file, when it was modified.");
+        "When AWS generated the credential report, which it does at most every four hours. For a report file, when the file was modified.");
     REPORT_REJECTED_ROWS = gauge(Group::Refresh, "iam_credential_report_rejected_rows", ACCOUNT,
-        "Number of rows of the credential report that could not be read, in whole or in part; each is logged with its line, up to a hundred.");
+        "Number of rows of the credential report that could not be parsed, or only in part. The log has the lines of the first 100.");
     REFRESH_SUCCESS = gauge(Group::Refresh, "iam_refresh_success", ACCOUNT,
-        "Whether the last refresh of the account worked (1) or failed (0); after a failure the last good report stays.");
+        "Whether the last refresh of the account succeeded (1) or failed (0). After a failure the last good report still counts.");
     REFRESH_LAST_SUCCESS = gauge(Group::Refresh, "iam_refresh_last_success_timestamp_seconds", ACCOUNT,
-        "When a refresh of the account last worked.");
+        "When a refresh of the account last succeeded.");
     REFRESH_DURATION = gauge(Group::Refresh, "iam_refresh_duration_seconds", ACCOUNT,
         "How long the last refresh of the account took.");
     CONFIRMATION_AVAILABLE = gauge(Group::Refresh, "iam_exporter_confirmation_available", ACCOUNT,
-        "Whether AWS answered (1) or refused (0) when the exporter last asked for the keys of users with an unrotated key; after a refusal earlier answers and the report still count. Absent before the first answer and if no user has an unrotated key.");
+        "Whether the last attempt to confirm unrotated keys with ListAccessKeys succeeded (1) or was refused (0). After a refusal earlier answers and the report still count. Absent before the first attempt and if no user has an unrotated key.");
     CONFIRMATION_WAITING = gauge(Group::Refresh, "iam_exporter_confirmation_waiting_users", ACCOUNT,
-        "Number of users with an unrotated key whom the last refresh did not ask about, because it had no time left or because AWS refused to answer; absent before the first confirmation.");
+        "Number of users with an unrotated key that the last refresh did not confirm, because its time was over or AWS refused. Absent before the first confirmation.");
     TAGS_AVAILABLE = gauge(Group::Refresh, "iam_exporter_tags_available", ACCOUNT,
         "Whether the users' tags could last be read (1) or not (0), in which case those known before stay; absent where no tags are asked for.");
     SERVICE_CREDENTIALS_AVAILABLE = gauge(Group::Refresh, "iam_exporter_service_credentials_available", ACCOUNT,
         "Whether the service-specific credentials could last be listed (1) or not (0), in which case those known before stay. Absent before the first try, if the configuration turns them off, and for report files.");
     NAME_AVAILABLE = gauge(Group::Refresh, "iam_exporter_account_name_available", ACCOUNT,
-        "Whether the account's name is known (1), or its alias, which rules by account name need, could not be read the last time (0). Such rules do not apply to an account whose alias was never read. Absent before the first refresh, for report files, and if no rule needs a name that could not be read.");
+        "Whether the account's name is known (1), or a rule by account name needs its alias and the last attempt to read it failed (0). Such rules do not apply to an account whose alias was never read. Absent before the first refresh, for report files, and if no rule needs the missing name.");
     REFRESH_FAILURES = counter(Group::Refresh, "iam_refresh_failures_total", &["account_id", "reason"],
         "Failed refreshes of the account by reason.");
     UNIDENTIFIED_FAILURES = counter(Group::Refresh, "iam_exporter_unidentified_refresh_failures_total", &["reason"],
-        "Failed refreshes by reason of an account whose id is not known yet, because AWS has not said whose the credentials are.");
+        "Failed refreshes by reason, for accounts whose id is not known yet because GetCallerIdentity has not succeeded.");
 
     BUILD_INFO = gauge(Group::Exporter, "iam_exporter_build_info", &["version", "revision", "rustc", "os", "arch"],
-        "The exporter's version, its commit (with -modified if it was built from changed sources), the compiler's version, and the platform. The value is 1.");
+        "The exporter's version and commit (with -modified if its sources were changed), the compiler's version, and the platform. The value is 1.");
     ACCOUNTS = gauge(Group::Exporter, "iam_exporter_accounts", &["state"],
         "Number of accounts by state: ok, failing, pending (not tried yet), duplicate (another source has a newer report).");
     UNIDENTIFIED_ACCOUNTS = gauge(Group::Exporter, "iam_exporter_unidentified_accounts", &[],
-        "Number of accounts whose id is not known, because AWS has not said whose the credentials are. Such an account has no series of its own.");
+        "Number of accounts whose id is not known yet because GetCallerIdentity has not succeeded. They have no other series.");
     DISCOVERY_SUCCESS = gauge(Group::Exporter, "iam_exporter_discovery_success", &[],
-        "Whether the last look for accounts or report files worked (1) or not (0, also before the first); after a failure the last list stays.");
+        "Whether the last list of accounts or report files could be read (1) or not (0, also before the first attempt). After a failure the last good list still counts.");
     SHARD = gauge(Group::Exporter, "iam_exporter_shard", &[],
-        "Which of the processes that share the accounts this one is, from 0.");
+        "Number of this process, from 0, among those that share the accounts.");
     TOTAL_SHARDS = gauge(Group::Exporter, "iam_exporter_shards", &[],
-        "How many processes share the accounts.");
+        "Number of processes that share the accounts.");
     RELOAD_SUCCESSFUL = gauge(Group::Exporter, "iam_exporter_config_last_reload_successful", &[],
-        "Whether the configuration could last be read (1) or not (0), in which case the one before stays.");
+        "Whether the last load of the configuration file succeeded (1) or failed (0). After a failure the last good configuration still counts.");
     RELOAD_SUCCESS = gauge(Group::Exporter, "iam_exporter_config_last_reload_success_timestamp_seconds", &[],
-        "When the configuration was last read.");
+        "When the configuration file was last loaded successfully.");
     AWS_REQUESTS = counter(Group::Exporter, "iam_exporter_aws_requests_total", &["service", "operation", "outcome"],
-        "Requests to AWS, each try counted, by outcome: ok, client_error (HTTP 4xx), server_error (HTTP 5xx), no_response, aborted (cut off by a time limit).");
+        "Requests to AWS, including retries, by outcome: ok, client_error (HTTP 4xx), server_error (HTTP 5xx), no_response, aborted (by a time limit).");
     CLOCK_SKEW = gauge(Group::Exporter, "iam_exporter_clock_skew_seconds", &[],
-        "Seconds by which the exporter's clock is ahead of AWS's (below 0: behind it), by the date of the last answer; absent before the first.");
+        "Seconds by which the exporter's clock is ahead of AWS's clock, or behind it if negative. From the date of AWS's last response. Absent before the first.");
     PAGE_SERIES = gauge(Group::Exporter, "iam_exporter_page_series", &[],
-        "Number of series on the last rendered page, without the exporter's own.");
+        "Number of series on the last rendered page, without the exporter's own metrics.");
     PAGE_BYTES = gauge(Group::Exporter, "iam_exporter_page_bytes", &["encoding"],
         "Size of the last rendered page by encoding: identity or gzip.");
     PAGE_RENDERED = gauge(Group::Exporter, "iam_exporter_page_rendered_timestamp_seconds", &[],
-        "When the page was last rendered: at once for a changed verdict, count or state, and once a minute.");
+        "When the page was last rendered, which happens once a minute, and at once if a verdict, a count or a state changes.");
     PAGE_RENDER_DURATION = gauge(Group::Exporter, "iam_exporter_page_render_duration_seconds", &[],
-        "How long the last rendering of the page took, compression included.");
+        "How long the last rendering of the page took, including compression.");
     HTTP_REQUESTS = counter(Group::Exporter, "iam_exporter_http_requests_total", &["code"],
-        "Answered HTTP requests by status code, without those whose head could not be read.");
+        "HTTP requests by status code of the response, without requests whose headers could not be parsed.");
     WEB_RELOAD_SUCCESSFUL = gauge(Group::Exporter, "iam_exporter_web_config_last_reload_successful", &[],
-        "Whether the web configuration file and the files that it names could last be read (1) or not (0), in which case the ones before stay; absent without --web.config.file.");
+        "Whether the last load of the web configuration file and its certificates succeeded (1) or failed (0). After a failure the last good ones still count. Absent without --web.config.file.");
     HTTP_CONNECTIONS = gauge(Group::Exporter, "iam_exporter_http_connections", &[],
         "Open HTTP connections: at most 256, 16 more for health checks, and 16 of --web.health-address.");
     HTTP_REFUSED = counter(Group::Exporter, "iam_exporter_http_refused_total", &["reason"],
         "Refused connections and requests by reason: password, certificate (of the client), rate (the client asked too often), busy (too many passwords to check or pages to render), handshake (another failure of TLS), or connections (refused or closed because there were too many).");
     HTTP_ACCEPT_FAILURES = counter(Group::Exporter, "iam_exporter_http_accept_failures_total", &[],
-        "Connections that could not be accepted, for instance for want of file descriptors.");
+        "Connections that could not be accepted, for example because no file descriptors were left.");
 
     PROCESS_CPU = counter(Group::Process, "process_cpu_seconds_total", &[],
         "Total user and system CPU time spent in seconds.");
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_from_the_report_says_how_old_that_can_be() {
+    fn metrics_from_the_report_say_how_old_they_can_be() {
         for metric in ALL {
             if matches!(metric.group, Group::Keys | Group::Users | Group::Owners) {
                 assert!(metric.help.contains("at most every four hours"), "{}", metric.name);

@@ -8,28 +8,29 @@ const INTRODUCTION: &str = "\
 
 <!-- Made by `iam-key-exporter metrics-doc`. Change src/metrics/catalogue.rs instead of this page. -->
 
-Every metric that the exporter can expose. A series is absent where the value is not known: nothing
-is 0, or 1970, for want of a value. `account_id` is the account's 12 digits. Until AWS has said whose
-the credentials are, an account has no series and counts only in `iam_exporter_accounts` and
-`iam_exporter_unidentified_refresh_failures_total`. A report file that was never read has its name there. `key` and `cert` are the slot in the credential
-report, `1` or `2`, or a higher number for the further keys of a user who has more than two. After a
-rotation the same slot can hold another key. `user` is
-`<root_account>` for the account's root user.
+After reading this page you know every metric that the exporter can expose, and which values it can have.
 
-An owner is an account and the values of the tags in `labels.user_tags`, each of them a label
-`tag_NAME`, empty for users without the tag. While the tags of an account are not known, they are empty for
-all its users (`iam_exporter_tags_available` is 0 or absent). The metrics of an owner have no `user`, and every key
-counts for exactly one owner. While an owner has any key, the numbers that are 0 are there as 0. An account that
-was read and has no key at all has one owner with empty tags, and an account that was not read has none.
+- **A value that is not known has no series.** It is never 0, and never 1970.
+- **The report.** Most values come from the credential report of an account. AWS renews it at most every four hours.
+  [freshness.md](freshness.md) explains which values later calls replace.
+- **`account_id`** is the account's 12 digits. An account whose id is not known yet has no series. It counts in
+  `iam_exporter_accounts`, `iam_exporter_unidentified_accounts` and `iam_exporter_unidentified_refresh_failures_total`. A
+  report file that was never read has the file's name there.
+- **`user`** is the user's name, or `<root_account>` for root.
+- **`key`** and **`cert`** are the slot in the report, `1` or `2`. More keys of a user have higher numbers. After a
+  rotation the same slot can hold another key.
+- **An owner** is an account and the values of the tags in `labels.user_tags`. Each tag is a label `tag_NAME`, which is
+  empty for users without the tag. While the tags of an account are not known, they are empty for all its users, and
+  `iam_exporter_tags_available` is 0 or absent. Metrics by owner have no `user`, and every key counts for exactly one owner.
+  While an owner has any key, numbers that are 0 are there as 0. An account without any key has one owner with empty
+  tags. An account that was never read has none.
 
 On every page `sum by (account_id) (iam_access_key_unrotated)` equals `iam_unrotated_keys_total`, and so does
 `sum by (account_id) (iam_owner_access_keys{status=\"unrotated\"})`.
 
-`iam_access_key_age_days`, `iam_owner_oldest_unrotated_age_days` and `iam_unrotated_keys_total` keep their
-names although a linter objects to `_days`, which is no base unit, and to `_total` on a gauge.
-
-Names and labels of a released metric are an interface: labels may be added; a metric that gets
-another name keeps the old one, too, for two minor releases.
+Names and labels of a released metric are an interface. Labels may be added. A renamed metric keeps its old name, too, for
+two minor releases. `iam_access_key_age_days`, `iam_owner_oldest_unrotated_age_days` and `iam_unrotated_keys_total` keep
+their names, although a linter objects to `_days` and to `_total` on a gauge.
 ";
 
 const CONTROLS: &str = "

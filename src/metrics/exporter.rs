@@ -34,10 +34,10 @@ pub struct ExporterMetrics {
     pub http_accept_failures: IntCounter,
     http_requests: IntCounterVec,
     http_refused: IntCounterVec,
-    /// Without labels. A gauge of its own would be 0 where there is no web configuration file.
+    /// Without labels. A plain gauge would be 0 without a web configuration file.
     web_reload_successful: IntGaugeVec,
     accounts: IntGaugeVec,
-    /// Without labels. A gauge of its own would be 0 before anything is known.
+    /// Without labels. A plain gauge would be 0 before anything is known.
     unidentified_accounts: IntGaugeVec,
     discovery_success: IntGauge,
     shard: IntGauge,
@@ -51,7 +51,7 @@ pub struct ExporterMetrics {
     recent: Arc<Mutex<Recent>>,
 }
 
-/// What was last gathered, and when.
+/// The last result, and when it was gathered.
 type Recent = Option<(Instant, Arc<Tail>)>;
 
 /// Further scrapes within this time get the same metrics. A single Prometheus never scrapes that often.
@@ -59,11 +59,11 @@ type Recent = Option<(Instant, Arc<Tail>)>;
 /// connection, 1.23 and 0.91 (medians of three alternating rounds on a busy machine).
 const RECENT: Duration = Duration::from_millis(50);
 
-/// What requests to AWS show: how many there are, and what time AWS has. Clones share it.
+/// Data from requests to AWS: their number, and AWS's time. Clones share it.
 #[derive(Debug, Clone)]
 pub struct AwsRequests {
     counts: IntCounterVec,
-    /// Without labels. A gauge of its own would be 0 before the first answer.
+    /// Without labels. A plain gauge would be 0 before the first answer.
     clock_skew: IntGaugeVec,
     has_clock_skew: Arc<AtomicBool>,
 }
@@ -187,9 +187,9 @@ impl ExporterMetrics {
         text
     }
 
-    /// The same, as they were at most 50 ms ago, ready to be sent after any page.
+    /// The same, at most 50 ms old, ready to be sent after any page.
     pub fn gather_recent(&self) -> Arc<Tail> {
-        // Only scrapes hold it, and one that waits would have to gather the same.
+        // Only scrapes hold this lock, and a waiting one needs the same result.
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         match &*recent {
             Some((at, tail)) if at.elapsed() < RECENT => tail.clone(),
@@ -361,7 +361,7 @@ mod tests {
         let mut expected = 0;
         for Metric { name, kind, help, .. } in own {
             let kind = kind.as_str();
-            // What is known only later has no series yet.
+            // Metrics without a value yet have no series.
             let later = [
                 &catalogue::PAGE_BYTES,
                 &catalogue::CLOCK_SKEW,

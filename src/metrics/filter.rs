@@ -38,7 +38,7 @@ impl Filter {
 
 /// A regular expression over whole metric names that matches at least one of them.
 pub fn name_pattern(pattern: &str) -> Result<Regex, FilterError> {
-    // Alone first, so that a bracket of the pattern cannot close the group around it.
+    // Checked alone first, so that a bracket in the pattern cannot close the group around it.
     Regex::new(pattern)?;
     let regex = Regex::new(&format!("^(?:{pattern})$"))?;
     if catalogue::ALL.iter().any(|metric| regex.is_match(metric.name)) {

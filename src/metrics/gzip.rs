@@ -1,5 +1,5 @@
-//! One gzip member (RFC 1952) from two parts, which are compressed apart: a large one that holds for up
-//! to a minute, and a small one that is new with each scrape.
+//! One gzip member (RFC 1952) from two parts, which are compressed apart: a large one that stays
+//! for up to a minute, and a small one that is new with each scrape.
 //!
 //! Two members would be as valid, but some clients stop after the first. So the first part's deflate
 //! stream is flushed to a byte boundary without being ended, the second part follows as further
@@ -196,7 +196,7 @@ fn deflate(compress: &mut Compress, text: &[u8], flush: FlushCompress, bytes: &m
         let rest = &text[(compress.total_in() - start) as usize..];
         let status = compress.compress_vec(rest, bytes, flush).expect("deflate takes any input");
         let all = (compress.total_in() - start) as usize == text.len();
-        // The output has room left over, so everything was flushed.
+        // The output has space left, so everything was flushed.
         if status == Status::StreamEnd
             || (flush != FlushCompress::Finish && all && bytes.len() < bytes.capacity())
         {

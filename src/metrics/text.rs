@@ -78,7 +78,7 @@ pub struct Family<'a, 'b> {
     series: usize,
 }
 
-/// Text that is handed on in parts, so that a large page is nowhere whole.
+/// Text that is passed on in parts, so that a large page is never in memory as a whole.
 struct Text<'a> {
     part: String,
     to: &'a mut dyn FnMut(&str),
@@ -86,7 +86,7 @@ struct Text<'a> {
 
 /// A part is handed on when it has this length. One more line still fits.
 const PART: usize = 256 << 10;
-/// The length from which on a family begins a part of its own: so a change in one family leaves the
+/// The length from which on a family begins its own part. So a change in one family leaves the
 /// parts of the others as they were, and they need not be compressed again.
 const MIN_PART: usize = 32 << 10;
 const ROOM: usize = PART + (4 << 10);
@@ -162,7 +162,7 @@ impl Family<'_, '_> {
     }
 }
 
-/// Appends `name="value"`, after a comma where it is not the first.
+/// Appends `name="value"`, after a comma unless it is the first.
 pub fn push_label(labels: &mut String, name: &str, value: &str) {
     if !labels.is_empty() {
         labels.push(',');
@@ -173,7 +173,7 @@ pub fn push_label(labels: &mut String, name: &str, value: &str) {
     labels.push('"');
 }
 
-/// Appends the text with `\`, line feeds and, where asked, quotes escaped.
+/// Appends the text with `\`, line feeds and, if `quotes`, quotes escaped.
 fn push_escaped(to: &mut String, text: &str, quotes: bool) {
     let mut rest = text;
     let next = |rest: &str| {

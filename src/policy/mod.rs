@@ -19,7 +19,7 @@ use crate::report::{Key, User};
 /// How old keys may become.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
-    /// The oldest that an active key may be where no rule decides.
+    /// The maximum age of an active key if no rule decides.
     pub max_age: TimeDelta,
     /// A key is due soon if it must be rotated within this time.
     pub warn_before: TimeDelta,
@@ -27,17 +27,17 @@ pub struct Policy {
     pub rules: Vec<Rule>,
 }
 
-/// What holds for some users.
+/// A rule for some users.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rule {
-    /// Whom it is about.
+    /// The users that it applies to.
     pub matches: Match,
-    /// What it says of their keys.
+    /// The decision about their keys.
     pub decision: Decision,
 }
 
-/// Whom a rule is about: users for whom everything that is given here is true. The root user is
-/// meant only by a `user` that is [`ROOT_USER`](crate::report::ROOT_USER) to the letter.
+/// The users that a rule applies to: those for whom all given fields match. Root is matched only if
+/// `user` is exactly [`ROOT_USER`](crate::report::ROOT_USER).
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Match {
     /// The user's name.
@@ -57,25 +57,25 @@ pub struct Pattern {
     glob: WildMatch,
 }
 
-/// What a rule says of a key.
+/// The decision of a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
-    /// It may become this old.
+    /// Another maximum age.
     MaxAge(TimeDelta),
-    /// It may be of any age, for a time.
+    /// An exemption.
     Exempt(Exemption),
 }
 
-/// Why, and for how long, keys may be of any age.
+/// An exemption of keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exemption {
-    /// From this moment on the rule is as if it were not there; `None`: never.
+    /// From this time on the rule is ignored. `None`: never.
     pub end: Option<DateTime<Utc>>,
-    /// For the people who are asked about it.
+    /// The reason, for people.
     pub reason: String,
 }
 
-/// A tag's key and its value. Most are those of many users, who share them.
+/// A tag's key and its value. Shared between users, because most are the same.
 pub type Tag = (Arc<str>, Arc<str>);
 
 /// The user whose keys are judged.
@@ -83,7 +83,7 @@ pub type Tag = (Arc<str>, Arc<str>);
 pub struct Subject<'a> {
     /// The account's id.
     pub account_id: &'a str,
-    /// The account's name; may be empty.
+    /// The account's name. May be empty.
     pub account_name: &'a str,
     /// The user.
     pub user: &'a User,
@@ -91,44 +91,43 @@ pub struct Subject<'a> {
     pub tags: &'a [Tag],
 }
 
-/// What the policy says of all keys of one user at one moment.
+/// The policy for all keys of one user at one time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ruling<'a> {
-    /// How old they may become.
+    /// Their maximum age.
     pub max_age: TimeDelta,
     /// How long before its due date a key is due soon.
     pub warn_before: TimeDelta,
-    /// Where they may be of any age.
+    /// Their exemption, if they are exempt.
     pub exemption: Option<&'a Exemption>,
-    /// Which rule decided, counted from 0; `None`: none of them.
+    /// The index of the rule that decided. `None`: none of them.
     pub rule: Option<usize>,
 }
 
-/// What the policy says of one key at one moment.
+/// The policy's verdict on one key at one time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Verdict {
-    /// Absent where the report does not say when the key was rotated, or says a time that lies
-    /// ahead.
+    /// Absent if the report has no date for the key, or a date in the future.
     pub age: Option<Age>,
     /// By when the key must be rotated. Active keys that are not exempt.
     pub due: Option<DateTime<Utc>>,
-    /// Whether the key is active, not exempt, and older than it may be. Absent where its age is not
-    /// known.
+    /// Whether the key is active, not exempt, and older than its maximum age. Absent if its age is
+    /// not known.
     pub unrotated: Option<bool>,
-    /// How the key stands.
+    /// The key's status.
     pub status: KeyStatus,
 }
 
-/// How a key stands. Every key has exactly one status.
+/// The status of a key. Every key has exactly one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum KeyStatus {
-    /// Active, and older than it may be.
+    /// Active, and older than its maximum age.
     Unrotated,
     /// Active, and to be rotated within [`Policy::warn_before`].
     DueSoon,
     /// Active, and to be rotated later.
     Ok,
-    /// Active, and of any age, for a time.
+    /// Active and exempt.
     Exempt,
     /// It cannot be used.
     Inactive,
@@ -145,7 +144,7 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// What holds for this user's keys as of `now`.
+    /// The ruling for this user's keys as of `now`.
     pub fn ruling(&self, subject: &Subject, now: DateTime<Utc>) -> Ruling<'_> {
         let in_force = |rule: &Rule| match &rule.decision {
             Decision::Exempt(exemption) => exemption.holds(now),
@@ -167,12 +166,12 @@ impl Policy {
         }
     }
 
-    /// Whether tags decide about anything.
+    /// Whether a rule needs tags.
     pub fn needs_tags(&self) -> bool {
         self.rules.iter().any(|rule| !rule.matches.tags.is_empty())
     }
 
-    /// Whether the name of the account with this id decides about anything.
+    /// Whether a rule needs the name of the account with this id.
     pub fn needs_name(&self, account_id: &str) -> bool {
         let mut patterns = self.rules.iter().filter_map(|rule| rule.matches.account.as_ref());
         patterns.any(|it| !it.matches(account_id) && !it.text.bytes().all(|c| c.is_ascii_digit()))
@@ -187,7 +186,7 @@ impl Policy {
         rules.chain([self.max_age]).min().unwrap_or(self.max_age)
     }
 
-    /// When the next exemption ends after `now`: what was said until then no longer holds.
+    /// When the next exemption ends after `now`: verdicts change then.
     pub fn next_end(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let ends = self.rules.iter().filter_map(|rule| match &rule.decision {
             Decision::Exempt(exemption) => exemption.end,
@@ -205,7 +204,7 @@ impl Exemption {
 }
 
 impl Match {
-    /// Whether the rule is about this user.
+    /// Whether the rule applies to this user.
     fn includes(&self, subject: &Subject) -> bool {
         let Subject { account_id, account_name, user, tags } = *subject;
         let holds = |pattern: &Option<Pattern>, text| {
@@ -228,7 +227,7 @@ impl Match {
 }
 
 impl Pattern {
-    /// The pattern that this text is.
+    /// A pattern from its text.
     pub fn new(text: &str) -> Pattern {
         Pattern { text: text.to_owned(), glob: WildMatch::new(text) }
     }
@@ -269,7 +268,7 @@ impl KeyStatus {
 }
 
 impl Ruling<'_> {
-    /// Judges a key as of `now`. A key from the future is not a young one: its age is not known.
+    /// Judges a key as of `now`. The age of a key with a date in the future is not known.
     pub fn judge(&self, key: &Key, now: DateTime<Utc>) -> Verdict {
         let last_rotated = key.last_rotated.filter(|time| !is_from_the_future(*time, now));
         let age = last_rotated.map(|time| Age::between(time, now));
@@ -305,8 +304,8 @@ pub struct Age {
 const SECONDS_PER_HUNDREDTH: i64 = 864;
 
 impl Age {
-    /// The age at `now` of what happened at `time`; 0 where `time` lies ahead, as it may where clocks
-    /// differ by a little.
+    /// The age at `now` of what happened at `time`; 0 if `time` is in the future, as it can be if
+    /// clocks differ a little.
     pub fn between(time: DateTime<Utc>, now: DateTime<Utc>) -> Age {
         Age { hundredths: (now - time).num_seconds().max(0) / SECONDS_PER_HUNDREDTH }
     }

@@ -1,5 +1,5 @@
-//! Users and their tags → [`Owner`]s, each with a summary of its keys: what alerts and dashboards ask
-//! for, so that they need no join over all keys.
+//! Users and their tags → [`Owner`]s, each with a summary of its keys: the data of alerts and
+//! dashboards, so that they need no join over all keys.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -26,14 +26,14 @@ pub struct Owners<'a> {
     tag_keys: Vec<&'a str>,
     places: HashMap<Rc<[&'a str]>, usize>,
     owners: Vec<Owner<'a>>,
-    /// The values of the user at hand. Here, so that not every user needs memory.
+    /// The values of the current user. Kept here, so that the memory is reused.
     values: Vec<&'a str>,
 }
 
 /// Something that an owner should do about keys, the most urgent first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FindingKind {
-    /// Rotate them: they are older than they may be.
+    /// Rotate them: they are older than their maximum age.
     Unrotated,
     /// Rotate them soon.
     DueSoon,
@@ -58,7 +58,7 @@ pub struct Found {
     pub first: DateTime<Utc>,
 }
 
-/// How some keys stand.
+/// A summary of some keys.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct KeySummary {
     counts: [usize; KeyStatus::ALL.len()],
@@ -220,7 +220,7 @@ impl KeySummary {
         self.counts[status as usize]
     }
 
-    /// The keys with this finding; `None` if there are none.
+    /// The keys with this finding. `None` if there are none.
     pub fn found(&self, finding: FindingKind) -> Option<Found> {
         self.findings[finding as usize]
     }

@@ -149,7 +149,7 @@ fn decided(
         (None, 180) => "180d",
         (None, 365) => "365d",
         (None, 1000) => "1000d",
-        (None, days) => panic!("{days} days stand in no rule"),
+        (None, days) => panic!("no rule has {days} days"),
     };
     (what, ruling.rule)
 }

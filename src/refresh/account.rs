@@ -27,12 +27,12 @@ pub struct RefreshContext<'a> {
     pub source: &'a Source,
     /// A refresh that takes longer fails. Confirmation that takes longer continues with the next one.
     pub timeout: Duration,
-    /// Gives the `now`.
+    /// The clock that gives `now`.
     pub clock: &'a Clock,
-    /// Names the users to confirm and the tags to read.
+    /// Decides which users to confirm and which tags to read.
     pub config: &'a Config,
-    /// Whether to ask for the report even if the last one is still good, because the way to the
-    /// account was not tried yet.
+    /// Whether to ask for the report even if the last one is still good, because these credentials
+    /// were not tried yet.
     pub force: bool,
     /// Whether it is time to ask for details: tags, the alias, service-specific credentials, and users' keys.
     /// After a new report it always is.
@@ -44,9 +44,9 @@ pub struct RefreshContext<'a> {
 /// The result of a refresh.
 #[derive(Debug)]
 pub struct RefreshOutcome {
-    /// The account as it is afterwards.
+    /// The account after the refresh.
     pub account: Account,
-    /// Whether the account could be reached at all, with credentials that are its own.
+    /// Whether the account answered, with credentials that belong to it.
     pub reached: bool,
     /// Why there is no new report.
     pub failure: Option<Failure>,
@@ -73,15 +73,15 @@ const PUBLISH_FIRST_REPORT: Duration = Duration::from_secs(2);
 /// earlier has not.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
 
-/// The number of users to ask about before a report without users is believed.
+/// How many other users must be gone before a report without users is accepted.
 const MAX_ASKED_ABOUT: usize = 3;
 
 /// A refresh stops confirming after this number of failures in a row.
 const MAX_FAILURES: usize = 3;
 
-/// Refreshes an account once: finds out whether the credentials are its own, and then reads its report,
-/// its details, and the keys of flagged users. If that takes long, calls `publish` with the results so
-/// far. Whatever fails, and be it by a panic, what was known before stays.
+/// Refreshes an account once: verifies that the credentials belong to it, and then reads its
+/// report, its details, and the keys of flagged users. If that takes long, calls `publish` with the
+/// results so far. If something fails, even by a panic, the data from before stays.
 pub async fn refresh_account(
     context: &RefreshContext<'_>,
     target: &Target,
@@ -145,7 +145,7 @@ impl RefreshContext<'_> {
         *failure = match self.paused.filter(|_| account.id == id) {
             Some(failure) => Some(failure.clone()),
             None => {
-                // A report that does not come leaves time to confirm the one before.
+                // Leaves time for confirmation if the report does not come.
                 let is_confirmed = last.is_some() && self.details && self.config.confirm.is_some();
                 let until = if is_confirmed { half(deadline) } else { deadline };
                 self.read_report(target, account, until).await.err()
@@ -157,7 +157,7 @@ impl RefreshContext<'_> {
         }
         if !self.source.has_live_data() {
             let read = if self.config.policy.needs_tags() {
-                let message = "rules go by tags, and report files have none";
+                let message = "rules need tags, and report files have none";
                 Err(Failure::new(Reason::UnreadableFile, message))
             } else {
                 Ok(())
@@ -239,8 +239,8 @@ impl RefreshContext<'_> {
         }
     }
 
-    /// Finds out whose the credentials are. Credentials that did not work the last time are looked for
-    /// again.
+    /// Finds out which account the credentials belong to. Loads them again if they did not work the
+    /// last time.
     async fn identify(
         &self,
         target: &Target,
@@ -300,8 +300,9 @@ impl RefreshContext<'_> {
         failure.map_or_else(|| self.clock_is_right(account, now), Err)
     }
 
-    /// Fails if the report has no users and those whom the account had may still be there: whom confirmation
-    /// has not found gone, or of others a few who are asked about. Of files two looks have to agree instead.
+    /// Fails if the report has no users and the users of the report before may still exist. Flagged
+    /// users must be gone by confirmation, and a few others by a call. Report files must show this
+    /// twice instead.
     async fn check_empty(
         &self,
         target: &Target,
@@ -315,12 +316,12 @@ impl RefreshContext<'_> {
             return Ok(());
         }
         let doubt = |reason, why: &str| {
-            Err(Failure::new(reason, format!("the report has no user any more, but {why}")))
+            Err(Failure::new(reason, format!("the new report has no users, but {why}")))
         };
         let known = |user: &&User| account.confirmed.keys(user).is_some();
         let mut flagged = self.flagged(account).into_iter().map(|index| &before.users[index]);
         if flagged.any(|user| known(&user)) {
-            let why = "AWS has not said that users with unrotated keys are gone: if they are, restart the exporter";
+            let why = "AWS has not confirmed that users with unrotated keys are gone: if they are, restart the exporter";
             return doubt(Reason::MalformedReport, why);
         }
         let users = before.users.iter().filter(|user| !user.is_root());
@@ -330,7 +331,7 @@ impl RefreshContext<'_> {
                 Ok(None) => {}
                 Ok(Some(_)) => return doubt(Reason::MalformedReport, "AWS still has users"),
                 Err(Failure { reason, message }) => {
-                    let why = format!("AWS does not say that they are gone: {message}");
+                    let why = format!("AWS has not confirmed that they are gone: {message}");
                     return doubt(reason, &why);
                 }
             }
@@ -338,11 +339,11 @@ impl RefreshContext<'_> {
         Ok(())
     }
 
-    /// Fails if the clock of this host is wrong, by the times in the report or by AWS's answers. What was
-    /// judged by it may be older or younger than it seems.
+    /// Fails if this host's clock is wrong by the times in the report or by AWS's answers, because
+    /// ages are then wrong, too.
     fn clock_is_right(&self, account: &Account, now: DateTime<Utc>) -> Result<(), Failure> {
         behind(account, now)?;
-        // The number is in a metric. Here it would make each look another fault.
+        // Without the number, which is in a metric: a changed message would count as a new fault.
         let message = "the clock of this host and that of AWS differ by more than five minutes: set the clock";
         match self.source.clock_skew() {
             Some(skew) if skew.abs() > MAX_CLOCK_SKEW => Err(Failure::new(Reason::Clock, message)),
@@ -434,8 +435,8 @@ impl RefreshContext<'_> {
     }
 
     /// Reads the alias of an account without a configured name: once for each new report, and if it
-    /// could not be read but rules need it, in each refresh. Otherwise having no permission to read it is
-    /// no failure.
+    /// could not be read but rules need it, in each refresh. Otherwise a missing permission is not
+    /// a failure.
     async fn read_alias(
         &self,
         target: &Target,
@@ -457,7 +458,7 @@ impl RefreshContext<'_> {
         }
         let read = timeout_at(deadline, self.source.alias(target)).await;
         let read = read.unwrap_or_else(|_| Err(Failure::deadline()));
-        // A name that nothing goes by is not missed.
+        // If no rule needs the name, a failure does not matter.
         let is_missed = is_needed || read.is_ok();
         account.refresh.name = if is_missed { Tried::from_result(&read) } else { Tried::NotYet };
         match read {
@@ -515,7 +516,7 @@ impl RefreshContext<'_> {
         let Some(rate) = self.config.confirm else {
             account.refresh.confirmation = Tried::NotYet;
             account.refresh.waiting = None;
-            // The report's word stands alone again.
+            // Only the report counts again.
             account.confirmed = Arc::default();
             return Ok(None);
         };
@@ -536,7 +537,7 @@ impl RefreshContext<'_> {
             if self.source.calls_aws() && timeout_at(until, turns.tick()).await.is_err() {
                 break;
             }
-            // A fresh borrow for each user: each answer goes into the account at once.
+            // Borrowed again for each user, because each answer changes the account at once.
             let Some(user) = account.report.as_ref().and_then(|report| report.users.get(index))
             else {
                 break;
@@ -550,7 +551,7 @@ impl RefreshContext<'_> {
                 Err(_) if asked.elapsed() < ANSWERED_WITHIN.min(self.timeout / 2) => break,
                 Err(_) => Err(Failure::new(
                     Reason::Timeout,
-                    "ListAccessKeys: no answer within the time that the refresh had left",
+                    "ListAccessKeys: no answer before the time limit of the refresh",
                 )),
             };
             waiting -= 1;
@@ -586,9 +587,10 @@ impl RefreshContext<'_> {
         Ok(refusal)
     }
 
-    /// The places in the report of flagged users, users checked longest ago first: those who have a key
-    /// that is unrotated, or active without a time, or more than the report shows. A key counts that the
-    /// report or the last answer has. Without root, since only root itself can list root's keys.
+    /// The indexes in the report of flagged users, those checked longest ago first. A user is
+    /// flagged by a key that is unrotated or active without a time, in the report or the last
+    /// answer, or by more keys than the report shows. Root is left out, because only root can list
+    /// root's keys.
     fn flagged(&self, account: &Account) -> Vec<usize> {
         let now = self.clock.now();
         let users = account.report.iter().flat_map(|report| &report.users).enumerate();
@@ -611,8 +613,8 @@ impl RefreshContext<'_> {
     }
 }
 
-/// Fails if the report shows that the clock of this host is behind: what was judged by it may be older
-/// than it seems.
+/// Fails if the report shows that this host's clock is behind, because keys are then older than
+/// computed.
 fn behind(account: &Account, now: DateTime<Utc>) -> Result<(), Failure> {
     let newest = account.newest_time().max(account.generated);
     match newest.filter(|time| is_from_the_future(*time, now)) {
@@ -620,7 +622,7 @@ fn behind(account: &Account, now: DateTime<Utc>) -> Result<(), Failure> {
         Some(time) => {
             let time = time.to_rfc3339_opts(SecondsFormat::Secs, true);
             let message = format!(
-                "the report has a time of {time}, which the clock of this host has not reached: set the clock"
+                "the report has a time of {time}, which is in the future by the clock of this host: set the clock"
             );
             Err(Failure::new(Reason::Clock, message))
         }
@@ -661,7 +663,7 @@ fn fingerprint(csv: &[u8]) -> u64 {
     hasher.finish()
 }
 
-/// Parses away from the tasks that serve scrapes.
+/// Parses on a blocking thread, so that scrapes are not delayed.
 async fn read(
     csv: Vec<u8>,
     parsed: Option<Arc<Report>>,
@@ -680,7 +682,7 @@ async fn read(
         (Some(expected), Some(found)) if expected != found => {
             Err(malformed(format!("a report of account {found} instead of {expected}")))
         }
-        (None, None) => Err(malformed("the report has no row that names its account".to_owned())),
+        (None, None) => Err(malformed("the report has no row with an account id".to_owned())),
         _ => Ok(report),
     }
 }
@@ -697,6 +699,6 @@ fn log_report(report: &Report, account: &str, generated: DateTime<Utc>) {
         warn!(account, line = row.line, column = row.column, problem, "row of the report rejected");
     }
     if let Some(more) = rejected.checked_sub(MAX_LOGGED_ROWS + 1) {
-        warn!(account, rows = more + 1, "further rows of the report rejected");
+        warn!(account, rows = more + 1, "more rows of the report rejected");
     }
 }

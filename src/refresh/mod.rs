@@ -1,9 +1,9 @@
 //! The schedule: when each account is refreshed, and how the result is published. [`account`] has
 //! the refresh itself.
 //!
-//! Every account has a task of its own, so that none waits for another. A task refreshes its account
-//! at once and then once in each interval, at a moment that a hash of the account spreads over the
-//! interval. After a failure it pauses as [`Schedule::pause`] says instead.
+//! Every account has its own task, so that none waits for another. A task refreshes its account at
+//! once and then once in each interval, at a time within the interval that a hash of the account
+//! chooses. After a failure it waits for [`Schedule::pause`].
 
 pub mod account;
 
@@ -38,8 +38,8 @@ pub struct Schedule {
     pub timeout: Duration,
     /// The shortest pause after a failure.
     pub min_pause: Duration,
-    /// The longest pause where AWS asks for fewer calls. After other failures it is `interval`, where
-    /// that is shorter.
+    /// The longest pause after throttling. After other failures it is `interval`, if that is
+    /// shorter.
     pub max_pause: Duration,
     /// The number of refreshes that run at the same time, if they do not call AWS.
     pub concurrency: usize,
@@ -116,7 +116,7 @@ pub async fn run(
     let mut current = config.borrow_and_update().clone();
     loop {
         source.forget_credentials();
-        // Accounts that are known already do not wait for the listing.
+        // Known accounts do not wait for the listing.
         running.update(&shared, &current);
         let listed = current.clone();
         let failure = tokio::select! {
@@ -157,8 +157,8 @@ struct Running {
 }
 
 impl Running {
-    /// Ends when the configuration, which is kept in `current`, wants other accounts than before. After any
-    /// other reload credentials are read again, but AWS is not asked for its accounts.
+    /// Ends when a reload changes the accounts of the configuration, which is kept in `current`.
+    /// After any other reload credentials are read again, but accounts are not listed again.
     async fn follow(
         &mut self,
         shared: &Arc<Shared>,
@@ -173,16 +173,16 @@ impl Running {
             {
                 return;
             }
-            // A profile may have other keys now.
+            // A profile may have new keys.
             shared.source.forget_credentials();
             self.update(shared, current);
         }
-        // Without a sender there are no changes any more.
+        // Without a sender there are no more changes.
         pending().await
     }
 
-    /// Publishes which accounts are known. Ends the tasks of those that are gone, or that are reached
-    /// in another way now, and gives each a task that has none.
+    /// Publishes the known accounts. Ends the tasks of accounts that are gone or have other
+    /// credentials now, and starts the missing tasks.
     fn update(&mut self, shared: &Arc<Shared>, config: &Config) {
         let Shared { source, schedule, store, .. } = &**shared;
         let mut known = source.known(config);
@@ -224,8 +224,8 @@ async fn keep_fresh(shared: Arc<Shared>, key: String) {
     let mut faults = Faults::default();
     // An earlier task may have refreshed the account with another role or profile.
     let mut force = true;
-    // When the account is next refreshed, from when on AWS can be asked for details again, and until when
-    // it has a pause from calls for reports.
+    // The time of the next refresh, the earliest time to ask for details again, and the end of the
+    // pause between calls for reports.
     let mut regular = Instant::now();
     let mut details_from = Instant::now();
     let mut judged_by = config.borrow().clone();
@@ -236,7 +236,7 @@ async fn keep_fresh(shared: Arc<Shared>, key: String) {
         let Some((target, account)) = store.get(&key) else { return };
         let config = config.borrow().clone();
         if std::mem::replace(&mut judged_by, config.clone()) != config {
-            // It may need other details.
+            // The new configuration may need other details.
             details_from = Instant::now();
         }
         let is_regular = Instant::now() >= regular;
@@ -253,7 +253,7 @@ async fn keep_fresh(shared: Arc<Shared>, key: String) {
             paused: paused.as_ref(),
         };
         let publish = |account: &Account| store.publish(&target, account.clone());
-        // On the heap: an account that waits for its next refresh does not keep room for it.
+        // On the heap, so that an account that waits for its next refresh uses no memory for it.
         let outcome = Box::pin(refresh_account(&context, &target, &account, publish)).await;
         let RefreshOutcome { mut account, reached, failure, .. } = outcome;
         drop(permit);
@@ -298,7 +298,7 @@ async fn keep_fresh(shared: Arc<Shared>, key: String) {
             regular = schedule.next(&key, shared.start, now);
         }
         let wake = match &pause {
-            // With what failed, nothing else of the account can be had.
+            // Without contact, there is nothing else to refresh.
             Some((end, _)) if !reached => *end,
             Some((end, _)) => regular.min(*end),
             None => regular,
@@ -320,7 +320,7 @@ struct Faults {
     evidence: Fault,
 }
 
-/// A fault with another message is another one: mending a permission shows which one is missing next.
+/// A new message is a new fault: after one permission is added, AWS names the next missing one.
 #[derive(Default)]
 struct Fault(Option<Failure>);
 

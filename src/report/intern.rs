@@ -1,15 +1,15 @@
-//! Interner that recur: regions, services, the keys and values of tags.
+//! Stores repeated texts once: regions, services, the keys and values of tags.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
-/// Keeps each text once, for all who have it. That saves memory, and what goes through many users
-/// finds the few interner that there are in the processor's caches.
+/// Keeps each text once, and shares it. That saves memory, and the few texts stay in the
+/// processor's caches.
 #[derive(Debug, Default)]
 pub struct Interner(HashSet<Arc<str>>);
 
 impl Interner {
-    /// The text, shared with all who asked for the same.
+    /// The shared copy of this text.
     pub fn share(&mut self, text: &str) -> Arc<str> {
         if let Some(known) = self.0.get(text) {
             return known.clone();

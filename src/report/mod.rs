@@ -1,7 +1,7 @@
 //! The IAM credential report: CSV bytes → [`Report`].
 //!
 //! AWS documents the format under "Get credential reports for your AWS account" in the IAM user
-//! guide; what it really sends differs in places, and the reader takes both:
+//! guide; AWS's real reports differ in places, and the parser accepts both:
 //!
 //! - Columns are found by name. Columns that are not known are ignored, optional ones may be
 //!   missing (accounts older than 2014 have fewer).
@@ -9,7 +9,7 @@
 //! - Booleans come in either case, times as any RFC 3339.
 //! - User names may hold commas, paths quotes, too, and whether AWS quotes such fields is not known.
 //!   Each line is a row: no field can hold a line feed, so no quote can swallow the rows after it.
-//!   Where a row has more fields than the header, the name ends where `,arn:` begins, the ARN ends
+//!   If a row has more fields than the header, the name ends where `,arn:` begins, the ARN ends
 //!   with the name, and the further commas belong to the last column if the columns before it fit.
 //! - The text is UTF-8, with or without a byte order mark, or UTF-16 with one: that is what a
 //!   redirection in PowerShell writes.
@@ -37,7 +37,7 @@ pub const MAX_BYTES: usize = 64 << 20;
 /// The longest line that is read, in bytes. A row of AWS has some hundred, and at most a few thousand.
 const MAX_LINE: usize = 64 << 10;
 
-/// A report with more rows that cannot be read is no report. An account has some thousand users.
+/// With more rejected rows, the whole report is refused. An account has some thousand users.
 const MAX_REJECTED: usize = 100_000;
 
 /// The user name under which the report lists the account's root user.
@@ -52,7 +52,7 @@ pub struct Report {
     pub partition: Option<String>,
     /// Users in the report's order, root among them. Names are unique.
     pub users: Vec<User>,
-    /// What could not be read, one entry for each row that is missing or incomplete in `users`.
+    /// The rows that are missing or incomplete in `users`.
     pub rejected: Vec<RejectedRow>,
     /// The number of rows whose users may not be in `users`.
     pub missing: usize,
@@ -67,7 +67,7 @@ pub struct User {
     pub arn: String,
     /// When the user, or for root the account, was created.
     pub created: Option<DateTime<Utc>>,
-    /// Whether the user has a console password. Absent for root where AWS does not say.
+    /// Whether the user has a console password. Absent for root if AWS does not report it.
     pub password_enabled: Option<bool>,
     /// When the password was last used to sign in. Absent when never, or not since October 2014.
     pub password_last_used: Option<DateTime<Utc>>,
@@ -79,7 +79,8 @@ pub struct User {
     pub password_next_rotation: Option<DateTime<Utc>>,
     /// Whether an MFA device is enabled.
     pub mfa_active: Option<bool>,
-    /// Access keys in slots 1 and 2. A slot is no identity: after a rotation it can hold another key.
+    /// Access keys in slots 1 and 2. A slot does not identify a key: after a rotation it can hold
+    /// another one.
     pub keys: [Option<Key>; 2],
     /// X.509 signing certificates 1 and 2.
     pub certificates: [Option<Certificate>; 2],
@@ -92,16 +93,16 @@ pub struct User {
 pub struct Key {
     /// Whether the key can be used. One of which the report does not say it counts as active.
     pub active: bool,
-    /// The access key id, such as `AKIA…`. The report does not have it: it is known where the key was
-    /// confirmed by a call.
+    /// The access key id, such as `AKIA…`. The report does not have it: it is known if a call
+    /// confirmed the key.
     pub id: Option<String>,
-    /// When the key was created or last rotated. Absent where the report gives no time for a key
-    /// that it calls active; such a row is also counted as rejected.
+    /// When the key was created or last rotated. Absent if the report gives no time for an active
+    /// key. Such a row also counts as rejected.
     pub last_rotated: Option<DateTime<Utc>>,
-    /// When the key was last used, in steps of 15 minutes, so it can lie before `last_rotated`.
-    /// Absent when never, and where it is not known.
+    /// When the key was last used, in steps of 15 minutes, so it can be before `last_rotated`.
+    /// Absent if never, or not known.
     pub last_used: Option<DateTime<Utc>>,
-    /// Whether the report says that the key was never used.
+    /// Whether it was never used, by the report.
     pub never_used: bool,
     /// The region of the last use.
     pub last_used_region: Option<Arc<str>>,
@@ -159,8 +160,8 @@ pub enum Problem {
     /// Not `arn:PARTITION:iam::ACCOUNT:…` with an account of 12 digits.
     #[error("not an IAM ARN")]
     NotAnArn,
-    /// The ARN names another account than the rows before it.
-    #[error("another account than the rows before")]
+    /// The ARN names a different account than in the rows before it.
+    #[error("a different account than in the rows before")]
     OtherAccount,
     /// The ARN names another user. The row is kept, but nobody can tell whose it is.
     #[error("the ARN is that of another user")]
@@ -196,7 +197,7 @@ pub enum Error {
     /// The first line does not name a column that no report goes without.
     #[error("the header has no column {0}: this is not a credential report")]
     MissingColumn(&'static str),
-    /// Which of two columns of the same name holds the truth cannot be told.
+    /// There is no way to know which of two columns with the same name is right.
     #[error("the header names a column twice")]
     ColumnTwice,
     /// More rows were rejected than an account can have users.
@@ -222,7 +223,8 @@ impl Report {
             return Err(Error::TooLarge(csv.len()));
         }
         let csv = &*utf8(csv)?;
-        // Growing costs more than counting. Lines that are too short to be rows do not count.
+        // Counting costs less than growing the list. Lines that are too short to be rows do not
+        // count.
         let capacity = memchr_iter(b'\n', csv).count().min(csv.len() / 100);
         let mut lines = lines(csv).zip(1..).filter(|(line, _)| !line.is_empty());
         let (header, _) = lines.next().ok_or(Error::NoHeader)?;
@@ -273,8 +275,8 @@ impl Report {
         }
     }
 
-    /// Where rows could not be read, users of the report before stay who are not in this one: theirs may
-    /// be those rows.
+    /// If rows could not be parsed, users of the report before stay, because the rows may be
+    /// theirs.
     pub fn keep_missing(self: &mut Arc<Report>, before: &Report) {
         if self.missing == 0 {
             return;
@@ -285,9 +287,9 @@ impl Report {
         Arc::make_mut(self).users.extend(missing);
     }
 
-    /// Whether AWS made this report of the same account before or after `other`, by times that it never
-    /// sets back: when a password was changed or used, and when a key was used. `None` if they do not
-    /// tell. What was created last does not tell, because it can be deleted.
+    /// Whether AWS made this report of the same account before or after `other`, by times that
+    /// never go back: when a password was changed or used, and when a key was used. `None` if they
+    /// do not decide. Creation times do not help, because the newest user or key can be deleted.
     pub fn order(&self, other: &Report) -> Option<Ordering> {
         let others: HashMap<_, _> =
             other.users.iter().map(|user| ((&user.arn, user.created), user)).collect();
@@ -306,7 +308,7 @@ impl Report {
         }
     }
 
-    /// The newest time of all that the report says has happened. The clock of a host that shows less
+    /// The newest time of a past event in the report. If a host's clock shows an earlier time, it
     /// is behind.
     pub fn newest_time(&self) -> Option<DateTime<Utc>> {
         let times = self.users.iter().flat_map(|user| {
@@ -320,7 +322,7 @@ impl Report {
         times.flatten().max()
     }
 
-    /// Takes the account from the first user's ARN and holds every further one to it.
+    /// Takes the account from the first user's ARN, and checks that the others have the same.
     fn claim(&mut self, user: &User) -> Result<(), Rejection> {
         let (partition, account) = account_of(&user.arn).ok_or(("arn", Problem::NotAnArn))?;
         match &self.account_id {
@@ -366,7 +368,7 @@ impl User {
 }
 
 impl Key {
-    /// When it was last used, `Some(None)` if never; `None` if that is not known.
+    /// When it was last used, `Some(None)` if never. `None` if that is not known.
     fn use_if_known(&self) -> Option<Option<DateTime<Utc>>> {
         (self.never_used || self.last_used.is_some()).then_some(self.last_used)
     }
@@ -399,8 +401,8 @@ fn lines(csv: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Reads a line as the user that it is. Where it has quotes, they may be those of a path or those of
-/// CSV: the more likely reading comes first, and the other where that makes no sense.
+/// Parses a line as a user. Quotes may belong to a path or to CSV. The more likely reading is tried
+/// first, then the other.
 fn read<'a>(
     line: &'a [u8],
     columns: &Columns,
@@ -420,7 +422,7 @@ fn read<'a>(
         let record = unquote(line);
         Row::new(columns, &record.iter().collect::<Vec<_>>()).user(interner)
     };
-    // A name has no quotes, and an ARN begins with none, so here they are CSV's.
+    // Names have no quotes, and ARNs do not begin with one, so these belong to CSV.
     let is_csv = line.starts_with(b"\"") || line.windows(6).any(|six| six == b",\"arn:");
     if is_csv {
         quoted(interner).or_else(|rejection| plain(interner).map_err(|_| rejection))
@@ -429,7 +431,7 @@ fn read<'a>(
     }
 }
 
-/// The line's fields, where quotes are those of RFC 4180.
+/// The line's fields, with quotes as in RFC 4180.
 fn unquote(line: &[u8]) -> csv::ByteRecord {
     let mut record = csv::ByteRecord::new();
     let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(line);

@@ -16,7 +16,7 @@ const MAX_COMMAS: usize = 512 + 2 * MAX_NAME;
 /// A column's name, and what is wrong with its field.
 pub type Rejection = (&'static str, Problem);
 
-/// A column of the report: its name, and its place in this report's header where it has one.
+/// A column of the report: its name, and its index in this report's header, if it is there.
 #[derive(Debug, Clone, Copy)]
 pub struct Column {
     pub name: &'static str,
@@ -33,7 +33,7 @@ struct KeyColumns {
     last_used_service: Column,
 }
 
-/// Where this report has its columns.
+/// The columns of this report.
 #[derive(Debug)]
 pub struct Columns {
     count: usize,
@@ -137,9 +137,9 @@ impl Columns {
 pub struct Row<'a> {
     columns: &'a Columns,
     fields: &'a [&'a [u8]],
-    /// How many places the columns after the ARN have moved: the commas in the name and the path.
+    /// How far the columns after the ARN are shifted, by commas in the name and the path.
     shift: usize,
-    /// What could not be read, but costs only a part of the user.
+    /// A field that could not be parsed, if the user is still usable.
     warning: Option<Rejection>,
 }
 
@@ -148,8 +148,7 @@ impl<'a> Row<'a> {
         Row { columns, fields, shift: 0, warning: None }
     }
 
-    /// The user, and a rejection that costs only a part of it: nothing that stands beside the keys
-    /// hides an old key.
+    /// The user, and a rejection of a single field. No other field can hide an old key.
     pub fn user(mut self, interner: &mut Interner) -> Result<(User, Option<Rejection>), Rejection> {
         let c = self.columns;
         if self.fields.len() < c.count {
@@ -188,8 +187,8 @@ impl<'a> Row<'a> {
         Ok((user, self.warning))
     }
 
-    /// The two fields that may hold commas. Where the row has more fields than the header, they are
-    /// put together again, and the columns after them move.
+    /// The two fields that may contain commas. If the row has more fields than the header, they are
+    /// joined again, and the columns after them shift.
     fn name_and_arn(&mut self) -> Result<(String, String), Rejection> {
         let Columns { user, arn, count, ends_with_text, .. } = self.columns;
         let extra = self.fields.len() - count;
@@ -213,8 +212,8 @@ impl<'a> Row<'a> {
         if name == [b""] {
             return Err((user.name, Problem::Empty));
         }
-        // Commas belong to the last column where the columns before it fit then. Where they never fit,
-        // all are those of the name and the ARN, or the row is broken.
+        // Commas belong to the last column if the columns before it can be parsed then. Otherwise
+        // all commas belong to the name and the ARN, or the row is broken.
         let least = if *ends_with_text { in_name } else { extra };
         let mut shifts = (least..extra.min(MAX_COMMAS)).chain([extra]);
         let arn = shifts.find_map(|shift| {
@@ -228,7 +227,7 @@ impl<'a> Row<'a> {
         Ok((joined(name)?, joined(arn.ok_or((user.name, Problem::FieldCount))?)?))
     }
 
-    /// Whether every column that holds a time or a boolean can be read or is absent.
+    /// Whether every column with a time or a boolean can be parsed or is absent.
     fn fits(&self) -> bool {
         let holds =
             |column: &Column, is_valid: fn(&[u8]) -> bool| self.value(*column).is_none_or(is_valid);
@@ -287,8 +286,8 @@ impl<'a> Row<'a> {
         }
     }
 
-    /// The column's text is not documented, so anything that is not an absent value or a plain
-    /// "false" or "0" says that there is more.
+    /// The column's text is not documented. Anything except an absent value, "false" or "0" means
+    /// that there is more.
     fn additional_credentials(&mut self) -> bool {
         let column = self.columns.additional_credentials;
         let is_last = column.index.is_some_and(|index| index + 1 == self.columns.count);
@@ -300,7 +299,7 @@ impl<'a> Row<'a> {
         text.is_some_and(|text| !text.eq_ignore_ascii_case("false") && text != "0")
     }
 
-    /// The field as `read` reads it; absent, with a warning, where it cannot be read.
+    /// The field as `read` parses it. If that fails, it is absent and there is a warning.
     fn lenient<T>(
         &mut self,
         read: impl Fn(&'a [u8]) -> Result<T, Problem>,
@@ -315,12 +314,12 @@ impl<'a> Row<'a> {
         }
     }
 
-    /// The first warning tells of the row.
+    /// Only the first warning of a row is kept.
     fn warn(&mut self, rejection: Rejection) {
         self.warning.get_or_insert(rejection);
     }
 
-    /// The field; `None` where the report has no value for it.
+    /// The field. `None` if the report has no value for it.
     fn value(&self, column: Column) -> Option<&'a [u8]> {
         match self.field(column) {
             b"" | b"N/A" | b"no_information" | b"not_supported" => None,
@@ -328,7 +327,7 @@ impl<'a> Row<'a> {
         }
     }
 
-    /// The field without the spaces around it; empty where the report has no such column.
+    /// The field without surrounding spaces. Empty if the report has no such column.
     fn field(&self, column: Column) -> &'a [u8] {
         let field = column.index.and_then(|index| self.fields.get(index + self.shift));
         field.copied().unwrap_or_default().trim_ascii()

@@ -126,7 +126,7 @@ fn the_newest_time_is_that_of_anything_that_has_happened() {
 }
 
 #[test]
-fn columns_are_found_by_name_whatever_their_order() {
+fn columns_are_found_by_name_in_any_order() {
     let report = parse(&[
         "access_key_2_last_rotated,access_key_2_active,something_new,arn,user,\
          access_key_1_last_rotated,access_key_1_active",
@@ -668,7 +668,7 @@ fn what_never_goes_back_tells_which_report_is_older() {
     assert_eq!(order(&[&key("long ago")], &[&key(&at(2))]), None, "not known");
     assert_eq!(order(&[&console(1)], &[&console(2)]), Some(Ordering::Less));
     assert_eq!(order(&[&key(&at(2))], &[&key(&at(2))]), None);
-    // Whatever was newest may be deleted.
+    // The newest user or key may have been deleted.
     assert_eq!(order(&[&key(&at(1))], &[&key(&at(1)), &console(9)]), None);
     assert_eq!(order(&[&key(&at(1)), &console(2)], &[&key(&at(2)), &console(1)]), None, "both");
     let rotated = key(&at(1)).replace("2025-01-01", "2025-12-01");

@@ -34,7 +34,7 @@ pub enum Source {
 }
 
 impl Source {
-    /// Finds out which accounts there are now. If that fails, the accounts from before stay.
+    /// Lists the accounts. If that fails, the known accounts stay.
     pub async fn discover(&self, config: &Config) -> Result<(), Failure> {
         let discovery = async {
             match self {
@@ -46,7 +46,7 @@ impl Source {
         catch_async(discovery).await.and_then(|done| done)
     }
 
-    /// The accounts that are known, as far as the configuration wants them.
+    /// The known accounts that the configuration includes.
     pub fn known(&self, config: &Config) -> Discovered {
         match self {
             Source::Aws(aws) => aws.known(config),
@@ -75,8 +75,8 @@ impl Source {
         }
     }
 
-    /// How long an account stays, failing, whose credentials or file have become another account's. For
-    /// credentials until the next look for accounts.
+    /// How long an account stays, failing, after its credentials or file changed to another
+    /// account. For credentials: until accounts are listed again.
     pub fn keep_replaced(&self) -> Duration {
         match self {
             Source::Files(files) => files.keep_missing(),
@@ -84,21 +84,21 @@ impl Source {
         }
     }
 
-    /// Forgets the credentials of an account that did not work, so that a refresh can find others.
+    /// Forgets an account's credentials after they failed, so that a refresh loads them again.
     pub fn forget_credentials_of(&self, target: &Target) {
         if let Source::Aws(aws) = self {
             aws.forget_credentials_of(target);
         }
     }
 
-    /// Forgets the clients of accounts that are reached in other ways than these.
+    /// Forgets the clients of all other credentials.
     pub fn retain(&self, accesses: &HashSet<&Access>) {
         if let Source::Aws(aws) = self {
             aws.retain(accesses);
         }
     }
 
-    /// How often to look for accounts; `None`: as often as they are refreshed.
+    /// How often to look for accounts. `None`: as often as they are refreshed.
     pub fn discovery_interval(&self) -> Option<Duration> {
         match self {
             Source::Aws(_) => Some(aws::DISCOVERY_INTERVAL),
@@ -113,8 +113,8 @@ impl Source {
         }
     }
 
-    /// The id of the account that the target's credentials belong to. `None` if only a report can
-    /// tell it.
+    /// The id of the account that the target's credentials belong to. `None` for report files,
+    /// which contain the id.
     pub async fn account_id(&self, target: &Target) -> Result<Option<String>, Failure> {
         match self {
             Source::Aws(aws) => aws.account_id(target).await.map(Some),
@@ -139,7 +139,7 @@ impl Source {
         }
     }
 
-    /// A user's keys as they are now; `None` if the user is gone. Files hold reports only.
+    /// A user's keys as they are now. `None` if the user is gone. Files hold reports only.
     pub async fn keys(
         &self,
         target: &Target,
@@ -221,12 +221,12 @@ impl Source {
         matches!(self, Source::Aws(_) | Source::Demo(_))
     }
 
-    /// Whether every question is a call to AWS, which limits how often it can be asked.
+    /// Whether every request is a call to AWS, which has rate limits.
     pub fn calls_aws(&self) -> bool {
         matches!(self, Source::Aws(_))
     }
 }
 
 fn reports_only() -> Failure {
-    Failure::new(Reason::ServiceError, "this source has nothing but reports")
+    Failure::new(Reason::ServiceError, "this source has only reports")
 }

@@ -1,4 +1,4 @@
-//! Opening and reading files that may have become something else meanwhile.
+//! Opens and reads regular files, even if the path becomes something else at any moment.
 
 use std::fs::{self, File, FileType, OpenOptions};
 use std::io::{self, Read};
@@ -7,11 +7,11 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
-/// Opens the file for reading. Fails if it is a folder, a device or a pipe: nobody can tell how long
-/// a pipe would hang.
+/// Opens the file for reading. Fails if it is a folder, a device or a pipe, because a pipe can hang
+/// for any time.
 pub fn open(path: &Path) -> io::Result<File> {
     check(fs::metadata(path)?.file_type())?;
-    // It can become a pipe at this moment. With the flag that does not hang, either.
+    // The path can become a pipe at this moment. With the flag, that does not hang, either.
     let flags = OFlags::NONBLOCK.bits().cast_signed();
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
     check(file.metadata()?.file_type())?;

@@ -10,12 +10,12 @@ use crate::config::Access;
 use crate::failure::Failure;
 use crate::report::Report;
 
-/// AWS generates a new report at most this often. Within this time it answers every request for one
-/// with the last report.
+/// AWS generates a new report at most this often. Within this time it returns the last report
+/// again.
 pub const REPORT_LIFETIME: TimeDelta = TimeDelta::hours(4);
 
-/// Whether a report of this time is still good, as AWS would give the same again. One from the future
-/// is not: by a clock that is behind, it would be good for too long.
+/// Whether a report of this time is still good, because AWS would return the same again. A report
+/// from the future is not: with a slow clock, it would be good for too long.
 pub fn is_good(generated: DateTime<Utc>, now: DateTime<Utc>) -> bool {
     now - generated < REPORT_LIFETIME && !is_from_the_future(generated, now)
 }
@@ -23,14 +23,14 @@ pub fn is_good(generated: DateTime<Utc>, now: DateTime<Utc>) -> bool {
 /// An account that a source can give a report of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
-    /// Tells this account from every other of its source.
+    /// Identifies this account within its source.
     pub key: String,
-    /// The account's id as far as it is known before the first report: see
+    /// The account's id, if it is known before the first report: see
     /// [`Account::id`](crate::state::Account::id).
     pub id: String,
-    /// The account's name; may be empty.
+    /// The account's name. May be empty.
     pub name: String,
-    /// How AWS is asked about it. Other sources have no use for it.
+    /// The credentials to use. Only for AWS.
     pub access: Access,
 }
 
@@ -39,11 +39,11 @@ pub struct Target {
 pub struct Discovered {
     /// The accounts.
     pub targets: Vec<Target>,
-    /// Whether there are no others. If not, accounts from before may still be there.
+    /// Whether the list is complete. If not, other known accounts may still exist.
     pub is_all: bool,
     /// The ids of accounts that the configuration excludes.
     pub excluded: BTreeSet<String>,
-    /// Whether they are of files, and not of credentials.
+    /// Whether they come from files, not from credentials.
     pub are_files: bool,
     /// Where the accounts were found, for the log.
     pub origin: &'static str,
@@ -54,14 +54,14 @@ pub struct Discovered {
 pub struct RawReport {
     /// The report's bytes.
     pub csv: Vec<u8>,
-    /// What they say, if the source had to read them.
+    /// The parsed report, if the source had to parse it.
     pub parsed: Option<Arc<Report>>,
     /// When it was generated.
     pub generated: DateTime<Utc>,
 }
 
 /// A source's answer about one account. Without report and failure, the last report is still good.
-/// With both, the source has a report, but a newer one could not be had.
+/// With both, the source has a report but could not get a newer one.
 #[derive(Debug, Default)]
 pub struct FetchResult {
     /// The newest report.

@@ -1,4 +1,4 @@
-//! `basic_auth_users`: names, passwords, and what checking them may cost.
+//! `basic_auth_users`: names, passwords, and limits on the cost of checking them.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasher, RandomState};
@@ -55,7 +55,7 @@ impl std::fmt::Debug for Hash {
     }
 }
 
-/// Who may come in, and with which passwords.
+/// The users and their passwords.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Users(BTreeMap<String, Hash>);
 
@@ -65,7 +65,7 @@ impl Users {
         Users(users)
     }
 
-    /// Whether everybody may come in.
+    /// Whether there are no users, so no password is needed.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -75,7 +75,7 @@ impl Users {
         self.0.keys().map(String::as_str)
     }
 
-    /// One line for each that cannot log in, or only slowly.
+    /// A warning for each user who cannot log in, or only slowly.
     pub fn warnings(&self) -> impl Iterator<Item = String> {
         self.0.iter().filter_map(|(name, hash)| {
             let problem = if name.contains(':') {
@@ -85,7 +85,7 @@ impl Users {
             } else if hash.cost() >= SLOW_COST {
                 format!("has a cost of {}: each check of the password takes seconds", hash.cost())
             } else if hash.0.starts_with("$2x$") {
-                "is a hash of a program with a known fault: make another".to_owned()
+                "was made by a program with a known fault: make a new one".to_owned()
             } else {
                 return None;
             };
@@ -120,12 +120,12 @@ impl Credentials {
     }
 }
 
-/// Whether somebody may come in.
+/// The result of a login.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Login {
     Ok,
     Wrong,
-    /// There are too many checks before this one.
+    /// Too many other checks are waiting.
     Busy,
 }
 

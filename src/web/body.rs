@@ -1,4 +1,4 @@
-//! A response's body: parts that are sent one after the other and never copied together.
+//! A response's body in parts, which are sent one after the other without copying.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -18,8 +18,8 @@ pub struct Body {
     answering: Option<Answering>,
 }
 
-/// The last bytes of an answer, which is under way as long as they are somewhere: over HTTP/2, a whole
-/// answer waits in memory until its reader has room for it.
+/// The last bytes of a response. The response counts as running until they are dropped, because
+/// with HTTP/2 it can wait in memory for a slow reader.
 struct Last {
     bytes: Bytes,
     _answering: Option<Answering>,
@@ -34,7 +34,7 @@ impl AsRef<[u8]> for Last {
 /// A part of a body.
 #[derive(Debug)]
 pub enum Part {
-    /// Bytes that are there.
+    /// Bytes in memory.
     Bytes(Bytes),
     /// Text that is unpacked while it is sent.
     Packed(Box<Unpacking>),
@@ -62,7 +62,7 @@ impl Body {
         Body { parts: parts.collect(), answering: None }
     }
 
-    /// The body is what is left of this answer.
+    /// Ties this body to a running response.
     pub fn set_answering(&mut self, answering: Answering) {
         self.answering = Some(answering);
     }

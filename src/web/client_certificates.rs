@@ -19,7 +19,7 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
 use x509_parser::time::ASN1Time;
 
-/// What is asked of clients.
+/// The kind of certificate that clients need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClientAuth {
     /// Nothing.
@@ -66,7 +66,7 @@ impl ClientAuth {
 pub struct ClientCertificates {
     auth: ClientAuth,
     trusted: Vec<CertificateDer<'static>>,
-    /// By the trusted certificates; `None` if there are none.
+    /// The verifier with the trusted certificates. `None` if there are none.
     verifier: Option<Arc<dyn ClientCertVerifier>>,
     allowed_sans: Option<BTreeSet<String>>,
     provider: Arc<CryptoProvider>,
@@ -180,7 +180,7 @@ impl ClientCertVerifier for ClientCertificates {
 #[error("none of its SANs is in client_allowed_sans; it has: {}", short_list(.0))]
 struct WrongSans(Vec<String>);
 
-/// The list comes from the client, who may send a long one.
+/// The list comes from the client, and can be long.
 fn short_list(sans: &[String]) -> String {
     const MAX: usize = 200;
     let mut list = sans.join(", ");

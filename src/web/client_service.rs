@@ -1,4 +1,5 @@
-//! The site as hyper serves it to one client: behind the gate, with the configured headers.
+//! The site for one client, as a hyper service: access checks, then the routes, with the configured
+//! headers.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -58,7 +59,7 @@ impl Service<Request<Incoming>> for ClientService {
                 }
             };
             for (name, value) in &config.headers {
-                // A page that has a stricter value of its own keeps it.
+                // A page with its own, stricter value keeps it.
                 response.headers_mut().entry(name).or_insert(value.clone());
             }
             if request.method() == Method::HEAD {

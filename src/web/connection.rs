@@ -11,10 +11,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::client_service::ClientService;
 use super::listener::{HEADER_TIMEOUT, MAX_HEADER_BYTES};
 
-/// One connection of HTTP/2 may have this number of requests at the same time. Each costs up to a
-/// hundred kilobytes while its answer is read slowly.
+/// The number of concurrent requests on one HTTP/2 connection. Each costs up to a hundred kilobytes
+/// while its answer is read slowly.
 const MAX_STREAMS: u32 = 4;
-/// A client of HTTP/2 that does not answer after this time is asked whether it is still there.
+/// After this time an idle HTTP/2 client gets a ping.
 const PING_INTERVAL: Duration = Duration::from_secs(10);
 
 /// A connection that is served while it is polled.
@@ -55,7 +55,7 @@ where
         Connection::Http1(Box::pin(connection))
     }
 
-    /// Lets requests that are under way finish, and takes no others.
+    /// Lets running requests finish, and accepts no others.
     pub fn graceful_shutdown(&mut self) {
         match self {
             Connection::Http1(connection) => connection.as_mut().graceful_shutdown(),

@@ -42,8 +42,8 @@ pub struct DocumentKey {
     pub gzip: bool,
 }
 
-/// The documents that are being sent, and some of the last ones. The answers keep most of them in
-/// memory.
+/// The documents that are being sent, and some recent ones. Most are kept in memory by their
+/// responses.
 #[derive(Debug)]
 pub struct Documents {
     /// Held while a document is rendered, so that many readers take no more than one thread from the
@@ -71,8 +71,7 @@ struct Shared {
     last: VecDeque<Arc<Document>>,
 }
 
-/// The last documents are kept for the next reader if all together have at most this many bytes. So
-/// many who read the same page one after the other have it rendered once.
+/// The total size of recent documents to keep for the next readers of the same pages.
 const KEPT: usize = 4 << 20;
 
 impl Default for Documents {
@@ -168,7 +167,7 @@ impl Document {
     }
 }
 
-/// The bytes of a document, which stays shared as long as they are somewhere.
+/// The bytes of a document, which is shared until they are dropped.
 pub fn bytes_of(document: Arc<Document>) -> Bytes {
     struct Owner(Arc<Document>);
     impl AsRef<[u8]> for Owner {

@@ -1,5 +1,5 @@
-//! Who may come in: the TLS handshake of each connection, then rate and password of each request. All
-//! by the web configuration of the moment.
+//! Access: the TLS handshake of each connection, then rate and password of each request, by the
+//! current web configuration.
 
 use std::io;
 use std::net::SocketAddr;
@@ -30,7 +30,7 @@ use crate::metrics::exporter::{ExporterMetrics, Refusal};
 /// A handshake must be over after this time.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Decides who may come in. A reload changes it for the connections and requests that come after.
+/// Decides about access. A reload changes it for later connections and requests.
 #[derive(Debug)]
 pub struct Gate {
     config: watch::Receiver<Arc<WebConfig>>,
@@ -50,7 +50,7 @@ impl Gate {
         }
     }
 
-    /// The configuration of the moment.
+    /// The current configuration.
     pub fn config(&self) -> Arc<WebConfig> {
         self.config.borrow().clone()
     }
@@ -103,7 +103,7 @@ impl Gate {
         match self.logins.check(&config.users, credentials, network(peer.ip())).await {
             Login::Ok => Ok(()),
             Login::Wrong => {
-                // A name that nobody has may be a password in the wrong place, and is not logged.
+                // An unknown name is not logged, because it may be a password in the wrong place.
                 let fault = if user.is_some() { "wrong password" } else { "unknown user" };
                 self.refusals.record(Refusal::Password, peer, user, fault);
                 Err(unauthorized())
@@ -122,7 +122,7 @@ impl Gate {
     }
 }
 
-/// `None`: the client has said nothing and gone away, as checks of a port do.
+/// `None`: the client closed the connection without sending anything, as port checks do.
 async fn handshake(stream: TcpStream, acceptor: TlsAcceptor) -> io::Result<Option<Stream>> {
     let mut first = [0];
     if matches!(stream.peek(&mut first).await, Ok(0) | Err(_)) {
@@ -131,7 +131,7 @@ async fn handshake(stream: TcpStream, acceptor: TlsAcceptor) -> io::Result<Optio
     // A handshake begins with 22, and a request with a letter.
     if first[0].is_ascii_alphabetic() {
         let _ = refuse_plain_http(stream).await; // a client that does not read it
-        return Err(io::Error::other("plain HTTP, but the exporter speaks HTTPS"));
+        return Err(io::Error::other("plain HTTP, but the exporter uses HTTPS"));
     }
     match acceptor.accept(stream).into_fallible().await {
         Ok(stream) => Ok(Some(Stream::Tls(Box::new(stream)))),
@@ -143,7 +143,7 @@ async fn handshake(stream: TcpStream, acceptor: TlsAcceptor) -> io::Result<Optio
 }
 
 async fn refuse_plain_http(mut stream: TcpStream) -> io::Result<()> {
-    const ANSWER: &[u8] = b"HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\nThis is plain HTTP, but the exporter speaks HTTPS.\n";
+    const ANSWER: &[u8] = b"HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\nThis is plain HTTP, but the exporter uses HTTPS.\n";
     stream.write_all(ANSWER).await?;
     close_gently(stream).await
 }
@@ -179,7 +179,7 @@ fn reason(error: &io::Error) -> Refusal {
 
 fn unauthorized() -> Response<Body> {
     const CHALLENGE: &str = "Basic realm=\"iam-key-exporter\", charset=\"UTF-8\"";
-    let mut response = text(StatusCode::UNAUTHORIZED, "a name and a password are needed\n");
+    let mut response = text(StatusCode::UNAUTHORIZED, "a user name and a password are required\n");
     response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE));
     response
 }

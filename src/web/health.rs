@@ -1,5 +1,5 @@
-//! The client of the health endpoints, for platforms that run a command in the container. An image without a shell has
-//! no other program for it.
+//! The client of the health endpoints, for platforms that run a command in the container. The image
+//! has no other program for it.
 
 use std::error::Error as StdError;
 use std::io;
@@ -70,9 +70,9 @@ pub enum Error {
     /// Nobody listens.
     #[error("{address}: {error}")]
     Unreachable {
-        /// Who was asked.
+        /// The address that was asked.
         address: SocketAddr,
-        /// What the system said.
+        /// The system's error.
         error: io::Error,
     },
     /// The answer is late.
@@ -81,7 +81,7 @@ pub enum Error {
     /// The answer is not one of HTTP, or does not end.
     #[error("{address}: {}", cause(.error.as_ref()))]
     Unreadable {
-        /// Who was asked.
+        /// The address that was asked.
         address: SocketAddr,
         /// What is wrong with it.
         error: BoxError,
@@ -89,7 +89,7 @@ pub enum Error {
     /// The process says no.
     #[error("{address}: {status} {text:?}")]
     No {
-        /// Who was asked.
+        /// The address that was asked.
         address: SocketAddr,
         /// 503 while accounts were not tried yet.
         status: StatusCode,
@@ -169,8 +169,9 @@ fn unusable(path: &Path, problem: &str) -> Error {
     Error::Certificate { path: path.to_owned(), problem: problem.to_owned() }
 }
 
-/// Where a process that listens there can be reached on this host. Names count as the loopback address, and are never
-/// resolved: without /etc/hosts, even `localhost` would be a question to a name server.
+/// The address by which this host reaches a process that listens there. Names count as the loopback
+/// address, and are never resolved: without /etc/hosts, even `localhost` would be a question to a
+/// name server.
 fn local_address(listen_address: &str) -> Option<SocketAddr> {
     let (host, port) = listen_address.rsplit_once(':')?;
     let port = port.parse().ok().filter(|port| *port != 0)?;
@@ -262,7 +263,7 @@ async fn answer(
         let status = response.status();
         let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect().await?;
         let text = String::from_utf8_lossy(&body.to_bytes()).into_owned();
-        // Another program may listen there, and say more, or nothing: then the line is empty.
+        // Another program may answer with more lines or with none. Then the line is empty.
         Ok::<_, BoxError>((status, text.lines().next().unwrap_or_default().to_owned()))
     };
     tokio::pin!(connection);

@@ -23,19 +23,19 @@ use super::routes::Site;
 use super::stream::Stream;
 use crate::metrics::exporter::ExporterMetrics;
 
-/// A request's head must be there after this time. An idle connection counts as one that is late.
+/// The time limit for a request's headers, and for an idle connection.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
-/// A request's head may have this many bytes.
+/// The largest size of a request's headers.
 pub const MAX_HEADER_BYTES: usize = 16 << 10;
 /// A client that reads nothing of a response for this long is dropped.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
-/// An older connection is closed after its response, which may take the same time again. So a client
-/// that reads a little now and then does not hold a connection for good.
+/// An older connection is closed after its response, which may take the same time again. So a
+/// client that reads very slowly does not keep a connection forever.
 pub const MAX_CONNECTION_AGE: Duration = Duration::from_secs(60);
-/// A silent client of HTTP/2 that was told about the end of its connection has this time to answer. It may
-/// have sent a request meanwhile.
+/// After a GOAWAY, a silent HTTP/2 client has this time, because a request may already be on its
+/// way.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
-/// At the end, running responses have this time to finish.
+/// When the exporter stops, running responses have this time to finish.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// The number of connections that the system keeps until they are accepted. Beyond it, clients try
 /// again only after a second.
@@ -50,7 +50,7 @@ const MAX_UNSENT: u32 = 256 << 10;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// The same pause if another connection was closed for it.
 const SHORT_PAUSE: Duration = Duration::from_millis(10);
-/// A line in the log says at most this often that connections could not be accepted.
+/// The log mentions connections that could not be accepted at most this often.
 const LOG_PAUSE: Duration = Duration::from_secs(60);
 
 /// Listens on `host:port`, or on `:port` of every address.
@@ -84,7 +84,7 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Lets the process open as many files as it may. Returns how many that are.
+/// Raises the limit of open files to the maximum, and returns it.
 pub fn raise_descriptor_limit() -> u64 {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current == maximum {
@@ -93,7 +93,7 @@ pub fn raise_descriptor_limit() -> u64 {
     match setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
         Ok(()) => maximum.unwrap_or(u64::MAX),
         Err(error) => {
-            warn!(%error, "the limit of open files stays as it is");
+            warn!(%error, "the limit of open files could not be raised");
             current.unwrap_or(u64::MAX)
         }
     }
@@ -150,8 +150,8 @@ async fn accept(
                     let service = ClientService { site: site.clone(), scope, peer, place };
                     connections.spawn(serve_connection(stream, service, stopped.clone()));
                 }
-                // New connections read what is there, and those that lost their place are closed,
-                // before the next one comes.
+                // Lets new connections read, and closes those that lost their place, before the
+                // next one is accepted.
                 yield_now().await;
             }
             Err(error) => {
@@ -160,7 +160,7 @@ async fn accept(
                     logged = Some(Instant::now());
                     warn!(%error, "connections not accepted");
                 }
-                // The place of one that was closed is free at once.
+                // If one was closed, its place is free at once.
                 sleep(if places.close_one() { SHORT_PAUSE } else { ACCEPT_PAUSE }).await;
             }
         }

@@ -1,6 +1,7 @@
-//! HTTP: the [`listener`], the [`places`] of its connections, the [`routes`] behind it, and the [`status`]
-//! page. [`config`] reads the web configuration file, [`reload`] reads it again, and the [`gate`] lets in who
-//! may come in. [`health`] asks for the health endpoints. hyper is named in this folder alone.
+//! HTTP: the [`listener`], the [`places`] of its connections, the [`routes`] behind it, and the
+//! [`status`] page. [`config`] reads the web configuration file, [`reload`] reads it again, and the
+//! [`gate`] checks access. [`health`] asks for the health endpoints. hyper is named in this folder
+//! alone.
 
 mod auth;
 mod body;

@@ -27,17 +27,17 @@ pub const MAX_CONNECTIONS: usize = 256;
 pub const SLOW: Duration = Duration::from_secs(2);
 /// The bytes that slow readers may keep in memory besides the newest page, if that is smaller.
 pub const MIN_HELD: usize = 16 << 20;
-/// A line in the log says at most this often that there are too many connections.
+/// The log mentions that there are too many connections at most this often.
 const LOG_PAUSE: Duration = Duration::from_secs(60);
 
-/// How many connections there may be.
+/// Limits on connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// At the same time.
     pub connections: usize,
     /// The number of these that one network may have.
     pub of_one_peer: usize,
-    /// Further ones, for health checks.
+    /// Additional connections for health checks.
     pub health: usize,
     /// The number of those that one network may have.
     pub health_of_one_peer: usize,
@@ -133,7 +133,7 @@ enum Stage {
     Working,
 }
 
-/// Bytes that stay in memory until they are sent. Several answers can share them.
+/// Bytes that stay in memory until they are sent. Several responses can share them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Held {
     /// The same for all answers that share them.
@@ -313,12 +313,12 @@ pub struct Place {
 }
 
 impl Place {
-    /// Ends when the place is taken away. The connection has to be closed then.
+    /// Completes when the place is taken away. Then the connection must be closed.
     pub async fn taken(&self) {
         self.close.notified().await;
     }
 
-    /// Ends when the connection has waited for a head for this time.
+    /// Completes when the connection has waited for request headers for this time.
     pub async fn waited(&self, time: Duration) {
         loop {
             let since = self.waits_since().unwrap_or_else(Instant::now);
@@ -329,7 +329,7 @@ impl Place {
         }
     }
 
-    /// `None` while an answer is made or sent.
+    /// `None` while a response is made or sent.
     pub fn waits_since(&self) -> Option<Instant> {
         self.update(|connection| connection.answers.is_empty().then_some(connection.since))
             .flatten()
@@ -347,8 +347,8 @@ impl Place {
         Answering { id, place: self.clone() }
     }
 
-    /// Whether this connection may ask for more than its health: it is not above the limit, or a
-    /// place became free meanwhile.
+    /// Whether this connection may make other requests than health checks: it is within the limit,
+    /// or a place became free.
     pub fn is_regular(&self) -> bool {
         self.places.change(|table| {
             let is_extra = table.connections.get(&self.id).is_some_and(|it| it.is_extra);
@@ -388,7 +388,7 @@ impl Drop for Place {
     }
 }
 
-/// Lives from a request's head until the whole answer was sent.
+/// Exists from a request's headers until the whole response was sent.
 #[derive(Debug)]
 pub struct Answering {
     id: u64,
@@ -505,7 +505,7 @@ mod tests {
         Arc::new(Places::new(Limits::new(1024), metrics))
     }
 
-    /// So many places of this peer, one each millisecond.
+    /// This number of places of this peer, one each millisecond.
     async fn admit(places: &Arc<Places>, peer: IpAddr, count: usize) -> Vec<Arc<Place>> {
         let mut admitted = Vec::new();
         for _ in 0..count {

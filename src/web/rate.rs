@@ -37,10 +37,10 @@ const MAX_ADDRESSES: usize = 10_000;
 #[derive(Debug, Default)]
 pub struct Rates(Mutex<Addresses>);
 
-/// When each address will have waited for all that it asked for.
+/// When the requests of each address will be paid for, by the limit.
 #[derive(Debug, Default)]
 struct Addresses {
-    /// By which they were counted.
+    /// The limit by which they were counted.
     limit: Option<RateLimit>,
     newer: HashMap<IpAddr, Instant>,
     older: HashMap<IpAddr, Instant>,
@@ -52,7 +52,7 @@ impl Rates {
         let peer = network(peer);
         let mut addresses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if addresses.limit != Some(limit) {
-            // Nobody waits for what another limit asked for.
+            // A new limit starts without history.
             *addresses = Addresses { limit: Some(limit), ..Addresses::default() };
         }
         let Addresses { newer, older, .. } = &mut *addresses;
@@ -71,7 +71,8 @@ impl Rates {
     }
 }
 
-/// The address that stands for the client: of IPv6 the network, since a client has all of its addresses.
+/// The address to count by. For IPv6 the network of 64 bits, because a client can use all of its
+/// addresses.
 pub fn network(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V4(address) => address.into(),

@@ -1,4 +1,4 @@
-//! What was refused: counted by reason, and logged with the client's address.
+//! Refused connections and requests: counted by reason, and logged with the client's address.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -29,7 +29,7 @@ impl Refusals {
         Refusals { metrics, warned: Mutex::default() }
     }
 
-    /// Counts one, and logs it. `user` is one that there is.
+    /// Counts and logs a refusal. `user` must be a configured one.
     pub fn record(&self, refusal: Refusal, peer: SocketAddr, user: Option<&str>, fault: &str) {
         self.metrics.count_refusal(refusal);
         let reason = refusal.as_str();

@@ -25,10 +25,10 @@ const MAX_WRITE: Duration = Duration::from_secs(5);
 /// Publishes the web configuration again after a change. A bad one changes nothing.
 #[derive(Debug)]
 pub struct WebReloader {
-    /// `None`: there is nothing to look after.
+    /// `None`: there is no file to watch.
     path: Option<PathBuf>,
     config: watch::Sender<Arc<WebConfig>>,
-    /// What was wrong the last time, which is logged once.
+    /// The last error, which is logged once.
     fault: Option<String>,
     /// One that asks less of clients, and when its file was first seen.
     doubted: Option<(WebConfig, Instant)>,

@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::places::Place;
 
-/// Reports to the place of its connection.
+/// A stream that reports to the place of its connection.
 #[derive(Debug)]
 pub struct ReportingStream<S> {
     stream: S,
@@ -52,7 +52,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ReportingStream<S> {
         Pin::new(&mut self.stream).poll_write_vectored(context, parts)
     }
 
-    // hyper copies an answer if its parts cannot be written as they are.
+    // Without this, hyper copies the parts of a response together.
     fn is_write_vectored(&self) -> bool {
         self.stream.is_write_vectored()
     }

@@ -1,4 +1,4 @@
-//! Which path answers what.
+//! The paths and their answers.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -31,13 +31,13 @@ pub struct Site {
     pub snapshot: watch::Receiver<Arc<Snapshot>>,
     /// The exporter's own metrics.
     pub metrics: ExporterMetrics,
-    /// What the status page says besides the snapshot. Also has the path of the metrics.
+    /// The settings of the status page. Also has the path of the metrics.
     pub status: Arc<StatusSettings>,
     /// The documents that people read.
     pub documents: Documents,
-    /// Lets in who may come in.
+    /// Checks access.
     pub gate: Gate,
-    /// Reads the configuration again; `None` if clients may not ask for that.
+    /// Reads the configuration again. `None` if clients may not ask for that.
     pub reloader: Option<Arc<Reloader>>,
 }
 
@@ -47,7 +47,7 @@ const CSV: &str = "text/csv; charset=utf-8";
 const CALENDAR: &str = "text/calendar; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
 
-/// Answers a request that was let in.
+/// Answers a request after the access checks.
 pub async fn route(
     site: &Site,
     answering: &Answering,
@@ -60,31 +60,55 @@ pub async fn route(
     }
     // Over HTTP/2, the end of an empty body can come after the head.
     if !request.body().is_end_stream() && request.body().size_hint().exact() != Some(0) {
-        let mut response = text(StatusCode::PAYLOAD_TOO_LARGE, "no request here has a body\n");
+        let mut response = text(StatusCode::PAYLOAD_TOO_LARGE, "request bodies are not accepted\n");
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         return response;
     }
-    if path == RELOAD {
-        return match *request.method() {
-            Method::POST | Method::PUT => reload(site, answering, request).await,
-            _ => not_allowed("POST, PUT"),
-        };
-    }
     let route = if path == site.status.telemetry_path { Some(Route::Metrics) } else { fixed(path) };
     let Some(route) = route else { return text(StatusCode::NOT_FOUND, "not found\n") };
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return not_allowed("GET, HEAD");
+    if !route.allows(request.method()) {
+        return not_allowed(route.methods());
     }
     match route {
         Route::Metrics => metrics(site, answering, request.headers()),
         Route::Document(make) => for_people(site, answering, peer, request, make).await,
+        Route::Reload => reload(site, answering, request).await,
         Route::Style => style(),
         Route::Healthy => text(StatusCode::OK, "healthy\n"),
         Route::Ready => readiness(site),
     }
 }
 
-const RELOAD: &str = "/-/reload";
+/// A path that is always the same: what answers it, and what docs/reference.md says of it.
+type Fixed = (&'static str, Route, &'static str);
+
+const FIXED: [Fixed; 9] = [
+    ("/", Route::Document(status_page), "the [status page](usage.md#status-page)"),
+    ("/keys.csv", Route::Document(csv), "the keys of the status page as CSV"),
+    ("/due.ics", Route::Document(calendar), "the due dates of these keys as a calendar"),
+    ("/key", Route::Document(key_page), "the page of one key"),
+    ("/runbooks", Route::Document(runbooks), "the [runbooks](runbooks.md)"),
+    ("/status.css", Route::Style, "the style of these pages"),
+    ("/-/healthy", Route::Healthy, "200 while the process lives"),
+    (
+        "/-/ready",
+        Route::Ready,
+        "200 after the list of accounts was read and each was tried, even if that failed. 503 before",
+    ),
+    (
+        "/-/reload",
+        Route::Reload,
+        "[reloads the configuration file](configuration.md#reload): 200, or 500 with the error. 403 without `--web.enable-lifecycle`",
+    ),
+];
+
+/// Every path, with the methods that it allows and what it is for.
+pub fn paths() -> Vec<(&'static str, &'static str, &'static str)> {
+    let metrics =
+        ("/metrics", Route::Metrics, "the metrics, at the path of `--web.telemetry-path`");
+    let all = [metrics].into_iter().chain(FIXED);
+    all.map(|(path, route, about)| (path, route.methods(), about)).collect()
+}
 
 /// Whether this is what probes ask for.
 pub fn is_health_check(path: &str) -> bool {
@@ -93,22 +117,12 @@ pub fn is_health_check(path: &str) -> bool {
 
 /// The routes whose paths are always the same.
 fn fixed(path: &str) -> Option<Route> {
-    Some(match path {
-        "/" => Route::Document(status_page),
-        "/key" => Route::Document(key_page),
-        "/keys.csv" => Route::Document(csv),
-        "/due.ics" => Route::Document(calendar),
-        "/runbooks" => Route::Document(runbooks),
-        "/status.css" => Route::Style,
-        "/-/healthy" => Route::Healthy,
-        "/-/ready" => Route::Ready,
-        _ => return None,
-    })
+    FIXED.iter().find(|(fixed, ..)| *fixed == path).map(|(_, route, _)| *route)
 }
 
 /// Whether the metrics cannot have this path. They can have the status page's.
 pub fn is_reserved(path: &str) -> bool {
-    path == RELOAD || (path != "/" && fixed(path).is_some())
+    path != "/" && fixed(path).is_some()
 }
 
 /// There are too many connections, pages to render, or bytes that wait for slow readers.
@@ -120,26 +134,47 @@ fn busy(problem: &'static str) -> Response<Body> {
     response
 }
 
+#[derive(Clone, Copy)]
 enum Route {
     Metrics,
     Document(MakeDocument),
     Style,
     Healthy,
     Ready,
+    Reload,
+}
+
+impl Route {
+    fn methods(self) -> &'static str {
+        match self {
+            Route::Reload => "POST, PUT",
+            _ => "GET, HEAD",
+        }
+    }
+
+    fn allows(self, method: &Method) -> bool {
+        self.methods().split(", ").any(|allowed| allowed == method.as_str())
+    }
 }
 
 fn not_allowed(allowed: &'static str) -> Response<Body> {
-    let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "another method is needed\n");
+    let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "method not allowed\n");
     response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
     response
 }
 
 async fn reload(site: &Site, answering: &Answering, request: &Request<Incoming>) -> Response<Body> {
     if is_cross_site(request.uri(), request.headers()) {
-        return text(StatusCode::FORBIDDEN, "a page of another site asked for this\n");
+        return text(
+            StatusCode::FORBIDDEN,
+            "refused, because a page of another site sent this request\n",
+        );
     }
     let Some(reloader) = &site.reloader else {
-        return text(StatusCode::FORBIDDEN, "needs the flag --web.enable-lifecycle\n");
+        return text(
+            StatusCode::FORBIDDEN,
+            "reload over HTTP is off: start the exporter with --web.enable-lifecycle\n",
+        );
     };
     match answering.queue(0, reloader.reload()).await {
         None => busy("too many requests wait\n"),
@@ -151,8 +186,8 @@ async fn reload(site: &Site, answering: &Answering, request: &Request<Incoming>)
     }
 }
 
-/// Whether a browser sends this for a page of another site. Browsers of today say so in
-/// Sec-Fetch-Site, older ones in Origin. Other clients send neither.
+/// Whether a browser sends this request for a page of another site. Browsers set Sec-Fetch-Site,
+/// older ones Origin. Other clients set neither.
 fn is_cross_site(uri: &Uri, headers: &HeaderMap) -> bool {
     if let Some(site) = headers.get("sec-fetch-site") {
         return !matches!(site.as_bytes(), b"same-origin" | b"none");
@@ -275,7 +310,7 @@ async fn for_people(
     response
 }
 
-/// The page has a style sheet of its own, and neither scripts nor anything from elsewhere.
+/// The page has its own style sheet, no scripts, and loads nothing from other sites.
 const POLICY: &str = "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 fn style() -> Response<Body> {
@@ -303,7 +338,7 @@ fn respond<P: Into<Part>>(
     response
 }
 
-/// Whether the client takes gzip: RFC 9110, section 12.5.3. A coding that is named overrides `*`.
+/// Whether the client takes gzip: RFC 9110, section 12.5.3. A named coding overrides `*`.
 fn accepts_gzip(headers: &HeaderMap) -> bool {
     let mut any = false;
     for value in headers.get_all(ACCEPT_ENCODING) {

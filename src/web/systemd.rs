@@ -11,7 +11,7 @@ pub enum Error {
     /// There are none.
     #[error("systemd passed no sockets: start the exporter by its .socket unit")]
     None,
-    /// One is of another kind.
+    /// One of them is not a listening TCP socket.
     #[error("file descriptor {0} that systemd passed is not a TCP socket that listens")]
     NotListening(usize),
     /// The system refuses to use one.
@@ -19,7 +19,7 @@ pub enum Error {
     Unusable(#[from] io::Error),
 }
 
-/// The first file descriptor that is passed: sd_listen_fds(3).
+/// The first file descriptor that systemd passes: sd_listen_fds(3).
 const FIRST: usize = 3;
 
 /// The listeners of all sockets that systemd passed to this process. Call it once: child processes do not

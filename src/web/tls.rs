@@ -24,7 +24,7 @@ use super::config::sections::TlsSection;
 pub const H2: &[u8] = b"h2";
 const HTTP11: &[u8] = b"http/1.1";
 
-/// What a section comes to.
+/// The result of a section.
 pub struct Resolved {
     /// For rustls.
     pub config: ServerConfig,
@@ -95,7 +95,7 @@ pub fn resolve(
                 certificate.field
             )),
             Error::InvalidCertificate(_) => certificate.fault("is not a certificate"),
-            // Only of the key. What it says could hold a part of it.
+            // This error is about the key only. Its text could contain a part of it.
             Error::General(_) => key.fault("is not a private key of RSA, ECDSA or Ed25519"),
             error => certificate.fault(&format!("cannot be used: {error}")),
         })?;
@@ -110,7 +110,7 @@ pub fn resolve(
     Ok(Some(Resolved { config, client_auth, has_allowed_sans, files }))
 }
 
-/// Whether fields are given that mean something only with TLS.
+/// Whether there are fields that need TLS.
 fn has_more(section: &TlsSection) -> bool {
     section.client_allowed_sans.is_some()
         || section.min_version.is_some()
@@ -129,7 +129,7 @@ fn fault(line: u64, field: &str, problem: &str) -> Fault {
 struct Pem {
     line: u64,
     field: String,
-    /// Before each fault: the file's name.
+    /// The prefix of each fault: the file's name.
     name: String,
     file: Option<FileState>,
     bytes: Vec<u8>,
@@ -181,13 +181,13 @@ impl Pem {
     }
 
     fn private_key(&self) -> Result<PrivateKeyDer<'static>, Fault> {
-        // What the parser says could hold a part of the key.
+        // The parser's error could contain a part of the key.
         let key = PrivateKeyDer::from_pem_slice(&self.bytes);
         key.map_err(|_| self.fault("has no private key in PEM, without a passphrase"))
     }
 }
 
-/// The versions that rustls has, of those that are asked for.
+/// The configured versions that rustls supports.
 fn versions(
     section: &TlsSection,
     warnings: &mut Vec<String>,
@@ -202,7 +202,7 @@ fn versions(
         return Err(fault(
             line,
             "max_version",
-            "is too old: the exporter has TLS12 and TLS13 only",
+            "is too old: the exporter supports only TLS12 and TLS13",
         ));
     }
     if min > max {
@@ -212,7 +212,7 @@ fn versions(
     }
     if min < Version::Tls12 {
         warnings.push(
-            "tls_server_config.min_version: counts as TLS12, since the exporter has nothing older"
+            "tls_server_config.min_version: counts as TLS12, because the exporter supports nothing older"
                 .to_owned(),
         );
     }
@@ -226,7 +226,7 @@ fn versions(
     Ok(versions)
 }
 
-/// As in Go, the list decides over TLS 1.2 alone.
+/// As in Go, the list is for TLS 1.2 only.
 fn suites(
     section: &TlsSection,
     versions: &[&'static SupportedProtocolVersion],
@@ -240,13 +240,13 @@ fn suites(
     let refuse = |problem| Err(fault(list.referenced.line(), "cipher_suites", problem));
     for Suite { name, .. } in list.value.iter().filter(|suite| suite.suite.is_none()) {
         warnings.push(format!(
-            "tls_server_config.cipher_suites: {name} is skipped: the exporter does not have it"
+            "tls_server_config.cipher_suites: {name} is skipped: the exporter does not support it"
         ));
     }
     let listed: Vec<SupportedCipherSuite> =
         list.value.iter().filter_map(|suite| suite.suite).collect();
     if listed.is_empty() {
-        return refuse("has no suite that the exporter has");
+        return refuse("has no suite that the exporter supports");
     }
     let needed = [
         CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
@@ -278,7 +278,7 @@ fn groups(
     };
     for Curve { name, .. } in list.value.iter().filter(|curve| curve.group.is_none()) {
         warnings.push(format!(
-            "tls_server_config.curve_preferences: {name} is skipped: the exporter does not have it"
+            "tls_server_config.curve_preferences: {name} is skipped: the exporter does not support it"
         ));
     }
     let groups: Vec<_> = list.value.iter().filter_map(|curve| curve.group).collect();
@@ -286,7 +286,7 @@ fn groups(
         return Err(fault(
             list.referenced.line(),
             "curve_preferences",
-            "has no curve that the exporter has: X25519MLKEM768, X25519, CurveP256 or CurveP384",
+            "has no curve that the exporter supports: X25519MLKEM768, X25519, CurveP256 or CurveP384",
         ));
     }
     Ok(groups)

@@ -1,4 +1,4 @@
-//! The web configuration file: who may come in, over TLS and with passwords, and what a reload changes.
+//! The web configuration file: access by TLS and passwords, and changes by a reload.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -36,7 +36,7 @@ struct Subject {
 }
 
 impl Subject {
-    /// With a certificate in `server.crt`, and what is given.
+    /// With a certificate in `server.crt`, and this configuration.
     fn start(config: &str) -> Subject {
         Subject::start_with(config, &[])
     }
@@ -69,7 +69,7 @@ impl Subject {
         Client::new(&self.authority, identity).get(self.exporter.address, "/metrics", &[])
     }
 
-    /// The page of somebody who has this identity, when it shows what is wanted.
+    /// Waits until the page shows what is wanted, for a client with this identity.
     fn page_where(&self, identity: Option<&Identity>, wanted: impl Fn(&str) -> bool) -> String {
         let end = Instant::now() + PATIENCE;
         loop {
@@ -192,7 +192,7 @@ fn pages_come_over_tls_and_plain_http_is_told_so() {
     assert_eq!(response.status, 200);
     let response = subject.get("/metrics", &[]);
     assert_eq!(response.status, 400);
-    assert_eq!(response.body, b"This is plain HTTP, but the exporter speaks HTTPS.\n");
+    assert_eq!(response.body, b"This is plain HTTP, but the exporter uses HTTPS.\n");
     subject.page_where(None, |page| value(page, &refused("handshake")) == Some(1.0));
     let line = subject.exporter.log_line("refused");
     assert!(line.contains("reason=handshake") && line.contains("peer=127.0.0.1:"), "{line}");

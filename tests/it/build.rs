@@ -1,4 +1,4 @@
-//! What the build script tells the program, in sources with and without a repository.
+//! The build information of the build script, in sources with and without a repository.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::support::folder::Folder;
 
-/// Without the settings of whoever runs the test.
+/// Without the settings of the developer.
 fn git(folder: &Path, arguments: &[&str]) -> String {
     let mut git = Command::new("git");
     git.args(["-c", "user.name=a", "-c", "user.email=a@example.com"]).args(arguments);
@@ -30,7 +30,7 @@ fn sources(folder: &Folder) -> PathBuf {
     sources
 }
 
-/// What the script that is compiled there prints there, at 86,400 s.
+/// Compiles the script there, and returns its output, at 86,400 s.
 fn run(sources: &Path) -> String {
     let script = sources.with_file_name("script");
     let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned());
@@ -66,7 +66,7 @@ fn the_revision_is_the_commit_of_the_sources_and_never_of_another_repository() {
     git(&sources, &["add", "."]);
     git(&sources, &["commit", "--quiet", "-m", "a"]);
     let commit = git(&sources, &["rev-parse", "HEAD"]);
-    // What the binary is not made of changes nothing.
+    // A change outside of the sources does not count.
     fs::write(sources.join("README.md"), "a").expect("a file");
     let printed = run(&sources);
     assert_eq!(value(&printed, "BUILD_REVISION"), commit);

@@ -19,7 +19,7 @@ use crate::support::report::{report, row};
 const EVERY_KIND: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/every-kind.csv");
 const GOVCLOUD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/govcloud-2013.csv");
 
-/// The one line that this command line is refused with.
+/// The one-line error of this command line.
 fn refusal(arguments: &[&str]) -> String {
     let output = output(arguments);
     let stderr = String::from_utf8(output.stderr).expect("UTF-8");
@@ -38,7 +38,7 @@ fn bad_input_is_refused_in_one_line_that_names_it() {
         ),
         (
             &["--rotation.max-age", "0s"],
-            "invalid value '0s' for '--rotation.max-age <DURATION>': must lie between 1s and 36500d",
+            "invalid value '0s' for '--rotation.max-age <DURATION>': must be between 1s and 36500d",
         ),
         (
             &["--rotation.warn-before", "2 months"],
@@ -195,7 +195,7 @@ fn check_exits_2_where_a_row_could_not_be_read_and_prints_the_others() {
     assert!(stderr.contains("line=24 column=user"), "{stderr}");
 }
 
-/// What `check` says on stderr of a report that it cannot judge, with these flags.
+/// The stderr of `check` for a report that it cannot judge, with these flags.
 fn uncertain(report: &str, flags: &[&str]) -> String {
     let folder = Folder::new();
     folder.write("a.csv", report);
@@ -223,7 +223,7 @@ fn check_exits_2_where_rules_go_by_tags_and_the_reports_are_files() {
     let flags = ["--config.file", config.to_str().expect("UTF-8")];
     let stderr = uncertain(&report([row(ACCOUNT, "/", "a", YOUNG)]), &flags);
     let expected =
-        "account 123456789012: unreadable_file: rules go by tags, and report files have none";
+        "account 123456789012: unreadable_file: rules need tags, and report files have none";
     assert!(stderr.contains(expected), "{stderr}");
 }
 
@@ -267,18 +267,18 @@ fn check_tells_of_a_report_that_is_old() {
     let (code, stderr) = check(91);
     assert_eq!(code, Some(2), "{stderr}");
     assert!(
-        stderr.contains("accounts whose report is older than keys may become: 1\n"),
+        stderr.contains("accounts whose report is older than the maximum age of keys: 1\n"),
         "{stderr}"
     );
 }
 
 #[test]
 fn check_exits_2_and_counts_the_active_keys_whose_age_is_not_known() {
-    let not_judged = "active keys that were not judged, because their age is not known: 1\n";
+    let not_judged = "active keys of unknown age, which are not judged: 1\n";
     assert!(check_of_one("true,N/A,N/A,N/A,N/A").contains(not_judged));
     let from_the_future = check_of_one("true,2100-01-01T00:00:00Z,N/A,N/A,N/A");
     assert!(from_the_future.contains(not_judged), "{from_the_future}");
-    let clock = "account 123456789012: clock: the report has a time of 2100-01-01T00:00:00Z, which the clock of this host has not reached";
+    let clock = "account 123456789012: clock: the report has a time of 2100-01-01T00:00:00Z, which is in the future by the clock of this host";
     assert!(from_the_future.contains(clock), "{from_the_future}");
 }
 
@@ -337,6 +337,27 @@ fn check_shows_what_is_exempt_or_due_soon_and_which_rule_decided() {
 }
 
 #[test]
+fn check_shows_every_key_also_young_and_inactive_ones() {
+    let folder = Folder::new();
+    let keys = ["true,2020-01-01T00:00:00Z", "true,N/A", "false,2020-01-02T00:00:00Z"];
+    let rows = keys.iter().enumerate().map(|(index, key)| {
+        row(ACCOUNT, "/", &format!("user-{index}"), &format!("{key},N/A,N/A,N/A"))
+    });
+    folder.write("report.csv", &report(rows));
+    let path = folder.file("report.csv");
+    let path = path.to_str().expect("UTF-8");
+    let run = |show| {
+        let flags = ["--rotation.max-age", "36500d", "--show", show, "--format", "csv"];
+        let output = output(&[&["check", "--source.reports", path][..], &flags].concat());
+        String::from_utf8(output.stdout).expect("UTF-8")
+    };
+    assert_eq!(run("all").lines().count(), 1);
+    let every = run("every");
+    let statuses: Vec<_> = every.lines().skip(1).map(|line| line.split(',').nth(5)).collect();
+    assert_eq!(statuses, [Some("not_judged"), Some("ok"), Some("inactive")]);
+}
+
+#[test]
 fn check_config_prints_what_a_file_resolves_to_and_warns() {
     let flags = ["--rotation.max-age", "30d", "--rotation.warn-before", "3d"];
     let output = output(&[&["check-config", "--config.file", RULES][..], &flags].concat());
@@ -356,7 +377,7 @@ fn check_config_prints_what_a_file_resolves_to_and_warns() {
     );
     let stderr = String::from_utf8(output.stderr).expect("UTF-8");
     let expected =
-        "warning: rotation.rules[0]: its exemption has ended, so it decides nothing: user o*";
+        "warning: rotation.rules[0]: its exemption has ended, so it has no effect: user o*";
     assert_eq!(stderr.trim_end(), expected);
 }
 
@@ -452,7 +473,7 @@ fn the_server_goes_on_where_stderr_cannot_be_written() {
     for format in ["logfmt", "json"] {
         let folder = Folder::new();
         folder.write("a.csv", &report([row(ACCOUNT, "/", "a", "true,N/A,N/A,N/A,N/A")]));
-        // The log would tell the port: it has to be known before.
+        // The log cannot be read here, so the port must be known before.
         let free = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
         let address = free.expect("a port").to_string();
         let full = std::fs::File::options().write(true).open("/dev/full").expect("a device");
@@ -540,9 +561,9 @@ fn the_configuration_can_come_from_standard_input_and_from_a_pipe() {
     let large = "#".repeat((1 << 20) + 1);
     for (input, problem) in [
         ("rotation: { max_age: soon }\n", ":1: rotation.max_age: expected number"),
-        // What failed before the pipe must not look like a file without settings.
-        ("", ": nothing came through the pipe"),
-        ("\n", ": nothing came through the pipe"),
+        // A failure before the pipe must not look like an empty file.
+        ("", ": the pipe was empty"),
+        ("\n", ": the pipe was empty"),
         (&large, ": more than 1048576 bytes"),
     ] {
         let output = output_of_input(&["--config.file", "-"], input);
@@ -570,7 +591,7 @@ fn a_report_can_come_from_standard_input_and_from_a_pipe() {
         assert_eq!(stdout, expected.replace("govcloud-2013", "stdin"), "{name}");
     }
     let cut = input.trim_end().rsplit_once(',').expect("fields").0;
-    for (input, problem) in [("", "nothing came through the pipe"), (cut, "its last row is cut")] {
+    for (input, problem) in [("", "the pipe was empty"), (cut, "its last row is cut")] {
         let output = output_of_input(&["--source.reports", "-"], input);
         assert_eq!(output.status.code(), Some(2));
         let stderr = String::from_utf8_lossy(&output.stderr);
@@ -728,6 +749,6 @@ fn check_names_rules_that_decide_about_no_user() {
     let arguments = ["check", "--source.reports", folder.path(), "--config.file"];
     let output = output(&[&arguments[..], &[config.to_str().expect("UTF-8")]].concat());
     let stderr = String::from_utf8_lossy(&output.stderr);
-    let expected = "rotation.rules[1] decides about no user: user bta\nunrotated keys: 0; accounts read: 1 of 1\n";
+    let expected = "rotation.rules[1] applies to no user: user bta\nunrotated keys: 0; accounts read: 1 of 1\n";
     assert_eq!((output.status.code(), &*stderr), (Some(0), expected));
 }

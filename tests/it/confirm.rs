@@ -1,4 +1,4 @@
-//! Confirmation and tags: what is asked beyond the report, of whom, and what becomes of it.
+//! Confirmation and tags: the calls beyond the report, their users, and their effect.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -38,7 +38,7 @@ async fn subject(config: &str, script: impl FnMut(&str) -> Answer + Send + 'stat
 }
 
 impl Subject {
-    /// Refreshes once; which calls that cost.
+    /// Refreshes once, and returns the calls.
     async fn refresh(&mut self) -> Vec<String> {
         let (calls, ..) = self.outcome().await;
         calls
@@ -91,8 +91,8 @@ async fn each_flagged_user_costs_one_call_a_refresh_and_nobody_else_one() {
     assert_eq!(value(&subject.page(), available), Some(1.0));
 }
 
-/// After a good refresh this is what a call says of alpha: the next refresh clears it. Alpha is asked
-/// about again, and when the call says what it said at first, so does the page.
+/// After a good refresh, this answer about alpha clears its alert at the next refresh. When a later
+/// call gives the first answer again, so does the page.
 async fn cleared_by(answer: impl Fn() -> Answer + Send + 'static) -> String {
     let mut subject = subject("", company(|_| None)).await;
     subject.refresh().await;
@@ -141,12 +141,13 @@ async fn a_deleted_user_is_gone() {
 }
 
 #[tokio::test]
-async fn a_new_report_is_confirmed_at_once_whatever_the_clocks_say() {
+async fn a_new_report_is_confirmed_at_once_with_any_clocks() {
     let mut subject = subject("", company(|_| Some(error(404, "NoSuchEntity")))).await;
     subject.refresh().await;
     assert_eq!(subject.unrotated(), Some(0.0));
 
-    // Generated before the calls or, as far as clocks agree, after them: earlier answers are of no use.
+    // Generated before the calls or, as far as clocks agree, after them: earlier answers do not
+    // count.
     for minutes in [-10, 4] {
         subject.account.generated = Some(Utc::now() - TimeDelta::hours(5));
         let generated = Utc::now() + TimeDelta::minutes(minutes);
@@ -157,7 +158,7 @@ async fn a_new_report_is_confirmed_at_once_whatever_the_clocks_say() {
         });
         let calls = subject.refresh().await;
         assert_eq!(calls, ["GetCredentialReport", "ListAccessKeys alpha", "ListAccessKeys beta"]);
-        assert_eq!(subject.unrotated(), Some(1.0), "of beta the report's word stands");
+        assert_eq!(subject.unrotated(), Some(1.0), "for beta the report counts");
     }
 }
 
@@ -204,7 +205,7 @@ async fn a_user_whom_aws_cannot_answer_for_keeps_nobody_waiting() {
     assert_eq!(value(&subject.page(), "iam_exporter_confirmation_available"), Some(0.0));
 }
 
-/// Users by the names `u0` to `u9`, all with old keys; `answer` says what AWS knows of each.
+/// Users by the names `u0` to `u9`, all with old keys; `answer` is AWS's answer about each.
 fn ten(
     answer: impl Fn(&str) -> Answer + Send + 'static,
 ) -> impl FnMut(&str) -> Answer + Send + 'static {
@@ -311,7 +312,7 @@ async fn without_confirmation_earlier_answers_do_not_count() {
     assert_eq!(subject.unrotated(), Some(0.0));
     subject.config = parse("confirm: { enabled: false }");
     subject.refresh().await;
-    assert_eq!(subject.unrotated(), Some(2.0), "the report's word");
+    assert_eq!(subject.unrotated(), Some(2.0), "the report counts");
 }
 
 #[tokio::test]
@@ -472,7 +473,7 @@ async fn throttled_confirmation_is_tried_less_often_and_the_account_is_still_con
     assert!(contacts >= 144, "{contacts} in 12 hours");
     let mut refreshes: Vec<Instant> =
         calls.iter().filter(|(_, call)| call.contains(' ')).map(|(time, _)| *time).collect();
-    // The SDK's further tries belong to the first.
+    // The SDK's retries belong to the first attempt.
     refreshes.dedup_by(|later, first| *later - *first < Duration::from_secs(30));
     assert!((40..=120).contains(&refreshes.len()), "{} of 144", refreshes.len());
     // The first regular refresh may come any time after the first pass.
@@ -537,7 +538,7 @@ async fn a_report_of_root_alone_is_taken_when_aws_has_said_that_the_users_are_go
     let mut subject = emptied("", &["alpha"], || error(404, "NoSuchEntity")).await;
     let (reason, message) = subject.failure().await.expect("a failure");
     assert_eq!(reason, Reason::MalformedReport);
-    assert!(message.contains("no user any more"), "{message}");
+    assert!(message.contains("has no users"), "{message}");
     assert_eq!(subject.unrotated(), Some(0.0), "confirmation goes on");
     assert_eq!(subject.failure().await, None);
     assert_eq!(subject.number_of_users(), Some(0.0));
@@ -566,7 +567,7 @@ async fn a_report_of_root_alone_is_not_taken_while_aws_does_not_say_whether_user
     let mut subject = emptied("", &[], || error(403, "AccessDenied")).await;
     let (reason, message) = subject.failure().await.expect("a failure");
     assert_eq!(reason, Reason::AccessDenied);
-    assert!(message.contains("does not say that they are gone"), "{message}");
+    assert!(message.contains("has not confirmed that they are gone"), "{message}");
     assert_eq!(subject.number_of_users(), Some(1.0));
 }
 
@@ -753,7 +754,7 @@ async fn confirmation_goes_on_while_aws_gives_no_report() {
     }
 }
 
-/// An account whose alias can be read from a moment on.
+/// An account whose alias can be read only later.
 fn named_late(script: impl FnMut(&str) -> Answer + Send + 'static, failures: usize) -> FakeAws {
     let (mut usual, mut tries) = (account(script), 0);
     FakeAws::new(move |request| {

@@ -1,4 +1,4 @@
-//! Connections: those that say nothing or read nothing keep nobody out and cost little.
+//! Connections: silent clients and slow readers keep nobody out and cost little.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -35,7 +35,7 @@ fn connect_from(exporter: &Exporter, last: u8) -> TcpStream {
     stream
 }
 
-/// So many connections from each of these addresses, with the start of a request or all of it.
+/// This number of connections from each of these addresses, with all or the start of a request.
 fn crowd(
     exporter: &Exporter,
     last: impl Iterator<Item = u8>,
@@ -57,7 +57,7 @@ fn is_open(stream: &TcpStream) -> bool {
     matches!(stream.peek(&mut [0]), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
 }
 
-/// The page, which must be there soon.
+/// The page, which must come soon.
 fn scrape(exporter: &Exporter) -> String {
     let start = Instant::now();
     let page = exporter.get("/metrics");
@@ -181,7 +181,7 @@ fn many_who_read_the_same_file_share_it() {
     assert!(grown < 2.0, "{grown} times the file");
 }
 
-/// The number of bytes that the system keeps for the other side of this connection.
+/// The number of bytes in the system's send buffer of this connection.
 fn unsent(exporter: &Exporter, client: &TcpStream) -> u64 {
     let ports = [exporter.address.port(), client.local_addr().expect("an address").port()];
     let [local, remote] = ports.map(|port| format!(":{port:04X}"));

@@ -1,4 +1,4 @@
-//! Where credentials come from, and what is said if there are none that can be used.
+//! The sources of credentials, and the errors if none can be used.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -46,7 +46,7 @@ fn a_variable_that_is_not_utf_8_is_refused() {
     assert_eq!(stderr, "iam-key-exporter: AWS_PROFILE is not UTF-8\n");
 }
 
-/// What the default profile of these lines is refused with.
+/// The error for a default profile with these lines.
 fn refusal(content: &[u8], variables: &[(&str, &str)]) -> String {
     let folder = Folder::new();
     let path = folder.file("profiles");
@@ -324,7 +324,7 @@ fn make_certificate(host: &str, key: &str, certificate: &str) {
     assert!(status.expect("openssl runs").success());
 }
 
-/// A server with a certificate of its own, by `openssl`, that sends back what it gets in reverse.
+/// A server with its own certificate, by `openssl`, that sends its input back in reverse.
 struct TlsServer {
     child: Child,
     folder: Folder,
@@ -361,7 +361,7 @@ impl TlsServer {
         TlsServer { child, port: port.expect("a port"), folder }
     }
 
-    /// What comes of calls to it with these variables.
+    /// The result of calls to it with these variables.
     fn check(&self, variables: &[(&str, &str)]) -> String {
         let url = format!("https://localhost:{}", self.port);
         let common = [
@@ -421,7 +421,7 @@ async fn a_clock_that_differs_from_aws_is_shown_and_said_once() {
         exporter
             .page_where(|page| skew(page).is_some_and(|skew| (-402.0..=-395.0).contains(&skew)));
         exporter.log_line("differs from that of AWS by more than five minutes");
-        // Ages are not what they seem.
+        // The clock is wrong, so ages are wrong.
         let failures = "iam_refresh_failures_total{account_id=\"123456789012\",reason=\"clock\"}";
         exporter.page_where(|page| value(page, failures).is_some_and(|count| count > 0.0));
         aws.follow(account(|call: &str| well(call).dated(in_seconds(0))));

@@ -1,21 +1,31 @@
-//! The tables of the documentation have what the code has: flags, defaults, reasons and exit codes.
+//! The documentation has what the code has: flags, paths, exit codes, reasons and fields.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use clap::CommandFactory;
-use iam_key_exporter::cli::Cli;
+use clap::{Arg, Command, CommandFactory};
+use expect_test::expect_file;
+use iam_key_exporter::cli::{Cli, EXIT_CODES, environment_variable};
 use iam_key_exporter::failure::Reason;
+use iam_key_exporter::web::routes;
+use regex::Regex;
+
+use crate::support::exporter::{Exporter, output};
+use crate::support::folder::Folder;
 
 const REFERENCE: &str = include_str!("../../docs/reference.md");
 const RUNBOOKS: &str = include_str!("../../docs/runbooks.md");
+const CONFIGURATION: &str = include_str!("../../docs/configuration.md");
+const WEB_CONFIG: &str = include_str!("../../docs/web-config.md");
+const GOVCLOUD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/govcloud-2013.csv");
 
 /// The rows of the table with this head: their cells.
 fn rows(page: &str, head: &str) -> Vec<Vec<String>> {
     let lines = page.lines().skip_while(|line| *line != head).skip(2);
-    let cells = |line: &str| {
-        line.trim_matches('|').split(" | ").map(|cell| cell.trim().to_owned()).collect()
-    };
-    lines.take_while(|line| line.starts_with('|')).map(cells).collect()
+    let cells =
+        |line: &str| line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect();
+    let rows: Vec<_> = lines.take_while(|line| line.starts_with('|')).map(cells).collect();
+    assert!(!rows.is_empty(), "no table {head}");
+    rows
 }
 
 /// The words in backticks.
@@ -23,28 +33,174 @@ fn code(cell: &str) -> Vec<&str> {
     cell.split('`').skip(1).step_by(2).collect()
 }
 
+/// The page with this table between the marks of its name.
+fn with_table(page: &str, name: &str, table: &str) -> String {
+    let (begin, end) = (format!("<!-- table: {name} -->\n"), "\n<!-- end -->");
+    let (before, rest) = page.split_once(&begin).expect("the mark of the table");
+    let (_, after) = rest.split_once(end).expect("the end of the table");
+    format!("{before}{begin}\n{table}{end}{after}")
+}
+
+/// `make golden` renews the tables.
 #[test]
-fn the_reference_has_each_flag_with_its_default_and_no_other() {
-    let documented: BTreeMap<String, String> = rows(REFERENCE, "| flag | default | |")
-        .into_iter()
-        .map(|cells| {
-            let flag = code(&cells[0])[0].split(' ').next().expect("a flag").to_owned();
-            (flag, cells[1].clone())
+fn the_tables_of_the_reference_are_made_from_the_code() {
+    let mut page = REFERENCE.to_owned();
+    for (name, table) in [
+        ("flags", flags()),
+        ("flags-of-commands", flags_of_commands()),
+        ("paths", paths()),
+        ("exit-codes", exit_codes()),
+    ] {
+        page = with_table(&page, name, &table);
+    }
+    expect_file!["../../docs/reference.md"].assert_eq(&page);
+}
+
+fn flags() -> String {
+    let command = Cli::command();
+    let rows = own_flags(&command).map(|flag| {
+        let variable = environment_variable(flag.get_long().expect("a name"));
+        let (default, about) = default_and_help(flag);
+        format!("| {} | `{variable}` | {default} | {about} |\n", flag_with_value(flag))
+    });
+    format!("| flag | variable | default | |\n|---|---|---|---|\n{}", rows.collect::<String>())
+}
+
+fn flags_of_commands() -> String {
+    let command = Cli::command();
+    let rows = command.get_subcommands().flat_map(|command| {
+        let name = command.get_name().to_owned();
+        own_flags(command).map(move |flag| {
+            let (default, about) = default_and_help(flag);
+            format!("| `{name}` | {} | {default} | {about} |\n", flag_with_value(flag))
+        })
+    });
+    format!("| command | flag | default | |\n|---|---|---|---|\n{}", rows.collect::<String>())
+}
+
+fn paths() -> String {
+    let rows = routes::paths().into_iter();
+    let rows: String = rows
+        .map(|(path, methods, about)| format!("| `{path}` | {methods} | {about} |\n"))
+        .collect();
+    format!("| path | methods | |\n|---|---|---|\n{rows}")
+}
+
+fn exit_codes() -> String {
+    let rows: String = EXIT_CODES
+        .iter()
+        .map(|(command, [zero, one, two])| {
+            let command = match *command {
+                "" => "no command".to_owned(),
+                name => format!("`{name}`"),
+            };
+            format!("| {command} | {zero} | {one} | {two} |\n")
         })
         .collect();
+    format!("| command | 0 | 1 | 2 |\n|---|---|---|---|\n{rows}")
+}
+
+/// Without those that clap adds.
+fn own_flags(command: &Command) -> impl Iterator<Item = &Arg> {
+    let is_own =
+        |flag: &&Arg| flag.get_long().is_some_and(|name| !["help", "version"].contains(&name));
+    command.get_arguments().filter(is_own)
+}
+
+fn takes_value(flag: &Arg) -> bool {
+    flag.get_action().takes_values()
+}
+
+fn flag_with_value(flag: &Arg) -> String {
+    let name = flag.get_long().expect("a name");
+    match flag.get_value_names() {
+        Some([value]) if takes_value(flag) => {
+            format!("`--{name} {}`", value.replace('|', "\\|"))
+        }
+        _ => format!("`--{name}`"),
+    }
+}
+
+/// The default of a flag, and its help as Markdown. Some defaults are only in the help.
+fn default_and_help(flag: &Arg) -> (String, String) {
+    let help = flag.get_help().expect("a help text").to_string();
+    let (help, default) = match help.split_once(" [default: ") {
+        Some((help, default)) => (help, default.trim_end_matches(']')),
+        None => (help.as_str(), ""),
+    };
+    let default = match flag.get_default_values() {
+        _ if !takes_value(flag) => "off".to_owned(),
+        [value] => format!("`{}`", value.to_str().expect("UTF-8")),
+        _ if default.is_empty() || default.contains(' ') => default.to_owned(),
+        _ => format!("`{default}`"),
+    };
+    let mut about = help.to_owned();
+    for value in flag.get_possible_values().iter().filter(|_| takes_value(flag)) {
+        if let Some(help) = value.get_help() {
+            let about_so_far = about.trim_end_matches('.');
+            about = format!("{about_so_far}. `{}`: {help}", value.get_name());
+        }
+    }
+    let name = Regex::new(r"--[a-z.-]+[a-z]").expect("it is valid");
+    (default, name.replace_all(about.trim_end_matches('.'), "`$0`").replace('|', "\\|"))
+}
+
+#[test]
+fn the_exit_codes_of_the_reference_are_those_of_the_binary() {
+    let stopped = |arguments: &[&str]| {
+        let mut exporter = Exporter::start(arguments);
+        exporter.signal("TERM");
+        exporter.exit_code()
+    };
+    let healthy = Exporter::start(&["demo", "--users", "1"]);
+    let at = healthy.address.to_string();
+    let ended = |arguments: &[&str]| output(arguments).status.code();
+    let reports = ["--source.reports", GOVCLOUD];
+    let check = |flags: &[&str]| ended(&[&["check"], &reports[..], flags].concat());
+    let runs = [
+        ("", stopped(&reports)),
+        ("", ended(&["--rotation.max-age", "soon"])),
+        ("check", check(&["--rotation.max-age", "36500d"])),
+        ("check", check(&[])),
+        ("check", ended(&["check", "--source.reports", "/none"])),
+        ("check-config", ended(&["check-config"])),
+        ("check-config", ended(&["check-config", "--config.file", "/none"])),
+        ("demo", stopped(&["demo", "--users", "1"])),
+        ("demo", ended(&["demo", "--users", "0"])),
+        ("health", ended(&["health", "--web.listen-address", &at])),
+        ("health", {
+            drop(healthy);
+            ended(&["health", "--web.listen-address", &at])
+        }),
+        ("health", ended(&["health", "--web.listen-address", "nowhere"])),
+        ("metrics-doc", ended(&["metrics-doc"])),
+        ("metrics-doc", ended(&["metrics-doc", "--config.file", "/none"])),
+    ];
+    let given: Vec<(&str, usize)> =
+        runs.iter().map(|(name, code)| (*name, code.expect("an exit code") as usize)).collect();
+    let documented = EXIT_CODES.iter().flat_map(|(name, codes)| {
+        let codes = codes.iter().enumerate().filter(|(_, meaning)| !meaning.is_empty());
+        codes.map(move |(code, _)| (*name, code))
+    });
+    assert_eq!(given, documented.collect::<Vec<_>>());
+    let commands: BTreeSet<_> = EXIT_CODES.iter().map(|(name, _)| name.to_string()).collect();
     let command = Cli::command();
-    let flags: Vec<_> = command.get_arguments().filter(|flag| flag.get_long().is_some()).collect();
-    let names = flags.iter().map(|flag| format!("--{}", flag.get_long().expect("named")));
-    let own = ["--help".to_owned(), "--version".to_owned()];
-    assert_eq!(
-        documented.keys().cloned().collect::<BTreeSet<_>>(),
-        names.filter(|name| !own.contains(name)).collect::<BTreeSet<_>>()
-    );
-    for flag in flags {
-        let [default] = flag.get_default_values() else { continue };
-        let name = format!("--{}", flag.get_long().expect("named"));
-        let Some(documented) = documented.get(&name) else { continue };
-        assert_eq!(code(documented), [default.to_str().expect("UTF-8")], "{name}");
+    let names = command.get_subcommands().map(|command| command.get_name().to_owned());
+    assert_eq!(commands, names.chain([String::new()]).collect());
+}
+
+#[test]
+fn each_path_of_the_reference_is_answered_with_its_methods_and_no_others() {
+    let exporter = Exporter::start(&["demo", "--users", "1", "--web.enable-lifecycle"]);
+    exporter.wait_until_ready();
+    for (path, allowed, _) in routes::paths() {
+        for method in ["GET", "HEAD", "POST", "PUT", "DELETE"] {
+            let status = exporter.request(method, path, &[]).status;
+            let is_allowed = allowed.split(", ").any(|name| name == method);
+            assert_eq!(status != 405, is_allowed, "{method} {path}: {status}");
+            // The page of one key needs to know which.
+            assert!(status < 400 || status == 405 || path == "/key", "{method} {path}: {status}");
+        }
     }
 }
 

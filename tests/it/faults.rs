@@ -1,5 +1,5 @@
-//! What AWS can answer, and what becomes of the account: AWS's error table line by line, and what no
-//! table lists.
+//! AWS's answers and their effect on the account: each line of AWS's error table, and faults
+//! outside of it.
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ async fn subject(script: impl FnMut(&str) -> Answer + Send + 'static) -> Subject
 }
 
 impl Subject {
-    /// Refreshes once; what failed, and which operations were asked for.
+    /// Refreshes once, and returns the failure and the operations that were called.
     async fn attempt(&mut self) -> (Option<Failure>, Vec<String>) {
         self.attempt_within(Duration::from_secs(5)).await
     }
@@ -85,7 +85,7 @@ async fn fault(fault: impl FnMut(&str) -> Answer + Send + 'static, reason: Reaso
     failure
 }
 
-/// The fault befalls this operation alone.
+/// The fault is in this operation only.
 fn on(operation: &'static str, answer: Answer) -> impl FnMut(&str) -> Answer + Send + 'static {
     let mut well = well("before");
     move |action| if action == operation { answer.clone() } else { well(action) }
@@ -357,7 +357,7 @@ async fn every_request_is_counted_by_what_came_of_it() {
     refresh(&source, &target, &pending, &config(), Duration::from_secs(20)).await;
     let text = String::from_utf8(metrics.gather()).expect("UTF-8");
     for (operation, outcome, service, count) in [
-        // And once more, since something was learned of a flagged user.
+        // And once more, because there is a new answer about a flagged user.
         ("GetCallerIdentity", "ok", "STS", 2.0),
         ("GetCredentialReport", "ok", "IAM", 1.0),
         ("GenerateCredentialReport", "server_error", "IAM", 3.0),

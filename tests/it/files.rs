@@ -113,7 +113,7 @@ fn check_takes_the_newer_of_two_files_and_says_that_there_are_two() {
     let check = output(&["check", "--source.reports", folder.path()]);
     let stderr = String::from_utf8_lossy(&check.stderr).into_owned();
     assert_eq!(check.status.code(), Some(0), "{stderr}");
-    assert!(stderr.contains("further reports of the same accounts, not counted: 1"), "{stderr}");
+    assert!(stderr.contains("duplicate reports of the same accounts, ignored: 1"), "{stderr}");
     assert!(stderr.contains("several files have a report of this account"), "{stderr}");
 }
 

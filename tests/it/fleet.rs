@@ -1,4 +1,4 @@
-//! A whole organization: found, shared, reloaded, with whatever can be wrong with some of its accounts.
+//! A whole organization: listed, sharded, reloaded, with all kinds of faults in some accounts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -232,7 +232,7 @@ async fn a_reload_adds_removes_and_renames_and_fetches_nothing_else() {
     for ((id, operation), _) in subject.fleet.calls() {
         assert_eq!(id, Fleet::id(4), "{operation}");
     }
-    // What is known of the others is the very same.
+    // The data of the others has not changed.
     for (old, new) in before.accounts[1..].iter().zip(&after.accounts) {
         assert_eq!(
             (&old.report, old.refresh.last_success),
@@ -395,7 +395,7 @@ async fn what_sts_does_not_answer_is_told_as_such() {
     assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
 }
 
-/// Credentials that are new from a moment on, and never end by themselves.
+/// Credentials that change at some time and never expire.
 #[derive(Debug)]
 struct Rotated(Instant);
 
@@ -578,7 +578,7 @@ async fn reloads_list_accounts_again_only_if_they_want_other_ones() {
         let days = days.next().expect("more days");
         subject.reload(&format!("{ORGANIZATION}rotation: {{ max_age: {days}d }}\n"));
     };
-    // However often they come, the listing ends.
+    // The listing ends in spite of them.
     while subject.store.snapshot().discovery != Tried::Ok {
         reload();
         sleep(Duration::from_millis(200)).await;

@@ -1,4 +1,4 @@
-//! `health`: what a container platform runs.
+//! `health`: the command that container platforms run.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -15,7 +15,7 @@ fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).expect("UTF-8")
 }
 
-/// The one line of an answer that is no.
+/// The one line of a negative answer.
 fn refusal(output: &Output) -> String {
     let stderr = String::from_utf8(output.stderr.clone()).expect("UTF-8");
     assert_eq!(output.status.code(), Some(1), "{stderr}");
@@ -32,7 +32,7 @@ fn answered(answer: &'static [u8]) -> Output {
         let (mut stream, _) = server.accept().expect("a connection");
         let _ = stream.read(&mut [0; 1024]).expect("a request");
         let _ = stream.write_all(answer);
-        // Held open until the client has seen enough.
+        // Held open until the client closes.
         let _ = stream.read_to_end(&mut Vec::new());
     });
     output(&["health", "--web.listen-address", &address])

@@ -1,4 +1,4 @@
-//! HTTP/2: its clients may do no more than those of HTTP/1.
+//! HTTP/2: its clients have the same limits as those of HTTP/1.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

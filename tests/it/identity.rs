@@ -1,5 +1,4 @@
-//! Whose credentials they are, what happens when that changes, and panics: nothing that failed looks
-//! like something that was fixed.
+//! The account of the credentials, changes of it, and panics: a failure must never look like a fix.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -57,7 +56,10 @@ async fn another_accounts_credentials_fail_the_refresh_and_what_is_known_stays()
     let (outcome, calls) = subject.refresh_within(timeout).await;
     let failure = outcome.failure.expect("a failure");
     assert_eq!(failure.reason, Reason::Credentials);
-    assert_eq!(failure.message, "the credentials are of account 210987654321, not of 123456789012");
+    assert_eq!(
+        failure.message,
+        "the credentials belong to account 210987654321, not to 123456789012"
+    );
     assert_eq!((users(&subject.account), calls), (vec!["ci"], vec![]), "nothing else is asked");
 
     subject.aws.follow(belonging_to(ACCOUNT, Utc::now()));
@@ -120,7 +122,7 @@ async fn credentials_that_become_another_accounts_within_a_refresh_change_nothin
     let (outcome, _) = subject.refresh_within(timeout).await;
     let failure = outcome.failure.expect("a failure");
     assert_eq!(failure.reason, Reason::Credentials);
-    assert_eq!(failure.message, "the credentials have become those of account 210987654321");
+    assert_eq!(failure.message, "the credentials now belong to account 210987654321");
     assert_eq!(
         users(&subject.account).join(" "),
         known,

@@ -5,7 +5,7 @@ use std::thread;
 use crate::support::exporter::{Exporter, value};
 use crate::support::folder::Folder;
 
-/// One key that is some years old, under a configuration that can be written anew.
+/// One key that is some years old, and a configuration that the test can change.
 struct Subject {
     folder: Folder,
     exporter: Exporter,
@@ -26,7 +26,7 @@ impl Subject {
         Subject { folder, exporter }
     }
 
-    /// The page without what tells the time or the weather.
+    /// The page without times and numbers that always change.
     fn keys(&self) -> String {
         let page = self.exporter.get("/metrics");
         let lines = page.lines().filter(|line| line.starts_with("iam_access_key_"));
@@ -133,7 +133,7 @@ fn a_file_that_is_empty_all_at_once_is_refused() {
         subject.exporter.page_where(|page| value(page, SUCCESSFUL) == Some(0.0));
         assert_eq!(subject.keys(), before);
     }
-    // What is said there works.
+    // The advice in the message works.
     subject.folder.write("config.yaml", "{}\n");
     assert_eq!(subject.exporter.request("POST", "/-/reload", &[]).status, 200);
     subject.exporter.page_where(|page| value(page, TOTAL) == Some(1.0));

@@ -55,7 +55,7 @@ fn run(source: Source) -> Arc<Store> {
     refresh::run(source, Config { confirm: None, ..Config::default() })
 }
 
-/// How often each operation was asked for since the last call of this.
+/// The number of calls of each operation since the last time.
 fn counts(aws: &FakeAws) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     for (_, action) in aws.calls() {
@@ -93,7 +93,7 @@ async fn four_hours_on_a_fresh_report_cost_one_get_and_their_end_one_generate() 
     published(&store, |state| state.ready).await;
     assert_eq!(counts(&aws).remove("GetCredentialReport"), Some(1));
 
-    // Besides, each refresh asks whose the credentials are.
+    // In addition, each refresh calls GetCallerIdentity.
     let with_identity = |mut calls: BTreeMap<String, usize>, count: usize| {
         calls.insert("GetCallerIdentity".to_owned(), count);
         calls

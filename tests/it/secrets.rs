@@ -1,5 +1,5 @@
-//! Whatever is wrong, no output holds a secret: the log at level debug, `check`, the metrics and the
-//! status page.
+//! With any fault, no output contains a secret: the log at level debug, `check`, the metrics and
+//! the status page.
 
 use std::process::Command;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::support::folder::Folder;
 use crate::support::protocol::{Answer, Request};
 use tokio::task::spawn_blocking;
 
-/// Stands in every secret of these tests.
+/// A part of every secret of these tests.
 const MARK: &str = "PLANTED";
 const KEY: &str = "PLANTED/key+0123456789012345678901234567";
 const SESSION: &str = "PLANTED-session-token/0123456789==";
@@ -112,7 +112,7 @@ impl Setup {
         (String::from_utf8_lossy(&text).into_owned(), output.status.code())
     }
 
-    /// All that serving shows.
+    /// All output of the server.
     fn serve(&self) -> String {
         let mut command = self.command(&[]);
         command.args(["--web.listen-address", "127.0.0.1:0"]);
@@ -123,7 +123,8 @@ impl Setup {
     }
 }
 
-/// The set-up fails without showing a secret, and its output says this. `starts`: it serves.
+/// The set-up fails without showing a secret, and its output contains this. `starts`: whether it
+/// serves.
 async fn fault(name: &'static str, setup: Setup, expected: &'static str, starts: bool) {
     let run = move || {
         let (checked, code) = setup.check();

@@ -1,4 +1,4 @@
-//! HTTP: what is answered, what clients may not do, and how it ends.
+//! HTTP: answers, limits on clients, and the end.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -96,7 +96,7 @@ fn other_paths_and_methods_are_told_so() {
 }
 
 #[test]
-fn the_status_page_links_to_metrics_runbooks_and_dashboard_wherever_they_are() {
+fn the_status_page_links_to_metrics_runbooks_and_dashboard_at_any_address() {
     let arguments = [
         "--web.telemetry-path=/keys",
         "--web.runbook-url=http://wiki/runbooks",
@@ -118,7 +118,7 @@ fn the_status_page_links_to_metrics_runbooks_and_dashboard_wherever_they_are() {
 }
 
 #[test]
-fn how_soon_is_soon_is_said_wherever_it_counts() {
+fn the_time_of_due_soon_is_shown_in_every_place() {
     let due_soon = |days: u32| {
         let exporter = Exporter::start(&["demo", &format!("--rotation.warn-before={days}d")]);
         exporter.wait_until_ready();
@@ -165,7 +165,7 @@ fn the_status_page_takes_nothing_from_elsewhere_and_is_kept_nowhere() {
     let page = exporter.get("/");
     assert!(page.contains("<link rel=\"stylesheet\" href=\"status.css\">"));
     assert!(!page.contains("<script") && !page.contains("style=\""));
-    assert!(page.contains("This organization is made up."));
+    assert!(page.contains("This is a made-up organization"));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! A page is whole: it comes from one report, whatever happens while it is scraped.
+//! A page is whole: it comes from one report, even if that changes during a scrape.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -63,7 +63,7 @@ fn under_continuous_scraping_every_page_is_wholly_of_one_report() {
     assert!(mean < Duration::from_millis(500), "{scrapes} scrapes, {mean:?} each");
 }
 
-/// Which report the page is of, after checking that it is wholly of that one.
+/// The report that the page shows. Checks that it shows no other.
 fn which(page: &str, reports: [(&str, usize); 2]) -> usize {
     let of = |prefix: &str| page.matches(&format!("user=\"{prefix}-")).count();
     let which = usize::from(of(reports[0].0) == 0);

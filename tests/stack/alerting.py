@@ -31,12 +31,12 @@ PROMETHEUS_OWN = {
 
 
 def rule_files():
-    """The rules that everybody is to load."""
+    """The default rules."""
     return sorted(PROMETHEUS.glob("rules/*.yml"))
 
 
 def optional_files():
-    """The rules that are not for everybody."""
+    """The optional rules."""
     return sorted(PROMETHEUS.glob("optional/*.yml"))
 
 
@@ -60,7 +60,7 @@ def routes(route):
 
 
 def alertmanager_config():
-    """The shipped configuration, but that nobody has to wait for messages."""
+    """The shipped configuration, without its waiting times."""
     config = yaml.safe_load((ALERTMANAGER / "alertmanager.yml").read_text())
     config["templates"] = [str(ALERTMANAGER / pattern) for pattern in config["templates"]]
     for route in routes(config["route"]):

@@ -50,7 +50,7 @@ class Browser(Chrome):
         return self.execute_cdp_cmd(command, parameters)
 
     def screenshot(self):
-        """What is in the window, as a PNG."""
+        """The content of the window, as a PNG."""
         return b64decode(self.devtools("Page.captureScreenshot", format="png")["data"])
 
     def pdf(self):

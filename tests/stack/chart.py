@@ -217,7 +217,7 @@ own_chart = helm_python.Chart.load(CHART)
 
 
 class UniqueKeys(yaml.SafeLoader):
-    """Refuses a key that comes twice, of which YAML would take the last one in silence."""
+    """Refuses duplicate keys, of which YAML would silently take the last."""
 
     def construct_mapping(self, node, deep=False):
         keys = [self.construct_object(key) for key, _ in node.value]

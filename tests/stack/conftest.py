@@ -1,4 +1,4 @@
-"""Fixtures of the tests that run the built exporter against other people's software."""
+"""Fixtures of the tests that run the built exporter against other real programs."""
 
 import os
 from datetime import datetime, timedelta, timezone
@@ -19,7 +19,7 @@ def pytest_configure():
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item):
-    """Shows with a failed test the log of every server that it used."""
+    """Shows the log of every server of a failed test."""
     report = yield
     if report.failed:
         for name, value in getattr(item, "funcargs", {}).items():

@@ -1,6 +1,6 @@
-"""Clients that say nothing, say little, or read little, from addresses of their own.
+"""Clients that say nothing, say little, or read little, from their own addresses.
 
-They run in a process of their own, so that they do not slow down those who measure. Linux has all of
+They run in their own process, so that they do not slow down those who measure. Linux has all of
 127.0.0.0/8, so each address of it can be a client.
 """
 
@@ -21,7 +21,7 @@ TICK = 0.1
 
 
 class Crowd:
-    """So many connections, which are opened again when they are closed, at most so often a second and so
+    """This number of connections, which are opened again when they are closed, at most so often a second and so
     often in all. To be used in a `with`."""
 
     def __init__(self, url, kind, count, sources=("127.0.0.2",), **options):

@@ -33,7 +33,7 @@ def draw(browser, folder, name, url):
         height = browser.devtools("Page.getLayoutMetrics")["cssContentSize"]["height"]
         browser.look(width, scheme, min(height, MAX_HEIGHT))
         (folder / f"{name}-{width}-{scheme}.png").write_bytes(browser.screenshot())
-    # Paper is light, whatever the scheme.
+    # Paper is always light.
     browser.look(1440, "dark")
     browser.get(url)
     (folder / f"{name}.pdf").write_bytes(browser.pdf())

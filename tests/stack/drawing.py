@@ -26,7 +26,7 @@ NAVIGATION = 300
 
 # --- What Grafana's server does with a query ---
 
-# A step of at most so many milliseconds becomes a round one.
+# A step of at most this number of milliseconds becomes a round one.
 ROUND_STEPS = [
     (10, 1), (15, 10), (35, 20), (75, 50), (150, 100), (350, 200), (750, 500), (1_500, 1_000),
     (3_500, 2_000), (7_500, 5_000), (12_500, 10_000), (17_500, 15_000), (25_000, 20_000),
@@ -253,7 +253,7 @@ class Drawing:
         return self.browser.execute_script(f"return window.boards && window.boards.{what}")
 
     def settle(self):
-        """Waits until what is drawn stays the same."""
+        """Waits until the picture stays the same."""
         seen = []
 
         def is_still():
@@ -273,7 +273,7 @@ class Drawing:
         return b64decode(image["data"])
 
     def failures(self):
-        """What queries failed with."""
+        """The errors of failed queries."""
         return self.ask("failures()")
 
     def complaints(self):

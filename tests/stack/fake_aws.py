@@ -287,7 +287,7 @@ class FakeAws:
         return tokens >= 1
 
     def actions(self):
-        """What was asked for, in order."""
+        """The requests, in order."""
         return [request.action for request in self.requests]
 
     def generate(self, _):

@@ -1,4 +1,4 @@
-"""What the tests run and read: the exporter's and Prometheus's processes, and pages of metrics.
+"""Shared by the tests: processes of the exporter and Prometheus, and pages of metrics.
 
 Everything listens on 127.0.0.1 and on a port that the system chose, and every wait has an end.
 """
@@ -23,7 +23,7 @@ TEST_CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"
 
 
 def exporter_binary():
-    """The exporter under test; its absence is a failure, never a skip."""
+    """The exporter under test. If it is missing, the test fails."""
     binary = Path(os.environ.get("IAM_KEY_EXPORTER_BIN") or ROOT / "target/debug/iam-key-exporter")
     assert binary.is_file(), f"no {binary}: run `cargo test`, or set IAM_KEY_EXPORTER_BIN"
     return binary.resolve()
@@ -61,7 +61,7 @@ def dead_endpoint():
 
 
 def exporter_environment(home, endpoint=None, credentials=TEST_CREDENTIALS):
-    """Nothing of the developer's own: no credentials, no configuration, no proxy, no real AWS."""
+    """Without the developer's own credentials, configuration and proxy, and without the real AWS."""
     environment = {"HOME": str(home), "AWS_EC2_METADATA_DISABLED": "true", **credentials}
     if endpoint:
         environment["AWS_ENDPOINT_URL"] = endpoint
@@ -292,7 +292,7 @@ class Page:
         return {(labels["user"], labels["key"]): value for labels, value in self.family(name)}
 
     def aws_requests(self, operation):
-        """How many requests of this operation AWS was sent, whatever came back."""
+        """The number of requests of this operation to AWS, with any outcome."""
         counts = self.family("iam_exporter_aws_requests_total")
         return sum(value for labels, value in counts if labels["operation"] == operation)
 
@@ -309,7 +309,7 @@ def parse_labels(text):
 
 
 def gunzip(body):
-    """Unpacks what has to be a single gzip member: some clients stop after the first."""
+    """Unpacks a single gzip member, because some clients stop after the first."""
     member = zlib.decompressobj(wbits=31)
     text = member.decompress(body)
     assert member.eof and not member.unused_data, "not exactly one gzip member"

@@ -42,7 +42,7 @@ def make_rootfs(context):
 
 
 class Image:
-    """Built in a folder of its own. To be used in a `with`."""
+    """Built in its own folder. To be used in a `with`."""
 
     name = "iam-key-exporter:test"
 

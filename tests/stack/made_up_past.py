@@ -1,4 +1,4 @@
-"""A past for dashboards to draw: what a Prometheus would have, had it scraped an exporter for a week.
+"""A past for dashboards to draw, as if a Prometheus had scraped an exporter for a week.
 
 It is made of the page as it is now. Keys became unrotated when they were due, and each key that is not
 unrotated had another before it, some of which were rotated too late.

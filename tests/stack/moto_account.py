@@ -1,4 +1,4 @@
-"""The accounts that moto plays, and what the tests do in them."""
+"""Accounts in moto, and the actions of tests in them."""
 
 from contextlib import contextmanager
 from datetime import timedelta
@@ -30,7 +30,7 @@ def reset(endpoint):
 
 @contextmanager
 def enforced(endpoint):
-    """Calls are decided about by the policies of whoever makes them."""
+    """moto enforces the policies of the caller for each call."""
 
     def after(calls):
         url = f"{endpoint}/moto-api/reset-auth"

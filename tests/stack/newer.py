@@ -1,6 +1,6 @@
 """Newer programs than the machine's, from newer releases of Debian.
 
-apt-get fetches the packages with a list of sources and a state folder of its own, and dpkg unpacks them below
+apt-get fetches the packages with its own list of sources and state folder, and dpkg unpacks them below
 target/. Nothing of the system is changed. If a package cannot be had, a test that needs it says that it did not run.
 """
 

@@ -89,7 +89,7 @@ METADATA = fields(["name"], name=TEXT, namespace=TEXT, labels=LABELS, annotation
 
 
 def complaints(thing):
-    """What the Operator would refuse or ignore."""
+    """The fields that the Operator would refuse or ignore."""
     schema = fields(
         ["apiVersion", "kind", "metadata", "spec"],
         apiVersion={"const": "monitoring.coreos.com/v1"},

@@ -11,7 +11,7 @@ class PlainRelay:
 
     def __init__(self, url):
         self.target = urlsplit(url).netloc
-        # What was asked for, and how the answer was encoded, of each request.
+        # The path and the encoding of the answer of each request.
         self.asked = []
         self.answered = []
         relay = self
@@ -30,7 +30,7 @@ class PlainRelay:
         self.asked.append(request.headers.get("Accept-Encoding"))
         headers = {k: v for k, v in request.headers.items() if k != "Accept-Encoding"}
         upstream = http.client.HTTPConnection(self.target, timeout=10)
-        # Otherwise http.client adds an Accept-Encoding of its own.
+        # Otherwise http.client adds its own Accept-Encoding.
         upstream.putrequest("GET", request.path, skip_host=True, skip_accept_encoding=True)
         for header in headers.items():
             upstream.putheader(*header)

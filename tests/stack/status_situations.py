@@ -98,7 +98,7 @@ def credentials_of(account):
 
 
 def refused(account, action, why="because no identity-based policy allows it"):
-    """AWS's words for a call that is not allowed."""
+    """AWS's message about a call that is not allowed."""
     caller = f"arn:aws:sts::{account}:assumed-role/iam-key-exporter/iam-key-exporter"
     if action == ASSUME_ROLE:
         caller = "arn:aws:iam::100000000000:user/iam-key-exporter"

@@ -1,7 +1,7 @@
 """From a key that becomes too old to the people who own it, and back: every program is the real one.
 
 AWS (played by moto) → exporter → Prometheus with the shipped rules → Alertmanager with the shipped
-routes → webhooks. `make story` runs this alone and shows what the receivers are told.
+routes → webhooks. `make story` runs this alone and shows the receivers' messages.
 """
 
 import json
@@ -33,7 +33,7 @@ ALMOST_DUE = 90 + (STEP - LEFT) / 86400
 
 RUNBOOKS = "https://wiki.example.com/iam"
 TAGS = "labels: { user_tags: [team, owner] }\n"
-# What each team is told of unrotated keys in the whole story, each time once.
+# The messages of each team about unrotated keys in the whole story, each once.
 TOLD = {"/platform": ["firing", "resolved"], "/payments": ["firing"]}
 # The rules, but that nobody has to wait.
 VALUES = {
@@ -44,7 +44,7 @@ VALUES = {
 
 
 class Stage:
-    """The programs, and what the receivers were told."""
+    """The programs, and the receivers' messages."""
 
     def __init__(self, folder, account):
         self.folder = folder
@@ -55,7 +55,7 @@ class Stage:
         self.shown = 0
 
     def start_exporter(self):
-        """Starts it at an address of its own, which Prometheus finds out, as it is with pods."""
+        """Starts it at its own address, which Prometheus discovers, as with pods."""
         self.starts += 1
         folder = self.folder / f"exporter-{self.starts}"
         folder.mkdir()
@@ -88,7 +88,7 @@ class Stage:
         return [a for m in messages for a in m["alerts"] if a["labels"]["alertname"] == name]
 
     def show(self, scene):
-        """Prints what the receivers were told since the last scene, for `make story`."""
+        """Prints the receivers' messages since the last scene, for `make story`."""
         print(f"\n{scene}")
         for path, message in self.webhooks.posts[self.shown :]:
             for alert in message["alerts"]:
@@ -168,7 +168,7 @@ def down(stage):
     return [alert["status"] for alert in stage.told("/security-team", "IamKeyExporterDown")]
 
 
-# How often the other team's alert was there. Whatever happens to the exporter, it is there each time.
+# How often the other team's alert was there. It is there each time, in spite of all that happens to the exporter.
 COUNT = 'count_over_time(ALERTS{alertname="IamOwnerKeysUnrotated",tag_team="payments"}[%ds])'
 
 

@@ -1,4 +1,4 @@
-"""The shipped Alertmanager configuration: who gets which message, how many, and what it says.
+"""The shipped Alertmanager configuration: the receivers, the number and the text of messages.
 
 Each test runs with the machine's Alertmanager and with a newer one.
 """

@@ -56,7 +56,7 @@ def make_stack(account, template, **values):
 
 @dataclass(frozen=True)
 class Role:
-    """What AWS knows of a role that a stack made."""
+    """A role that a stack made."""
 
     account: str
     trust: dict

@@ -1,4 +1,4 @@
-"""Keys that were rotated, or otherwise dealt with, are cleared long before a report says so.
+"""Keys that were rotated, deactivated or deleted clear long before the next report.
 
 moto's report shows what is there at once; the fake's keeps saying what was there an hour ago.
 """
@@ -232,4 +232,4 @@ def test_after_a_reload_the_new_keys_of_a_profile_are_used_and_tell_whose_they_a
                 lambda page: page.value("iam_refresh_success", account_id=ACCOUNT) == 0,
             )
             assert unrotated(page) == 1
-            assert "the credentials are of account 210987654321" in exporter.log
+            assert "the credentials belong to account 210987654321" in exporter.log

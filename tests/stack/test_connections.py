@@ -1,4 +1,4 @@
-"""Connections: those who ask are answered, whatever others do, and slow readers cost little memory."""
+"""Connections: requests are answered in spite of silent clients, and slow readers cost little memory."""
 
 import http.client
 import re
@@ -30,7 +30,7 @@ PATHS = [
 
 
 def ask(url, path, source):
-    """The time until an answer to one request on a connection of its own is read whole."""
+    """The time until the whole answer to one request on its own connection is read."""
     scheme, _, address = url.partition("://")
     host, port = address.split(":")
     options = {"timeout": 10, "source_address": (source, 0)}

@@ -1,6 +1,6 @@
 """What the exporter does while AWS has a fault, and after it, in real time.
 
-Each scenario has an AWS and an exporter of its own: healthy at first, then with a fault that
+Each scenario has its own AWS and exporter: healthy at first, then with a fault that
 outlasts the exporter's pause, then healed. All of them run at the same time, in three minutes.
 """
 
@@ -92,7 +92,7 @@ KEYS = {"rotated": 10, "unrotated": 100}
 
 @dataclass
 class Course:
-    """What was seen of a scenario."""
+    """The observations of a scenario."""
 
     scenario: Scenario
     before: Page

@@ -97,7 +97,7 @@ def descriptors(pid):
 
 @contextmanager
 def hard_times(exporter, lost=0):
-    """Scrapes meanwhile, of which so many may be lost, and compares before and after."""
+    """Scrapes meanwhile, of which this number may be lost, and compares before and after."""
     pid = exporter.child.pid
     for path in ("/", "/keys.csv", "/metrics"):
         requests.get(exporter.url + path, timeout=20)

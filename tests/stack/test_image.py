@@ -1,4 +1,4 @@
-"""The container image, with whatever binary is under test. `make image` has the same with the static one."""
+"""The container image, with the binary under test. `make image` has the same with the static one."""
 
 import os
 import subprocess

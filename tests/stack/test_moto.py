@@ -1,4 +1,4 @@
-"""Against moto: does the exporter say of each key what was done to it through AWS's API?"""
+"""Against moto: the exporter shows each change of a key that was made through AWS's API."""
 
 import csv
 import io

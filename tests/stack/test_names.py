@@ -35,7 +35,7 @@ LABEL_TEXTS = {"label_replace": [0, 2], "label_join": [0, 2, ...], "count_values
 
 @dataclass
 class Names:
-    """What an expression names: metrics, labels, and the labels of each metric's own matchers."""
+    """The names in an expression: metrics, labels, and the labels of each metric's matchers."""
 
     metrics: set = field(default_factory=set)
     labels: set = field(default_factory=set)
@@ -128,7 +128,7 @@ class Catalogue:
     tags: set
 
     def complaints(self, found):
-        """What an expression names that does not exist."""
+        """The names in an expression that do not exist."""
         known = self.every_label() | found.made
         others = self.recorded.keys() | PROMETHEUS_OWN.keys() | BUILT_IN
         for metric in sorted(found.metrics - self.labels.keys() - others):
@@ -386,7 +386,7 @@ def test_a_dashboard_works_without_the_rules(catalogue, path):
 
 
 def pieces_of_code(text):
-    """PromQL of a document, in fences of its own and between backticks; and samples of pages."""
+    """PromQL of a document, in its own fences and between backticks, and samples of pages."""
     for language, body in re.findall(r"^```(\w*)\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
         if language == "promql":
             yield body

@@ -135,7 +135,7 @@ def test_check_of_an_account_that_cannot_be_read_prints_the_others(organization,
     done = check(config, moto, "--format", "csv")
     assert done.returncode == 2
     assert ",production,old,1," in done.stdout
-    assert "account 999999999999: credentials: the credentials are of account" in done.stderr
+    assert "account 999999999999: credentials: the credentials belong to account" in done.stderr
     assert "accounts read: 3 of 4" in done.stderr
 
 

@@ -1,4 +1,4 @@
-"""Whose keys they are: a real Prometheus joins keys and tags, over two accounts that moto plays."""
+"""Owners of keys: a real Prometheus joins keys and tags, over two accounts in moto."""
 
 import pytest
 from harness import Exporter, Prometheus, wait_for

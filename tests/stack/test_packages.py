@@ -1,4 +1,4 @@
-"""The packages, in a folder with a small Debian. No systemd runs there: a stand-in writes down what it is told.
+"""The packages, in a folder with a small Debian. No systemd runs there: a stand-in records its calls.
 
 Needs root, or sudo without a password.
 """
@@ -93,7 +93,7 @@ class Machine:
         self.run("mkdir", "-p", "/run/systemd/system")
 
     def told(self):
-        """What systemd was told since the last time, without options and questions."""
+        """The commands for systemd since the last time, without options and queries."""
         if not self.has("told"):
             return []
         lines = (self.root / "told").read_text().splitlines()
@@ -103,7 +103,7 @@ class Machine:
         return [" ".join(line) for line in words if line and line[0] in verbs]
 
     def disable(self):
-        """What `systemctl disable` does."""
+        """The effect of `systemctl disable`."""
         run(*as_root("rm", self.root / WANTED))
 
     def files(self):

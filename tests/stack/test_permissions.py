@@ -1,5 +1,5 @@
 """The policies in deploy/aws/policies are enough, and without one of their actions exactly that is missing which
-docs/permissions.md says. moto decides about each call by the policies of whoever makes it.
+docs/permissions.md says. moto enforces the policies of the caller for each call.
 """
 
 import json
@@ -71,7 +71,7 @@ def test_the_policies_allow_the_calls_that_the_exporter_makes_and_no_others():
         f"{service.lower()}:{operation}"
         for service, operation in re.findall(r'=> \("(\w+)", "(\w+)"\)', source)
     }
-    # Everybody may make the first, whatever policies say. The second is no call: AWS checks it with AssumeRole.
+    # Everybody may make the first, without any policy. The second is no call: AWS checks it with AssumeRole.
     expected = calls - {"sts:GetCallerIdentity"} | {"sts:TagSession"}
     assert actions(*OF_ACCOUNT, *OF_ORGANIZATION) == expected
     assert {path.stem for path in FOLDER.iterdir()} == {*OF_ACCOUNT, *OF_ORGANIZATION}
@@ -135,7 +135,7 @@ def refusals():
 
 @dataclass(frozen=True)
 class Seen:
-    """What people and Prometheus see."""
+    """The metrics, the status page and `check`."""
 
     metrics: dict
     status: str
@@ -245,14 +245,14 @@ def world(moto, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def alone(world):
-    """What is seen of one account with all that its features need."""
+    """The view of one account with all permissions."""
     world.may(policy(*OF_ACCOUNT))
     return world.see(CONFIG)
 
 
 @pytest.fixture(scope="module")
 def together(world):
-    """What is seen of the organization with all that its features need."""
+    """The view of the organization with all permissions."""
     world.may(policy(*OF_ACCOUNT, *OF_ORGANIZATION))
     return world.see(ORGANIZATION)
 

@@ -1,4 +1,4 @@
-"""promtool's opinion of whole pages."""
+"""promtool's checks of whole pages."""
 
 import subprocess
 

@@ -147,7 +147,7 @@ def vmalert(folder, store, alertmanager, rules):
 
 @pytest.fixture(params=["prometheus 2", "prometheus 3", "vmalert"])
 def stage(request, tmp_path):
-    """The page, and what receivers were told: (alert, account, status), each time that it changed."""
+    """The page, and the receivers' messages: (alert, account, status), each time that it changed."""
     # VictoriaMetrics finds a new series up to ten seconds after it was written, and by then the rules have to look back
     # on what they wrote down.
     values = {"interval": "2s", "wait": "16s", "remember": "1h", "slack_seconds": 5}
@@ -168,7 +168,7 @@ def stage(request, tmp_path):
 
 
 def told(webhooks, name, account=""):
-    """The states of an alert as they were told to security, each time that it changed."""
+    """The states of an alert in messages to security, each time that it changed."""
     states = []
     for message in webhooks.at("/security-team"):
         for alert in message["alerts"]:

@@ -1,4 +1,4 @@
-"""Recording and alerting rules: promtool's opinion, its tests of them, and what holds for every alert."""
+"""Recording and alerting rules: promtool's checks and tests, and checks of every alert."""
 
 import json
 import re

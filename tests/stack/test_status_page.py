@@ -69,7 +69,7 @@ def without_javascript(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def axe(npm_packages):
-    """The program that looks for what makes a page hard to use for some."""
+    """The program that looks for accessibility faults."""
     return (npm_packages / "axe-core/axe.min.js").read_text()
 
 
@@ -119,7 +119,7 @@ def test_it_opens_in_light_and_dark_on_wide_and_narrow_screens(browser, page, sc
 
 
 def violations(browser, axe):
-    """What makes the page hard to use for some."""
+    """The accessibility faults of the page."""
     browser.execute_script(axe)
     found = browser.execute_async_script(
         "axe.run({reporter: 'v2'}).then(arguments[0], error => arguments[0](String(error)))"
@@ -346,7 +346,7 @@ def test_what_is_not_known_is_never_0_or_ok_or_no_key(with_javascript, situation
     assert (tile.get_attribute("class") == "") == (badges == {"ok"}), tile.text
 
 
-def test_an_account_that_was_never_read_says_so_wherever_it_is_asked_for(situation):
+def test_an_account_that_was_never_read_says_so_in_every_query(situation):
     _, exporter = situation
     for row in unread(exporter)[:3]:
         if not row["account_id"]:
@@ -371,7 +371,7 @@ def test_a_page_of_a_key_says_what_is_not_known_of_its_account(situation):
         if row["account_state"] in ["degraded", "failing"] and row["user"]:
             url = f"{exporter.url}/key?account={row['account_id']}&user={quote(row['user'])}&key={row['key']}"
             text = requests.get(url, timeout=10).text
-            assert "Not all is known of this account: " in text or "Refreshes of this account have failed" in text
+            assert "Some data of this account is missing: " in text or "Refreshes of this account have failed" in text
             return
     assert not {"degraded", "failing"} & expected.badges or not file(f"{exporter.url}/keys.csv?show=every")
 
@@ -427,7 +427,7 @@ def test_every_link_leads_somewhere(situation):
 
 
 OWNER = ["account_id", "tag_team", "tag_owner"]
-# Of the labels and the value of an alert, where its link leads: to so many keys.
+# Alerts whose value is the number of keys on the page that they link to.
 COUNTED = {"IamOwnerKeysUnrotated", "IamOwnerKeysDueSoon", "IamOwnerKeysNeverUsed"}
 LISTED = {*COUNTED, "IamRootAccessKeyActive", "IamOwnerExemptionEnding"}
 

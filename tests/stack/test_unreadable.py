@@ -1,4 +1,4 @@
-"""Files and folders that may not be read. The exporter runs as a user who is not root, as root may read everything."""
+"""Files and folders without read permission. The exporter runs as a user who is not root, as root may read everything."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Real Prometheuses scrape over TLS, with passwords and with certificates, and who may not come in does not."""
+"""Real Prometheuses scrape over TLS, with passwords and with certificates, and others are refused."""
 
 import os
 import re
@@ -202,7 +202,7 @@ def test_no_scrape_is_lost_while_certificates_rotate(tmp_path):
             scrapes, started = 0, time.monotonic()
             with requests.Session() as kept:
                 while (passed := time.monotonic() - started) < ROTATION_SECONDS:
-                    # On a connection of its own, and on one that stays.
+                    # On a new connection, and on one that stays.
                     with exporter.get("/metrics", stream=True) as response:
                         certificate = response.raw.connection.sock.getpeercert(binary_form=True)
                         presented.add(certificate)

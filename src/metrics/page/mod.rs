@@ -129,8 +129,8 @@ pub fn write(
     page.finish()
 }
 
-/// The state, laid out for writing: the labels of each user escaped once, each key judged once, and
-/// all that a family needs close together, since every family goes through all of it.
+/// The state, prepared for writing: labels are escaped once, keys are judged once, and the data of
+/// a family is close together, because every family reads all of it.
 struct Rows<'a> {
     /// All `account_id="…",user="…"`, and the labels of owners, one after the other.
     labels: String,

@@ -15,7 +15,7 @@ pub struct OwnerRow {
     pub labels: Range<usize>,
     /// The last of these labels, from the comma before the first tag on.
     pub tags: Range<usize>,
-    /// How the owner's keys stand.
+    /// The summary of the owner's keys.
     pub keys: KeySummary,
     /// Whether it is on the page: it has a key, or stands for an account that has none.
     pub is_shown: bool,

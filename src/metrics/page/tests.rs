@@ -142,7 +142,7 @@ fn page(filter: &Filter) -> (String, usize) {
     (page, series)
 }
 
-/// Takes over what a call at 11:00 said of a user's keys.
+/// Records the answer of a call at 11:00 about a user's keys.
 fn confirm(account: &mut Account, user: &str, listed: Option<&[ListedKey]>) {
     let report = account.report.as_ref().expect("a report");
     let user = report.users.iter().find(|known| known.name == user).expect("a user");

@@ -10,7 +10,7 @@ use super::sdk::Operation;
 use crate::confirmation::{ListedKey, MAX_KEYS};
 use crate::failure::{Failure, Reason};
 
-/// The user's keys by `ListAccessKeys`; `None` if there is no such user.
+/// The user's keys by `ListAccessKeys`. `None` if there is no such user.
 ///
 /// One page is enough: it has up to 100 keys, and a user has two, or a few more by an agreement with AWS.
 pub async fn keys(client: &AccountClient, user: &str) -> Result<Option<Vec<ListedKey>>, Failure> {
@@ -21,7 +21,7 @@ pub async fn keys(client: &AccountClient, user: &str) -> Result<Option<Vec<Liste
             Err(Failure::new(Reason::ServiceError, message))
         }
         Ok(output) if output.access_key_metadata.iter().any(|key| is_of_other(key, user)) => {
-            let message = "ListAccessKeys: keys of another user than the one who was asked about";
+            let message = "ListAccessKeys: the answer has keys of another user";
             Err(Failure::new(Reason::ServiceError, message))
         }
         Ok(output) => {

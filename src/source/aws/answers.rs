@@ -42,7 +42,7 @@ fn has_all(operation: &str, answer: Node) -> bool {
         element.is_none_or(|element| member.tag_name().name() == element)
             && needed.iter().all(|name| child(member, name).is_some_and(|it| it.text().is_some()))
     };
-    // Where it is missing, which the documentation allows, nothing is cut off.
+    // If it is missing, which the documentation allows, the answer is complete.
     let is_truncated = child(result, "IsTruncated").map(|it| it.text().unwrap_or_default());
     let is_page_known = match is_truncated {
         None | Some("false") => true,

@@ -1,4 +1,4 @@
-//! How many calls run at the same time, and which one comes next.
+//! The limit on concurrent calls, and their order.
 
 use std::future::Future;
 use std::pin::pin;
@@ -15,12 +15,12 @@ pub struct CallLimit {
     admission: Semaphore,
 }
 
-/// A call that takes longer gives its permit back and goes on: an account that hangs must not delay
-/// the others.
+/// A call that takes longer returns its permit and keeps running, so that an account that hangs
+/// does not delay the others.
 const SLOW: Duration = Duration::from_secs(2);
 
-/// The number of calls that go on without a permit. Each has a connection, and a process has 1024 file
-/// descriptors by default.
+/// The largest number of calls that keep running without a permit. Each has a connection, and a
+/// process has 1024 file descriptors by default.
 const MAX_SLOW_CALLS: usize = 512;
 
 impl CallLimit {

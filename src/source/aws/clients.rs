@@ -19,9 +19,9 @@ use crate::metrics::exporter::AwsRequests;
 #[derive(Debug)]
 pub struct Clients {
     count: CountRequests,
-    /// Of calls for identities, lists of accounts, and reports.
+    /// For calls for identities, lists of accounts, and reports.
     limit: Arc<CallLimit>,
-    /// Of calls for the rest, so that a new account never waits behind the old keys of others.
+    /// For all other calls, so that a new account does not wait for the old keys of others.
     detail_limit: Arc<CallLimit>,
     credentials: Arc<CredentialCache>,
     by_access: Mutex<HashMap<Access, AccountClient>>,

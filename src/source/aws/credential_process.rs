@@ -46,7 +46,7 @@ struct Printed {
     expiration: Option<String>,
 }
 
-/// Ends the program and all that it started.
+/// Kills the program and its children.
 struct ProcessGroup(Option<Pid>);
 
 impl CredentialProcess {
@@ -85,7 +85,7 @@ impl CredentialProcess {
         let stdout = child.stdout.take().expect("stdout is piped");
         stdout.take(MAX_OUTPUT).read_to_end(&mut output).await.map_err(cannot)?;
         let status = child.wait().await.map_err(cannot)?;
-        // Its id can be another program's by now.
+        // Its id may belong to another program now.
         group.0 = None;
         if status.success() { Ok(output) } else { Err(self.failure(&format!("failed: {status}"))) }
     }
@@ -107,7 +107,7 @@ impl CredentialProcess {
             return Err(unreadable());
         }
         check_key("AccessKeyId", &printed.access_key_id)
-            .map_err(|failure| self.failure(&format!("printed a bad key: {failure}")))?;
+            .map_err(|failure| self.failure(&format!("printed an invalid key: {failure}")))?;
         Ok(Credentials::new(
             printed.access_key_id,
             printed.secret_access_key,

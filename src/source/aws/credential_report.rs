@@ -34,7 +34,7 @@ use crate::source::target::{FetchResult, RawReport, is_good};
 const MIN_PAUSE: Duration = Duration::from_secs(2);
 const MAX_PAUSE: Duration = Duration::from_secs(30);
 
-/// What AWS has.
+/// The state of AWS's report.
 enum ReportState {
     Present(RawReport),
     /// There is none, or it is too old for AWS to hand out.

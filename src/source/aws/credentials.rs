@@ -1,4 +1,4 @@
-//! Credentials: base credentials and whose they are, and roles that are assumed with them.
+//! Base credentials with their account, and roles that are assumed with them.
 //!
 //! A role is always assumed with base credentials, never with those of another role.
 
@@ -30,7 +30,7 @@ use crate::secrets;
 pub struct CredentialCache {
     /// Replaces the SDK's chains, if given.
     given: Option<SdkConfig>,
-    /// Of all that have no certificates of their own.
+    /// Shared by all credentials without their own certificates.
     http: OnceCell<SharedHttpClient>,
     count: CountRequests,
     limit: Arc<CallLimit>,
@@ -60,7 +60,7 @@ const STS_ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A call to STS ends before the attempt of the call that waits for its credentials, so that the
 /// failure names STS.
 const STS_TIMEOUT: Duration = Duration::from_secs(18);
-/// Credentials that do not work are not looked for more often.
+/// Failed credentials are loaded again at most this often.
 const MIN_CREDENTIAL_AGE: Duration = Duration::from_secs(30);
 /// A role's credentials are renewed when they end within this time.
 const RENEW_BEFORE_END: Duration = Duration::from_secs(60);
@@ -88,8 +88,8 @@ impl CredentialCache {
         CredentialCache { given, http: OnceCell::new(), count, limit, by_key: Mutex::default() }
     }
 
-    /// The base credentials. The first call looks for them, which can take seconds. That there are
-    /// none shows when they are used.
+    /// The base credentials. The first call loads them, which can take seconds. Missing credentials
+    /// show when they are used.
     pub async fn get(&self, key: &CredentialKey) -> BaseCredentials {
         let cell = self.lock().entry(key.clone()).or_default().clone();
         cell.get_or_init(|| self.find(key)).await.clone()
@@ -117,7 +117,7 @@ impl CredentialCache {
                 Box::pin(providers::load(profile, key.default_region, self.http())).await
             }
         };
-        // Its clients share what they have of the credentials: whose they are holds for all of them.
+        // Its clients share one cache of credentials, so the account is the same for all of them.
         let config = match config.identity_cache() {
             Some(_) => config,
             None => config.into_builder().identity_cache(IdentityCache::lazy().build()).build(),
@@ -203,7 +203,7 @@ pub fn assuming(
     let provider = AssumedRole { cache, base: key, role: role.clone() };
     let identity_cache = IdentityCache::lazy()
         .buffer_time(RENEW_BEFORE_END)
-        // The call has time limits of its own, which say more.
+        // The call has its own time limits, with better messages.
         .load_timeout(CALL_TIMEOUT);
     let region = signing_region(&base.config, Some(role.arn.partition()));
     let mut config = base.config.into_builder();
@@ -250,7 +250,7 @@ impl ProvideCredentials for AssumedRole {
     }
 }
 
-/// Tells the account's CloudTrail who assumed the role: the program, and the host on which it runs.
+/// The name in the account's CloudTrail: the program and its host.
 fn session_name() -> String {
     let host = hostname::get().unwrap_or_default();
     let is_allowed = |c: &char| c.is_ascii_alphanumeric() || "_+=,.@-".contains(*c);

@@ -1,5 +1,5 @@
-//! What the process's environment says about AWS: checked once, at the start, because the SDK panics on
-//! some values and ignores others without a word.
+//! The environment variables about AWS. They are checked once, at the start, because the SDK panics
+//! on some values and silently ignores others.
 
 use std::env::{self, VarError};
 use std::path::Path;
@@ -28,8 +28,8 @@ const PATHS: [&str; 5] = [
     "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
 ];
 
-/// Fails with the first variable that is invalid. Knows the secrets from then on. Waits for the disk, but
-/// not for ever.
+/// Fails with the first variable that is invalid. Registers the secrets in them. Blocks on the
+/// disk, with a time limit.
 pub fn check() -> Result<(), Failure> {
     add_secrets();
     for (name, value) in env::vars_os() {
@@ -85,7 +85,7 @@ fn check_value(
     value.map_or(Ok(()), |value| check(&value)).map_err(|what| fault(name, what))
 }
 
-/// A shorter word is no token.
+/// A shorter word is not a token.
 const MIN_TOKEN: usize = 16;
 
 /// The access key that the environment has, if any.
@@ -184,7 +184,7 @@ fn is_key_id(value: &str) -> bool {
 
 fn add_secrets() {
     for name in [SECRET, "SECRET_ACCESS_KEY", SESSION_TOKEN, CONTAINER_TOKEN] {
-        // A key id that stands in the place of the secret is one.
+        // A key id in the place of the secret is not a secret.
         if let Some(secret) = value(name).filter(|secret| !is_key_id(secret)) {
             secrets::add(&secret);
         }

@@ -1,5 +1,4 @@
-//! What an SDK error means: one of the closed set of reasons, decided by types and error codes and
-//! never by a message.
+//! Maps SDK errors to reasons, by types and error codes and never by a message.
 //!
 //! Messages are built from the operation, AWS's code and message, the HTTP status and the kind of the
 //! cause. An SDK error as text can hold the request that it was about, with its tokens.
@@ -87,7 +86,7 @@ where
         }
         SdkError::DispatchFailure(_) => Reason::Network,
         SdkError::ServiceError(context) => match context.err().code() {
-            // AWS names the signature where the time that it covers is the fault.
+            // AWS blames the signature if the clock is wrong.
             Some("InvalidSignatureException" | "SignatureDoesNotMatch")
                 if is_far_from_our_clock(context.raw()) =>
             {
@@ -155,8 +154,8 @@ fn causes(error: &(dyn Error + 'static)) -> String {
     kinds.join(": ")
 }
 
-/// What kind of error this is, if its type says so. Its text is taken only if it cannot hold a part of a
-/// request or of an answer.
+/// What kind of error this is, if its type says so. Its text is used only if it cannot contain a
+/// part of a request or of an answer.
 fn kind(error: &(dyn Error + 'static)) -> Option<String> {
     if let Some(error) = error.downcast_ref::<CredentialsError>() {
         return Some(kind_of_credentials(error));
@@ -211,7 +210,7 @@ fn kind_of_io(error: &io::Error) -> String {
     if let Some(error) = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
         return kind_of_tls(error);
     }
-    // An error around another one tells more in its turn.
+    // The inner error is reported next.
     if let Some(inner) = inner.and_then(|inner| inner.downcast_ref::<io::Error>()) {
         return kind_of_io(inner);
     }

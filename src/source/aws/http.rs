@@ -26,7 +26,7 @@ pub const CA_BUNDLE: &str = "AWS_CA_BUNDLE";
 
 const TLS: tls::Provider = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::AwsLc);
 
-/// More than all certificates of the world need. The rest of a file is not read.
+/// Larger than any real bundle. The rest of a file is not read.
 const MAX_BUNDLE: u64 = 64 << 20;
 
 /// Whether the system, or `SSL_CERT_FILE` and `SSL_CERT_DIR`, have any certificates to trust.
@@ -38,7 +38,7 @@ pub fn has_no_certificates() -> bool {
 }
 
 /// A client that trusts the certificates of this file, or else those of the system. With one client
-/// for each account, every account would have connections and a copy of the certificates of its own.
+/// for each account, every account would have its own connections and a copy of the certificates.
 pub async fn client(ca_bundle: Option<&Path>) -> Result<SharedHttpClient, Failure> {
     let path = ca_bundle.map(Path::to_owned);
     read_in_turn(&name(ca_bundle), move || client_now(path.as_deref())).await
@@ -119,8 +119,8 @@ fn metadata_authorities() -> Vec<String> {
         .collect()
 }
 
-/// Asks for the credentials of a container or an instance directly, for a proxy would see them, and
-/// all else through the proxy.
+/// Asks for the credentials of a container or an instance directly, because a proxy would see them,
+/// and everything else through the proxy.
 #[derive(Debug)]
 struct Client {
     direct: SharedHttpClient,

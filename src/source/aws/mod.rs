@@ -46,9 +46,9 @@ pub struct Aws {
     requests: AwsRequests,
     /// The organization's accounts as they were last found, by their ids.
     members: Mutex<Option<BTreeMap<String, Member>>>,
-    /// The accounts of a list that is not taken yet, because it is so much shorter, and since when.
+    /// The accounts of a much shorter list that is not accepted yet, and since when.
     shorter: Mutex<Option<(Instant, BTreeSet<String>)>>,
-    /// What a look for them has found so far. If it fails, the next one goes on from there.
+    /// The progress of a listing. If it fails, the next one continues.
     listing: Mutex<Listing>,
 }
 
@@ -98,8 +98,8 @@ impl Aws {
     }
 
     /// Fails if this list of accounts lacks more than half of those that are known. Another
-    /// organization's list is never taken then. A list of the same organization is, if it stays like that
-    /// until the time of the next regular look.
+    /// organization's list is never accepted then. A list of the same organization is accepted if
+    /// it is still short at the next regular listing.
     fn compare(&self, found: &BTreeMap<String, Member>) -> Result<(), Failure> {
         let known = self.members();
         let mut shorter = self.shorter.lock().expect("nothing panics while it is locked");
@@ -132,7 +132,8 @@ impl Aws {
             return Ok(());
         }
         *shorter = Some((since, ids));
-        let message = format!("the list has {counts}: taken if that is so for an hour");
+        let message =
+            format!("the list has {counts}: it is accepted if that is still so in an hour");
         Err(Failure::new(Reason::ServiceError, message))
     }
 
@@ -275,7 +276,8 @@ impl Aws {
         match self.ask(&target.access, identity).await? {
             id if target.id == UNKNOWN_ACCOUNT || target.id == id => Ok(id),
             id => {
-                let message = format!("the credentials are of account {id}, not of {}", target.id);
+                let message =
+                    format!("the credentials belong to account {id}, not to {}", target.id);
                 let failure = Failure::new(Reason::Credentials, message);
                 Err(with_profile_name(failure, &target.access))
             }

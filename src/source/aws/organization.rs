@@ -30,8 +30,8 @@ impl Member {
         &self.organization
     }
 
-    /// How it is reached. The account of the default credentials is reached with them: a role would
-    /// be of no use there, and the management account often has none.
+    /// How it is reached. The account of the default credentials is reached with them: a role has
+    /// no advantage there, and the management account often has none.
     pub fn access(&self, organization: &Organization) -> Access {
         let role = (!self.is_own).then(|| Role {
             arn: RoleArn::new(&self.partition, &self.id, &organization.role_name),
@@ -41,20 +41,20 @@ impl Member {
     }
 }
 
-/// How far a look for the accounts has come.
+/// The progress of a listing of accounts.
 #[derive(Debug, Default)]
 pub struct Listing {
-    /// Whose credentials they were found with.
+    /// The account of the credentials.
     own: String,
     members: Vec<Member>,
     /// Where the next page begins.
     token: Option<String>,
 }
 
-/// The accounts of the organization that are not closed or suspended, by `ListAccounts`, which the management account and
-/// delegated administrators may call. Each page has the time limit of a call. If one cannot be had in
-/// time, the next look goes on from there. An organization without accounts is a failure: it has at
-/// least the account that asks.
+/// The accounts of the organization that are not closed or suspended, by `ListAccounts`, which the
+/// management account and delegated administrators may call. Each page has the time limit of a
+/// call. If one does not come in time, the next listing continues there. An organization without
+/// accounts is a failure: it has at least the account that asks.
 pub async fn members(clients: &Clients, listing: &Mutex<Listing>) -> Result<Vec<Member>, Failure> {
     let lock = || listing.lock().expect("nothing panics while it is locked");
     let base = clients.base(&Access::default()).await;
@@ -70,7 +70,7 @@ pub async fn members(clients: &Clients, listing: &Mutex<Listing>) -> Result<Vec<
             let failure = errors::failure(Operation::ListAccounts, &error);
             let is_passing = matches!(failure.reason, Reason::Timeout | Reason::Network);
             if !is_passing && !failure.reason.is_overload() {
-                // Among others because the token is too old.
+                // For example because the token is too old.
                 *lock() = Listing::default();
             }
             failure
@@ -100,7 +100,7 @@ pub async fn members(clients: &Clients, listing: &Mutex<Listing>) -> Result<Vec<
 /// Whether AWS says that the account is closed or suspended, or soon will be closed. In any other state, and in
 /// one that is not known, it may have keys that work: if it cannot be read, it fails.
 ///
-/// `Status` is on its way out, and `State` was not always there.
+/// AWS is replacing `Status` by `State`, so both are read.
 fn is_closed(account: &Account) -> bool {
     use AccountState::{Closed, PendingClosure, Suspended};
     match (&account.state, &account.status) {
@@ -108,7 +108,7 @@ fn is_closed(account: &Account) -> bool {
         (None, Some(status)) => {
             matches!(status, AccountStatus::PendingClosure | AccountStatus::Suspended)
         }
-        // That AWS does not say it does not mean that the account is gone.
+        // A missing state does not mean that the account is gone.
         (None, None) => false,
     }
 }

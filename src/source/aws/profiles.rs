@@ -1,5 +1,5 @@
-//! The AWS profile files, read and checked before the SDK sees them: it leaves out a file that it cannot
-//! read without a word, and names no file or line.
+//! The AWS profile files, read and checked before the SDK sees them: it silently ignores files that
+//! it cannot read, and its errors name no file or line.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -19,7 +19,7 @@ use crate::failure::{Failure, Reason};
 use crate::secrets;
 use crate::source::regular_file;
 
-/// What the profile files say of one profile.
+/// One profile of the profile files.
 #[derive(Debug)]
 pub struct Profile {
     /// Its name.
@@ -59,7 +59,7 @@ struct File {
 /// Reads the files for this profile, or for the one of `AWS_PROFILE`, or for `default`. It may be in
 /// none of them only if it is not named.
 ///
-/// Registers the secrets in it. Waits for the disk.
+/// Registers the secrets in it. Blocks on the disk.
 pub fn read(name: Option<&str>) -> Result<Profile, Failure> {
     let named = name.map(str::to_owned).or_else(|| environment::value("AWS_PROFILE"));
     let mut files = Vec::new();
@@ -107,9 +107,9 @@ impl Profile {
 }
 
 impl File {
-    /// A file that is not there is one without lines.
+    /// A missing file counts as empty.
     fn read(kind: Kind, path: PathBuf) -> Result<File, Failure> {
-        // Many name /dev/null to have no such file.
+        // Naming /dev/null is a common way to have no such file.
         let is_device = fs::metadata(&path).is_ok_and(|it| it.file_type().is_char_device());
         let read = if is_device { Ok(Vec::new()) } else { regular_file::read(&path, MAX_PROFILES) };
         let text = match read {
@@ -204,7 +204,7 @@ fn property(line: &str) -> Option<(String, &str)> {
     (!key.is_empty()).then(|| (key, value.trim()))
 }
 
-/// Values on which the SDK panics. Those that are secret are known from then on.
+/// Refuses values on which the SDK panics, and registers secrets.
 fn check_values(files: &[File], properties: &Properties) -> Result<(), Failure> {
     for (key, property) in properties
         .values()
@@ -252,7 +252,7 @@ fn chain<'a>(properties: &'a Properties, first: &'a str) -> Vec<&'a str> {
     names
 }
 
-/// Values of the profiles in use with which the SDK panics, or fails in words that do not help.
+/// Refuses values of the used profiles on which the SDK panics or fails with an unclear message.
 fn check_used(files: &[File], properties: &Properties, names: &[&str]) -> Result<(), Failure> {
     let keys = names.iter().filter_map(|name| properties.get(*name)).flatten();
     let last = keys.filter_map(|(key, all)| Some((key.as_str(), all.last()?)));
@@ -484,7 +484,7 @@ mod tests {
              [profile c]\nrole_arn = r\nsource_profile = d\n[profile d]\nrole_arn = r\nsource_profile = c",
         );
         assert_eq!(chain(&properties, "default"), ["default", "b"]);
-        // A circle has an end, too; the SDK refuses it.
+        // A circle ends, too. The SDK refuses it.
         assert_eq!(chain(&properties, "c"), ["c", "d", "c"]);
         let message = check_login(&properties, "b").expect_err("aws login").message;
         assert!(message.contains("aws configure export-credentials --profile b"), "{message}");

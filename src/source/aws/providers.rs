@@ -1,5 +1,5 @@
-//! Where base credentials come from: the SDK's providers in the order of its default chain, each asked
-//! through a wrapper that checks what it gives and says in plain words why it gives nothing.
+//! Where base credentials come from: the SDK's providers in the order of its default chain, each in
+//! a wrapper that checks its credentials and explains failures in plain words.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -40,7 +40,7 @@ pub async fn load(
     http: impl Future<Output = Result<SharedHttpClient, Failure>>,
 ) -> SdkConfig {
     let read = read_profile(profile).await;
-    // Credentials that are not there are looked for again, whatever the cause.
+    // Missing credentials are loaded again, for any cause.
     let fault = read.as_ref().err();
     let fault = fault.map(|failure| Failure::new(Reason::Credentials, &failure.message));
     let files = read.unwrap_or_else(|_| Profile::none(profile));
@@ -58,7 +58,7 @@ pub async fn load(
         .app_name(AppName::new("iam-key-exporter").expect("letters and dashes only"))
         .retry_config(RetryConfig::standard().with_max_attempts(3))
         .timeout_config(time_limits())
-        // A program has a time limit of its own, which says more.
+        // A program has its own time limit, with a better message.
         .identity_cache(
             IdentityCache::lazy()
                 .load_timeout(credential_process::TIMEOUT + Duration::from_secs(1))
@@ -114,7 +114,7 @@ struct Chain(Vec<Step>);
 
 #[derive(Debug)]
 struct Step {
-    /// As messages name it.
+    /// The name in messages.
     name: String,
     provider: SharedCredentialsProvider,
     token: Option<Token>,

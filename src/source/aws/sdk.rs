@@ -1,4 +1,4 @@
-//! What every call to AWS has in common: the list of calls, time limits, regions, counting, and the
+//! Everything that calls to AWS share: the list of calls, time limits, regions, counting, and the
 //! comparison of clocks.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -116,11 +116,11 @@ pub fn signing_region(config: &SdkConfig, partition: Option<&str>) -> Option<Reg
     }
 }
 
-/// From here on a wrong clock is worth a warning. AWS refuses requests that are 5 to 15 minutes off,
-/// and the SDK corrects them silently, but ages and verdicts are told by our clock.
+/// A larger difference is logged as a warning. AWS refuses requests that are 5 to 15 minutes off,
+/// and the SDK corrects them silently, but ages and verdicts use our clock.
 pub const MAX_CLOCK_SKEW: TimeDelta = TimeDelta::minutes(5);
 
-/// By how much `now` is ahead of the clock of whoever answered, if the answer has a date.
+/// By how much `now` is ahead of the server's clock, if the answer has a date.
 pub fn clock_skew(answer: &HttpResponse, now: DateTime<Utc>) -> Option<TimeDelta> {
     let date = DateTime::parse_from_rfc2822(answer.headers().get("date")?).ok()?;
     Some(now - date.to_utc())
@@ -136,7 +136,7 @@ impl CountRequests {
         CountRequests(requests)
     }
 
-    /// Warns once when the clock gets wrong, and says once when it is right again.
+    /// Logs once when the clock becomes wrong, and once when it is right again.
     fn compare_clocks(&self, skew: TimeDelta) {
         let before = TimeDelta::seconds(self.0.record_clock_skew(skew.num_seconds()));
         let is_wrong = |skew: TimeDelta| skew.abs() > MAX_CLOCK_SKEW;
@@ -154,7 +154,7 @@ impl CountRequests {
     }
 }
 
-/// A request that was sent. If a time limit cuts it off, nothing is left of it but its end.
+/// A request that was sent. If a time limit cuts it off, dropping it counts it as aborted.
 #[derive(Debug)]
 struct Attempt {
     call: Metadata,

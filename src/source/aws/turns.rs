@@ -1,4 +1,4 @@
-//! What can hang, one at a time: programs and files that give credentials.
+//! Runs work that can hang, one at a time: programs and files with credentials.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, mpsc};
@@ -14,7 +14,7 @@ use crate::panics::catch;
 /// The time limit of reading a file, with the time that the read waits for its turn.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The turn of what has this name: whoever locks it has it.
+/// The lock for work of this name.
 pub fn turn(what: &str) -> Arc<tokio::sync::Mutex<()>> {
     static TURNS: LazyLock<Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>> =
         LazyLock::new(Mutex::default);
@@ -22,8 +22,7 @@ pub fn turn(what: &str) -> Arc<tokio::sync::Mutex<()>> {
     turns.entry(what.to_owned()).or_default().clone()
 }
 
-/// Reads what can hang, with a time limit. A read that hangs keeps its turn, so that there is never a
-/// second one of the same.
+/// Reads with a time limit. A read that hangs keeps its lock, so that there is never a second one.
 pub async fn read_in_turn<T: Send + 'static>(
     what: &str,
     read: impl FnOnce() -> Result<T, Failure> + Send + 'static,
@@ -40,13 +39,13 @@ pub async fn read_in_turn<T: Send + 'static>(
     timeout(READ_TIMEOUT, read).await.unwrap_or_else(|_| Err(late(what)))
 }
 
-/// The same at the start, when nobody else reads: the process ends if this fails.
+/// The same at the start, without a lock: the process ends if this fails.
 pub fn read_at_start<T: Send + 'static>(
     what: &str,
     read: impl FnOnce() -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
     let (sender, answer) = mpsc::channel();
-    // After the time limit nobody takes the answer.
+    // After the time limit nobody receives the answer.
     thread::spawn(move || sender.send(catch(read).flatten()));
     answer.recv_timeout(READ_TIMEOUT).unwrap_or_else(|_| Err(late(what)))
 }

@@ -56,7 +56,7 @@ const TASKS: [&str; 10] = [
     "sync",
     "terraform",
 ];
-/// Each with the team that owns it.
+/// Systems with the teams that own them.
 const SYSTEMS: [(&str, &str); 10] = [
     ("catalog", "shop"),
     ("checkout", "payments"),
@@ -77,12 +77,12 @@ impl Demo {
         Demo { accounts, users, seed, start }
     }
 
-    /// The configuration that the organization has where nobody gave another: two exemptions, one
-    /// of which ends soon, a longer max age, and the tags that name an owner.
+    /// The default configuration of the organization: two exemptions, one of which ends soon, a
+    /// longer max age, and the tags that name an owner.
     pub fn config(&self) -> Config {
         let pattern = |text| Some(Pattern::new(text));
         let exempt = |days: i64, reason: &str| {
-            // To the end of a day, as a date in a file is meant.
+            // To the end of a day, like a date in a file.
             let end =
                 (self.start + TimeDelta::days(days + 1)).date_naive().and_time(NaiveTime::MIN);
             Decision::Exempt(Exemption { end: Some(end.and_utc()), reason: reason.to_owned() })
@@ -250,8 +250,8 @@ impl Demo {
         (0..self.users).map(user_name)
     }
 
-    /// What is random about one user in one respect. Each has a stream of its own, so that one more
-    /// user changes nothing about the others, and a user can be asked about alone.
+    /// The random numbers of one user for one purpose. Each has its own stream, so that one more
+    /// user does not change the others, and each user can be made alone.
     fn random(&self, account: usize, user: &str, what: &str) -> StdRng {
         let (seed, account) = (self.seed.to_le_bytes(), (account as u64).to_le_bytes());
         let bytes = [&seed[..], &account, user.as_bytes(), b"\0", what.as_bytes()].concat();
@@ -264,7 +264,7 @@ fn account(target: &Target) -> usize {
     target.key.parse().expect("a target that targets() gave")
 }
 
-/// Names tell what a key is for. The first hundred have no number.
+/// A name that tells the purpose of the key. The first hundred have no number.
 fn user_name(index: usize) -> String {
     let task = TASKS[index % TASKS.len()];
     let (system, _) = system(index);
@@ -274,7 +274,7 @@ fn user_name(index: usize) -> String {
     }
 }
 
-/// What the key of this user is for, and the team that owns that.
+/// The purpose of this user's key, and the team that owns it.
 fn system(user: usize) -> (&'static str, &'static str) {
     SYSTEMS[user / TASKS.len() % SYSTEMS.len()]
 }

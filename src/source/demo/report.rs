@@ -7,7 +7,7 @@ use rand::rngs::StdRng;
 use super::Demo;
 use crate::report::ROOT_USER;
 
-/// The columns of AWS's report, in AWS's order, with the one that it has where they do not suffice.
+/// The columns of AWS's report, in AWS's order, with the additional one.
 const HEADER: [&str; 23] = [
     "user",
     "arn",
@@ -166,7 +166,7 @@ impl Demo {
         }
     }
 
-    /// A moment that lies so many days before the start.
+    /// A time this number of days before the start.
     fn days_ago(&self, rng: &mut StdRng, days: std::ops::Range<i64>) -> DateTime<Utc> {
         let seconds = rng.random_range(days.start * 86_400..days.end * 86_400);
         self.start - TimeDelta::seconds(seconds)

@@ -30,7 +30,7 @@ pub struct Content {
 pub struct FileRead {
     /// Its bytes.
     pub csv: Vec<u8>,
-    /// What they hold; `None` if they are no report.
+    /// What they hold. `None` if they are no report.
     pub content: Option<Content>,
     /// When the file was last modified.
     pub modified: DateTime<Utc>,
@@ -125,7 +125,7 @@ pub fn read(path: &Path, taken: Option<&Content>) -> Result<FileRead, Failure> {
     };
     let before = stat(&file).map_err(failed)?;
     let modified = as_date(before.1).ok_or_else(|| {
-        failed(io::Error::other("the time of its last change is no date: set it with `touch`"))
+        failed(io::Error::other("its modification time is invalid: set it with `touch`"))
     })?;
     // One byte more than a report may have, so that the parser sees that it is too large.
     let mut csv = Vec::new();

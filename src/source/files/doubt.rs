@@ -1,11 +1,11 @@
-//! Whether a report file seems to know less than the one before it.
+//! Whether a report file seems to have less data than the one before it.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
 use super::disk::Content;
 use crate::report::{Report, User};
 
-/// Why this seems to be an older export than the one that was in the file before, such as a backup.
+/// Why this seems to be an older export than the one before in the file, for example a backup.
 pub fn why_older(content: &Content, before: &Content) -> Option<String> {
     let by_file = || content.modified.cmp(&before.modified);
     let is_older = content.report.order(&before.report).unwrap_or_else(by_file).is_lt();
@@ -16,24 +16,24 @@ pub fn why_older(content: &Content, before: &Content) -> Option<String> {
         };
         let (content, before) = (of(content), of(before));
         format!(
-            "it seems to be an older export ({content}) than the one before ({before}): taken if it stays \
-             for the time of --source.keep-missing, or after a restart"
+            "it seems to be an older export ({content}) than the one before ({before}): it is accepted if it stays \
+             for --source.keep-missing, or after a restart"
         )
     })
 }
 
-/// Why this report seems to lack users, of whom there were so many before.
+/// Why this report seems to lack users. `before`: their number before.
 pub fn why_smaller(report: &Report, before: usize) -> Option<String> {
     let users = users(report);
     (users * 2 < before).then(|| {
         format!(
-            "it has {users} users, and the report before it had {before}: taken if the next look finds the \
-             same"
+            "it has {users} users, and the report before it had {before}: it is accepted if the next \
+             refresh finds the same"
         )
     })
 }
 
-/// How many users a report has, with those whose rows cannot be read.
+/// The number of users in a report, including rows that could not be parsed.
 pub fn all_users(report: &Report) -> usize {
     users(report) + report.missing
 }

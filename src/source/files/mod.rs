@@ -1,8 +1,8 @@
 //! Reports from CSV files: one file, or every `*.csv` in a folder.
 //!
-//! A file system says less than AWS does: a volume that is not mounted looks like an empty folder, and
-//! a file that is being written looks like a shorter one. So a folder without files is a failure, a
-//! file that is gone keeps its account for a time, and a file is read only when it has settled.
+//! A file system can mislead: a volume that is not mounted looks like an empty folder, and a file
+//! that is being written looks like a shorter one. So a folder without files is a failure, the
+//! account of a removed file stays for a time, and a file is read only when it no longer changes.
 //!
 //! A file system can hang, and a thread that waits for it cannot be stopped. So a path is never read
 //! again before the last read of it has ended, and at most `MAX_READS` threads wait. What is no regular
@@ -39,10 +39,10 @@ use crate::pipe;
 pub struct Files {
     path: PathBuf,
     keep_missing: Duration,
-    /// What came through a pipe.
+    /// The report that came through a pipe.
     piped: Option<RawReport>,
     known: Mutex<Known>,
-    /// A listing holds it until it has ended, even if nobody waits for it any more.
+    /// A listing holds it until it ends, even after its caller gave up.
     listing: Arc<AsyncMutex<()>>,
     reads: Arc<Semaphore>,
 }
@@ -52,13 +52,13 @@ pub struct Files {
 struct Known {
     /// The files that have an account, by the keys of their targets.
     files: BTreeMap<String, KnownFile>,
-    /// The last report of each account, by its id. It stays when its file is gone.
+    /// The last report of each account, by its id. It stays if its file is removed.
     reports: BTreeMap<String, LastReport>,
     /// How often the files were listed.
     listings: u64,
 }
 
-/// The report of an account that was taken last, from whatever file.
+/// The last accepted report of an account, from any file.
 #[derive(Debug)]
 struct LastReport {
     /// As [`doubt::all_users`] counts them.
@@ -70,7 +70,7 @@ struct LastReport {
     first: u64,
 }
 
-/// A file that was found, and may be missing by now.
+/// A file that a listing found. It may be missing now.
 #[derive(Debug)]
 struct KnownFile {
     path: PathBuf,
@@ -80,19 +80,19 @@ struct KnownFile {
     missing_since: Option<Instant>,
     /// The account of its last report.
     account_id: Option<String>,
-    /// A read holds it until it has ended, even if nobody waits for it any more.
+    /// A read holds it until it ends, even after its caller gave up.
     history: Arc<AsyncMutex<History>>,
 }
 
-/// What earlier looks at a file found.
+/// The results of earlier looks at a file.
 #[derive(Debug, Default)]
 struct History {
-    /// Whether there was a look at it.
+    /// Whether the file was looked at.
     looked_at: bool,
-    /// The last report that was taken.
+    /// The last report that was accepted.
     taken: Option<Content>,
-    /// The hash of a report that the last look did not take, because it seems to know less than the one
-    /// before it, and since when it is there.
+    /// The hash of a report that the last look did not accept, because it has less data than the
+    /// one before, and since when it is there.
     doubted: Option<(u64, Instant)>,
     /// Since when the file is still being written.
     unsettled_since: Option<Instant>,
@@ -104,30 +104,30 @@ impl History {
     }
 }
 
-/// For how long an account stays whose file is gone, if nothing else is said.
+/// How long the account of a removed file stays by default.
 pub const KEEP_MISSING: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A file system that hangs must not stop the look for accounts for good.
+/// A file system that hangs must not stop the listing forever.
 const LIST_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The number of files that are read at the same time, reads that hang included. The runtime has 512
-/// threads for all that may block, and pages are rendered on them, too.
+/// The number of files that are read at the same time, including reads that hang. The runtime has
+/// 512 threads for blocking work, and rendering uses them, too.
 const MAX_READS: usize = 64;
 
-/// A file that was modified within this time may still be written.
+/// A file that was modified within this time may still be in use by its writer.
 const SETTLED: TimeDelta = TimeDelta::seconds(2);
 
-/// A file that is not complete for longer than this fails its account, although there is an earlier
-/// report of it.
+/// If a file is incomplete for longer than this, its account fails, even if there is an earlier
+/// report.
 const MAX_UNSETTLED: Duration = Duration::from_secs(60);
 
 /// Nothing that can panic runs while the files are locked.
 const NO_PANIC: &str = "nothing panics while it is locked";
 
 impl Files {
-    /// The file, or the folder of files, at `path`. A file that is gone keeps its account for
-    /// `keep_missing`. A pipe is read to its end, and its report stays. Fails if there is no file, folder or
-    /// pipe, or if it may not be read.
+    /// The file, or the folder of files, at `path`. The account of a removed file stays for
+    /// `keep_missing`. A pipe is read to its end, and its report stays. Fails if there is no file,
+    /// folder or pipe, or if it may not be read.
     pub fn open(path: PathBuf, keep_missing: Duration) -> Result<Files, Failure> {
         let (sender, answer) = mpsc::channel();
         let looked_at = path.clone();
@@ -135,7 +135,7 @@ impl Files {
         let is_pipe = answer.recv_timeout(LIST_TIMEOUT).unwrap_or_else(|_| Err(hangs(&path)))?;
         let piped = if is_pipe {
             let csv = read_pipe(&path)?;
-            info!(file = %path.display(), "the report came through a pipe, it stays until the exporter ends");
+            info!(file = %path.display(), "the report came through a pipe, so it is kept until the exporter ends");
             Some(RawReport { csv, parsed: None, generated: Clock::system().now() })
         } else {
             None
@@ -150,7 +150,7 @@ impl Files {
         })
     }
 
-    /// Looks for files. If that fails, no file counts as gone.
+    /// Lists the files. If that fails, no file counts as removed.
     pub(super) async fn discover(&self) -> Result<(), Failure> {
         if self.piped.is_some() {
             self.update([self.path.clone()].into(), true);
@@ -167,7 +167,7 @@ impl Files {
         listed.failure.map_or(Ok(()), Err)
     }
 
-    /// Adds files that are new. If these are all, the others are missing.
+    /// Adds new files. If `is_all`, the others are missing.
     fn update(&self, files: BTreeSet<PathBuf>, is_all: bool) {
         let now = Instant::now();
         let mut known = self.lock();
@@ -201,19 +201,19 @@ impl Files {
         }
     }
 
-    /// How long the account of a file stays that is gone, or another account's by now.
+    /// How long an account stays if its file is removed or has another account's report.
     pub(super) fn keep_missing(&self) -> Duration {
         self.keep_missing
     }
 
-    /// One for each file. A file's account is named for the file.
+    /// One target for each file. The account has the file's name.
     pub(super) fn known(&self) -> Discovered {
         let targets = self.lock().files.values().map(|file| file.target.clone()).collect();
         Discovered { targets, is_all: true, are_files: true, ..Discovered::default() }
     }
 
-    /// The file's bytes. It is for the caller to tell whether they are new: a file can be replaced
-    /// by another of the same time.
+    /// The file's bytes. The caller must compare them, because a new file can have the same
+    /// modification time.
     pub(super) async fn fetch(
         &self,
         target: &Target,
@@ -230,7 +230,7 @@ impl Files {
         }
     }
 
-    /// The report; `None` if the file changes just now and the last report stays.
+    /// The report. `None` if the file changes just now and the last report stays.
     async fn read(
         &self,
         target: &Target,
@@ -248,7 +248,7 @@ impl Files {
         let Ok(mut history) = history.try_lock_owned() else { return Err(hangs(&path)) };
         let permit = timeout_at(deadline, self.reads.clone().acquire_owned()).await;
         let mut permit = permit.map_err(|_| hangs(&path))?.expect("it is never closed");
-        // Only what the last look found can agree with what this one finds.
+        // Only two looks in a row can agree.
         let doubted = history.doubted.take();
         let is_first_look = !mem::replace(&mut history.looked_at, true);
         let mut waited = false;
@@ -304,8 +304,8 @@ impl Files {
         Ok(Some(RawReport { csv, generated: modified, parsed }))
     }
 
-    /// Why a report seems to know less than the one before it, and for how long it must be there to be
-    /// taken. `found` is the listing that found its file, if this is the first look at it.
+    /// Why a report seems to have less data than the one before, and how long it must be there to
+    /// be accepted. `found` is the listing that found its file, if this is the first look at it.
     fn doubt(
         &self,
         content: &Content,
@@ -318,7 +318,7 @@ impl Files {
         if let Some(why) = own.and_then(|taken| doubt::why_older(content, taken)) {
             return Some((why, self.keep_missing));
         }
-        // Of files that were all there before the account was known, none is the one before.
+        // If all files were there before the account was known, none of them is older.
         let is_before = |last: &&LastReport| found.is_none_or(|found| found > last.first);
         let known = self.lock();
         let of_account = known.reports.get(account_id).filter(is_before).map_or(0, |it| it.users);
@@ -327,7 +327,8 @@ impl Files {
         Some((why, Duration::ZERO))
     }
 
-    /// Records whose report a file has, and logs which other files have one of the same account.
+    /// Records the account of a file's report, and logs which other files have a report of the same
+    /// account.
     fn note_report(&self, key: &str, content: &Content) {
         let Content { report, modified, .. } = content;
         let Some(account_id) = report.account_id.as_deref() else { return };
@@ -347,7 +348,7 @@ impl Files {
             file.account_id = Some(account_id.to_owned());
         }
         let last = reports.get(account_id);
-        // An older file beside it changes nothing.
+        // Another, older file has no effect.
         if last.is_none_or(|last| last.file == key || last.modified <= modified) {
             let first = last.map_or(*listings, |last| last.first);
             let last = LastReport { users, modified, file: key.to_owned(), first };
@@ -360,7 +361,7 @@ impl Files {
     }
 }
 
-/// Does the work on a thread of its own. `guard` is held until the work has ended, and given back.
+/// Does the work on a blocking thread. `guard` is held until the work ends, and returned.
 async fn blocking<G: Send + 'static, T: Send + 'static>(
     guard: G,
     path: &Path,
@@ -376,7 +377,8 @@ async fn blocking<G: Send + 'static, T: Send + 'static>(
     }
 }
 
-/// Why a file of this time is not taken yet: it may still be written, or one of the clocks is wrong.
+/// Why a file with this time is not accepted yet: its writer may not be finished, or one of the
+/// clocks is wrong.
 fn why_young(modified: DateTime<Utc>, now: DateTime<Utc>) -> (Reason, String) {
     if modified - now < SETTLED {
         return (Reason::ReportNotReady, "it was modified less than 2 s ago".to_owned());
@@ -398,7 +400,7 @@ fn target(path: &Path) -> Target {
     Target { key: as_text(path.as_os_str()), id: name.clone(), name, access: Access::default() }
 }
 
-/// The name, with `\xFF` for bytes that are not UTF-8, so that two names stay two.
+/// The name, with `\xFF` for bytes that are not UTF-8, so that different names stay different.
 fn as_text(name: &OsStr) -> String {
     name.to_str().map_or_else(|| format!("{name:?}").trim_matches('"').to_owned(), str::to_owned)
 }

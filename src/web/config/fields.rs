@@ -128,7 +128,7 @@ where
     })
 }
 
-/// Ends of lines become spaces: YAML has several ways to write a long text.
+/// Line breaks become spaces, because YAML has several ways to write a long text.
 fn header_value(text: String) -> Result<HeaderValue, &'static str> {
     HeaderValue::try_from(text.trim().replace(['\r', '\n'], " "))
         .map_err(|_| "has a character that no header may have")

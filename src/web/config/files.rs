@@ -1,4 +1,4 @@
-//! Reading files, and telling whether they changed since.
+//! Reads files, and detects later changes.
 
 use std::fs::{self, Metadata};
 use std::io::{self, Read};
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::source::regular_file;
 
-/// A larger file is refused.
+/// The largest file that is accepted.
 const MAX_BYTES: u64 = 1 << 20;
 
 /// A file as it was when it was read.
@@ -24,7 +24,7 @@ impl FileState {
     /// Reads the bytes of a file, which may not be larger than 1 MiB.
     pub fn read(path: &Path) -> io::Result<(FileState, Vec<u8>)> {
         let file = regular_file::open(path)?;
-        // Before it is read: what changes meanwhile is a change.
+        // Read before the content, so that a change in between counts.
         let version = version(&file.metadata()?);
         let mut bytes = Vec::new();
         file.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
@@ -34,7 +34,7 @@ impl FileState {
         Ok((FileState { path: path.to_owned(), version }, bytes))
     }
 
-    /// Whether it is another file by now, or gone.
+    /// Whether the file has changed or is gone.
     pub fn has_changed(&self) -> bool {
         fs::metadata(&self.path).map_or(true, |metadata| version(&metadata) != self.version)
     }

@@ -20,12 +20,12 @@ use crate::config::{Error, parse_yaml};
 use files::FileState;
 use sections::{File, HttpSection};
 
-/// What the web configuration file switches on. Without one: nothing.
+/// The settings of the web configuration file. Without a file there are none.
 #[derive(Debug, Default)]
 pub struct WebConfig {
     /// `None`: plain HTTP.
     pub tls: Option<Arc<ServerConfig>>,
-    /// Who may come in; everybody if there are none.
+    /// The users. If there are none, no password is needed.
     pub users: Users,
     /// Headers of every response that does not set them itself.
     pub headers: Vec<(HeaderName, HeaderValue)>,
@@ -42,14 +42,14 @@ pub struct WebConfig {
     is_empty: bool,
 }
 
-/// What is wrong with the value of one field.
+/// A fault in the value of one field.
 #[derive(Debug)]
 pub struct Fault {
     /// The line, counted from 1.
     pub line: u64,
     /// The field's path.
     pub field: String,
-    /// One line for the file's author. Never holds a secret.
+    /// One line of text, without secrets.
     pub problem: String,
 }
 
@@ -92,7 +92,7 @@ impl WebConfig {
         Ok(config)
     }
 
-    /// Whether one of the files that it was read from is another by now. Waits for the disk.
+    /// Whether one of its files has changed. Blocks on the disk.
     pub fn has_changed(&self) -> bool {
         self.files.iter().chain(&self.file).any(FileState::has_changed)
     }
@@ -158,7 +158,7 @@ fn needs_restart(path: &Path, state: &str) -> Error {
     }
 }
 
-/// A value that remembers its line shows in a field's path.
+/// Values that remember their line leave a trace in a field's path.
 fn without_spans(error: Error) -> Error {
     match error {
         Error::Invalid { path, line, field, problem } if !field.starts_with("basic_auth_users") => {
@@ -195,7 +195,7 @@ fn resolve(file: File, folder: &Path) -> Result<WebConfig, Fault> {
     warnings.extend(users.warnings());
     if tls.is_none() && !users.is_empty() {
         warnings.push(
-            "basic_auth_users: passwords cross the network in clear without tls_server_config"
+            "basic_auth_users: passwords cross the network unencrypted without tls_server_config"
                 .to_owned(),
         );
     }

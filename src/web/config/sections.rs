@@ -25,7 +25,7 @@ pub struct File {
     pub rate_limit: Option<Spanned<RateSection>>,
 }
 
-/// Fields that are checked together, or with a file, remember their lines.
+/// Fields that are checked together or against a file remember their lines.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TlsSection {
@@ -68,7 +68,7 @@ pub struct HttpSection {
     pub headers: Option<HeadersSection>,
 }
 
-/// The names count with their case.
+/// The case of the names matters.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct HeadersSection {

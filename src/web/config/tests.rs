@@ -132,12 +132,12 @@ fn a_reload_neither_switches_tls_nor_takes_an_empty_file_for_a_wish() {
         (
             tls,
             "",
-            Some("web.yml: the file is empty: to remove all that was configured, write {} into it"),
+            Some("web.yml: the file is empty: to remove the whole configuration, write {} into it"),
         ),
         (
             users,
             " \n",
-            Some("web.yml: the file is empty: to remove all that was configured, write {} into it"),
+            Some("web.yml: the file is empty: to remove the whole configuration, write {} into it"),
         ),
         (users, "{}\n", None),
         (tls, tls, None),

@@ -19,12 +19,12 @@ use crate::state::Account;
 const PAGE_SIZE: usize = 50;
 /// Up to this number of accounts the list is open even if all are ok, and has no controls.
 const FEW: usize = 5;
-/// From this number on they are listed for those who ask: causes say more, and keys matter more.
+/// From this number on the list is folded, because the causes say more.
 const MANY: usize = 20;
 /// At most this number of causes is shown.
 const MAX_CAUSES: usize = 10;
 
-/// How many accounts are in which state, in words.
+/// The number of accounts in each state, in words.
 pub fn health(accounts: &[&AccountSummary]) -> String {
     let count = |is: fn(Health) -> bool| accounts.iter().filter(|row| is(row.health)).count();
     let states = [
@@ -42,7 +42,7 @@ pub fn health(accounts: &[&AccountSummary]) -> String {
     if states.is_empty() { what.to_owned() } else { format!("{what}: {}", states.join(", ")) }
 }
 
-/// The tile: whether somebody has to look into accounts.
+/// The tile: whether accounts need attention.
 pub fn tile(accounts: &[&AccountSummary]) -> Markup {
     let count = |is: fn(Health) -> bool| accounts.iter().filter(|row| is(row.health)).count();
     let failing = count(|health| matches!(health, Health::Failing(_)));
@@ -83,7 +83,7 @@ pub fn section(
         || !query.find.is_empty()
         || query.accounts_sort != AccountSort::State;
     let is_calm = accounts.iter().all(|row| row.health == Health::Ok);
-    // Who asks for some keys does not want to pass by accounts of which nothing is to be said.
+    // A query for some keys leaves out accounts without problems.
     let is_about_all = query.subject().is_empty();
     let is_open =
         asks || accounts.len() <= FEW && is_about_all || !is_calm && query.search.is_empty();
@@ -175,7 +175,7 @@ fn causes(settings: &StatusSettings, accounts: &[&AccountSummary], query: &Query
     let troubles = troubles(accounts);
     let more = failures.len().saturating_sub(MAX_CAUSES);
     let line = |count: usize, what: &str, state, section| {
-        // Its words, without what differs from account to account.
+        // Its words, without parts that differ between accounts.
         let find: String = what.replace('\u{2026}', " ").chars().take(MAX_TEXT).collect();
         let find = find.trim().to_owned();
         let link = Query { state, find, accounts: None, ..query.clone() }.link() + "#accounts";
@@ -206,7 +206,7 @@ fn controls(query: &Query) -> Markup {
         (Some(AccountFilter::Ok), "Ok"),
     ];
     let sorts = [
-        (AccountSort::State, "Those that need somebody first"),
+        (AccountSort::State, "Most urgent first"),
         (AccountSort::Name, "Name"),
         (AccountSort::Unrotated, "Most unrotated keys first"),
         (AccountSort::Report, "Oldest report first"),
@@ -245,7 +245,7 @@ fn controls(query: &Query) -> Markup {
 
 fn account(settings: &StatusSettings, now: DateTime<Utc>, row: &AccountSummary) -> Markup {
     let Account { id, name, generated, refresh, .. } = row.account;
-    // A refresh that is under way has its time behind it.
+    // A running refresh has a time in the past.
     let next = refresh.next.filter(|next| *next > now);
     let of_account = Query { account: id.clone(), ..Query::default() };
     html! {
@@ -264,7 +264,7 @@ fn account(settings: &StatusSettings, now: DateTime<Utc>, row: &AccountSummary) 
                             small { "failing for " (since(fault.since, now)) }
                         }
                         @if row.is_read() && refresh.last_success.is_none() {
-                            small { "no refresh has worked since the start" }
+                            small { "no refresh has succeeded since the start" }
                         }
                     }
                 }

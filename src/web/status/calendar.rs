@@ -1,4 +1,4 @@
-//! Due dates as a calendar, for whoever subscribes to it.
+//! Due dates as a calendar to subscribe to.
 
 use chrono::{DateTime, Datelike, Utc};
 use icalendar::{Calendar, Component, Event, EventLike};
@@ -12,7 +12,7 @@ use crate::findings::Finding;
 use crate::policy::KeyStatus;
 use crate::render::Snapshot;
 
-/// At most this number of keys, those first that are due first.
+/// The largest number of keys. Those that are due first are kept.
 const MAX_EVENTS: usize = 5_000;
 
 /// An event on the day on which each key that the query is about must be rotated or loses its
@@ -23,7 +23,7 @@ pub fn render(snapshot: &Snapshot, query: &Query) -> String {
     let ends = |key: &Finding| key.due.or(key.exemption.as_ref().and_then(|it| it.end));
     let is_active = |key: &&Finding| key.status != KeyStatus::Inactive;
     let about = about(&keys, &query, &snapshot.config.user_tags).into_iter().filter(is_active);
-    // A calendar's years have four digits, and an exemption to the last of them is one without end.
+    // Years in a calendar have four digits. A later end counts as no end.
     let has_day = |(time, _): &(DateTime<Utc>, _)| (0..10_000).contains(&time.year());
     let mut due: Vec<_> = about.filter_map(|key| Some((ends(key)?, key))).filter(has_day).collect();
     due.sort_by_key(|(time, _)| *time);

@@ -1,4 +1,4 @@
-//! Pieces of HTML and words that several parts of the page have in common.
+//! HTML and words that several parts of the page share.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use maud::{Markup, html};
@@ -7,7 +7,7 @@ use super::{Pagination, StatusSettings};
 use crate::findings::Finding;
 use crate::policy::Tag;
 
-/// An account by its name, where it has one, and its id.
+/// An account by its name, if it has one, and its id.
 pub fn account_cell(id: &str, name: &str) -> Markup {
     html! {
         @if name.is_empty() || name == id {
@@ -31,7 +31,7 @@ pub fn runbook(settings: &StatusSettings, section: &str) -> Markup {
     html! { a.help href={ (settings.runbook_url()) "#" (section) } { "What to do" } }
 }
 
-/// The tags that say whose something is; `are_known`: whether the user's tags were read.
+/// The tags of an owner. `are_known`: whether the user's tags were read.
 pub fn owner(tags: &[Tag], are_known: bool) -> Markup {
     html! {
         @for (key, value) in tags {
@@ -43,8 +43,7 @@ pub fn owner(tags: &[Tag], are_known: bool) -> Markup {
     }
 }
 
-/// A table, which moves under a finger or the arrow keys if it is too wide. `head` are the cells of its
-/// head, and `name` is that of its class.
+/// A table that scrolls if it is too wide. `head` are its header cells, and `name` is its class.
 pub fn table(name: &str, caption: &Markup, head: &Markup, rows: &Markup) -> Markup {
     let id = format!("{name}-caption");
     html! {
@@ -58,7 +57,7 @@ pub fn table(name: &str, caption: &Markup, head: &Markup, rows: &Markup) -> Mark
     }
 }
 
-/// Links to the other pages of a list, where there are any.
+/// Links to the other pages of a list, if there are any.
 pub fn pager(pagination: &Pagination, label: &str, link: impl Fn(usize) -> String) -> Markup {
     html! {
         @if pagination.of > 1 {
@@ -77,7 +76,7 @@ pub fn pager(pagination: &Pagination, label: &str, link: impl Fn(usize) -> Strin
     }
 }
 
-/// Which rows of how many a page has.
+/// The range of rows on a page, and the total.
 pub fn rows_of(pagination: &Pagination, total: usize) -> String {
     match pagination.of {
         1 => grouped(total),
@@ -90,7 +89,7 @@ pub fn rows_of(pagination: &Pagination, total: usize) -> String {
     }
 }
 
-/// A date, and how far it is from now; where there is none, why.
+/// A date, and how far it is from now. Without a date, the reason.
 pub fn when(time: Option<DateTime<Utc>>, now: DateTime<Utc>, none: &str) -> Markup {
     html! {
         @match time {
@@ -103,7 +102,7 @@ pub fn when(time: Option<DateTime<Utc>>, now: DateTime<Utc>, none: &str) -> Mark
     }
 }
 
-/// A date, with its time where there is a mouse.
+/// A date, with the time as a tooltip.
 pub fn date(time: DateTime<Utc>) -> Markup {
     html! { time title=(long(time)) { (time.format("%Y-%m-%d")) } }
 }
@@ -130,7 +129,7 @@ pub fn relative(time: DateTime<Utc>, now: DateTime<Utc>) -> String {
     if time > now { format!("in {span}") } else { format!("{span} ago") }
 }
 
-/// For how long it has been so.
+/// How long ago it was.
 pub fn since(time: DateTime<Utc>, now: DateTime<Utc>) -> String {
     relative(time, now).trim_end_matches(" ago").to_owned()
 }
@@ -146,7 +145,7 @@ pub fn due(time: DateTime<Utc>, now: DateTime<Utc>) -> String {
     }
 }
 
-/// Days, or the largest unit that says about as much.
+/// Days, or a larger unit if it is about as precise.
 fn days(days: i64) -> String {
     let days = days.unsigned_abs() as usize;
     match days {
@@ -165,7 +164,7 @@ pub fn in_words(span: TimeDelta) -> String {
     counted(seconds / length, unit)
 }
 
-/// How many there are of what.
+/// A number and its noun.
 pub fn counted(count: usize, what: &str) -> String {
     match count {
         1 => format!("1 {what}"),

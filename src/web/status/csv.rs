@@ -12,9 +12,9 @@ use crate::findings::COLUMNS;
 use crate::policy::in_days;
 use crate::render::Snapshot;
 
-/// What the file says of each key besides [`COLUMNS`].
+/// The columns after [`COLUMNS`].
 const MORE: [&str; 5] = ["max_age", "exempt_until", "account_state", "report_generated", "as_of"];
-/// Where the status of a key stands among the columns, and the rule.
+/// The indexes of the columns status and rule.
 const STATUS: usize = 5;
 const RULE: usize = 11;
 /// The status of an account of which there is no report.
@@ -81,7 +81,7 @@ pub fn render(snapshot: &Snapshot, query: &Query) -> Vec<u8> {
     csv.into_inner().expect("memory takes every byte")
 }
 
-/// Accounts whose keys are not known, and of which the query may ask.
+/// Accounts that the query may include and whose keys are not known.
 pub fn unread<'a, 'b>(
     accounts: &[&'a AccountSummary<'b>],
     query: &Query,
@@ -94,7 +94,7 @@ pub fn unread<'a, 'b>(
     trust::unread_of(&of_query, query)
 }
 
-/// The file's name, which says what is in it.
+/// The file's name, which describes its content.
 pub fn file_name(query: &Query, now: DateTime<Utc>) -> String {
     let subject = query.subject();
     let words = subject.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());

@@ -1,4 +1,4 @@
-//! How an account stands, and how much of the truth the numbers of keys are.
+//! The health of accounts, and whether numbers of keys are complete.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -20,30 +20,30 @@ use crate::state::{Account, State, Tried};
 pub struct AccountSummary<'a> {
     /// What is known of it.
     pub account: &'a Account,
-    /// How it stands.
+    /// Its status.
     pub health: Health,
     /// The number of its unrotated keys that are known.
     pub unrotated: usize,
-    /// What a person should look into besides a refresh that fails.
+    /// Problems besides a failing refresh.
     pub troubles: Vec<Trouble>,
     /// The number of its active keys of unknown age.
     pub not_judged: usize,
-    /// Whether it has no unrotated keys but those that are known.
+    /// Whether all of its unrotated keys are known.
     pub is_whole: bool,
 }
 
-/// Something of an account that is not known.
+/// Missing data of an account.
 #[derive(Debug)]
 pub struct Trouble {
-    /// What, in words that are the same for all accounts.
+    /// The problem, in the same words for all accounts.
     pub what: &'static str,
-    /// Of how many users, keys or rows.
+    /// The number of users, keys or rows with the problem.
     pub count: Option<usize>,
     /// The runbook's section.
     pub section: &'static str,
 }
 
-/// How an account stands, what needs somebody first.
+/// The health of an account, the most urgent first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Health {
     /// Its last refresh failed.
@@ -56,10 +56,10 @@ pub enum Health {
     Ok,
 }
 
-/// The accounts, those first that need somebody.
+/// The accounts, the most urgent first.
 pub fn accounts(snapshot: &Snapshot) -> Vec<AccountSummary<'_>> {
     let State { accounts, unidentified, .. } = &snapshot.state;
-    // Of accounts that nobody knows there is no report, so nothing was counted.
+    // Unidentified accounts have no report, so nothing was counted.
     let nothing = std::iter::repeat(const { &AccountOverview::NOTHING });
     let counted = snapshot.overview().accounts.iter().chain(nothing);
     let mut rows: Vec<_> = accounts
@@ -74,8 +74,8 @@ pub fn accounts(snapshot: &Snapshot) -> Vec<AccountSummary<'_>> {
     rows
 }
 
-/// What is not known of these accounts, each with the number of accounts and the runbook's section, the most
-/// frequent first.
+/// The problems of these accounts, each with the number of accounts and the runbook's section, the
+/// most frequent first.
 pub fn troubles(accounts: &[&AccountSummary]) -> Vec<(&'static str, usize, &'static str)> {
     let mut troubles: BTreeMap<_, usize> = BTreeMap::new();
     for trouble in accounts.iter().flat_map(|row| &row.troubles) {
@@ -120,7 +120,7 @@ impl<'a> AccountSummary<'a> {
             several("keys of unknown age", not_judged, "iamaccesskeysnotjudged"),
             several(more_keys, unlisted, "iamaccesskeysnotjudged"),
             one("keys not confirmed", is_unconfirmed, "iamkeyexporterconfirmationunavailable"),
-            several("users not asked about", waiting, "iamkeyexporterconfirmationwaiting"),
+            several("users not confirmed", waiting, "iamkeyexporterconfirmationwaiting"),
             one("tags not read", has_no_tags, "iamkeyexportertagsunavailable"),
             one(no_name, lacks_name, "iamkeyexporteraccountnameunavailable"),
             one(no_list, lacks_credentials, "iamkeyexporterservicecredentialsunavailable"),
@@ -153,7 +153,7 @@ impl<'a> AccountSummary<'a> {
 }
 
 impl Trouble {
-    /// The trouble in words, such as `users not asked about: 40`.
+    /// The trouble in words, such as `users not confirmed: 40`.
     pub fn text(&self) -> String {
         match self.count {
             None => self.what.to_owned(),
@@ -174,7 +174,7 @@ impl Health {
     }
 }
 
-/// How much of the truth a number of keys is.
+/// Whether a number of keys is complete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Known {
     /// Every account was read, and all of it is known.
@@ -186,7 +186,7 @@ pub enum Known {
 }
 
 impl Known {
-    /// What is known of the keys in these accounts. `is_all`: there are no others.
+    /// Whether the keys of these accounts are known. `is_all`: there are no other accounts.
     pub fn new(accounts: &[&AccountSummary], is_all: bool) -> Known {
         if !accounts.iter().any(|row| row.is_read()) {
             Known::Nothing

@@ -1,5 +1,4 @@
-//! The page of one key: what is wrong with it, whose it is, by when, and what to do, with commands
-//! that can be copied.
+//! The page of one key: the problem, the owner, the due date, and the steps, with commands to copy.
 
 use std::borrow::Cow;
 
@@ -21,7 +20,7 @@ use crate::render::Snapshot;
 use crate::report::{Key, ROOT_USER};
 use crate::state::{Account, Tried};
 
-/// What became of the request for a key's page.
+/// The result of a request for a key's page.
 pub enum KeyPage {
     /// Its page.
     Found(String),
@@ -45,7 +44,7 @@ pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> 
     let Some(account) = account else {
         let id = &query.account;
         return KeyPage::Missing(say(&format!(
-            "The exporter knows of no account {id}. Nothing is known of its keys."
+            "The exporter has no account {id}, so it knows nothing about its keys."
         )));
     };
     let Some(generated) = account.generated else {
@@ -78,7 +77,7 @@ pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> 
     KeyPage::Found(facts.page(query))
 }
 
-/// What the page is made of.
+/// The data of the page.
 struct Facts<'a> {
     settings: &'a StatusSettings,
     snapshot: &'a Snapshot,
@@ -209,7 +208,7 @@ impl Facts<'_> {
         }
     }
 
-    /// What makes the page less sure.
+    /// The reasons why the page may be incomplete or out of date.
     fn doubts(&self) -> Markup {
         let Facts { settings, snapshot, account, .. } = *self;
         let refresh = &account.refresh;
@@ -223,7 +222,7 @@ impl Facts<'_> {
             }
             @for trouble in self.troubles {
                 p.notice.bad {
-                    "Not all is known of this account: " (trouble.text()) ". " (runbook(settings, trouble.section))
+                    "Some data of this account is missing: " (trouble.text()) ". " (runbook(settings, trouble.section))
                 }
             }
         }
@@ -270,7 +269,7 @@ impl Facts<'_> {
         if finding.user == ROOT_USER {
             return html! {
                 ol {
-                    li { "See where the key is used: nobody should need it. Give that program a role, or a user of its own." }
+                    li { "See where the key is used: nobody should need it. Give that program a role, or its own user." }
                     li { "Sign in as root, open " em { "Security credentials" } ", and deactivate the key." }
                     li { "Wait some days, and delete it there." }
                 }
@@ -316,7 +315,7 @@ impl Facts<'_> {
                             }
                         }
                     } @else {
-                        li { "AWS has never seen it used: nothing has to take its place." }
+                        li { "It was never used, so it needs no replacement." }
                     }
                     li {
                         "Deactivate this one. If something breaks, activate it again with " code { "--status Active" } "."
@@ -382,7 +381,8 @@ impl Facts<'_> {
         if self.finding.user == ROOT_USER {
             return Some(format!("https://{host}/iam/home#/security_credentials"));
         }
-        // A blank is %20 there. No user's name has one, but a report file may have anything.
+        // A space is %20 there. IAM allows no spaces in names, but a report file may contain
+        // anything.
         let user: String = byte_serialize(self.finding.user.as_bytes()).collect();
         let user = user.replace('+', "%20");
         Some(format!("https://{host}/iam/home#/users/details/{user}?section=security_credentials"))
@@ -434,6 +434,6 @@ fn command(line: &str) -> Markup {
 
 /// The name as one word of a shell.
 fn quoted(name: &str) -> Cow<'_, str> {
-    // Only a zero byte cannot be quoted, and no name has one.
+    // Only a zero byte cannot be quoted.
     shlex::try_quote(name).unwrap_or_else(|_| name.replace('\0', "").into())
 }

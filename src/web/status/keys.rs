@@ -18,7 +18,7 @@ use crate::report::ROOT_USER;
 
 /// Keys on one page.
 const PAGE_SIZE: usize = 200;
-/// The same where every key of an account is asked for, to be printed whole.
+/// The same for a list of every key of an account, to print it on one page.
 const SHEET_SIZE: usize = 5_000;
 
 /// The section of the page. `about` are the keys of any status that the query is about, and `accounts`
@@ -89,7 +89,7 @@ pub fn section(
     }
 }
 
-/// Where every key of an account is listed.
+/// The query for every key of an account.
 pub fn sheet(account: &str) -> String {
     let account = account.to_owned();
     Query { account, show: KeyFilter::Every, ..Query::default() }.link()
@@ -146,7 +146,7 @@ fn nothing(
     let read: Vec<_> = accounts.iter().filter(|row| row.is_read()).collect();
     let oldest = read.iter().filter_map(|row| row.account.generated).min();
     if known == Known::Nothing {
-        return "No account was read, so nothing is known of its keys.".to_owned();
+        return "No account was read, so no keys are known.".to_owned();
     }
     let is = if known == Known::All { "is" } else { "is known to be" };
     let mut text = match query.show {
@@ -166,7 +166,7 @@ fn nothing(
         text += &format!(", the oldest report is of {}", relative(oldest, now));
     }
     if known == Known::Some {
-        text += ". Not all of it is known: see the accounts";
+        text += ". Some data is missing: see the accounts";
     }
     text + "."
 }
@@ -197,7 +197,7 @@ pub fn link(finding: &Finding) -> String {
     format!("key{}", query.link())
 }
 
-/// `tags`: whether the owner is known; `None`: the configuration names no tags.
+/// `tags`: whether the owner is known. `None`: the configuration names no tags.
 fn key(now: DateTime<Utc>, finding: &Finding, tags: Option<bool>) -> Markup {
     html! {
         tr {
@@ -286,7 +286,7 @@ pub fn limit(finding: &Finding) -> Markup {
     }
 }
 
-/// What decided, in words.
+/// The rule that decided, in words.
 pub fn rule(finding: &Finding) -> String {
     let index = finding.rule.strip_prefix("rotation.rules[").and_then(|it| it.split(']').next());
     match index.and_then(|index| index.parse::<usize>().ok()) {

@@ -1,9 +1,10 @@
 //! The status page: for a person who has no dashboard at hand. It is rendered for each request, from
 //! a snapshot, and needs no JavaScript.
 //!
-//! Here are the settings and pagination. [`query`] reads the URL, and `select` finds the keys that it
-//! asks for. [`page`] renders HTML from `health`, `trust`, `teams`, `accounts`, `keys` and `components`,
-//! [`key`] that of one key, [`csv`] the file for spreadsheets, and [`calendar`] the due dates.
+//! This file has the settings and pagination. [`query`] reads the URL, and `select` finds the keys
+//! that it asks for. [`page`] renders HTML from `health`, `trust`, `teams`, `accounts`, `keys` and
+//! `components`, [`key`] that of one key, [`csv`] the file for spreadsheets, and [`calendar`] the
+//! due dates.
 
 pub mod query;
 pub mod page;
@@ -21,20 +22,20 @@ mod trust;
 
 use std::ops::Range;
 
-/// What the status page says besides the snapshot.
+/// The settings of the status page.
 #[derive(Debug)]
 pub struct StatusSettings {
     /// The path of the metrics.
     pub telemetry_path: String,
-    /// The address at which runbooks are published; `None`: the exporter's own.
+    /// The address at which runbooks are published. `None`: the exporter's own.
     pub runbook_url: Option<String>,
     /// The address of a dashboard, if there is one to link to.
     pub dashboard_url: Option<String>,
-    /// Whether the organization is made up.
+    /// Whether this is the demo.
     pub is_demo: bool,
 }
 
-/// The style sheet. In a file of its own, so that the page's policy can forbid every style in it.
+/// The style sheet. In its own file, so that the page's policy can forbid inline styles.
 pub const STYLE: &str = include_str!("style.css");
 
 impl StatusSettings {
@@ -44,14 +45,14 @@ impl StatusSettings {
     }
 }
 
-/// One page of a list. If there is no such page any more, the last one.
+/// One page of a list. If there is no such page, the last one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Pagination {
     /// From 1.
     number: usize,
     /// The number of pages, at least 1.
     of: usize,
-    /// The page's places in the list.
+    /// The page's indexes in the list.
     rows: Range<usize>,
 }
 

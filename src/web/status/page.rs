@@ -49,7 +49,7 @@ pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> 
         let link = query.showing(show).link() + "#keys";
         html! { a href=(link) { strong { (known.of(count)) } " " span { (label) } } }
     };
-    // Whoever prints an account's keys wants its name on the paper.
+    // The account's name is for printed pages.
     let name = match &accounts[..] {
         [one] if query.account == one.account.id => Some(&one.account.name),
         _ => None,
@@ -88,7 +88,7 @@ pub fn known(snapshot: &Snapshot, accounts: &[&AccountSummary]) -> Known {
     Known::new(accounts, snapshot.state.ready && snapshot.state.discovery != Tried::Failed)
 }
 
-/// A page with this in it. `link` leads to itself.
+/// A page with this content. `link` is the link to itself.
 pub fn frame(
     settings: &StatusSettings,
     now: DateTime<Utc>,
@@ -130,7 +130,7 @@ pub fn frame(
                             " · " a href="./-/ready" { "Ready" }
                         }
                     }
-                    p.screen { "Rendered at once when a verdict, a count or a state changes, and each minute. Reload it to see the newest." }
+                    p.screen { "Updated every minute, and at once when a verdict, a count or a state changes. Reload the page to see the newest." }
                 }
             }
         }
@@ -138,7 +138,7 @@ pub fn frame(
     page.into_string()
 }
 
-/// A page that says what is wrong with a request.
+/// A page about an invalid request.
 pub fn error(settings: &StatusSettings, now: DateTime<Utc>, what: &str) -> String {
     let title = html! { "Not found" };
     let heading = html! { h1 { "IAM access keys" } };
@@ -152,7 +152,7 @@ pub fn error(settings: &StatusSettings, now: DateTime<Utc>, what: &str) -> Strin
     frame(settings, now, &title, &heading, &body, "./")
 }
 
-/// The noun for so many keys.
+/// The noun for this number of keys.
 pub fn unrotated_keys(count: usize) -> &'static str {
     match count {
         1 => "unrotated key",

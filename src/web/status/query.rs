@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use form_urlencoded::{Serializer, parse};
 
-/// A parameter that is one of some words.
+/// A parameter with a fixed set of values.
 macro_rules! choices {
     (
         $(#[$about:meta])*
@@ -44,9 +44,9 @@ macro_rules! choices {
 /// The parameters of the status page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Query {
-    /// The id of an account; empty: all accounts.
+    /// The id of an account. Empty: all accounts.
     pub account: String,
-    /// The name of a user; empty: all users.
+    /// The name of a user. Empty: all users.
     pub user: String,
     /// The slot of a key.
     pub key: Option<u8>,
@@ -56,7 +56,7 @@ pub struct Query {
     pub tags: Vec<(String, String)>,
     /// Whether users have none of the other tags that are labels.
     pub no_other_tags: bool,
-    /// Words. Every one must be in the key's row, ignoring case.
+    /// Words that must all be in the key's row, ignoring case.
     pub search: String,
     /// Which keys.
     pub show: KeyFilter,
@@ -68,22 +68,22 @@ pub struct Query {
     pub page: usize,
     /// Which accounts.
     pub state: Option<AccountFilter>,
-    /// Words. Every one must be in the account's row, ignoring case.
+    /// Words that must all be in the account's row, ignoring case.
     pub find: String,
     /// How accounts are sorted.
     pub accounts_sort: AccountSort,
-    /// Which page of the accounts, from 1; `None`: the first, and folded if all are ok.
+    /// Which page of the accounts, from 1. `None`: the first, and folded if all are ok.
     pub accounts: Option<usize>,
 }
 
 choices! {
     /// Which keys are listed.
     pub enum KeyFilter ("show", "unrotated, due_soon, exempt, never_used, not_judged, all or every") {
-        /// Older than they may be.
+        /// Older than their maximum age.
         Unrotated = "unrotated",
         /// To be rotated soon.
         DueSoon = "due_soon",
-        /// Of any age, for a time.
+        /// Exempt by a rule.
         Exempt = "exempt",
         /// Active, of any age, and never used.
         NeverUsed = "never_used",
@@ -127,9 +127,9 @@ choices! {
 choices! {
     /// Which accounts are listed.
     pub enum AccountFilter ("state", "ok, degraded, failing, pending or unread") {
-        /// All is known of them.
+        /// All of their data is known.
         Ok = "ok",
-        /// Something of them is not known.
+        /// Some of their data is not known.
         Degraded = "degraded",
         /// Their last refresh failed.
         Failing = "failing",
@@ -143,7 +143,7 @@ choices! {
 choices! {
     /// How accounts are sorted.
     pub enum AccountSort ("accounts_sort", "state, name, unrotated or report") {
-        /// Those first that need somebody.
+        /// The most urgent first.
         State = "state",
         /// By their names, or ids.
         Name = "name",
@@ -166,7 +166,7 @@ pub struct InvalidQuery {
 pub const MAX_TEXT: usize = 200;
 /// The greatest number of tags.
 const MAX_TAGS: usize = 10;
-/// What no link needs to say.
+/// The defaults, which links leave out.
 const DEFAULTS: [(&str, &str); 4] =
     [("show", "unrotated"), ("sort", "age"), ("page", "1"), ("accounts_sort", "state")];
 
@@ -271,7 +271,8 @@ impl Query {
         Query { show, page: 1, ..self.clone() }
     }
 
-    /// Which keys of every status it is about, in words such as `team=payments, backup`; empty: all.
+    /// The keys of any status that it selects, in words such as `team=payments, backup`. Empty:
+    /// all.
     pub fn subject(&self) -> String {
         let mut words: Vec<String> = [&self.account, &self.user]
             .into_iter()
@@ -321,7 +322,7 @@ fn number<T: FromStr + Default + PartialOrd>(
 }
 
 impl Sort {
-    /// The order that is more likely wanted: what is most urgent, or A, first.
+    /// The usual order: the most urgent first, or A to Z.
     pub fn order(self) -> Order {
         match self {
             Sort::Age => Order::Descending,

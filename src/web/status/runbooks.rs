@@ -20,8 +20,8 @@ pub fn render(settings: &StatusSettings, now: DateTime<Utc>) -> String {
     frame(settings, now, &html! { "Runbooks" }, &heading, &body, "runbooks")
 }
 
-/// The text without its title. Headings get the ids that links to them have, and links to other files,
-/// which are not served, become plain text.
+/// The text without its title. Headings get ids for links to them. Links to other files become
+/// plain text, because those files are not served.
 fn to_html(markdown: &str) -> String {
     let mut events: Vec<Event> = Parser::new_ext(markdown, Options::ENABLE_TABLES).collect();
     let end = events.iter().position(|event| matches!(event, Event::End(TagEnd::Heading(_))));
@@ -43,12 +43,12 @@ fn to_html(markdown: &str) -> String {
     });
     let mut html = String::new();
     push_html(&mut html, events.into_iter());
-    // To those who hear the page, a head without words would be a fault.
+    // Screen readers complain about empty header cells.
     let html = html.replace("<pre>", "<pre tabindex=\"0\">").replace("<th></th>", "<td></td>");
     with_regions(&html)
 }
 
-/// Wide tables move under a finger or the arrow keys, the page does not. Each has its own name.
+/// Wide tables scroll, the page does not. Each has its own name.
 fn with_regions(html: &str) -> String {
     let mut regions = String::new();
     for (number, part) in html.split("<table>").enumerate() {
@@ -81,7 +81,7 @@ fn headings(events: &[Event]) -> Vec<String> {
     titles
 }
 
-/// The id of a heading, as where Markdown is published.
+/// The id of a heading, as on GitHub.
 fn slug(title: &str) -> String {
     let kept = title.to_lowercase();
     let kept = kept.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));

@@ -9,26 +9,22 @@ use super::components::account_name;
 use super::health::Health;
 use super::query::{AccountFilter, KeyFilter, Order, Query, Sort};
 use crate::config::TagLabel;
-use crate::findings::{Finding, all_keys};
+use crate::findings::{Finding, every_key};
 use crate::policy::owner::NEVER_USED_FOR;
 use crate::policy::{KeyStatus, Tag};
 use crate::render::Snapshot;
 use crate::state::Account;
 
-/// The keys among which are those that the query asks for: the findings, or every key of its accounts.
+/// The keys to select from: the findings, or every key of the query's accounts.
 pub fn candidates<'a>(snapshot: &'a Snapshot, query: &Query) -> Cow<'a, [Finding]> {
     if !query.show.is_of_any_age() {
         return snapshot.overview().findings.as_slice().into();
     }
     let accounts = snapshot.state.accounts.iter().filter(|it| query.is_of_account(it));
-    let keys = |account| all_keys(account, &snapshot.config, snapshot.now);
-    let mut keys: Vec<Finding> = accounts.flat_map(|account| keys(account)).collect();
-    // Keys of unknown age first.
-    keys.sort_by_cached_key(|key| key.last_rotated);
-    keys.into()
+    every_key(accounts, &snapshot.config, snapshot.now).into()
 }
 
-/// The keys of any status that the query is about, in their order. `labels` are the tags that are
+/// The keys of any status that match the query, in their order. `labels` are the tags that are
 /// labels.
 pub fn about<'a>(keys: &'a [Finding], query: &Query, labels: &[TagLabel]) -> Vec<&'a Finding> {
     let words = words(&query.search);
@@ -36,7 +32,7 @@ pub fn about<'a>(keys: &'a [Finding], query: &Query, labels: &[TagLabel]) -> Vec
     keys.iter().filter(|finding| query.is_of(finding, labels) && mentions(finding)).collect()
 }
 
-/// Of these keys the ones of the query's status, in its order. Equal ones stay oldest first.
+/// The keys with the query's status, in its order. Equal ones stay oldest first.
 pub fn select<'a>(about: &[&'a Finding], query: &Query) -> Vec<&'a Finding> {
     let is_wanted = |finding: &&&Finding| query.show.includes(finding);
     let mut rows: Vec<&Finding> = about.iter().filter(is_wanted).copied().collect();
@@ -46,7 +42,7 @@ pub fn select<'a>(about: &[&'a Finding], query: &Query) -> Vec<&'a Finding> {
             Order::Ascending => rows.reverse(),
             Order::Descending => {}
         },
-        // What has no date comes last.
+        // Keys without a date come last.
         Sort::Due => match query.order {
             Order::Ascending => rows.sort_by_key(|row| (ends(row).is_none(), ends(row))),
             Order::Descending => rows.sort_by_key(|row| (ends(row).is_none(), Reverse(ends(row)))),
@@ -72,7 +68,7 @@ fn sort<K: Ord>(rows: &mut [&Finding], order: Order, key: impl Fn(&Finding) -> K
     }
 }
 
-/// Each word of the text, to be found in any case.
+/// The words of the text as patterns that ignore case.
 pub fn words(text: &str) -> Vec<Regex> {
     let word = |text: &str| {
         let pattern = RegexBuilder::new(&regex::escape(text)).case_insensitive(true).build();
@@ -81,7 +77,7 @@ pub fn words(text: &str) -> Vec<Regex> {
     text.split_whitespace().map(word).collect()
 }
 
-/// Whether the word is in a field that tells where a key is and whose.
+/// Whether the word is in a field about the key's place or owner.
 fn mentions(finding: &Finding, word: &Regex) -> bool {
     let is_both = word.as_str().contains('=');
     let tag = |(key, value): &Tag| {
@@ -132,7 +128,7 @@ impl Query {
     }
 }
 
-/// Whether a tag is meant by this key, which may also be the end of a label, such as `cost_center` for
+/// Whether this parameter names the tag, also by the end of its label, such as `cost_center` for
 /// `cost-center`. IAM ignores the case of keys.
 fn is_tag(tag: &str, key: &str) -> bool {
     let in_label = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' };
@@ -157,14 +153,14 @@ impl KeyFilter {
         }
     }
 
-    /// Whether keys may be listed that are no findings.
+    /// Whether it also lists keys that need no attention.
     fn is_of_any_age(self) -> bool {
         matches!(self, KeyFilter::NeverUsed | KeyFilter::NotJudged | KeyFilter::Every)
     }
 }
 
 impl AccountFilter {
-    /// Whether accounts of this health are listed, `is_read`: of whom there is a report.
+    /// Whether accounts of this health are listed. `is_read`: whether there is a report.
     pub fn includes(self, health: Health, is_read: bool) -> bool {
         match self {
             AccountFilter::Ok => health == Health::Ok,

@@ -1,4 +1,4 @@
-//! The owners of keys, in all accounts: who has how many unrotated keys, and what comes next.
+//! The owners of keys in all accounts, with their unrotated keys and next due dates.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -13,7 +13,8 @@ use crate::policy::KeyStatus;
 use crate::policy::owner::{FindingKind, KeySummary};
 use crate::render::Snapshot;
 
-/// Up to this number of owners the list is open: the keys matter more.
+/// Up to this number of owners the list is open. With more it is folded, because the keys matter
+/// more.
 const FEW: usize = 5;
 /// At most this number of owners is listed.
 const MAX_ROWS: usize = 50;
@@ -24,7 +25,7 @@ struct Owner<'a> {
     keys: KeySummary,
 }
 
-/// The section of the page; empty where the configuration names no tags.
+/// The section of the page. Empty if the configuration names no tags.
 pub fn section(snapshot: &Snapshot, known: Known, query: &Query) -> Markup {
     let config = &snapshot.config;
     let tag_keys: Vec<&str> = config.user_tags.iter().map(|tag| tag.key.as_str()).collect();
@@ -33,7 +34,7 @@ pub fn section(snapshot: &Snapshot, known: Known, query: &Query) -> Markup {
     }
     let mut rows = owners(snapshot, query);
     rows.retain(|owner| owner.keys.total() > 0);
-    // Those without an owner first: nobody else sees their keys.
+    // Keys without an owner come first, because nobody else looks at them.
     let is_owned = |owner: &Owner| owner.tags.iter().any(|value| !value.is_empty());
     rows.sort_by_key(|owner| (is_owned(owner), Reverse(owner.keys.count(KeyStatus::Unrotated))));
     let more = rows.len().saturating_sub(MAX_ROWS);
@@ -66,10 +67,10 @@ pub fn section(snapshot: &Snapshot, known: Known, query: &Query) -> Markup {
                     summary { (counted(rows.len(), "owner")) ", by their tags" }
                     @if known == Known::Some || unread > 0 {
                         p.notice.bad {
-                            @if known == Known::Some { "Not all is known of the accounts: there may be more keys. " }
+                            @if known == Known::Some { "Some data of the accounts is missing, so there may be more keys. " }
                             @if unread > 0 {
                                 "The tags of users in " (counted(unread, "account")) " were not read: "
-                                "their keys count as those of nobody."
+                                "their keys have no owner here."
                             }
                         }
                     }

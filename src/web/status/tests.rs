@@ -130,7 +130,7 @@ fn rows_are_sorted_by_every_column_in_both_orders() {
         // Who is exempt comes last in both.
         ("due", ["Alpha", "gamma", "beta"], ["gamma", "Alpha", "beta"]),
         ("user", ["Alpha", "beta", "gamma"], ["gamma", "beta", "Alpha"]),
-        // By the id where there is no name.
+        // By the id if there is no name.
         ("account", ["Alpha", "gamma", "beta"], ["beta", "gamma", "Alpha"]),
         ("last_used", ["Alpha", "gamma", "beta"], ["beta", "gamma", "Alpha"]),
     ] {
@@ -386,7 +386,7 @@ fn page_of_state(state: State, config: Config, asked: &str) -> String {
 }
 
 #[test]
-fn whatever_comes_from_elsewhere_is_text() {
+fn all_input_from_elsewhere_is_shown_as_text() {
     let script = "<script>alert(1)</script>";
     let path = format!("/{script}{}/", "x".repeat(200));
     let of = |asked| page_of("<img src=x onerror=alert(1)>", "o'neil\"&", &path, asked);
@@ -441,7 +441,7 @@ fn a_number_of_keys_says_that_it_is_not_all() {
     ] {
         assert_eq!(title(&page(accounts, discovery)), expected);
     }
-    let nothing = "No account was read, so nothing is known of its keys.";
+    let nothing = "No account was read, so no keys are known.";
     assert!(page(vec![nobody()], Tried::Ok).contains(nothing));
 }
 
@@ -453,7 +453,7 @@ fn an_account_that_is_not_known_whole_is_not_just_ok() {
     let state = State::new([account.into()], Tried::Ok, true);
     let page = page_of_state(state, Config::default(), "");
     for trouble in
-        ["keys of unknown age: 1", "users not asked about: 40", "name not read, and rules need it"]
+        ["keys of unknown age: 1", "users not confirmed: 40", "name not read, and rules need it"]
     {
         assert!(page.contains(trouble), "{page}");
     }
@@ -496,9 +496,11 @@ fn the_page_says_that_it_follows_an_older_configuration() {
     let snapshot = snapshot(state(), Config::default());
     let page = || page::render(&settings(), &snapshot, &Query::default());
     snapshot.metrics.record_reload(true, day(2));
-    assert!(!page().contains("could not be read again"));
+    assert!(!page().contains("The last reload"));
     snapshot.metrics.record_reload(false, now());
-    assert!(page().contains("could not be read again. This page follows the one of"));
+    assert!(
+        page().contains("The last reload of the configuration failed. This page uses the one of")
+    );
     assert!(page().contains("2026-06-02 00:00 UTC"));
 }
 
@@ -547,7 +549,7 @@ fn the_page_of_a_key_says_what_is_wrong_and_what_to_do() {
     }
     for (asked, expected, part) in [
         ("user=a&key=1", "invalid", "The address must name a key"),
-        ("account=1&user=a&key=1", "missing", "knows of no account 1"),
+        ("account=1&user=a&key=1", "missing", "The exporter has no account 1"),
         ("account=210987654321&user=a&key=1", "missing", "was never read. Nothing is known"),
         ("account=123456789012&user=a&key=1", "missing", "User a has no key 1"),
         ("account=123456789012&user=o%27neil&key=2", "missing", "User o'neil has no key 2"),
@@ -681,7 +683,7 @@ fn the_page_of_a_key_says_what_may_be_wrong_with_it() {
         }
     };
     let text = page(&of(""), "account=123456789012&user=a&key=1");
-    assert!(text.contains("Not all is known of this account: old report."), "{text}");
+    assert!(text.contains("Some data of this account is missing: old report."), "{text}");
     assert!(text.contains("Nothing yet. By the due date:"), "{text}");
     let missing = "it was deleted, or the user was renamed.";
     let unreadable = " Or the user is in a part of that report that could not be read: 1 row.";

@@ -1,4 +1,4 @@
-//! What the page is made from: how much was read, how old it is, and what is missing.
+//! The page's data: how much was read, how old it is, and what is missing.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use super::select::words;
 use crate::render::Snapshot;
 use crate::state::Tried;
 
-/// One line: how many accounts were read, how old the reports are, and what is not known.
+/// One line: the number of accounts that were read, the age of the reports, and missing data.
 pub fn line(accounts: &[&AccountSummary], now: DateTime<Utc>, query: &Query) -> Markup {
     let read = accounts.iter().filter(|row| row.is_read()).count();
     let oldest = accounts.iter().filter_map(|row| row.account.generated).min();
@@ -48,7 +48,7 @@ pub fn line(accounts: &[&AccountSummary], now: DateTime<Utc>, query: &Query) -> 
     }
 }
 
-/// Accounts that were never read, by why.
+/// Accounts that were never read, by reason.
 fn unread(accounts: &[&AccountSummary]) -> BTreeMap<&'static str, usize> {
     let mut unread = BTreeMap::new();
     for row in accounts.iter().filter(|row| !row.is_read()) {
@@ -66,7 +66,7 @@ fn list(counts: &BTreeMap<&'static str, usize>) -> String {
     counts.collect::<Vec<_>>().join(", ")
 }
 
-/// What a reader must know before the numbers.
+/// Notices before the numbers.
 pub fn notices(
     settings: &StatusSettings,
     snapshot: &Snapshot,
@@ -78,11 +78,11 @@ pub fn notices(
     let count: usize = unread.values().sum();
     html! {
         @if settings.is_demo {
-            p.notice { "This organization is made up. It shows what the exporter does without AWS." }
+            p.notice { "This is a made-up organization, to show the exporter without AWS." }
         }
         @if let Some(before) = snapshot.metrics.failed_reload() {
             p.notice.bad {
-                "The configuration could not be read again. This page follows the one of "
+                "The last reload of the configuration failed. This page uses the one of "
                 (moment(before)) ". " (runbook(settings, "iamkeyexporterconfigreloadfailed"))
             }
         }
@@ -112,7 +112,7 @@ pub fn notices(
         }
         @if accounts.is_empty() && !query.account.is_empty() {
             p.notice.bad {
-                "The exporter knows of no account " bdi { (query.account) } ": nothing is known of its keys."
+                "The exporter has no account " bdi { (query.account) } ", so it knows nothing about its keys."
             }
         }
         @if state.duplicates > 0 {
@@ -124,7 +124,7 @@ pub fn notices(
     }
 }
 
-/// Why there may be accounts that nobody knows of.
+/// Why there may be unknown accounts.
 pub fn unlisted(discovery: Tried) -> Option<&'static str> {
     match discovery {
         Tried::Ok => None,
@@ -136,7 +136,7 @@ pub fn unlisted(discovery: Tried) -> Option<&'static str> {
 /// At most this number of accounts is named.
 const MAX_NAMED: usize = 5;
 
-/// Accounts that were never read, and that the query names.
+/// Accounts of the query that were never read.
 pub fn unread_of<'a, 'b>(
     accounts: &[&'a AccountSummary<'b>],
     query: &Query,
@@ -152,7 +152,7 @@ pub fn unread_of<'a, 'b>(
 }
 
 impl Known {
-    /// The number, and whether it is the whole truth.
+    /// The number, and whether it is complete.
     pub fn of(self, number: usize) -> String {
         match self {
             Known::All => grouped(number),

@@ -33,7 +33,7 @@ Object.assign(window, {
   boards: {
     /** Whether every panel has its data, or has failed. */
     isComplete: () => panels().length > 0 && panels().every((one) => ['Done', 'Error'].includes(dataOf(one)?.state ?? '')),
-    /** Whatever failed. */
+    /** Anything that failed. */
     failures: () => failures,
     /** How high the page is. */
     height: () => Math.ceil(document.querySelector('.react-grid-layout')!.getBoundingClientRect().bottom + scrollY + 32),

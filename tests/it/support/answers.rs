@@ -1,4 +1,4 @@
-//! What AWS answers, in the XML of IAM and STS.
+//! AWS's answers, in the XML of IAM and STS.
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
@@ -16,7 +16,7 @@ fn result(operation: &str, content: &str) -> Answer {
     )
 }
 
-/// An error. Its messages mean nothing, so they are the word that AWS sends.
+/// An error. The message does not matter.
 pub fn error(status: u16, code: &str) -> Answer {
     Answer::Reply(
         status,
@@ -149,7 +149,7 @@ pub fn generating(state: &str) -> Answer {
     result("GenerateCredentialReport", &format!("<State>{state}</State>"))
 }
 
-/// A report of one user with one key, generated so many hours before now.
+/// A report of one user with one key, generated this number of hours ago.
 pub fn report(user: &str, hours: i64) -> Answer {
     report_at(&report::of_one(user), Utc::now() - TimeDelta::hours(hours))
 }

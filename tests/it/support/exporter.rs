@@ -18,8 +18,8 @@ pub struct Exporter {
     log: Mutex<Receiver<String>>,
 }
 
-/// The binary, without whatever this machine knows of AWS, certificates and proxies, and without the
-/// internet's metadata services.
+/// The binary, without this machine's settings for AWS, certificates and proxies, and without
+/// metadata services.
 pub fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_iam-key-exporter"));
     for (name, _) in std::env::vars() {
@@ -75,7 +75,7 @@ impl Exporter {
         String::from_utf8(response.body).expect("UTF-8")
     }
 
-    /// One request on a connection of its own.
+    /// One request on its own connection.
     pub fn request(&self, method: &str, path: &str, headers: &[&str]) -> Response {
         let mut stream = self.connect();
         let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
@@ -96,7 +96,7 @@ impl Exporter {
         self.page_within(PATIENCE, wanted)
     }
 
-    /// The same for what takes its time.
+    /// The same with this time limit.
     pub fn page_within(&self, patience: Duration, wanted: impl Fn(&str) -> bool) -> String {
         let end = Instant::now() + patience;
         loop {
@@ -133,7 +133,7 @@ impl Exporter {
         }
     }
 
-    /// Ends it, and returns the lines of the log that nobody asked for.
+    /// Ends it, and returns the unread lines of the log.
     pub fn end(mut self) -> Vec<String> {
         let _ = self.child.kill();
         let _ = self.child.wait();

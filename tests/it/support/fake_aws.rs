@@ -67,7 +67,7 @@ pub fn account(mut script: impl FnMut(&str) -> Answer + Send + 'static) -> impl 
     }
 }
 
-/// The fake. Its clones are one and the same.
+/// The fake. Clones share everything.
 #[derive(Clone)]
 pub struct FakeAws(Arc<Shared>);
 

@@ -1,5 +1,4 @@
-//! An AWS organization of many accounts, with the time that AWS takes, and with whatever can be wrong
-//! with some of them.
+//! An AWS organization of many accounts, with the latency of AWS, and with faults in some of them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::iter;
@@ -23,13 +22,13 @@ pub enum Fault {
     None,
     /// Its role may not be assumed.
     Denied,
-    /// It answers nothing about its report.
+    /// Calls about its report hang.
     Hangs,
-    /// Its report is none.
+    /// Its report is not a credential report.
     Garbage,
     /// It answers that there are too many calls.
     Throttled,
-    /// It answers every call with an error of its own.
+    /// It answers every call with an internal error.
     Fails,
     /// The same, but only at the first.
     FailsOnce,
@@ -40,7 +39,7 @@ pub struct Fleet {
     pub accounts: usize,
     /// In each account; each with one key.
     pub users: usize,
-    /// So many of them have a key that is too old.
+    /// This number of them have a key that is too old.
     pub unrotated: usize,
     /// Before each answer.
     pub latency: Duration,
@@ -62,7 +61,7 @@ pub struct State {
 }
 
 impl Fleet {
-    /// As fast as can be, and well.
+    /// Without latency and faults.
     pub fn new(accounts: usize, users: usize) -> Fleet {
         Fleet {
             accounts,

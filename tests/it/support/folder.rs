@@ -1,4 +1,4 @@
-//! A folder that is gone when the test is over.
+//! A folder that is removed after the test.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ impl Folder {
         self.0.to_str().expect("UTF-8")
     }
 
-    /// Writes a file so that nobody sees half of it.
+    /// Writes a file atomically.
     pub fn write(&self, name: &str, content: &str) {
         let hidden = self.0.join(format!(".{name}"));
         fs::write(&hidden, content).expect("a file");

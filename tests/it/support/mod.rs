@@ -1,4 +1,4 @@
-//! What several of the files of tests use; benches/fleet.rs uses it too.
+//! Shared by several tests, and by benches/fleet.rs.
 
 pub mod exporter; // the built binary as a process, and an HTTP client that can misbehave
 pub mod folder; // a folder that is gone when the test is over

@@ -80,7 +80,7 @@ impl Request {
         Request { operation, body, access_key, region }
     }
 
-    /// The next request; `None` at the end.
+    /// The next request. `None` at the end.
     pub async fn read(stream: &mut BufReader<TcpStream>) -> Option<Request> {
         let mut headers = HashMap::new();
         loop {

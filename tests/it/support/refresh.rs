@@ -77,8 +77,7 @@ impl Subject {
         self.aws.follow(account(script));
     }
 
-    /// Refreshes once. What came of it, and the calls that it cost, without that which asks whose the
-    /// credentials are.
+    /// Refreshes once. Returns the outcome and the calls, without GetCallerIdentity.
     pub async fn refresh_within(&mut self, timeout: Duration) -> (RefreshOutcome, Vec<String>) {
         let (source, target) = (&self.source, &self.target);
         let outcome = refresh(source, target, &self.account, &self.config, timeout).await;
@@ -88,7 +87,7 @@ impl Subject {
     }
 }
 
-/// Refreshes in the background and in paused time; where it publishes.
+/// Refreshes in the background and in paused time. Returns the store.
 pub fn run(source: Source, config: Config) -> Arc<Store> {
     let store = Arc::new(Store::default());
     // Nobody changes it: the receiver keeps what it has.
@@ -97,7 +96,7 @@ pub fn run(source: Source, config: Config) -> Arc<Store> {
     store
 }
 
-/// Waits until what is published is as wanted.
+/// Waits until the published state is as wanted.
 pub async fn published(store: &Store, mut wanted: impl FnMut(&State) -> bool) -> State {
     let mut changes = store.changes();
     loop {

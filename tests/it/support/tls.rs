@@ -1,4 +1,4 @@
-//! Certificates that are made when a test runs, and clients that speak TLS.
+//! Certificates that are made when a test runs, and TLS clients.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -73,7 +73,7 @@ fn params(names: &[&str]) -> CertificateParams {
 pub struct Client(ClientConfig);
 
 impl Client {
-    /// Trusts the authority, and has an identity of its own or not.
+    /// Trusts the authority, and may have an identity.
     pub fn new(trusted: &Authority, identity: Option<&Identity>) -> Client {
         let mut roots = RootCertStore::empty();
         let trusted = CertificateDer::from_pem_slice(trusted.certificate.as_bytes());
@@ -121,7 +121,7 @@ impl Client {
         Ok(stream)
     }
 
-    /// One request on a connection of its own. In TLS 1.3 a client whose certificate is refused knows it
+    /// One request on its own connection. In TLS 1.3 a client whose certificate is refused knows it
     /// only when it reads.
     pub fn get(&self, address: SocketAddr, path: &str, headers: &[&str]) -> io::Result<Response> {
         let mut stream = self.connect(address)?;

@@ -1,6 +1,6 @@
-//! A random walk: anything happens to an organization, and after each step an oracle that knows the
-//! truth compares it with what is published. `WALK_SECONDS` says for how long (60), `WALK_SEED` with
-//! which seed it begins (1).
+//! A random walk: random events in an organization, and after each one an oracle that knows the
+//! truth compares it with the published state. `WALK_SECONDS` says for how long (60), `WALK_SEED`
+//! with which seed it begins (1).
 
 mod world;
 
@@ -33,20 +33,20 @@ use crate::support::time::beginning;
 use world::{GRAIN, KeyRef, LIMIT, SESSION, World};
 
 const CONFIG: &str = "organization: { role_name: exporter }";
-/// One seed's walk goes on for so many steps.
+/// The number of steps of one seed's walk.
 const STEPS: usize = 150;
-/// What is published may be later than what happened by a moment.
+/// How much later than an event the published state may be.
 const MOMENT: TimeDelta = TimeDelta::seconds(5);
-/// A report says what was true when AWS was asked for it, at most so long ago.
+/// The largest age of a report.
 const REPORT_AGE: TimeDelta = TimeDelta::hours(4);
 
 #[tokio::test(start_paused = true)]
-async fn whatever_happens_no_account_that_is_called_healthy_is_wrong() {
+async fn in_all_events_no_account_that_is_called_healthy_is_wrong() {
     let variable = |name| env::var(name).map(|value| value.parse::<u64>().expect("a number"));
     let limit = Duration::from_secs(variable("WALK_SECONDS").unwrap_or(60));
     let mut seed = variable("WALK_SEED").unwrap_or(1);
     let started = Instant::now();
-    // Goes on until each part of the oracle had something to hold, but not forever.
+    // Continues until each part of the oracle had something to check, with a limit.
     let goes_on = |checked: &Checked| {
         let elapsed = started.elapsed();
         elapsed < limit || checked.lacks_something() && elapsed < 5 * limit
@@ -60,7 +60,7 @@ async fn whatever_happens_no_account_that_is_called_healthy_is_wrong() {
     assert!(!checked.lacks_something(), "{checked:?}");
 }
 
-/// How often each part of the oracle had something to hold.
+/// How often each part of the oracle had something to check.
 #[derive(Debug, Default, Clone, Copy)]
 struct Checked {
     healthy: usize,
@@ -140,7 +140,7 @@ impl Walk {
         task.abort();
     }
 
-    /// Something happens. Returns how many seconds go by until the next thing does.
+    /// Makes a random event. Returns the seconds until the next one.
     fn happen(&self) -> u64 {
         let mut world = self.world();
         world.step(self.now());
@@ -158,7 +158,7 @@ impl Walk {
         }
     }
 
-    /// Holds what is published against the truth.
+    /// Compares the published state with the truth.
     fn look(&self, state: &State, before: &Seen, checked: &mut Checked) -> Seen {
         let (now, world) = (self.now(), self.world());
         let (skew, skewed_since) = *self.skew.lock().expect("a clock");
@@ -301,7 +301,7 @@ fn judge_discovery(state: &State, seen: &Seen, world: &World) -> Result<(), Stri
     Ok(())
 }
 
-/// Nothing goes without a word of AWS: no key, and no account.
+/// No key and no account goes away unless AWS said so.
 fn judge_losses(
     before: &Seen,
     seen: &Seen,
@@ -331,7 +331,7 @@ fn judge_losses(
     Ok(())
 }
 
-/// What was published at some moment.
+/// The state that was published at some moment.
 #[derive(Default)]
 struct Seen {
     at: DateTime<Utc>,

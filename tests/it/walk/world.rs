@@ -23,7 +23,7 @@ pub const ACCOUNTS: usize = 4;
 pub const LIMIT: TimeDelta = TimeDelta::seconds(90 * 86_400 + 864);
 /// How long the credentials of a role can be used.
 pub const SESSION: TimeDelta = TimeDelta::minutes(20);
-/// AWS gives the same report for so long.
+/// How long AWS returns the same report.
 const REPORT_LIFETIME: TimeDelta = TimeDelta::hours(4);
 /// Times of keys are multiples of this, so that the second by which a report can differ from
 /// `ListAccessKeys` does not make two keys of one.
@@ -51,13 +51,13 @@ pub struct World {
     /// The accounts of the pages that were given since the first one.
     given: BTreeSet<String>,
     keys_so_far: usize,
-    /// What has happened, newest last.
+    /// All events, newest last.
     pub diary: Vec<String>,
 }
 
 #[derive(Default)]
 pub struct Account {
-    /// Since when it is one of the organization's; `None`: it is not.
+    /// Since when it is one of the organization's. `None`: it is not.
     pub member_since: Option<DateTime<Utc>>,
     users: BTreeMap<String, Vec<Key>>,
     /// What is wrong with each operation.
@@ -143,7 +143,7 @@ impl World {
         self.accounts.keys().next().expect("an account").clone()
     }
 
-    /// Something happens.
+    /// Makes a random event.
     pub fn step(&mut self, now: DateTime<Utc>) {
         self.now = now;
         for _ in 0..self.rng.random_range(1..=3) {
@@ -269,7 +269,7 @@ impl World {
                 return self.create_key(id, &user, TimeDelta::zero());
             }
             6 => {
-                // By another name the keys are others, as far as anybody can tell.
+                // Under another name, the keys count as other keys.
                 let name = format!("{}-{}", &user[..10], self.keys_so_far);
                 let keys = users.remove(&user).expect("a user");
                 users.insert(name.clone(), keys);
@@ -288,7 +288,7 @@ impl World {
         self.settle(id, &user);
     }
 
-    /// Brings what was true since when up to date with the user's keys.
+    /// Updates the history with the user's keys.
     fn settle(&mut self, id: &str, user: &str) {
         let keys = self.accounts[id].users.get(user);
         let is_active = |created: &DateTime<Utc>| {
@@ -443,7 +443,7 @@ impl World {
         }
     }
 
-    /// Notes that AWS says of those keys of the account that they are gone.
+    /// Records that AWS reported these keys of the account as gone.
     fn say(&mut self, id: &str, is_active: impl Fn(&KeyRef) -> bool) {
         let known = self.active_since.keys().chain(self.gone_since.keys());
         let gone = known.filter(|key| key.0 == id && !is_active(key));

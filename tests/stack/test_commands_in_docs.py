@@ -1,0 +1,369 @@
+"""Each command block of README and docs is run, compared with AWS's interface, or named below with a reason.
+
+A block is run in a folder with the files that its page speaks of, against moto. Commands of `aws` are compared with
+the models of boto3, which has the same operations and options as the command line.
+"""
+
+import base64
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import textwrap
+from datetime import datetime, timedelta, timezone
+
+import jmespath
+import pytest
+from alerting import Alertmanager, alertmanager_config
+from botocore.session import Session
+from certificates import Authority
+from harness import (
+    LISTENING,
+    ROOT,
+    Process,
+    exporter_binary,
+    exporter_environment,
+    wait_for,
+)
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+# Commands that are not run as they are written, by how they begin: why, and the tests that come close.
+NOT_RUN = {
+    "cargo install": "builds for minutes. Every test runs a binary of cargo",
+    "cargo bench": "takes minutes, and needs a machine at rest",
+    "make bench": "takes an hour, and needs a machine at rest",
+    "target/venv/bin/python benches/": "takes minutes, and needs a machine at rest. `make bench` runs it",
+    "helm install": "needs a cluster. test_helm.py renders the chart with the values of the page",
+    "kubectl ": "needs a cluster",
+    "install -m": "changes the machine. test_systemd.py runs it into another folder",
+    "systemctl ": "changes the machine. test_systemd.py and test_packages.py check the units",
+    "journalctl ": "needs a service that runs",
+    "apt install": "changes the machine. test_packages.py installs the package in a small Debian",
+    "dnf install": "needs Fedora. test_packages.py reads the package",
+    "docker build": "needs Docker. test_image.py builds the image with buildah",
+    "docker tag": "needs Docker",
+    "docker push": "needs a registry",
+    "docker run": "needs Docker. test_image.py runs the image",
+    "docker compose": "needs Docker and images of others. test_compose.py checks the files",
+    "export EXPORTER_USER": "is for Docker Compose. test_compose.py sets it",
+    "aws cloudformation deploy": "is a program of the command line. test_aws_roles.py makes the stacks in moto",
+    "htpasswd ": "asks for a password at a terminal. Tests make such hashes with bcrypt",
+    "timedatectl": "is about the clock of the reader's machine",
+    "chronyc ": "is about the clock of the reader's machine",
+    "curl -sS -o /dev/null": "asks the real AWS",
+}
+# Programs that are run. The report of `aws iam get-credential-report` comes from a stand-in.
+RUN = {"iam-key-exporter", "curl", "promtool", "amtool", "deploy/prometheus/render.py"}
+RUN |= {"base64", "date", "grep", "ls", "mv", "sed", "set"}
+REPORT = ("get-credential-report", "generate-credential-report")
+# Of the AWS command line, not of an operation.
+OF_THE_COMMAND_LINE = {"query", "output", "region", "maxitems"}
+
+
+class Block:
+    """A block of commands: where it stands, and its commands, each with the output that the page shows for it."""
+
+    def __init__(self, page, line, kind, text):
+        self.page, self.name = page, f"{page.name}:{line}"
+        if kind == "console":
+            parts = re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]
+            self.commands = [tuple(part.split("\n", 1)) for part in parts]
+        else:
+            self.commands = [(command, None) for command in commands(text)]
+
+
+def commands(text):
+    """The commands of a script. A command can have several lines."""
+    command = ""
+    for line in text.replace("\\\n", "").splitlines():
+        command += line
+        is_whole = subprocess.run(["bash", "-n", "-c", command], stderr=subprocess.DEVNULL, timeout=60)
+        if is_whole.returncode:
+            command += "\n"
+        else:
+            yield command
+            command = ""
+    assert not command, f"no whole command: {command}"
+
+
+def blocks():
+    for page in PAGES:
+        text = page.read_text()
+        pattern = r"^ *```(sh|bash|console|shell)\n(.*?)^ *```"
+        for match in re.finditer(pattern, text, re.DOTALL | re.MULTILINE):
+            line = text[: match.start()].count("\n") + 1
+            yield Block(page, line, match[1], textwrap.dedent(match[2]))
+
+
+BLOCKS = list(blocks())
+
+
+def simple_commands(command):
+    """The words of each program that a line of the shell starts."""
+    lexer = shlex.shlex(command.replace("\n", " ; "), posix=True, punctuation_chars=True)
+    lexer.whitespace_split = True
+    programs, is_file = [[]], False
+    for word in lexer:
+        if set(word) <= set("<>"):
+            is_file = True
+        elif is_file:
+            is_file = False
+        elif set(word) <= set("|&;()"):
+            programs.append([])
+        else:
+            programs[-1].append(word)
+    for program in programs:
+        while program and (program[0] in ("do", "done") or re.match(r"\w+=", program[0])):
+            program.pop(0)
+        if program and program[0] != "for":
+            yield program
+
+
+def reason(command):
+    """Why the command is not run; None if nobody says so."""
+    return next((why for start, why in NOT_RUN.items() if command.startswith(start)), None)
+
+
+def is_run(programs):
+    def may_run(program):
+        return program[0] in RUN or (program[:2] == ["aws", "iam"] and program[2] in REPORT)
+
+    return all(map(may_run, programs)) and any(program[0] != "aws" for program in programs)
+
+
+def test_each_command_block_is_run_or_compared_or_has_a_reason():
+    assert len(BLOCKS) > 80
+    unknown = []
+    for block in BLOCKS:
+        for command, _ in block.commands:
+            programs = list(simple_commands(command))
+            is_aws = any(program[0] == "aws" for program in programs)
+            if not (reason(command) or is_run(programs) or is_aws):
+                unknown.append(f"{block.name}: {command}")
+    assert unknown == []
+
+
+def test_each_reason_is_of_a_command_that_is_there():
+    commands = [command for block in BLOCKS for command, _ in block.commands]
+    unused = [start for start in NOT_RUN if not any(one.startswith(start) for one in commands)]
+    assert unused == []
+
+
+# --- Commands of AWS ---
+
+AWS = [
+    pytest.param(program, id=f"{block.name}-{program[2]}")
+    for block in BLOCKS
+    for command, _ in block.commands
+    if reason(command) is None
+    for program in simple_commands(command)
+    if program[0] == "aws"
+]
+MODELS = Session()
+
+
+def sample(shape, depth=0):
+    """A value of this shape of an answer, for queries to find something in."""
+    if depth > 6:
+        return "deep"
+    if shape.type_name == "structure":
+        return {name: sample(member, depth + 1) for name, member in shape.members.items()}
+    if shape.type_name == "list":
+        return [sample(shape.member, depth + 1)]
+    if shape.type_name == "map":
+        # IAM's summary: its keys are an enumeration.
+        return {key: sample(shape.value, depth + 1) for key in shape.key.enum or ["key"]}
+    return "AssumeRole"
+
+
+@pytest.mark.parametrize("words", AWS)
+def test_the_commands_of_aws_have_its_operations_and_options(words):
+    _, service, operation, *options = words
+    model = MODELS.get_service_model(service)
+    name = "".join(part.capitalize() for part in operation.split("-"))
+    operation = model.operation_model({one.lower(): one for one in model.operation_names}[name.lower()])
+    inputs = operation.input_shape
+    known = {member.lower() for member in inputs.members} if inputs else set()
+    required = {member.lower() for member in inputs.required_members} if inputs else set()
+    given = {one[2:].replace("-", "").lower() for one in options if one.startswith("--")}
+    assert given - OF_THE_COMMAND_LINE <= known
+    assert required <= given
+    if "--query" in options:
+        query = options[options.index("--query") + 1]
+        found = jmespath.search(query, sample(operation.output_shape))
+        assert found and "None" not in str(found), query
+
+
+# --- Commands that are run ---
+
+HEADER = (
+    "user,arn,user_creation_time,password_enabled,mfa_active,access_key_1_active,access_key_1_last_rotated,"
+    "access_key_1_last_used_date,access_key_2_active,access_key_2_last_rotated,access_key_2_last_used_date\n"
+)
+ACCOUNTS = {"production": "123456789012", "staging": "210987654321"}
+
+
+def report(account, users):
+    """A credential report with the keys' ages in days."""
+
+    def key(age):
+        at = datetime.now(timezone.utc) - timedelta(days=age or 0)
+        return f"true,{at:%Y-%m-%dT%H:%M:%S+00:00},N/A" if age else "false,N/A,N/A"
+
+    rows = [
+        f"{name},arn:aws:iam::{account}:user/{name},2020-01-01T00:00:00+00:00,false,false,"
+        f"{key(first)},{key(second)}\n"
+        for name, first, second in users
+    ]
+    return HEADER + "".join(rows)
+
+
+def yaml_of(page, word):
+    """The block of YAML with this word. Its dates are far ahead, so that the test of tomorrow is that of today."""
+    found = re.findall(r"```yaml\n(.*?)```", page.read_text(), re.DOTALL)
+    return next(text for text in found if word in text).replace(": 2027-", ": 2099-")
+
+
+def configuration(page):
+    """The configuration file that a page speaks of: its own, or that of README.md."""
+    if page.name == "usage.md":
+        exempt = "{ until: 2099-03-01, reason: awaits release 3.2 }"
+        return f"rotation: {{ rules: [{{ match: {{ user: vendor-sync }}, exempt: {exempt} }}] }}\n"
+    return yaml_of(page if page.name == "configuration.md" else ROOT / "README.md", "rotation:")
+
+
+def prepare(folder, page):
+    """The files that pages speak of."""
+    production = report(ACCOUNTS["production"], [("backup", 412.32, None), ("vendor-sync", 202.58, None)])
+    staging = report(ACCOUNTS["staging"], [("mailer", 91.52, 84.43)])
+    (folder / "reports").mkdir()
+    then = datetime.now().timestamp() - 60
+    for path, text in [
+        ("report.csv", production),
+        ("reports/production.csv", production),
+        ("reports/staging.csv", staging),
+    ]:
+        (folder / path).write_text(text)
+        os.utime(folder / path, (then, then))
+    (folder / "config.yaml").write_text(configuration(page))
+    (folder / "mistake.yaml").write_text("rotation:\n  max_agee: 60d\n")
+    ended = "{ user: vendor-sync }, exempt: { until: 2025-03-01, reason: done }"
+    (folder / "last-year.yaml").write_text(f"rotation: {{ rules: [{{ match: {ended} }}] }}\n")
+    (folder / "mine.yaml").write_text(yaml_of(ROOT / "docs/alerting.md", "selector:"))
+    (folder / "web.yml").write_text(yaml_of(ROOT / "docs/web-config.md", "basic_auth_users:"))
+    Authority(folder, "authority").issue("server")
+    (folder / "deploy").symlink_to(ROOT / "deploy")
+    shutil.copytree(ROOT / "deploy/prometheus/rules", folder / "iam/rules")
+    shutil.copytree(ROOT / "deploy/alertmanager", folder, dirs_exist_ok=True)
+    programs = folder / "bin"
+    programs.mkdir()
+    (programs / "iam-key-exporter").symlink_to(exporter_binary())
+    encoded = base64.b64encode(production.encode()).decode()
+    for name, command in [("aws", f"echo {encoded}"), ("python3", f'exec {sys.executable} "$@"')]:
+        (programs / name).write_text(f"#!/bin/sh\n{command}\n")
+        (programs / name).chmod(0o755)
+    (folder / ".curlrc").write_text("silent\n")
+
+
+def is_server(command):
+    """Whether the command serves until somebody stops it."""
+    words = command.split()
+    return words[0] == "iam-key-exporter" and (len(words) == 1 or words[1] == "demo" or words[1].startswith("--"))
+
+
+class Shell:
+    """Runs the commands of a block. Servers stay until the end."""
+
+    def __init__(self, folder, environment, alertmanager):
+        self.folder, self.environment, self.alertmanager = folder, environment, alertmanager
+        self.servers = []
+
+    def run(self, command):
+        """The exit code and the output of a command."""
+        if "localhost:9718" in command and not self.servers:
+            self.serve("iam-key-exporter demo --web.enable-lifecycle")
+        for name, value in [
+            ("/etc/prometheus/iam", str(self.folder / "iam")),
+            ("127.0.0.1:9718", "127.0.0.1:0"),
+            ("localhost:9718", self.servers[-1].url if self.servers else ""),
+            ("ALERTMANAGER", self.alertmanager),
+            ("amtool silence", f"amtool --alertmanager.url={self.alertmanager} silence"),
+            ("REPORTS", "reports"),
+            ("=2027-", "=2099-"),
+        ]:
+            command = command.replace(name, value)
+        if is_server(command):
+            self.serve(command)
+            return 0, ""
+        done = subprocess.run(
+            ["bash", "-o", "pipefail", "-c", command],
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=60,
+        )
+        return done.returncode, done.stdout
+
+    def serve(self, command):
+        log = self.folder / f"server-{len(self.servers)}.log"
+        words = ["env", "-C", self.folder, *shlex.split(command, comments=True)]
+        environment = {"IAM_KEY_EXPORTER_WEB_LISTEN_ADDRESS": "127.0.0.1:0"} | self.environment
+        server = Process(words, log, LISTENING, environment)
+        self.servers.append(server)
+        if "--web.config.file" not in command:
+            wait_for("every account was tried", lambda: server.get("/-/ready").ok)
+
+    def stop(self):
+        for server in self.servers:
+            server.stop()
+
+
+@pytest.fixture(scope="module")
+def alertmanager(tmp_path_factory):
+    with Alertmanager(tmp_path_factory.mktemp("alertmanager"), alertmanager_config()) as server:
+        yield server
+
+
+@pytest.fixture
+def shell(block, company, alertmanager, tmp_path):
+    prepare(tmp_path, block.page)
+    environment = exporter_environment(tmp_path, company.endpoint)
+    environment["PATH"] = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
+    shell = Shell(tmp_path, environment, alertmanager.url)
+    yield shell
+    shell.stop()
+
+
+def masked(output):
+    """Without times, ages and blanks, which differ from run to run."""
+    output = re.sub(r"20\d\d-\d\d-\d\dT[\d:]+Z", "TIME", output.replace("2099-", "2027-"))
+    # Never used, in the reports of this test.
+    output = re.sub(r"(TIME|-) +(TIME|-) +(TIME|-)(?= +- )", "TIMES", output)
+    output = re.sub(r"\b\d+\.\d\d\b", "AGE", output)
+    return [line.split() for line in output.strip().splitlines()]
+
+
+RUNS = [
+    pytest.param(block, id=block.name)
+    for block in BLOCKS
+    if any(not reason(command) and is_run(list(simple_commands(command))) for command, _ in block.commands)
+]
+
+
+@pytest.mark.parametrize("block", RUNS)
+def test_the_commands_do_what_the_page_says(block, shell):
+    for command, shown in block.commands:
+        if reason(command) or not is_run(list(simple_commands(command))):
+            continue
+        code, output = shell.run(command)
+        if shown is not None:
+            assert masked(output) == masked(shown)
+        else:
+            # `check` found unrotated keys, as it should.
+            fine = [0, 1] if "iam-key-exporter check " in f"{command} " else [0]
+            assert code in fine, f"{command}: {code}\n{output}"
