@@ -2,7 +2,7 @@
 //! beside it, can decide.
 //!
 //! [`catalogue`] is the one table of controls with their numbers in each version of the benchmark.
-//! [`judge`] decides them for one account. [`rows`] lists the results of all accounts for people.
+//! [`judge()`] decides them for one account. [`rows`] lists the results of all accounts for people.
 //!
 //! Where other tools differ, so do their numbers. The rules here, which hold for every version:
 //!

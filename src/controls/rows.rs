@@ -72,7 +72,7 @@ impl Results {
         let benchmark = settings.benchmark;
         let controls = Control::of(benchmark);
         let sums = controls.iter().map(|(number, control)| Sum {
-            number: *number,
+            number,
             control: *control,
             title: control.title(benchmark),
             violations: 0,
@@ -89,7 +89,7 @@ impl Results {
                     account_id: account.id.clone(),
                     account_name: account.name.clone(),
                     benchmark: benchmark.as_str(),
-                    number: *number,
+                    number,
                     control: control.name(),
                     result: status.as_str(),
                     user: None,

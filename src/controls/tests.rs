@@ -513,6 +513,16 @@ fn rows_that_cannot_be_read_leave_controls_about_users_undecided_and_violations_
     let unknown = Err(Unknown::Column("access_key_N_active"));
     let account = self::account(&[hidden]);
     assert_is(&account, Control::AccessKeysRotated, unknown, "a key without a status");
+    assert_is(&account, Control::RootNoAccessKey, unknown, "it may be root's");
+    let of_root = root(&[("access_key_2_active", "perhaps"), ("access_key_2_last_rotated", &old)]);
+    let account = self::account(&[of_root]);
+    assert_is(&account, Control::RootNoAccessKey, unknown, "a key of root without a status");
+    // A field that is odd beside the key hides no key.
+    let odd = user_with(&[key(1, "true", &days_ago(60), "yesterday")]);
+    let account = self::account(&[root(&[]), odd]);
+    assert_is(&account, Control::AccessKeysRotated, Ok(0), "the key was read");
+    let unknown = Err(Unknown::Column("access_key_N_last_used_date"));
+    assert_is(&account, Control::UnusedCredentialsDisabled, unknown, "its last use was not");
 }
 
 // --- Root ---

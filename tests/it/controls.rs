@@ -32,13 +32,17 @@ const POLICY: &str = "GetAccountPasswordPolicy";
 const DEVICES: &str = "ListVirtualMFADevices";
 const DETAILS: &str = "GetAccountAuthorizationDetails";
 
+/// What to answer to a call; `None`: as an account in which all is well.
+trait Script: FnMut(&str) -> Option<Answer> + Send + 'static {}
+impl<T: FnMut(&str) -> Option<Answer> + Send + 'static> Script for T {}
+
 /// What AWS answers now, and what it was asked for.
 #[derive(Clone)]
 struct World(Arc<Mutex<Inner>>);
 
 struct Inner {
     generated: DateTime<Utc>,
-    answer: Box<dyn FnMut(&str) -> Option<Answer> + Send>,
+    answer: Box<dyn Script>,
     calls: Vec<String>,
 }
 
@@ -52,8 +56,7 @@ struct Subject {
 }
 
 impl Subject {
-    /// AWS answers as `answer` says, and else as an account in which all is well.
-    fn new(config: &str, answer: impl FnMut(&str) -> Option<Answer> + Send + 'static) -> Subject {
+    fn new(config: &str, answer: impl Script) -> Subject {
         let generated = Utc::now() - TimeDelta::hours(1);
         let inner = Inner { generated, answer: Box::new(answer), calls: Vec::new() };
         let world = World(Arc::new(Mutex::new(inner)));
@@ -66,7 +69,7 @@ impl Subject {
     }
 
     /// From now on AWS answers like this.
-    fn follow(&self, answer: impl FnMut(&str) -> Option<Answer> + Send + 'static) {
+    fn follow(&self, answer: impl Script) {
         self.world.0.lock().expect("the world").answer = Box::new(answer);
     }
 

@@ -235,7 +235,7 @@ impl Demo {
                 "ListVirtualMFADevices: AccessDenied: the demo has no permission for it here";
             return Err(Failure::new(Reason::AccessDenied, message));
         }
-        Ok(account % 4 == 0)
+        Ok(account.is_multiple_of(4))
     }
 
     /// Ids that differ by account and seed, and that look like those of AWS.
