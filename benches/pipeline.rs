@@ -191,7 +191,7 @@ impl Case {
         runtime().block_on(async {
             let fetched = source.fetch(&target, None, now(), tokio::time::Instant::now()).await;
             let csv = fetched.report.expect("the demo has a report of every account").csv;
-            let tags = source.tags(&target, &config.tag_keys()).await.expect("and tags");
+            let (tags, _) = source.users(&target, &config.tag_keys()).await.expect("and tags");
             let mut account = Account { tags: Some(Arc::new(tags)), ..read(&csv) };
             let mut confirmed = (*account.confirmed).clone();
             for user in flagged(&account, &config, now()).filter(|user| !user.is_root()) {

@@ -1,4 +1,4 @@
-//! `check`: refresh once and print keys, oldest first.
+//! `check`: refresh once and print keys, oldest first, or the controls of the CIS benchmark.
 
 use std::collections::HashSet;
 use std::io;
@@ -7,12 +7,14 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
 use tabwriter::TabWriter;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::controls::rows::{self, ControlRow, Results, Sum};
 use crate::failure::Failure;
 use crate::findings::{COLUMNS, Finding, Overview, is_outlived, lacks_service_credentials};
 use crate::metrics::filter::Filter;
@@ -138,6 +140,7 @@ pub async fn run(
             outcome.alias,
             outcome.service_credentials,
             outcome.confirmation,
+            outcome.evidence,
         ];
         let all = all.into_iter().flatten();
         failures.extend(all.map(|failure| (outcome.account.id.clone(), failure)));
@@ -214,8 +217,8 @@ impl CheckOutcome {
         reports.map(|report| report.rejected.len()).sum()
     }
 
-    /// What to tell a person after the list: a line for each failure, and what was found.
-    pub fn summary(&self, unrotated: UnrotatedCount) -> String {
+    /// A line for each failure.
+    fn failure_lines(&self) -> String {
         let line = |(account, failure): &(String, Failure)| {
             let account = escape(account);
             format!("account {account}: {}: {failure}\n", failure.reason.as_str())
@@ -225,6 +228,12 @@ impl CheckOutcome {
             let reason = failure.reason.as_str();
             failures.insert_str(0, &format!("listing accounts: {reason}: {failure}\n"));
         }
+        failures
+    }
+
+    /// What to tell a person after the list: a line for each failure, and what was found.
+    pub fn summary(&self, unrotated: UnrotatedCount) -> String {
+        let mut failures = self.failure_lines();
         if self.not_judged > 0 {
             let keys = self.not_judged;
             failures.push_str(&format!(
@@ -276,6 +285,76 @@ impl CheckOutcome {
         )
     }
 
+    /// 0: no violations, 1: some, 2: could not tell.
+    pub fn exit_code_of_controls(&self, results: &Results) -> u8 {
+        let is_uncertain = self.lacks_accounts() || results.is_uncertain();
+        match (is_uncertain, results.violations()) {
+            (true, _) => 2,
+            (false, 0) => 0,
+            (false, _) => 1,
+        }
+    }
+
+    /// Whether some account was not read, or only a report that is too old.
+    fn lacks_accounts(&self) -> bool {
+        self.listing.is_some()
+            || self.accounts().any(|account| account.report.is_none())
+            || self.accounts().next().is_none()
+            || self.failed > 0
+            || self.outlived > 0
+    }
+
+    /// What to tell a person after the results: a line for each failure and for what is not known, and what
+    /// was found.
+    pub fn summary_of_controls(&self, results: &Results) -> String {
+        let mut lines = self.failure_lines();
+        for Sum { number, control, unknown, .. } in &results.sums {
+            for (why, accounts) in unknown {
+                let control = control.name();
+                lines.push_str(&format!(
+                    "{number} {control}: not decided, or not in full: {why}; accounts: {accounts}\n"
+                ));
+            }
+        }
+        let count = |is: fn(&Sum) -> bool| results.sums.iter().filter(|sum| is(sum)).count();
+        let violated = count(|sum| sum.violations > 0);
+        let undecided = count(|sum| !sum.unknown.is_empty());
+        let verdict = if self.exit_code_of_controls(results) == 2 {
+            "could not tell for all controls: "
+        } else {
+            ""
+        };
+        let accounts = self.accounts().count();
+        let read = self.accounts().filter(|account| account.report.is_some()).count();
+        format!(
+            "{lines}{verdict}controls: {}; violated: {violated}; not decided, or not in full: {undecided}; violations: {}; accounts read: {read} of {accounts}",
+            results.sums.len(),
+            results.violations()
+        )
+    }
+
+    /// Writes the results of controls.
+    pub fn write_controls(
+        &self,
+        format: OutputFormat,
+        show: Show,
+        results: &Results,
+        config: &Config,
+        filter: &Filter,
+        to: impl io::Write,
+    ) -> io::Result<()> {
+        let shown = results.rows.iter().filter(|row| show == Show::All || row.is_finding());
+        let shown: Vec<&ControlRow> = shown.collect();
+        match format {
+            OutputFormat::Table => write_controls_table(results, &shown, to),
+            OutputFormat::Json => write_json(&shown, to),
+            OutputFormat::Csv => write_csv(rows::COLUMNS, shown.iter().map(|row| row.fields()), to),
+            OutputFormat::Prometheus => {
+                write_page(&page::text(&self.state, config, filter, self.now), to)
+            }
+        }
+    }
+
     /// Writes the keys as of `now`, and returns how many of them are unrotated.
     pub fn write(
         &self,
@@ -289,9 +368,12 @@ impl CheckOutcome {
         let mut findings = Overview::new(&self.state, config, now).findings;
         findings.retain(|finding| show == Show::All || finding.status == KeyStatus::Unrotated);
         match format {
-            OutputFormat::Table => write_table(&findings, to)?,
+            OutputFormat::Table if findings.is_empty() => {}
+            OutputFormat::Table => {
+                write_table(COLUMNS, findings.iter().map(Finding::fields), to)?;
+            }
             OutputFormat::Json => write_json(&findings, to)?,
-            OutputFormat::Csv => write_csv(&findings, to)?,
+            OutputFormat::Csv => write_csv(COLUMNS, findings.iter().map(Finding::fields), to)?,
             OutputFormat::Prometheus => {
                 write_page(&page::text(&self.state, config, filter, now), to)?
             }
@@ -303,35 +385,83 @@ impl CheckOutcome {
     }
 }
 
-fn write_table(findings: &[Finding], to: impl io::Write) -> io::Result<()> {
-    use io::Write;
-    if findings.is_empty() {
+/// A line for each control, and then one for each finding.
+fn write_controls_table(
+    results: &Results,
+    shown: &[&ControlRow],
+    mut to: impl io::Write,
+) -> io::Result<()> {
+    let header = ["number", "control", "violations", "violating_accounts", "not_decided", "title"];
+    let sums = results.sums.iter().map(|sum| {
+        let undecided = sum.unknown.values().copied().max().unwrap_or_default();
+        // 0 would look like a pass.
+        let known =
+            |text: String| if sum.violations == 0 && undecided > 0 { String::new() } else { text };
+        [
+            sum.number.to_owned(),
+            sum.control.name().to_owned(),
+            known(sum.violations.to_string()),
+            known(format!("{} of {}", sum.violated, sum.accounts)),
+            if undecided == 0 { String::new() } else { undecided.to_string() },
+            sum.title.to_owned(),
+        ]
+    });
+    write_table(header, sums, &mut to)?;
+    if shown.is_empty() {
         return Ok(());
     }
+    writeln!(to)?;
+    let columns = rows::COLUMNS.iter().zip(0..).filter(|(name, _)| !LEFT_OUT.contains(name));
+    let columns: Vec<(&str, usize)> = columns.map(|(name, index)| (*name, index)).collect();
+    let header = columns.iter().map(|(name, _)| *name).collect::<Vec<_>>();
+    let rows = shown.iter().map(|row| {
+        let fields = row.fields();
+        columns.iter().map(|(_, index)| fields[*index].clone()).collect::<Vec<_>>()
+    });
+    write_table(header, rows, to)
+}
+
+/// Columns that would say the same in each line, or what the lines above say.
+const LEFT_OUT: [&str; 2] = ["benchmark", "title"];
+
+fn write_table<'a, H, R>(
+    header: H,
+    rows: impl Iterator<Item = R>,
+    to: impl io::Write,
+) -> io::Result<()>
+where
+    H: IntoIterator<Item = &'a str>,
+    R: IntoIterator<Item = String>,
+{
+    use io::Write;
     let mut table = TabWriter::new(to);
-    let header = COLUMNS.map(|column| column.to_uppercase().replace('_', " "));
-    writeln!(table, "{}", header.join("\t"))?;
-    for finding in findings {
+    let header = header.into_iter().map(|column| column.to_uppercase().replace('_', " "));
+    writeln!(table, "{}", header.collect::<Vec<_>>().join("\t"))?;
+    for row in rows {
         // What a tag holds must not change what the terminal shows.
-        let fields = finding.fields().map(|field| match field.as_str() {
+        let fields = row.into_iter().map(|field| match field.as_str() {
             "" => "-".to_owned(),
             _ => field.replace(|c| !is_printable(c), "\u{fffd}"),
         });
-        writeln!(table, "{}", fields.join("\t"))?;
+        writeln!(table, "{}", fields.collect::<Vec<_>>().join("\t"))?;
     }
     table.flush()
 }
 
-fn write_json(findings: &[Finding], mut to: impl io::Write) -> io::Result<()> {
-    serde_json::to_writer_pretty(&mut to, findings)?;
+fn write_json(rows: &impl Serialize, mut to: impl io::Write) -> io::Result<()> {
+    serde_json::to_writer_pretty(&mut to, rows)?;
     writeln!(to)
 }
 
-fn write_csv(findings: &[Finding], to: impl io::Write) -> io::Result<()> {
+fn write_csv<const N: usize>(
+    header: [&str; N],
+    rows: impl Iterator<Item = [String; N]>,
+    to: impl io::Write,
+) -> io::Result<()> {
     let mut csv = csv::Writer::from_writer(to);
-    csv.write_record(COLUMNS)?;
-    for finding in findings {
-        csv.write_record(finding.fields())?;
+    csv.write_record(header)?;
+    for row in rows {
+        csv.write_record(row)?;
     }
     csv.flush()
 }

@@ -14,6 +14,7 @@ use tracing::Level;
 
 use crate::check;
 use crate::config::{self, origin::Origin};
+use crate::controls::Benchmark;
 use crate::logging;
 use crate::metrics::filter::{Filter, name_pattern};
 use crate::refresh::Schedule;
@@ -49,6 +50,14 @@ pub enum Command {
         /// Which keys to print.
         #[arg(long, value_enum, default_value = "unrotated")]
         show: check::Show,
+        /// Instead of keys, print the controls of the CIS AWS Foundations benchmark with their findings.
+        /// With --show all also the controls that pass. The exit code is 0 if there are no violations, 1 if
+        /// there are some, and 2 if a control is not decided.
+        #[arg(long)]
+        controls: bool,
+        /// Version of the benchmark. [default: as in the configuration file, or the newest]
+        #[arg(long, value_enum, value_name = "VERSION", requires = "controls")]
+        benchmark: Option<Benchmark>,
     },
     /// Validate the configuration file and the web configuration file, and print what they resolve to.
     CheckConfig,

@@ -11,6 +11,9 @@ use iam_key_exporter::cli::{Cli, Command, Flags};
 use iam_key_exporter::clock::Clock;
 use iam_key_exporter::config::Config;
 use iam_key_exporter::config::origin::Origin;
+use iam_key_exporter::controls::Benchmark;
+use iam_key_exporter::controls::rows::Results;
+use iam_key_exporter::evidence::EvidenceKind;
 use iam_key_exporter::logging;
 use iam_key_exporter::metrics::{doc, exporter::ExporterMetrics};
 use iam_key_exporter::panics;
@@ -62,7 +65,11 @@ async fn run(Cli { command, flags }: Cli) -> anyhow::Result<ExitCode> {
             serve(source(&flags, &metrics)?, origin, config, options(&flags, false)?, metrics)
                 .await?;
         }
-        Some(Command::Check { format, show }) => {
+        Some(Command::Check { format, show, controls: true, benchmark }) => {
+            let source = source(&flags, &metrics)?;
+            return check_controls(source, config, &flags, (format, show), benchmark).await;
+        }
+        Some(Command::Check { format, show, .. }) => {
             return check(source(&flags, &metrics)?, config, &flags, format, show).await;
         }
         Some(Command::CheckConfig) => {
@@ -123,11 +130,15 @@ fn options(flags: &Flags, is_demo: bool) -> anyhow::Result<ServeOptions> {
 
 async fn check(
     source: Source,
-    config: Config,
+    mut config: Config,
     flags: &Flags,
     format: OutputFormat,
     show: Show,
 ) -> anyhow::Result<ExitCode> {
+    if format != OutputFormat::Prometheus {
+        // Keys are judged without what controls need of AWS.
+        config.controls = None;
+    }
     let (clock, config) = (Clock::system(), Arc::new(config));
     let outcome = check::run(source, &flags.schedule()?, &clock, &config).await?;
     let mut text = Vec::new();
@@ -135,6 +146,29 @@ async fn check(
     write(io::stdout(), &text)?;
     write(io::stderr(), format!("{}\n", secrets::mask(&outcome.summary(found))).as_bytes())?;
     Ok(ExitCode::from(outcome.exit_code(found)))
+}
+
+async fn check_controls(
+    source: Source,
+    mut config: Config,
+    flags: &Flags,
+    (format, show): (OutputFormat, Show),
+    benchmark: Option<Benchmark>,
+) -> anyhow::Result<ExitCode> {
+    let mut settings = config.controls.take().unwrap_or_default();
+    settings.benchmark = benchmark.unwrap_or(settings.benchmark);
+    // Asked once, AWS can be asked for everything.
+    settings.read.extend(EvidenceKind::ALL);
+    config.controls = Some(settings.clone());
+    let (clock, config) = (Clock::system(), Arc::new(config));
+    let outcome = check::run(source, &flags.schedule()?, &clock, &config).await?;
+    let results = Results::new(&outcome.state, &settings, outcome.now);
+    let mut text = Vec::new();
+    outcome.write_controls(format, show, &results, &config, &flags.filter(), &mut text)?;
+    write(io::stdout(), &text)?;
+    let summary = secrets::mask(&outcome.summary_of_controls(&results));
+    write(io::stderr(), format!("{summary}\n").as_bytes())?;
+    Ok(ExitCode::from(outcome.exit_code_of_controls(&results)))
 }
 
 async fn health(flags: &Flags, ready: bool) -> ExitCode {

@@ -212,6 +212,7 @@ fn verdicts(account: &Account, config: &Config, now: DateTime<Utc>) -> u64 {
     (refresh.last.map(|attempt| attempt.failure), refresh.failures).hash(&mut hasher);
     (refresh.confirmation, refresh.waiting).hash(&mut hasher);
     (refresh.tags, refresh.name, refresh.service_credentials).hash(&mut hasher);
+    account.evidence.hash(&mut hasher);
     account.report.as_ref().map(|report| report.rejected.len()).hash(&mut hasher);
     for (subject, keys) in account.users() {
         let ruling = config.policy.ruling(&subject, now);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::confirmation::Confirmations;
+use crate::evidence::Evidence;
 use crate::failure::{Failure, FailureCounts, Reason};
 use crate::policy::{Subject, Tag};
 use crate::report::{Key, Report, User};
@@ -51,6 +52,8 @@ pub struct Account {
     pub tags: Option<Arc<Tags>>,
     /// The users' service-specific credentials, as of the last report; `None` before they were listed.
     pub service_credentials: Option<Arc<ServiceCredentials>>,
+    /// What AWS says of it besides, as of the last report.
+    pub evidence: Evidence,
     /// How its refreshes go.
     pub refresh: Refresh,
 }
@@ -156,6 +159,7 @@ impl Account {
             confirmed: Arc::default(),
             tags: None,
             service_credentials: None,
+            evidence: Evidence::default(),
             refresh: Refresh::default(),
         }
     }

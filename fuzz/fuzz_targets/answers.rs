@@ -1,5 +1,5 @@
-//! Answers of AWS and its errors, through the SDK. The first byte says to which call, from `0` on, the second
-//! with which status, and the rest is the body.
+//! Answers of AWS and its errors, through the SDK. The first byte says to which call (a is the first of
+//! `Operation::ALL`), the second with which status, and the rest is the body.
 
 #![no_main]
 
@@ -53,7 +53,7 @@ fuzz_target!(|input: &[u8]| {
         static RUNTIME: Runtime = runtime();
     }
     let [operation, status, body @ ..] = input else { return };
-    let operation = usize::from(operation.wrapping_sub(b'0'));
+    let operation = usize::from(operation.wrapping_sub(b'a'));
     let operation = Operation::ALL[operation % Operation::ALL.len()];
     let status = STATUSES[usize::from(*status) % STATUSES.len()];
     let answer = Answer { operation, status, body: body.into() };
@@ -102,8 +102,11 @@ async fn ask(answer: Answer) -> Option<Failure> {
         },
         Operation::GetAccountAuthorizationDetails => {
             let keys = BTreeSet::from(["team".to_owned()]);
-            source.tags(target(), &keys).await.err()
+            source.users(target(), &keys).await.err()
         }
+        Operation::GetAccountSummary => source.summary(target()).await.err(),
+        Operation::GetAccountPasswordPolicy => source.password_policy(target()).await.err(),
+        Operation::ListVirtualMfaDevices => source.root_virtual_mfa(target()).await.err(),
         Operation::ListAccountAliases => source.alias(target()).await.err(),
         Operation::ListServiceSpecificCredentials => {
             match source.service_credentials(target()).await {

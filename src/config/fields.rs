@@ -6,8 +6,11 @@ use std::fmt;
 use std::time::Duration;
 
 use chrono::{DateTime, Datelike, NaiveDate, TimeDelta, Utc};
+use clap::ValueEnum;
 use serde::de::{Deserialize, Deserializer, Error};
 
+use crate::controls::Benchmark;
+use crate::evidence::EvidenceKind;
 use crate::policy::Pattern;
 
 /// A century: longer than AWS exists, shorter than the range of a calendar.
@@ -262,5 +265,29 @@ pub fn rate<'de, D: Deserializer<'de>>(field: D) -> Result<u32, D::Error> {
         } else {
             Err("must lie between 1 and 100 requests a second")
         }
+    })
+}
+
+/// A version of the CIS benchmark.
+pub fn benchmark<'de, D: Deserializer<'de>>(field: D) -> Result<Benchmark, D::Error> {
+    read(field, |text: String| {
+        Benchmark::from_str(&text, true).map_err(|_| {
+            let versions = Benchmark::ALL.map(Benchmark::as_str).join(", ");
+            format!("must be a version of the CIS benchmark: {versions}")
+        })
+    })
+}
+
+/// What AWS is asked for.
+pub fn evidence<'de, D: Deserializer<'de>>(field: D) -> Result<BTreeSet<EvidenceKind>, D::Error> {
+    read(field, |names: Vec<String>| {
+        let kinds = names.iter().map(|name| {
+            let kind = EvidenceKind::ALL.into_iter().find(|kind| kind.as_str() == name);
+            kind.ok_or_else(|| {
+                let known = EvidenceKind::ALL.map(EvidenceKind::as_str).join(", ");
+                format!("must be some of {known}")
+            })
+        });
+        kinds.collect::<Result<BTreeSet<_>, _>>()
     })
 }

@@ -18,6 +18,8 @@ use serde_saphyr::{
     with_deserializer_from_str_with_options,
 };
 
+use crate::controls;
+use crate::evidence::EvidenceKind;
 use crate::pipe;
 use crate::policy::{Decision, Policy, in_days};
 use crate::printable::escape;
@@ -42,6 +44,8 @@ pub struct Config {
     pub service_credentials: bool,
     /// Which tags of users become labels.
     pub user_tags: Vec<TagLabel>,
+    /// How the controls of the CIS benchmark are decided; `None`: not at all.
+    pub controls: Option<controls::Settings>,
 }
 
 /// A tag of users that becomes a label.
@@ -63,7 +67,15 @@ impl Default for Config {
 
 impl From<File> for Config {
     fn from(file: File) -> Config {
-        let File { accounts, organization, rotation, confirm, service_credentials, labels } = file;
+        let File {
+            accounts,
+            organization,
+            rotation,
+            confirm,
+            service_credentials,
+            labels,
+            controls,
+        } = file;
         let rotation = rotation.unwrap_or_default();
         let confirm = confirm.unwrap_or_default();
         let policy = Policy::default();
@@ -78,6 +90,7 @@ impl From<File> for Config {
             confirm: confirm.enabled.then_some(confirm.rate),
             service_credentials: service_credentials.unwrap_or_default().enabled,
             user_tags: tag_labels(labels.unwrap_or_default().user_tags),
+            controls: controls.unwrap_or_default().settings(),
         }
     }
 }
@@ -160,6 +173,11 @@ impl Config {
             _ => None,
         });
         always_due.into_iter().chain(ended).collect()
+    }
+
+    /// Whether controls need this of AWS.
+    pub fn reads(&self, kind: EvidenceKind) -> bool {
+        self.controls.as_ref().is_some_and(|controls| controls.read.contains(&kind))
     }
 
     /// The keys of all tags that labels or rules need, in lower case.
@@ -251,6 +269,21 @@ impl fmt::Display for Config {
         }
         let listed = if self.service_credentials { "with each report" } else { "never" };
         writeln!(f, "service credentials: {listed}")?;
+        match &self.controls {
+            Some(controls) => {
+                let read: Vec<&str> = controls.read.iter().map(|kind| kind.as_str()).collect();
+                writeln!(
+                    f,
+                    "controls: CIS {}, unused after {}, root unused for {}, users: {}, read: {}",
+                    controls.benchmark.as_str(),
+                    in_days(controls.unused_after()),
+                    in_days(controls.root_unused_for),
+                    controls.users,
+                    read.join(", ")
+                )?;
+            }
+            None => writeln!(f, "controls: none")?,
+        }
         for TagLabel { key, label } in &self.user_tags {
             writeln!(f, "label: tag {} as {label}", escape(key))?;
         }

@@ -1,12 +1,17 @@
 //! The shape of the file: its sections, and which reader each field has.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::accounts::{ListedAccount, Organization, listed_accounts};
 use super::fields;
+use crate::controls::{Benchmark, Settings};
+use crate::evidence::EvidenceKind;
 use crate::policy::{Decision, Exemption, Match, Pattern, Rule};
 
 /// An empty section counts as missing, for example one with every line commented out.
@@ -20,6 +25,7 @@ pub struct File {
     pub confirm: Option<ConfirmSection>,
     pub service_credentials: Option<ServiceCredentialsSection>,
     pub labels: Option<LabelsSection>,
+    pub controls: Option<ControlsSection>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -51,6 +57,25 @@ pub struct ServiceCredentialsSection {
 pub struct LabelsSection {
     #[serde(deserialize_with = "fields::tag_keys")]
     pub user_tags: Vec<String>,
+}
+
+/// `true`, `false`, or fields.
+#[derive(Debug, Default)]
+pub struct ControlsSection(ControlsFields);
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct ControlsFields {
+    enabled: bool,
+    #[serde(deserialize_with = "fields::benchmark")]
+    benchmark: Benchmark,
+    #[serde(deserialize_with = "fields::time_delta")]
+    unused_after: Option<TimeDelta>,
+    #[serde(deserialize_with = "fields::time_delta")]
+    root_unused_for: Option<TimeDelta>,
+    users: bool,
+    #[serde(deserialize_with = "fields::evidence")]
+    read: BTreeSet<EvidenceKind>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -96,6 +121,49 @@ impl Default for ServiceCredentialsSection {
     /// The keys that live longest are not left out.
     fn default() -> ServiceCredentialsSection {
         ServiceCredentialsSection { enabled: true }
+    }
+}
+
+impl Default for ControlsFields {
+    fn default() -> ControlsFields {
+        let Settings { benchmark, users, read, .. } = Settings::default();
+        let (unused_after, root_unused_for) = (None, None);
+        ControlsFields { enabled: true, benchmark, unused_after, root_unused_for, users, read }
+    }
+}
+
+impl ControlsSection {
+    /// `None` if they are turned off.
+    pub fn settings(self) -> Option<Settings> {
+        let ControlsFields { enabled, benchmark, unused_after, root_unused_for, users, read } =
+            self.0;
+        let root_unused_for = root_unused_for.unwrap_or(Settings::default().root_unused_for);
+        let settings = Settings { benchmark, unused_after, root_unused_for, users, read };
+        enabled.then_some(settings)
+    }
+}
+
+impl<'de> Deserialize<'de> for ControlsSection {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<ControlsSection, D::Error> {
+        struct BoolOrFields;
+
+        impl<'de> Visitor<'de> for BoolOrFields {
+            type Value = ControlsFields;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("true, false, or fields such as benchmark: v7.0")
+            }
+
+            fn visit_bool<E>(self, enabled: bool) -> Result<ControlsFields, E> {
+                Ok(ControlsFields { enabled, ..ControlsFields::default() })
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<ControlsFields, A::Error> {
+                ControlsFields::deserialize(MapAccessDeserializer::new(map))
+            }
+        }
+
+        deserializer.deserialize_any(BoolOrFields).map(ControlsSection)
     }
 }
 

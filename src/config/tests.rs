@@ -26,7 +26,8 @@ fn every_field_is_read() {
          \x20     exempt: { until: 2027-03-01, reason: 'vendor cannot rotate before the 3.2 release' }\n\
          confirm: { enabled: true, rate: 2 }\n\
          service_credentials: { enabled: false }\n\
-         labels: { user_tags: [team, owner] }\n",
+         labels: { user_tags: [team, owner] }\n\
+         controls: { benchmark: v1.3, unused_after: 30d, root_unused_for: 12h, users: false, read: [user_policies, account_summary] }\n",
     )
     .expect("a configuration");
     let expected = "\
@@ -39,6 +40,7 @@ rotation.rules[0]: user svc-*, path /service/*, account 123456789012, tag tier=g
 rotation.rules[1]: user vendor-sync: exempt until 2027-03-02T00:00:00Z: vendor cannot rotate before the 3.2 release
 confirm: 2 requests a second for each account
 service credentials: never
+controls: CIS v1.3, unused after 30d, root unused for 43200s, users: false, read: account_summary, user_policies
 label: tag team as tag_team
 label: tag owner as tag_owner
 ";
@@ -54,12 +56,30 @@ fn an_empty_file_is_as_none() {
         "# nothing\n",
         "{}\n",
         "rotation: {}\nlabels: {}\n",
-        "rotation:\nconfirm:\nservice_credentials:\n",
+        "rotation:\nconfirm:\nservice_credentials:\ncontrols:\n",
+        "controls: true\n",
+        "controls: {}\n",
     ] {
         assert_eq!(parse(text), Ok(Config::default()), "{text:?}");
     }
-    let expected = "account of the default credentials\nmax age: 90d\nwarn before: 14d\nconfirm: 5 requests a second for each account\nservice credentials: with each report\n";
+    let expected = "account of the default credentials\nmax age: 90d\nwarn before: 14d\nconfirm: 5 requests a second for each account\nservice credentials: with each report\ncontrols: CIS v7.0, unused after 45d, root unused for 90d, users: true, read: account_summary, password_policy, virtual_mfa_devices\n";
     assert_eq!(Config::default().to_string(), expected);
+}
+
+#[test]
+fn controls_can_be_turned_off_in_a_word_or_with_their_settings_kept() {
+    for text in ["controls: false", "controls: { enabled: false, benchmark: v3.0 }"] {
+        let config = parse(text).expect("a configuration");
+        assert_eq!(config.controls, None, "{text}");
+        assert!(config.to_string().contains("controls: none\n"), "{text}");
+    }
+    let limit = |text| {
+        let config = parse(text).expect("a configuration");
+        config.controls.expect("controls").unused_after().num_days()
+    };
+    assert_eq!(limit("controls: { benchmark: v1.3 }"), 90, "as that version says");
+    assert_eq!(limit("controls: { benchmark: v4.0.1 }"), 45);
+    assert_eq!(limit("controls: { benchmark: v1.3, unused_after: 30d }"), 30);
 }
 
 #[test]
@@ -149,7 +169,7 @@ proptest! {
     #[test]
     fn no_mixture_of_fields_and_yaml_panics(
         words in proptest::collection::vec(
-            "(accounts|organization|rotation|rules|match|exempt|until|max_age|warn_before|confirm|rate|service_credentials|enabled|labels|user_tags|tags|id):|[-{}\\[\\],:&*!|>'\"#?%@`] ?|&a |\\*a|<<: \\*a|\n {0,6}|[0-9]{1,20}[dhs]?|[0-9]{4}-[0-9]{2}-[0-9]{2}|\\PC",
+            "(accounts|organization|rotation|rules|match|exempt|until|max_age|warn_before|confirm|rate|service_credentials|enabled|labels|user_tags|tags|id|controls|benchmark|read):|[-{}\\[\\],:&*!|>'\"#?%@`] ?|&a |\\*a|<<: \\*a|\n {0,6}|[0-9]{1,20}[dhs]?|[0-9]{4}-[0-9]{2}-[0-9]{2}|\\PC",
             0..60,
         )
     ) {

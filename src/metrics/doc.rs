@@ -1,6 +1,7 @@
 //! docs/metrics.md, from the catalogue.
 
 use super::catalogue::{ALL, Group, Metric};
+use crate::controls::catalogue;
 
 const INTRODUCTION: &str = "\
 # Metrics
@@ -31,6 +32,13 @@ Names and labels of a released metric are an interface: labels may be added; a m
 another name keeps the old one, too, for two minor releases.
 ";
 
+const CONTROLS: &str = "
+These are the numbers of the controls in each version of the CIS AWS Foundations benchmark, from v1.4 on the same until
+v4.0.1. Some titles differ between versions, and the newest is shown. The numbers of v1.3 and v7.0 are from one source each,
+all others from two or from the benchmark itself.
+
+";
+
 /// The page, as Markdown.
 pub fn markdown() -> String {
     let mut page = INTRODUCTION.to_owned();
@@ -38,6 +46,7 @@ pub fn markdown() -> String {
         (Group::Keys, "Access keys and certificates"),
         (Group::Users, "Users"),
         (Group::Accounts, "Accounts and policy"),
+        (Group::Controls, "Controls"),
         (Group::Owners, "Owners"),
         (Group::Refresh, "Reports and refreshes"),
         (Group::Exporter, "The exporter"),
@@ -49,6 +58,10 @@ pub fn markdown() -> String {
         ALL.iter()
             .filter(|metric| metric.group == group)
             .for_each(|metric| page.push_str(&row(metric)));
+        if group == Group::Controls {
+            page.push_str(CONTROLS);
+            page.push_str(&catalogue::markdown());
+        }
     }
     page
 }

@@ -321,6 +321,11 @@ impl Age {
     pub fn exceeds(self, max_age: TimeDelta) -> bool {
         self.hundredths * SECONDS_PER_HUNDREDTH > max_age.num_seconds()
     }
+
+    /// Whether this is at least `limit`, to the hundredth of a day: 45.00 days reach 45 days, 44.99 do not.
+    pub fn reaches(self, limit: TimeDelta) -> bool {
+        self.hundredths * SECONDS_PER_HUNDREDTH >= limit.num_seconds()
+    }
 }
 
 /// Days as the number that [`Age::days`] is: `90`, `90.5`, `90.51`.

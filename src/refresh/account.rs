@@ -12,6 +12,7 @@ use tracing::{debug, info, warn};
 use crate::clock::{Clock, MAX_CLOCK_SKEW, is_from_the_future};
 use crate::config::Config;
 use crate::confirmation::merge;
+use crate::evidence::{Evidence, EvidenceKind, Reading};
 use crate::failure::{Failure, Reason};
 use crate::panics::{catch, catch_async};
 use crate::report::{Key, Report, User};
@@ -59,6 +60,8 @@ pub struct RefreshOutcome {
     pub alias: Option<Failure>,
     /// Why service-specific credentials could not be listed.
     pub service_credentials: Option<Failure>,
+    /// Why data for controls could not be read, if the reason is not a missing permission.
+    pub evidence: Option<Failure>,
 }
 
 /// A refresh that is still confirming publishes its results so far at this interval,
@@ -94,6 +97,7 @@ pub async fn refresh_account(
         tags: None,
         alias: None,
         service_credentials: None,
+        evidence: None,
     };
     let refresh = context.refresh(target, &mut outcome, started, publish);
     if let Err(failure) = catch_async(refresh).await {
@@ -127,6 +131,7 @@ impl RefreshContext<'_> {
             tags,
             alias,
             service_credentials,
+            evidence,
         } = outcome;
         let id = account.id.clone();
         if let Err(wrong) = self.identify(target, account, deadline).await {
@@ -163,7 +168,7 @@ impl RefreshContext<'_> {
         }
         // Slow details leave time for confirmation.
         let until = half(deadline);
-        *tags = self.read_tags(target, account, last, until).await.err();
+        *tags = self.read_users(target, account, last, until).await.err();
         *alias = self.read_alias(target, account, last, until).await.err();
         *service_credentials =
             self.read_service_credentials(target, account, last, until).await.err();
@@ -174,6 +179,8 @@ impl RefreshContext<'_> {
         };
         let until = deadline - self.timeout / 10;
         *confirmation = self.confirm(target, account, &before, until, so_far).await.err();
+        // Keys come first. Confirmation leaves a tenth of the time.
+        *evidence = self.read_evidence(target, account, last, deadline).await.err();
         if let Err(wrong) = self.identify_again(target, account, &before, deadline).await {
             *account = before;
             *failure = Some(wrong);
@@ -194,6 +201,7 @@ impl RefreshContext<'_> {
         let is_same = account.tags == before.tags
             && account.alias == before.alias
             && account.service_credentials == before.service_credentials
+            && account.evidence.has_same_answers(&before.evidence)
             && account.confirmed.has_same_answers(&before.confirmed);
         if is_same {
             return Ok(());
@@ -330,8 +338,10 @@ impl RefreshContext<'_> {
         }
     }
 
-    /// Reads the tags that the configuration needs, once for each new report.
-    async fn read_tags(
+    /// Reads the tags that the configuration needs, and with them who has policies, once for each new
+    /// report. Without tags, policies are read only if the configuration asks for them, and then a missing
+    /// permission is no failure.
+    async fn read_users(
         &self,
         target: &Target,
         account: &mut Account,
@@ -339,19 +349,75 @@ impl RefreshContext<'_> {
         deadline: Instant,
     ) -> Result<(), Failure> {
         let keys = self.config.tag_keys();
-        if keys.is_empty() {
+        let needs_tags = !keys.is_empty();
+        if !needs_tags {
             account.tags = None;
             account.refresh.tags = Tried::NotYet;
+        }
+        let needs_policies = self.config.reads(EvidenceKind::UserPolicies);
+        if !needs_tags && !needs_policies {
+            account.evidence.users_with_policies = Reading::default();
             return Ok(());
         }
         let known = account.tags.as_ref().is_some_and(|tags| tags.keys == keys);
-        if known && account.generated == last && account.refresh.tags == Tried::Ok {
+        let lacks_tags = needs_tags && !(known && account.refresh.tags == Tried::Ok);
+        let lacks_policies = needs_policies && account.evidence.users_with_policies.is_due();
+        if account.generated == last && !lacks_tags && !lacks_policies {
             return Ok(());
         }
-        let read = timeout_at(deadline, self.source.tags(target, &keys)).await;
+        let read = timeout_at(deadline, self.source.users(target, &keys)).await;
         let read = read.unwrap_or_else(|_| Err(Failure::deadline()));
-        account.refresh.tags = Tried::from_result(&read);
-        account.tags = Some(Arc::new(read?));
+        if needs_tags {
+            account.refresh.tags = Tried::from_result(&read);
+        }
+        match read {
+            Ok((tags, with_policies)) => {
+                account.tags = needs_tags.then(|| Arc::new(tags));
+                account.evidence.users_with_policies = Reading::of(Arc::new(with_policies));
+                Ok(())
+            }
+            Err(failure) => {
+                account.evidence.users_with_policies.failure = Some(failure.reason);
+                if needs_tags { Err(failure) } else { self.tolerate(account, failure) }
+            }
+        }
+    }
+
+    /// Reads what controls need, once for each new report. A call that failed is made again with the next
+    /// refresh, unless a permission is missing, which is no failure: the controls say so.
+    async fn read_evidence(
+        &self,
+        target: &Target,
+        account: &mut Account,
+        last: Option<DateTime<Utc>>,
+        deadline: Instant,
+    ) -> Result<(), Failure> {
+        let is_new = account.generated != last;
+        let Evidence { summary, password_policy, root_virtual_mfa, .. } = &mut account.evidence;
+        let is_wanted = self.config.reads(EvidenceKind::AccountSummary);
+        let call = self.source.summary(target);
+        let first = ask(summary, is_wanted, is_new, call, deadline).await;
+        let is_wanted = self.config.reads(EvidenceKind::PasswordPolicy);
+        let call = self.source.password_policy(target);
+        let second = ask(password_policy, is_wanted, is_new, call, deadline).await;
+        let is_wanted = self.config.reads(EvidenceKind::VirtualMfaDevices);
+        let call = self.source.root_virtual_mfa(target);
+        let third = ask(root_virtual_mfa, is_wanted, is_new, call, deadline).await;
+        let mut failures: Vec<Failure> = [first, second, third]
+            .into_iter()
+            .filter_map(|read| self.tolerate(account, read.err()?).err())
+            .collect();
+        // Of several, the one because of which the exporter has to wait.
+        failures.sort_by_key(|failure| !failure.reason.is_overload());
+        failures.into_iter().next().map_or(Ok(()), Err)
+    }
+
+    /// A permission that is missing for data that nothing else needs is no failure.
+    fn tolerate(&self, account: &Account, failure: Failure) -> Result<(), Failure> {
+        if failure.reason != Reason::AccessDenied {
+            return Err(failure);
+        }
+        debug!(account = account.id, error = %failure, "data for controls not read");
         Ok(())
     }
 
@@ -541,6 +607,34 @@ fn behind(account: &Account, now: DateTime<Utc>) -> Result<(), Failure> {
                 "the report has a time of {time}, which the clock of this host has not reached: set the clock"
             );
             Err(Failure::new(Reason::Clock, message))
+        }
+    }
+}
+
+/// Makes a call if its answer is wanted, and either the report is new or the last call has to be made again.
+/// An answer that is not wanted is forgotten.
+async fn ask<T>(
+    reading: &mut Reading<T>,
+    is_wanted: bool,
+    is_new: bool,
+    call: impl Future<Output = Result<T, Failure>>,
+    deadline: Instant,
+) -> Result<(), Failure> {
+    if !is_wanted {
+        *reading = Reading::default();
+        return Ok(());
+    }
+    if !is_new && !reading.is_due() {
+        return Ok(());
+    }
+    match timeout_at(deadline, call).await.unwrap_or_else(|_| Err(Failure::deadline())) {
+        Ok(value) => {
+            *reading = Reading::of(value);
+            Ok(())
+        }
+        Err(failure) => {
+            reading.failure = Some(failure.reason);
+            Err(failure)
         }
     }
 }

@@ -266,6 +266,7 @@ async fn keep_fresh(shared: Arc<Shared>, key: String) {
             faults.alias.note(id, "reading the alias", outcome.alias.as_ref());
             let listing = outcome.service_credentials.as_ref();
             faults.service_credentials.note(id, "listing service-specific credentials", listing);
+            faults.evidence.note(id, "reading data for controls", outcome.evidence.as_ref());
         }
         let now = Instant::now();
         match failure {
@@ -280,8 +281,8 @@ async fn keep_fresh(shared: Arc<Shared>, key: String) {
         }
         let overload = |failure: Option<Failure>| failure.filter(|it| it.reason.is_overload());
         // The page says that AWS refuses: the account is still contacted in each interval.
-        let failures_of_details = [outcome.confirmation, outcome.tags, outcome.service_credentials];
-        match failures_of_details.into_iter().find_map(overload) {
+        let others = [outcome.confirmation, outcome.tags, outcome.service_credentials, outcome.evidence];
+        match others.into_iter().find_map(overload) {
             Some(overload) => {
                 overloads += 1;
                 details_from = now + schedule.pause(overloads, overload.reason);
@@ -315,6 +316,7 @@ struct Faults {
     tags: Fault,
     alias: Fault,
     service_credentials: Fault,
+    evidence: Fault,
 }
 
 /// A fault with another message is another one: mending a permission shows which one is missing next.

@@ -71,6 +71,8 @@ pub struct User {
     pub password_enabled: Option<bool>,
     /// When the password was last used to sign in. Absent when never, or not since October 2014.
     pub password_last_used: Option<DateTime<Utc>>,
+    /// Whether the report says that the password was never used.
+    pub password_never_used: bool,
     /// When the password was last set.
     pub password_last_changed: Option<DateTime<Utc>>,
     /// When the account's password policy forces a new password.

@@ -173,6 +173,11 @@ impl<'a> Row<'a> {
             created: self.lenient(time, c.created),
             password_enabled: self.lenient(boolean, c.password_enabled),
             password_last_used: self.lenient(time, c.password_last_used),
+            // Not where AWS does not support it: the column says nothing of root there.
+            password_never_used: matches!(
+                self.field(c.password_last_used),
+                b"N/A" | b"no_information"
+            ),
             password_last_changed: self.lenient(time, c.password_last_changed),
             password_next_rotation: self.lenient(time, c.password_next_rotation),
             mfa_active: self.lenient(boolean, c.mfa_active),

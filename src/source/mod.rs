@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use crate::config::{Access, Config};
 use crate::confirmation::ListedKey;
+use crate::evidence::{AccountSummary, PasswordPolicy};
 use crate::failure::{Failure, Reason};
 use crate::panics::catch_async;
 use crate::service_credentials::ServiceCredentials;
@@ -151,12 +152,47 @@ impl Source {
         }
     }
 
-    /// The users' tags that have one of these keys, which are in lower case.
-    pub async fn tags(&self, target: &Target, keys: &BTreeSet<String>) -> Result<Tags, Failure> {
+    /// The users' tags that have one of these keys, which are in lower case, and the names of users with
+    /// policies of their own.
+    pub async fn users(
+        &self,
+        target: &Target,
+        keys: &BTreeSet<String>,
+    ) -> Result<(Tags, BTreeSet<String>), Failure> {
         match self {
-            Source::Aws(aws) => aws.tags(target, keys).await,
+            Source::Aws(aws) => aws.users(target, keys).await,
             Source::Files(_) => Err(reports_only()),
-            Source::Demo(demo) => demo.tags(target, keys).await,
+            Source::Demo(demo) => demo.users(target, keys).await,
+        }
+    }
+
+    /// What AWS's summary of the account says of its root user.
+    pub async fn summary(&self, target: &Target) -> Result<AccountSummary, Failure> {
+        match self {
+            Source::Aws(aws) => aws.summary(target).await,
+            Source::Files(_) => Err(reports_only()),
+            Source::Demo(demo) => Ok(demo.summary(target)),
+        }
+    }
+
+    /// The account's password policy, if it has one.
+    pub async fn password_policy(
+        &self,
+        target: &Target,
+    ) -> Result<Option<PasswordPolicy>, Failure> {
+        match self {
+            Source::Aws(aws) => aws.password_policy(target).await,
+            Source::Files(_) => Err(reports_only()),
+            Source::Demo(demo) => Ok(demo.password_policy(target)),
+        }
+    }
+
+    /// Whether the root user has a virtual MFA device.
+    pub async fn root_virtual_mfa(&self, target: &Target) -> Result<bool, Failure> {
+        match self {
+            Source::Aws(aws) => aws.root_virtual_mfa(target).await,
+            Source::Files(_) => Err(reports_only()),
+            Source::Demo(demo) => demo.root_virtual_mfa(target),
         }
     }
 

@@ -346,6 +346,7 @@ fn check_config_prints_what_a_file_resolves_to_and_warns() {
          rotation.rules[0]: user o*: exempt until 2020-01-02T00:00:00Z: long ago\n\
          rotation.rules[1]: user o*, path /: exempt until 2099-01-01T00:00:00Z: too old to move\n\
          confirm: never\n\
+         controls: CIS v7.0, unused after 45d, root unused for 90d, users: true, read: account_summary, password_policy, virtual_mfa_devices\n\
          label: tag team as tag_team\n"
     );
     let stderr = String::from_utf8(output.stderr).expect("UTF-8");

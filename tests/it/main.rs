@@ -7,6 +7,7 @@ mod build;
 mod cli;
 mod confirm;
 mod connections;
+mod controls;
 mod credentials;
 mod docs;
 mod faults;

@@ -6,7 +6,7 @@ from harness import ROOT
 
 FOLDER = ROOT / "deploy/aws/policies"
 # What an account needs, and what the exporter needs besides for an organization.
-OF_ACCOUNT = ("report", "confirmation", "tags", "alias", "service-credentials")
+OF_ACCOUNT = ("report", "confirmation", "tags", "alias", "service-credentials", "controls")
 OF_ORGANIZATION = ("organization", "roles")
 
 

@@ -96,10 +96,12 @@ def test_nobody_but_flagged_users_is_asked_about(tmp_path):
     asked = [(request.action, request.user) for request in aws.requests]
     report = [(IDENTITY, ""), (GET, ""), (GENERATE, ""), (GET, "")]
     flagged = [(LIST_KEYS, "old"), (LIST_KEYS, "older")]
-    # The report stays the same here, so the account's alias and the service-specific credentials are asked for with the
-    # first one only. The first refresh learned something of flagged users, which counts only if the credentials are still the same.
+    # The report stays the same here, so the account's alias, the service-specific credentials and the data for controls
+    # are asked for with the first one only. The first refresh learned something of flagged users, which counts only if
+    # the credentials are still the same.
     details = [("ListAccountAliases", ""), (LIST_CREDENTIALS, "")]
-    first = [*report, *details, *flagged, (IDENTITY, "")]
+    of_controls = [("GetAccountSummary", ""), ("GetAccountPasswordPolicy", ""), ("ListVirtualMFADevices", "")]
+    first = [*report, *details, *flagged, *of_controls, (IDENTITY, "")]
     assert asked == [*first, *(report + flagged) * 9][: len(asked)]
 
 

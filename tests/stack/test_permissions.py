@@ -41,6 +41,9 @@ OF_REPORT = (
     "iam_exporter_service_credentials_available",
     "iam_service_specific_credential_*",
     "iam_unrotated_service_credentials",
+    "iam_control_undecided",
+    "iam_control_violation*",
+    "iam_exporter_control_data_available",
 )
 # What follows from the rest.
 DEPENDENT = (
@@ -324,7 +327,7 @@ def assert_documented(action, seen, before):
     """Exactly what the row of the action says is different from before."""
     on_page, status, check = table()[action]
     named = set(re.findall(r"`(iam_[\w*]+)`", on_page))
-    expected = named | set(OF_REPORT if "users, keys and owners" in on_page else ())
+    expected = named | set(OF_REPORT if "keys, owners and controls" in on_page else ())
     if "no account is known" in on_page:
         expected.add("iam_*")
     found = seen.differences(before)

@@ -4,6 +4,7 @@
 //! twenty times as long. The text format is that of "Exposition formats" in Prometheus's
 //! documentation, version 0.0.4; a test holds it equal to the `prometheus` crate's encoder.
 
+mod controls;
 mod owners;
 
 use std::ops::Range;
@@ -111,6 +112,7 @@ pub fn write(
     page.family(&names::ROTATION_MAX_AGE, |family| family.sample(&[], max_age));
     let warn_before = config.policy.warn_before.num_seconds();
     page.family(&names::ROTATION_WARN_BEFORE, |family| family.sample(&[], warn_before));
+    controls::write(state, config, now, &mut page);
     rows.write_owners(&mut page);
     rows.write_refreshes(&mut page);
     page.family(&names::UNIDENTIFIED_FAILURES, |family| {

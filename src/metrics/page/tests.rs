@@ -8,6 +8,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::confirmation::{ListedKey, merge};
+use crate::controls::Control;
+use crate::evidence::{AccountSummary, Evidence, Reading};
 use crate::metrics::catalogue;
 use crate::metrics::catalogue::Metric;
 use crate::metrics::filter::name_pattern;
@@ -64,6 +66,12 @@ fn state() -> State {
     }));
     every_kind.service_credentials = Some(Arc::new(service_credentials()));
     every_kind.refresh.service_credentials = Tried::Ok;
+    every_kind.evidence = Evidence {
+        summary: Reading::of(AccountSummary::default()),
+        password_policy: Reading::of(None),
+        root_virtual_mfa: Reading { value: None, failure: Some(Reason::AccessDenied) },
+        users_with_policies: Reading::of(Arc::new(["gold".to_owned()].into())),
+    };
     let mut govcloud = account("gov", include_str!("../../../tests/data/govcloud-2013.csv"));
     govcloud.refresh.last =
         Some(Attempt { failure: Some(Reason::Throttled), duration: Duration::from_secs(3) });
@@ -185,6 +193,57 @@ fn verdicts_and_counts_agree() {
         assert_eq!(total, [sum]);
         assert!(sum > 0.0);
     }
+}
+
+/// The number of violations that a page shows for a control, and of those by user.
+fn violations(text: &str, control: &str) -> (f64, f64) {
+    let label = format!("control=\"{control}\"");
+    let sum = |name: &str| {
+        let of_family = |series: &str| series.starts_with(name) && series.contains(&label);
+        samples(text).filter(|(series, _)| of_family(series)).map(|(_, value)| value).sum()
+    };
+    (sum("iam_control_violations{"), sum("iam_control_violation{"))
+}
+
+#[test]
+fn violations_of_users_add_up_to_those_of_their_control() {
+    let (text, _) = page(&Filter::default());
+    for control in Control::all() {
+        let (all, of_users) = violations(&text, control.name());
+        let is_of_user = !control.name().starts_with("password_");
+        assert_eq!(of_users, if is_of_user { all } else { 0.0 }, "{}", control.name());
+    }
+    assert!(violations(&text, "access_keys_rotated").0 > 5.0);
+}
+
+#[test]
+fn a_control_that_is_not_decided_has_no_number_and_says_why() {
+    let (text, _) = page(&Filter::default());
+    let id = "account_id=\"123456789012\",control=\"root_hardware_mfa\"";
+    let no_mfa = format!("iam_control_violations{{{id}}} 1\n");
+    assert!(text.contains(&no_mfa), "root has no MFA, so no list is needed");
+    let gov = "account_id=\"210987654321\",control=\"password_length\"";
+    assert!(!text.contains(&format!("iam_control_violations{{{gov}}}")));
+    let undecided = format!(
+        "iam_control_undecided{{{gov},reason=\"not_read\",missing=\"iam:GetAccountPasswordPolicy\"}} 1\n"
+    );
+    assert!(text.contains(&undecided));
+}
+
+#[test]
+fn controls_and_users_with_violations_can_be_switched_off() {
+    let names = |controls: &str| -> HashSet<String> {
+        let config = Config::parse(controls, "config.yaml".as_ref()).expect("a configuration");
+        let text = text(&state(), &config, &Filter::default(), at(NOW));
+        let names = samples(&text).filter_map(|(series, _)| series.split('{').next());
+        names.filter(|name| name.contains("control")).map(str::to_owned).collect()
+    };
+    let all = names("");
+    assert_eq!(all.len(), 5, "{all:?}");
+    assert_eq!(names("controls: true"), all);
+    let without_users = names("controls: { users: false }");
+    assert_eq!(all.difference(&without_users).collect::<Vec<_>>(), ["iam_control_violation"]);
+    assert_eq!(names("controls: false"), HashSet::new());
 }
 
 #[test]

@@ -17,12 +17,19 @@ fn has_all(operation: &str, answer: Node) -> bool {
     if !is_named(answer, "Response") {
         return false;
     }
-    let (list, needed): (&str, &[&str]) = match operation {
-        "ListAccessKeys" => ("AccessKeyMetadata", &["AccessKeyId", "Status", "CreateDate"]),
-        "GetAccountAuthorizationDetails" => ("UserDetailList", &["UserName"]),
-        "ListAccountAliases" => ("AccountAliases", &[]),
+    // The element that must be there, and what is in it if it is a list.
+    let (list, element, needed): (&str, Option<&str>, &[&str]) = match operation {
+        "ListAccessKeys" => {
+            ("AccessKeyMetadata", Some("member"), &["AccessKeyId", "Status", "CreateDate"])
+        }
+        "GetAccountAuthorizationDetails" => ("UserDetailList", Some("member"), &["UserName"]),
+        "GetAccountPasswordPolicy" => ("PasswordPolicy", None, &[]),
+        "GetAccountSummary" => ("SummaryMap", Some("entry"), &["key", "value"]),
+        "ListAccountAliases" => ("AccountAliases", Some("member"), &[]),
+        "ListVirtualMFADevices" => ("VirtualMFADevices", Some("member"), &["SerialNumber"]),
         "ListServiceSpecificCredentials" => (
             "ServiceSpecificCredentials",
+            Some("member"),
             &["UserName", "ServiceSpecificCredentialId", "ServiceName", "Status", "CreateDate"],
         ),
         _ => return true,
@@ -32,7 +39,7 @@ fn has_all(operation: &str, answer: Node) -> bool {
     };
     let Some(list) = child(result, list) else { return false };
     let has_needed = |member: Node| {
-        member.tag_name().name() == "member"
+        element.is_none_or(|element| member.tag_name().name() == element)
             && needed.iter().all(|name| child(member, name).is_some_and(|it| it.text().is_some()))
     };
     // Where it is missing, which the documentation allows, nothing is cut off.

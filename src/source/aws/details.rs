@@ -1,20 +1,27 @@
-//! What the report does not have: the users' tags, and the account's alias.
+//! What the report does not have: the users' tags and policies, the account's alias, and what controls of
+//! the CIS benchmark need.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
-use aws_sdk_iam::types::{EntityType, UserDetail};
+use aws_sdk_iam::operation::get_account_password_policy::GetAccountPasswordPolicyError;
+use aws_sdk_iam::types::{AssignmentStatusType, EntityType, SummaryKeyType, UserDetail};
 
 use super::clients::AccountClient;
 use super::errors;
 use super::sdk::Operation;
-use crate::failure::Failure;
+use crate::evidence::{AccountSummary, PasswordPolicy};
+use crate::failure::{Failure, Reason};
 use crate::policy::Tag;
 use crate::report::intern::Interner;
 use crate::state::Tags;
 
-/// The users' tags that have one of these keys, which are in lower case, by
-/// `GetAccountAuthorizationDetails` in pages of 1000.
-pub async fn tags(client: &AccountClient, keys: &BTreeSet<String>) -> Result<Tags, Failure> {
+/// The users' tags that have one of these keys, which are in lower case, and the names of users with inline
+/// or attached policies. By `GetAccountAuthorizationDetails` in pages of 1000.
+pub async fn users(
+    client: &AccountClient,
+    keys: &BTreeSet<String>,
+) -> Result<(Tags, BTreeSet<String>), Failure> {
+    let mut with_policies = BTreeSet::new();
     let mut tags = Tags { keys: keys.clone(), ..Tags::default() };
     let mut interner = Interner::default();
     let mut pages = client
@@ -28,9 +35,15 @@ pub async fn tags(client: &AccountClient, keys: &BTreeSet<String>) -> Result<Tag
         let page = page
             .map_err(|error| errors::failure(Operation::GetAccountAuthorizationDetails, &error))?;
         for user in page.user_detail_list.unwrap_or_default() {
-            let UserDetail { user_name: Some(name), tags: Some(all), .. } = user else { continue };
+            let has_policies = !(user.user_policy_list().is_empty()
+                && user.attached_managed_policies().is_empty());
+            let UserDetail { user_name: Some(name), tags: all, .. } = user else { continue };
+            if has_policies {
+                with_policies.insert(name.clone());
+            }
             let wanted: Vec<Tag> = all
                 .into_iter()
+                .flatten()
                 .filter(|tag| keys.contains(&tag.key.to_ascii_lowercase()))
                 .map(|tag| (interner.share(&tag.key), interner.share(&tag.value)))
                 .collect();
@@ -39,7 +52,76 @@ pub async fn tags(client: &AccountClient, keys: &BTreeSet<String>) -> Result<Tag
             }
         }
     }
-    Ok(tags)
+    Ok((tags, with_policies))
+}
+
+/// What `GetAccountSummary` says of the root user.
+pub async fn summary(client: &AccountClient) -> Result<AccountSummary, Failure> {
+    let output = client.call_for_details(client.iam.get_account_summary().send()).await;
+    let output = output.map_err(|error| errors::failure(Operation::GetAccountSummary, &error))?;
+    let numbers: HashMap<SummaryKeyType, i32> = output.summary_map.unwrap_or_default();
+    let is_there = |key| numbers.get(&key).map(|number| *number > 0);
+    Ok(AccountSummary {
+        root_password: is_there(SummaryKeyType::AccountPasswordPresent),
+        root_mfa: is_there(SummaryKeyType::AccountMfaEnabled),
+        root_keys: is_there(SummaryKeyType::AccountAccessKeysPresent),
+    })
+}
+
+/// The account's password policy by `GetAccountPasswordPolicy`; `None` if it has none of its own.
+pub async fn password_policy(client: &AccountClient) -> Result<Option<PasswordPolicy>, Failure> {
+    let call = client.iam.get_account_password_policy().send();
+    match client.call_for_details(call).await {
+        Ok(output) => {
+            let policy = output.password_policy.ok_or_else(|| {
+                let message = "GetAccountPasswordPolicy: an answer without a policy";
+                Failure::new(Reason::ServiceError, message)
+            })?;
+            Ok(Some(PasswordPolicy {
+                min_length: policy.minimum_password_length,
+                requires_uppercase: policy.require_uppercase_characters,
+                requires_lowercase: policy.require_lowercase_characters,
+                requires_symbol: policy.require_symbols,
+                requires_number: policy.require_numbers,
+                max_age_days: policy.max_password_age,
+                remembered: policy.password_reuse_prevention,
+            }))
+        }
+        Err(error) => match error.as_service_error() {
+            Some(GetAccountPasswordPolicyError::NoSuchEntityException(_)) => Ok(None),
+            _ => Err(errors::failure(Operation::GetAccountPasswordPolicy, &error)),
+        },
+    }
+}
+
+/// Whether the root user has a virtual MFA device, by `ListVirtualMFADevices`. Fails if an assigned device
+/// does not say whose it is.
+///
+/// The ARN of its user decides. A device of root can have any name, and one of another user can be called
+/// as AWS once called that of root.
+pub async fn root_virtual_mfa(client: &AccountClient) -> Result<bool, Failure> {
+    let mut found = false;
+    let mut pages = client
+        .iam
+        .list_virtual_mfa_devices()
+        .assignment_status(AssignmentStatusType::Assigned)
+        .max_items(1000)
+        .into_paginator()
+        .send();
+    while let Some(page) = client.call_for_details(pages.next()).await {
+        let page =
+            page.map_err(|error| errors::failure(Operation::ListVirtualMfaDevices, &error))?;
+        for device in page.virtual_mfa_devices {
+            match device.user.map(|user| user.arn).filter(|arn| !arn.is_empty()) {
+                Some(arn) => found |= arn.ends_with(":root"),
+                None => {
+                    let message = "ListVirtualMFADevices: an assigned device without its user";
+                    return Err(Failure::new(Reason::ServiceError, message));
+                }
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// The account's alias, by `ListAccountAliases`: an account has one or none.

@@ -30,6 +30,7 @@ use tracing::info;
 use super::target::{Discovered, FetchResult, Target, is_good};
 use crate::config::{Access, Config, ListedAccount, Organization};
 use crate::confirmation::ListedKey;
+use crate::evidence::{AccountSummary, PasswordPolicy};
 use crate::failure::{Failure, Reason};
 use crate::metrics::exporter::AwsRequests;
 use crate::service_credentials::ServiceCredentials;
@@ -216,13 +217,31 @@ impl Aws {
         self.ask(&target.access, keys).await
     }
 
-    pub(super) async fn tags(
+    pub(super) async fn users(
         &self,
         target: &Target,
         keys: &BTreeSet<String>,
-    ) -> Result<Tags, Failure> {
-        let tags = |client| async move { details::tags(&client, keys).await };
-        self.ask(&target.access, tags).await
+    ) -> Result<(Tags, BTreeSet<String>), Failure> {
+        let users = |client| async move { details::users(&client, keys).await };
+        self.ask(&target.access, users).await
+    }
+
+    pub(super) async fn summary(&self, target: &Target) -> Result<AccountSummary, Failure> {
+        let summary = |client| async move { details::summary(&client).await };
+        self.ask(&target.access, summary).await
+    }
+
+    pub(super) async fn password_policy(
+        &self,
+        target: &Target,
+    ) -> Result<Option<PasswordPolicy>, Failure> {
+        let policy = |client| async move { details::password_policy(&client).await };
+        self.ask(&target.access, policy).await
+    }
+
+    pub(super) async fn root_virtual_mfa(&self, target: &Target) -> Result<bool, Failure> {
+        let devices = |client| async move { details::root_virtual_mfa(&client).await };
+        self.ask(&target.access, devices).await
     }
 
     pub(super) async fn alias(&self, target: &Target) -> Result<Option<String>, Failure> {

@@ -29,9 +29,12 @@ use crate::metrics::exporter::AwsRequests;
 pub enum Operation {
     GenerateCredentialReport,
     GetAccountAuthorizationDetails,
+    GetAccountPasswordPolicy,
+    GetAccountSummary,
     GetCredentialReport,
     ListAccessKeys,
     ListAccountAliases,
+    ListVirtualMfaDevices,
     ListAccounts,
     AssumeRole,
     GetCallerIdentity,
@@ -40,12 +43,15 @@ pub enum Operation {
 
 impl Operation {
     /// Every operation.
-    pub const ALL: [Operation; 9] = [
+    pub const ALL: [Operation; 12] = [
         Operation::GenerateCredentialReport,
         Operation::GetAccountAuthorizationDetails,
+        Operation::GetAccountPasswordPolicy,
+        Operation::GetAccountSummary,
         Operation::GetCredentialReport,
         Operation::ListAccessKeys,
         Operation::ListAccountAliases,
+        Operation::ListVirtualMfaDevices,
         Operation::ListAccounts,
         Operation::AssumeRole,
         Operation::GetCallerIdentity,
@@ -57,9 +63,12 @@ impl Operation {
         match self {
             Operation::GenerateCredentialReport => ("IAM", "GenerateCredentialReport"),
             Operation::GetAccountAuthorizationDetails => ("IAM", "GetAccountAuthorizationDetails"),
+            Operation::GetAccountPasswordPolicy => ("IAM", "GetAccountPasswordPolicy"),
+            Operation::GetAccountSummary => ("IAM", "GetAccountSummary"),
             Operation::GetCredentialReport => ("IAM", "GetCredentialReport"),
             Operation::ListAccessKeys => ("IAM", "ListAccessKeys"),
             Operation::ListAccountAliases => ("IAM", "ListAccountAliases"),
+            Operation::ListVirtualMfaDevices => ("IAM", "ListVirtualMFADevices"),
             Operation::ListAccounts => ("Organizations", "ListAccounts"),
             Operation::AssumeRole => ("STS", "AssumeRole"),
             Operation::GetCallerIdentity => ("STS", "GetCallerIdentity"),

@@ -18,7 +18,8 @@ use tokio::task::spawn_blocking;
 use super::target::{FetchResult, REPORT_LIFETIME, RawReport, Target};
 use crate::config::{Access, Config, TagLabel};
 use crate::confirmation::ListedKey;
-use crate::failure::Failure;
+use crate::evidence::{AccountSummary, PasswordPolicy};
+use crate::failure::{Failure, Reason};
 use crate::policy::{Decision, Exemption, Match, Pattern, Policy, Rule, Tag};
 use crate::report::intern::Interner;
 use crate::shard::stable_hash;
@@ -170,13 +171,16 @@ impl Demo {
 
     /// The team that owns the user's system, and who answers for it. Some users have neither, as
     /// everywhere.
-    pub(super) async fn tags(
+    pub(super) async fn users(
         &self,
         target: &Target,
         keys: &BTreeSet<String>,
-    ) -> Result<Tags, Failure> {
+    ) -> Result<(Tags, BTreeSet<String>), Failure> {
         let (demo, account, keys) = (self.clone(), account(target), keys.clone());
-        let tags = spawn_blocking(move || {
+        let users = spawn_blocking(move || {
+            let has_policies =
+                |user: &String| demo.random(account, user, "policies").random_bool(0.06);
+            let with_policies = demo.user_names().filter(has_policies).collect();
             let mut interner = Interner::default();
             let by_user = demo.user_names().enumerate().map(|(index, user)| {
                 let (_, team) = system(index);
@@ -193,9 +197,45 @@ impl Demo {
                 (user, tags)
             });
             let by_user = by_user.filter(|(_, tags)| !tags.is_empty()).collect();
-            Tags { keys, by_user }
+            (Tags { keys, by_user }, with_policies)
         });
-        Ok(tags.await.expect("making tags does not panic"))
+        Ok(users.await.expect("making tags does not panic"))
+    }
+
+    /// Says the same of root as the report.
+    pub(super) fn summary(&self, target: &Target) -> AccountSummary {
+        let (has_mfa, has_key) = self.reported_root(account(target));
+        AccountSummary {
+            root_password: Some(true),
+            root_mfa: Some(has_mfa),
+            root_keys: Some(has_key),
+        }
+    }
+
+    /// Every second account still has a weak policy, and of these every second none at all.
+    pub(super) fn password_policy(&self, target: &Target) -> Option<PasswordPolicy> {
+        let account = account(target);
+        let is_weak = account % 2 == 1;
+        (account % 4 != 3).then_some(PasswordPolicy {
+            min_length: Some(if is_weak { 8 } else { 14 }),
+            requires_uppercase: true,
+            requires_lowercase: true,
+            requires_symbol: !is_weak,
+            requires_number: true,
+            max_age_days: (!is_weak).then_some(90),
+            remembered: Some(if is_weak { 5 } else { 24 }),
+        })
+    }
+
+    /// The role of every second account lacks the permission.
+    pub(super) fn root_virtual_mfa(&self, target: &Target) -> Result<bool, Failure> {
+        let account = account(target);
+        if account % 2 == 1 {
+            let message =
+                "ListVirtualMFADevices: AccessDenied: the demo has no permission for it here";
+            return Err(Failure::new(Reason::AccessDenied, message));
+        }
+        Ok(account % 4 == 0)
     }
 
     /// Ids that differ by account and seed, and that look like those of AWS.
@@ -315,7 +355,7 @@ mod tests {
         let demo = Demo::new(1, 200, 1, start());
         let tags = async |keys: &[&str]| {
             let keys = keys.iter().map(|key| (*key).to_owned()).collect();
-            demo.tags(&demo.targets()[0], &keys).await.expect("tags").by_user
+            demo.users(&demo.targets()[0], &keys).await.expect("tags").0.by_user
         };
         let both = tags(&["owner", "team"]).await;
         let with = |count| both.values().filter(|tags| tags.len() == count).count();
@@ -333,7 +373,7 @@ mod tests {
         let (mut soon, mut later, mut longer) = (0, 0, 0);
         for (index, target) in demo.targets().iter().enumerate() {
             let report = Report::parse(&demo.report(index)).expect("a report");
-            let tags = demo.tags(target, &config.tag_keys()).await.expect("tags");
+            let (tags, _) = demo.users(target, &config.tag_keys()).await.expect("tags");
             let account = Account {
                 report: Some(report.into()),
                 tags: Some(tags.into()),

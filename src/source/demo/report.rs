@@ -70,6 +70,12 @@ impl Demo {
         created.expect("a time of the report")
     }
 
+    /// What the report says of the root user: whether it has MFA, and whether it has a key.
+    pub(super) fn reported_root(&self, account: usize) -> (bool, bool) {
+        let row = self.root(account);
+        (row.get("mfa_active") == "true", row.get("access_key_1_active") == "true")
+    }
+
     fn root(&self, account: usize) -> DemoRow {
         let rng = &mut self.random(account, ROOT_USER, "report");
         // Every third account still has a key of its root user.

@@ -76,6 +76,74 @@ pub fn alias() -> Answer {
     )
 }
 
+/// The summary of an account whose root user has a password and MFA, and no key.
+pub fn summary() -> Answer {
+    summary_of(&[
+        ("AccountAccessKeysPresent", 0),
+        ("AccountMFAEnabled", 1),
+        ("AccountPasswordPresent", 1),
+        ("Users", 3),
+        ("SomethingNew", 7),
+    ])
+}
+
+/// A summary of these numbers.
+pub fn summary_of(numbers: &[(&str, i32)]) -> Answer {
+    let entry = |(key, value): &(&str, i32)| {
+        format!("<entry><key>{key}</key><value>{value}</value></entry>")
+    };
+    let entries: String = numbers.iter().map(entry).collect();
+    result("GetAccountSummary", &format!("<SummaryMap>{entries}</SummaryMap>"))
+}
+
+/// A password policy that meets every control.
+pub fn password_policy() -> Answer {
+    result(
+        "GetAccountPasswordPolicy",
+        "<PasswordPolicy><MinimumPasswordLength>14</MinimumPasswordLength>\
+         <RequireSymbols>true</RequireSymbols><RequireNumbers>true</RequireNumbers>\
+         <RequireUppercaseCharacters>true</RequireUppercaseCharacters>\
+         <RequireLowercaseCharacters>true</RequireLowercaseCharacters>\
+         <AllowUsersToChangePassword>true</AllowUsersToChangePassword>\
+         <ExpirePasswords>true</ExpirePasswords><MaxPasswordAge>90</MaxPasswordAge>\
+         <PasswordReusePrevention>24</PasswordReusePrevention><HardExpiry>false</HardExpiry>\
+         </PasswordPolicy>",
+    )
+}
+
+/// A page of assigned virtual MFA devices: (name of the device, the end of its user's ARN, `None` if the
+/// device does not say whose it is); the marker of the next page. Root has no user name.
+pub fn virtual_mfa_devices(devices: &[(&str, Option<&str>)], next: Option<&str>) -> Answer {
+    let members: String = devices
+        .iter()
+        .map(|(name, user)| {
+            let user = user.map_or(String::new(), |user| {
+                let name = user.strip_prefix("user/");
+                let name =
+                    name.map_or(String::new(), |name| format!("<UserName>{name}</UserName>"));
+                format!(
+                    "<User><Path>/</Path>{name}<UserId>U</UserId>\
+                     <Arn>arn:aws:iam::123456789012:{user}</Arn>\
+                     <CreateDate>2020-01-01T00:00:00Z</CreateDate></User>"
+                )
+            });
+            format!(
+                "<member><SerialNumber>arn:aws:iam::123456789012:mfa/{name}</SerialNumber>{user}\
+                 <EnableDate>2020-01-01T00:00:00Z</EnableDate></member>"
+            )
+        })
+        .collect();
+    let marker = next.map_or(String::new(), |next| format!("<Marker>{next}</Marker>"));
+    let is_truncated = next.is_some();
+    result(
+        "ListVirtualMFADevices",
+        &format!(
+            "<IsTruncated>{is_truncated}</IsTruncated>{marker}\
+             <VirtualMFADevices>{members}</VirtualMFADevices>"
+        ),
+    )
+}
+
 /// STARTED, INPROGRESS or COMPLETE.
 pub fn generating(state: &str) -> Answer {
     result("GenerateCredentialReport", &format!("<State>{state}</State>"))

@@ -29,24 +29,38 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use super::answers::{alias, identity, service_credentials};
+use super::answers::{
+    alias, identity, password_policy, service_credentials, summary, virtual_mfa_devices,
+};
 use super::protocol::{Answer, Request, http_date};
 use super::time::clock;
 
 pub const ACCOUNT: &str = "123456789012";
+
+/// What is read of an account once for each report. tests/it/controls.rs counts these calls.
+pub const ONCE_A_REPORT: [&str; 5] = [
+    "ListAccountAliases",
+    "ListServiceSpecificCredentials",
+    "GetAccountSummary",
+    "GetAccountPasswordPolicy",
+    "ListVirtualMFADevices",
+];
 
 /// What to answer, and after which time.
 pub trait Scenario: FnMut(&Request) -> (Duration, Answer) + Send + 'static {}
 impl<T: FnMut(&Request) -> (Duration, Answer) + Send + 'static> Scenario for T {}
 
 /// One account. It answers each call, as `Request::call` has it, at once as the script says. Who is
-/// asking, and the account's alias, it always answers, and that nobody has a service-specific credential.
+/// asking, and what is read of an account once for each report, it always answers.
 pub fn account(mut script: impl FnMut(&str) -> Answer + Send + 'static) -> impl Scenario {
     move |request: &Request| {
         let answer = match request.call().as_str() {
             "GetCallerIdentity" => identity(ACCOUNT),
             "ListAccountAliases" => alias(),
             "ListServiceSpecificCredentials" => service_credentials(&[], None),
+            "GetAccountSummary" => summary(),
+            "GetAccountPasswordPolicy" => password_policy(),
+            "ListVirtualMFADevices" => virtual_mfa_devices(&[], None),
             call => script(call),
         };
         (Duration::ZERO, answer)
@@ -73,15 +87,13 @@ impl FakeAws {
         *self.0.scenario.lock().expect("a scenario") = Box::new(scenario);
     }
 
-    /// The calls since the last call of this, in their order, without those for an alias or for
-    /// service-specific credentials.
+    /// The calls since the last call of this, in their order, without those of `ONCE_A_REPORT`.
     pub fn calls(&self) -> Vec<(Instant, String)> {
         std::mem::take(&mut self.0.calls.lock().expect("calls"))
     }
 
     fn answer(&self, request: &Request) -> (Duration, Answer) {
-        let untold = ["ListAccountAliases", "ListServiceSpecificCredentials"];
-        if !untold.contains(&request.operation.as_str()) {
+        if !ONCE_A_REPORT.contains(&request.operation.as_str()) {
             self.0.calls.lock().expect("calls").push((Instant::now(), request.call()));
         }
         (self.0.scenario.lock().expect("a scenario"))(request)

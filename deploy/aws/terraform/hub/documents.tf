@@ -1,9 +1,9 @@
 locals {
   # The policies of each choice.
   policies = {
-    this         = ["report", "confirmation", "tags", "alias", "service-credentials"]
-    listed       = ["report", "confirmation", "tags", "alias", "service-credentials", "roles"]
-    organization = ["report", "confirmation", "tags", "alias", "service-credentials", "roles", "organization"]
+    this         = ["report", "confirmation", "tags", "alias", "service-credentials", "controls"]
+    listed       = ["report", "confirmation", "tags", "alias", "service-credentials", "controls", "roles"]
+    organization = ["report", "confirmation", "tags", "alias", "service-credentials", "controls", "roles", "organization"]
   }
   member_role = "arn:${local.partition}:iam::*:role/${var.member_role_name}"
 

@@ -1,5 +1,5 @@
 locals {
-  policies = ["report", "confirmation", "tags", "alias", "service-credentials"]
+  policies = ["report", "confirmation", "tags", "alias", "service-credentials", "controls"]
 
   policy = jsonencode({
     Version = "2012-10-17"

@@ -1,0 +1,411 @@
+//! Account and settings and `now` → the outcome of each control.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::{Control, Credential, Outcomes, Settings, Unknown, Violation};
+use crate::clock::is_from_the_future;
+use crate::evidence::{EvidenceKind, PasswordPolicy};
+use crate::failure::Reason;
+use crate::policy::Age;
+use crate::report::{Key, Problem, ROOT_USER, Report, User};
+use crate::state::Account;
+
+/// The limit of the benchmark, whatever the limit of the configuration is.
+const MAX_KEY_AGE: TimeDelta = TimeDelta::days(90);
+/// A key that was made within this time of its user was made with the user.
+const SETUP: TimeDelta = TimeDelta::minutes(1);
+const MIN_PASSWORD_LENGTH: i32 = 14;
+const MAX_PASSWORD_AGE_DAYS: i32 = 90;
+/// AWS remembers no more.
+const REMEMBERED_PASSWORDS: i32 = 24;
+
+// The columns of the report that decide.
+const CREATED: Unknown = Unknown::Column("user_creation_time");
+const PASSWORD_ENABLED: Unknown = Unknown::Column("password_enabled");
+const PASSWORD_LAST_USED: Unknown = Unknown::Column("password_last_used");
+const PASSWORD_LAST_CHANGED: Unknown = Unknown::Column("password_last_changed");
+const MFA_ACTIVE: Unknown = Unknown::Column("mfa_active");
+const KEY_ACTIVE: Unknown = Unknown::Column("access_key_N_active");
+const KEY_LAST_ROTATED: Unknown = Unknown::Column("access_key_N_last_rotated");
+const KEY_LAST_USED: Unknown = Unknown::Column("access_key_N_last_used_date");
+
+/// The controls that count credentials of users.
+const OF_CREDENTIALS: [Control; 4] = [
+    Control::AccessKeysRotated,
+    Control::UnusedCredentialsDisabled,
+    Control::OneActiveKeyPerUser,
+    Control::NoKeyAtUserSetup,
+];
+/// The controls about users.
+const OF_USERS: [Control; 6] = [
+    Control::AccessKeysRotated,
+    Control::UnusedCredentialsDisabled,
+    Control::OneActiveKeyPerUser,
+    Control::NoKeyAtUserSetup,
+    Control::ConsoleMfa,
+    Control::PoliciesOnGroupsOnly,
+];
+
+/// Decides each control for an account as of `now`. `None` without a report: nothing is known then.
+pub fn judge<'a>(
+    account: &'a Account,
+    settings: &Settings,
+    now: DateTime<Utc>,
+) -> Option<Outcomes<'a>> {
+    let report = account.report.as_deref()?;
+    let unused_after = settings.unused_after();
+    let outcomes = Outcomes::default();
+    let mut judgement = Judgement { account, settings, now, unused_after, outcomes };
+    let mut root = None;
+    for (subject, keys) in account.users() {
+        if subject.user.is_root() {
+            root = Some((subject.user, keys));
+        } else {
+            judgement.user(subject.user, keys);
+        }
+    }
+    judgement.rows(report);
+    judgement.root(report, root);
+    judgement.password_policy();
+    Some(judgement.outcomes)
+}
+
+struct Judgement<'a, 's> {
+    account: &'a Account,
+    settings: &'s Settings,
+    now: DateTime<Utc>,
+    unused_after: TimeDelta,
+    outcomes: Outcomes<'a>,
+}
+
+/// What is known of the root user.
+struct Root<'a> {
+    /// The row of the report, with the keys.
+    row: Option<(&'a User, &'a [Option<Key>])>,
+    /// Whether there is a password.
+    password: Option<bool>,
+    /// Whether there is an MFA device.
+    mfa: Option<bool>,
+    /// Whether there is an active key.
+    key: Option<bool>,
+}
+
+impl<'a> Judgement<'a, '_> {
+    fn violation(&mut self, control: Control, violation: Violation<'a>) {
+        self.outcomes.of(control).violations.push(violation);
+    }
+
+    fn unknown(&mut self, control: Control, unknown: Unknown) {
+        self.outcomes.of(control).unknown.insert(unknown);
+    }
+
+    /// The age of what happened at a time; `None` if the time is not known, or lies ahead.
+    fn age(&self, time: Option<DateTime<Utc>>) -> Option<Age> {
+        let time = time.filter(|time| !is_from_the_future(*time, self.now))?;
+        Some(Age::between(time, self.now))
+    }
+
+    /// Why evidence is not known.
+    fn lack_of(&self, kind: EvidenceKind) -> Unknown {
+        match self.account.evidence.outcome(kind).1 {
+            Some(Reason::AccessDenied) => Unknown::Denied(kind),
+            Some(_) => Unknown::Failed(kind),
+            None => Unknown::NotRead(kind),
+        }
+    }
+
+    fn user(&mut self, user: &'a User, keys: &'a [Option<Key>]) {
+        let active = || {
+            let slots = keys.iter().zip(1..);
+            slots.filter_map(|(key, slot)| key.as_ref().filter(|key| key.active).zip(Some(slot)))
+        };
+        for (key, slot) in active() {
+            self.key(user, key, slot);
+        }
+        if active().count() > 1 {
+            self.violation(Control::OneActiveKeyPerUser, Violation::of(user));
+        }
+        if user.additional_credentials && !self.account.confirmed.knows(&user.name) {
+            OF_CREDENTIALS.iter().for_each(|control| self.unknown(*control, Unknown::Keys));
+        }
+        self.password(user);
+        match (user.password_enabled, user.mfa_active) {
+            (Some(false), _) | (_, Some(true)) => {}
+            (Some(true), Some(false)) => self.violation(Control::ConsoleMfa, Violation::of(user)),
+            (Some(true), None) => self.unknown(Control::ConsoleMfa, MFA_ACTIVE),
+            (None, _) => self.unknown(Control::ConsoleMfa, PASSWORD_ENABLED),
+        }
+        match &self.account.evidence.users_with_policies.value {
+            None => {
+                let lack = self.lack_of(EvidenceKind::UserPolicies);
+                self.unknown(Control::PoliciesOnGroupsOnly, lack);
+            }
+            Some(users) if users.contains(&user.name) => {
+                self.violation(Control::PoliciesOnGroupsOnly, Violation::of(user));
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// An active key of a user.
+    fn key(&mut self, user: &'a User, key: &Key, slot: u8) {
+        let violation =
+            |age| Violation { credential: Some(Credential::Key(slot)), age, ..Violation::of(user) };
+        let age = self.age(key.last_rotated);
+        match age {
+            Some(age) if age.exceeds(MAX_KEY_AGE) => {
+                self.violation(Control::AccessKeysRotated, violation(Some(age)));
+            }
+            Some(_) => {}
+            None => self.unknown(Control::AccessKeysRotated, KEY_LAST_ROTATED),
+        }
+
+        let unused = self.age(key.last_used.or(key.last_rotated.filter(|_| key.never_used)));
+        let is_use_known = key.never_used || key.last_used.is_some();
+        match (unused, age) {
+            (Some(unused), _) if unused.reaches(self.unused_after) => {
+                self.violation(Control::UnusedCredentialsDisabled, violation(Some(unused)));
+            }
+            (Some(_), _) => {}
+            // Whenever it was used, that is not long ago.
+            (None, Some(age)) if !age.reaches(self.unused_after) => {}
+            (None, _) => {
+                let lack = if key.never_used { KEY_LAST_ROTATED } else { KEY_LAST_USED };
+                self.unknown(Control::UnusedCredentialsDisabled, lack);
+            }
+        }
+
+        if user.password_enabled == Some(false) || key.last_used.is_some() {
+            return;
+        }
+        let made = key.last_rotated.zip(user.created);
+        match made.map(|(key, user)| (key - user).abs() <= SETUP) {
+            Some(false) => {}
+            Some(true) if !is_use_known => self.unknown(Control::NoKeyAtUserSetup, KEY_LAST_USED),
+            Some(true) if user.password_enabled.is_none() => {
+                self.unknown(Control::NoKeyAtUserSetup, PASSWORD_ENABLED);
+            }
+            Some(true) => self.violation(Control::NoKeyAtUserSetup, violation(age)),
+            None if key.last_rotated.is_none() => {
+                self.unknown(Control::NoKeyAtUserSetup, KEY_LAST_ROTATED);
+            }
+            None => self.unknown(Control::NoKeyAtUserSetup, CREATED),
+        }
+    }
+
+    /// Whether a user's password was used.
+    fn password(&mut self, user: &'a User) {
+        let control = Control::UnusedCredentialsDisabled;
+        match user.password_enabled {
+            Some(true) => {}
+            Some(false) => return,
+            None => return self.unknown(control, PASSWORD_ENABLED),
+        }
+        let changed = user.password_last_changed.filter(|_| user.password_never_used);
+        match self.age(user.password_last_used.or(changed)) {
+            Some(age) if age.reaches(self.unused_after) => {
+                let credential = Some(Credential::Password);
+                self.violation(
+                    control,
+                    Violation { credential, age: Some(age), ..Violation::of(user) },
+                );
+            }
+            Some(_) => {}
+            None if user.password_never_used => self.unknown(control, PASSWORD_LAST_CHANGED),
+            None => self.unknown(control, PASSWORD_LAST_USED),
+        }
+    }
+
+    /// What rows that could not be read may hide.
+    fn rows(&mut self, report: &Report) {
+        if report.missing > 0 {
+            OF_USERS.iter().for_each(|control| self.unknown(*control, Unknown::Rows));
+        }
+        // A key that was left out of its row. Whose it is, is not known.
+        let is_key = |column: &str| column.starts_with("access_key_");
+        let mut rejected = report.rejected.iter();
+        if rejected.any(|row| is_key(row.column) && row.problem != Problem::ActiveKeyWithoutTime) {
+            let hidden = OF_CREDENTIALS.iter().chain(&[Control::RootNoAccessKey]);
+            hidden.for_each(|control| self.unknown(*control, KEY_ACTIVE));
+        }
+    }
+
+    fn root(&mut self, report: &Report, row: Option<(&'a User, &'a [Option<Key>])>) {
+        let partition = report.partition.as_deref();
+        let has_no_root = partition == Some("aws-cn") && row.is_none();
+        // Root of GovCloud has no password and no MFA. It can have keys.
+        let has_no_console = partition == Some("aws-us-gov");
+        let inapplicable: &[Control] = match (has_no_root, has_no_console) {
+            (true, _) => &[
+                Control::RootNoAccessKey,
+                Control::RootNotUsed,
+                Control::RootMfa,
+                Control::RootHardwareMfa,
+            ],
+            (false, true) => &[Control::RootMfa, Control::RootHardwareMfa],
+            (false, false) => &[],
+        };
+        for control in inapplicable {
+            self.outcomes.of(*control).is_inapplicable = true;
+        }
+        if has_no_root {
+            return;
+        }
+        let summary = self.account.evidence.summary.value.unwrap_or_default();
+        let is_active = |key: &Option<Key>| key.as_ref().is_some_and(|key| key.active);
+        let reported = row.map(|(user, _)| user);
+        let root = Root {
+            row,
+            password: match reported.and_then(|user| user.password_enabled) {
+                None if has_no_console => Some(false),
+                None => summary.root_password,
+                reported => reported,
+            },
+            mfa: reported.and_then(|user| user.mfa_active).or(summary.root_mfa),
+            key: match row {
+                Some((_, keys)) => Some(keys.iter().any(is_active)),
+                None => summary.root_keys,
+            },
+        };
+        self.root_keys(&root);
+        self.root_use(&root);
+        if !has_no_console {
+            self.root_mfa(&root);
+        }
+    }
+
+    /// Why the report and the summary do not say something of the root user.
+    fn lack_of_summary(&self, column: Unknown) -> Unknown {
+        match self.account.evidence.summary.value {
+            Some(_) => column,
+            None => self.lack_of(EvidenceKind::AccountSummary),
+        }
+    }
+
+    fn root_keys(&mut self, root: &Root<'a>) {
+        let control = Control::RootNoAccessKey;
+        match (root.row, root.key) {
+            (Some((user, keys)), _) => {
+                for (key, slot) in keys.iter().zip(1..) {
+                    let Some(key) = key.as_ref().filter(|key| key.active) else { continue };
+                    let credential = Some(Credential::Key(slot));
+                    let age = self.age(key.last_rotated);
+                    self.violation(control, Violation { credential, age, ..Violation::of(user) });
+                }
+            }
+            (None, Some(true)) => self.violation(control, Violation::of_root(None)),
+            (None, Some(false)) => {}
+            (None, None) => {
+                let lack = self.lack_of_summary(Unknown::RootRow);
+                self.unknown(control, lack);
+            }
+        }
+    }
+
+    fn root_use(&mut self, root: &Root<'a>) {
+        let control = Control::RootNotUsed;
+        if root.password == Some(false) && root.key == Some(false) {
+            return;
+        }
+        let Some((user, keys)) = root.row else {
+            return self.unknown(control, Unknown::RootRow);
+        };
+        let keys = || keys.iter().flatten();
+        let uses = keys().filter_map(|key| key.last_used).chain(user.password_last_used);
+        // A time ahead counts as now: clocks differ a little, and more than that fails the refresh.
+        let newest = uses.max().map(|time| Age::between(time, self.now));
+        if let Some(age) = newest.filter(|age| !age.reaches(self.settings.root_unused_for)) {
+            return self.violation(control, Violation::of_root(Some(age)));
+        }
+        let is_password_known = user.password_last_used.is_some() || user.password_never_used;
+        if !is_password_known && root.password != Some(false) {
+            self.unknown(control, PASSWORD_LAST_USED);
+        }
+        if keys().any(|key| key.last_used.is_none() && !key.never_used) {
+            self.unknown(control, KEY_LAST_USED);
+        }
+    }
+
+    fn root_mfa(&mut self, root: &Root<'a>) {
+        let spares = self.settings.benchmark.spares_root_without_password();
+        let needs_mfa = match (root.password, root.key) {
+            (Some(true), _) => Some(true),
+            (Some(false), _) if spares => Some(false),
+            (Some(false), key) => key,
+            (None, Some(true)) if !spares => Some(true),
+            (None, _) => None,
+        };
+        let virtual_mfa = self.account.evidence.root_virtual_mfa.value;
+        let password = self.lack_of_summary(PASSWORD_ENABLED);
+        match (root.mfa, needs_mfa) {
+            (_, Some(false)) => return,
+            (Some(false), Some(true)) => {
+                self.violation(Control::RootMfa, Violation::of_root(None));
+                return self.violation(Control::RootHardwareMfa, Violation::of_root(None));
+            }
+            (Some(false), None) => {
+                self.unknown(Control::RootMfa, password);
+                return self.unknown(Control::RootHardwareMfa, password);
+            }
+            (Some(true), _) => {}
+            (None, _) => {
+                let lack = self.lack_of_summary(MFA_ACTIVE);
+                self.unknown(Control::RootMfa, lack);
+                if virtual_mfa != Some(true) {
+                    self.unknown(Control::RootHardwareMfa, lack);
+                }
+            }
+        }
+        match (virtual_mfa, needs_mfa) {
+            (Some(false), _) => {}
+            (Some(true), Some(true)) => {
+                self.violation(Control::RootHardwareMfa, Violation::of_root(None));
+            }
+            (Some(true), _) => self.unknown(Control::RootHardwareMfa, password),
+            (None, _) => {
+                let lack = self.lack_of(EvidenceKind::VirtualMfaDevices);
+                self.unknown(Control::RootHardwareMfa, lack);
+            }
+        }
+    }
+
+    fn password_policy(&mut self) {
+        let known = self.account.evidence.password_policy.value;
+        let lack = self.lack_of(EvidenceKind::PasswordPolicy);
+        let controls: [(Control, fn(&PasswordPolicy) -> bool); 7] = [
+            (Control::PasswordExpiry, |policy| {
+                policy.max_age_days.is_some_and(|days| (1..=MAX_PASSWORD_AGE_DAYS).contains(&days))
+            }),
+            (Control::PasswordUppercase, |policy| policy.requires_uppercase),
+            (Control::PasswordLowercase, |policy| policy.requires_lowercase),
+            (Control::PasswordSymbol, |policy| policy.requires_symbol),
+            (Control::PasswordNumber, |policy| policy.requires_number),
+            (Control::PasswordLength, |policy| {
+                policy.min_length.is_some_and(|length| length >= MIN_PASSWORD_LENGTH)
+            }),
+            (Control::PasswordReuse, |policy| {
+                policy.remembered.is_some_and(|number| number >= REMEMBERED_PASSWORDS)
+            }),
+        ];
+        for (control, holds) in controls {
+            match known {
+                None => self.unknown(control, lack),
+                // Without a policy of its own, an account has AWS's default, which falls short of each.
+                Some(policy) if policy.as_ref().is_some_and(holds) => {}
+                Some(_) => {
+                    self.violation(control, Violation { user: None, credential: None, age: None });
+                }
+            }
+        }
+    }
+}
+
+impl<'a> Violation<'a> {
+    fn of(user: &'a User) -> Violation<'a> {
+        Violation { user: Some(&user.name), credential: None, age: None }
+    }
+
+    fn of_root(age: Option<Age>) -> Violation<'a> {
+        Violation { user: Some(ROOT_USER), credential: None, age }
+    }
+}

@@ -1,0 +1,178 @@
+//! State and settings and `now` → the results of the controls of one version of the benchmark, as people
+//! read them.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::{Control, Settings, Status, judge};
+use crate::state::State;
+
+/// One finding: a violation, or what would have to be known. Of a control without either, one row says so.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ControlRow {
+    /// The account's id.
+    pub account_id: String,
+    /// The account's name; may be empty.
+    pub account_name: String,
+    /// The version of the benchmark.
+    pub benchmark: &'static str,
+    /// The control's number in it.
+    pub number: &'static str,
+    /// The control's name.
+    pub control: &'static str,
+    /// How the control stands: see [`Status`].
+    pub result: &'static str,
+    /// Whose violation it is, if it is one of a user.
+    pub user: Option<String>,
+    /// Which of the user's credentials it is, if it is one.
+    pub credential: Option<String>,
+    /// How old the credential is, or how long ago it was used.
+    pub age_days: Option<f64>,
+    /// Why the control is not decided: see [`Unknown::reason`](super::Unknown::reason).
+    pub reason: Option<&'static str>,
+    /// What is missing: a permission, a column or a row.
+    pub missing: Option<&'static str>,
+    /// The control's title.
+    pub title: &'static str,
+}
+
+/// How one control stands in all accounts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sum {
+    /// Its number in the benchmark.
+    pub number: &'static str,
+    /// The control.
+    pub control: Control,
+    /// Its title in the benchmark.
+    pub title: &'static str,
+    /// The number of violations.
+    pub violations: usize,
+    /// The number of accounts that have any.
+    pub violated: usize,
+    /// The number of accounts that were read.
+    pub accounts: usize,
+    /// The reasons why it is not decided, or not for all users, with the number of accounts.
+    pub unknown: BTreeMap<String, usize>,
+}
+
+/// The results of all accounts.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Results {
+    /// By account, and by the control's number.
+    pub rows: Vec<ControlRow>,
+    /// By the control's number.
+    pub sums: Vec<Sum>,
+}
+
+impl Results {
+    /// Of the state as of `now`, by the settings' version of the benchmark.
+    pub fn new(state: &State, settings: &Settings, now: DateTime<Utc>) -> Results {
+        let benchmark = settings.benchmark;
+        let controls = Control::of(benchmark);
+        let sums = controls.iter().map(|(number, control)| Sum {
+            number: *number,
+            control: *control,
+            title: control.title(benchmark),
+            violations: 0,
+            violated: 0,
+            accounts: 0,
+            unknown: BTreeMap::new(),
+        });
+        let mut results = Results { rows: Vec::new(), sums: sums.collect() };
+        for account in &state.accounts {
+            let Some(outcomes) = judge(account, settings, now) else { continue };
+            for ((number, control), sum) in controls.iter().zip(&mut results.sums) {
+                let outcome = outcomes.get(*control);
+                let row = |status: Status| ControlRow {
+                    account_id: account.id.clone(),
+                    account_name: account.name.clone(),
+                    benchmark: benchmark.as_str(),
+                    number: *number,
+                    control: control.name(),
+                    result: status.as_str(),
+                    user: None,
+                    credential: None,
+                    age_days: None,
+                    reason: None,
+                    missing: None,
+                    title: control.title(benchmark),
+                };
+                let violations = outcome.violations.iter().map(|violation| ControlRow {
+                    user: violation.user.map(str::to_owned),
+                    credential: violation.credential.map(|credential| credential.name()),
+                    age_days: violation.age.map(|age| age.days()),
+                    ..row(Status::Violated)
+                });
+                let unknown = outcome.unknown.iter().map(|unknown| ControlRow {
+                    reason: Some(unknown.reason()),
+                    missing: Some(unknown.missing()).filter(|missing| !missing.is_empty()),
+                    ..row(Status::NotDecided)
+                });
+                let status = outcome.status();
+                let is_fine = matches!(status, Status::Passed | Status::NotApplicable);
+                let fine = is_fine.then(|| row(status));
+                results.rows.extend(violations.chain(unknown).chain(fine));
+                sum.accounts += 1;
+                sum.violations += outcome.violations.len();
+                sum.violated += usize::from(!outcome.violations.is_empty());
+                for unknown in &outcome.unknown {
+                    *sum.unknown.entry(unknown.explain()).or_default() += 1;
+                }
+            }
+        }
+        results
+    }
+
+    /// The number of violations of all controls.
+    pub fn violations(&self) -> usize {
+        self.sums.iter().map(|sum| sum.violations).sum()
+    }
+
+    /// Whether something is not decided, or not for all users.
+    pub fn is_uncertain(&self) -> bool {
+        self.sums.iter().any(|sum| !sum.unknown.is_empty())
+    }
+}
+
+/// The names of [`ControlRow::fields`].
+pub const COLUMNS: [&str; 12] = [
+    "account_id",
+    "account_name",
+    "benchmark",
+    "number",
+    "control",
+    "result",
+    "user",
+    "credential",
+    "age_days",
+    "reason",
+    "missing",
+    "title",
+];
+
+impl ControlRow {
+    /// Whether it is a violation, or something that is not known.
+    pub fn is_finding(&self) -> bool {
+        [Status::Violated, Status::NotDecided].map(Status::as_str).contains(&self.result)
+    }
+
+    /// The row as text, for tables and CSV. What is not known is empty.
+    pub fn fields(&self) -> [String; COLUMNS.len()] {
+        [
+            self.account_id.clone(),
+            self.account_name.clone(),
+            self.benchmark.to_owned(),
+            self.number.to_owned(),
+            self.control.to_owned(),
+            self.result.to_owned(),
+            self.user.clone().unwrap_or_default(),
+            self.credential.clone().unwrap_or_default(),
+            self.age_days.map(|days| format!("{days:.2}")).unwrap_or_default(),
+            self.reason.unwrap_or_default().to_owned(),
+            self.missing.unwrap_or_default().to_owned(),
+            self.title.to_owned(),
+        ]
+    }
+}

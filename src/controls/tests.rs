@@ -1,0 +1,839 @@
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+
+use super::*;
+use crate::confirmation::{ListedKey, merge};
+use crate::evidence::{AccountSummary, Evidence, PasswordPolicy, Reading};
+use crate::failure::Reason;
+use crate::report::{ROOT_USER, Report};
+use crate::state::{Account, State, Tried};
+use rows::Results;
+
+const COLUMNS: [&str; 22] = [
+    "user",
+    "arn",
+    "user_creation_time",
+    "password_enabled",
+    "password_last_used",
+    "password_last_changed",
+    "password_next_rotation",
+    "mfa_active",
+    "access_key_1_active",
+    "access_key_1_last_rotated",
+    "access_key_1_last_used_date",
+    "access_key_1_last_used_region",
+    "access_key_1_last_used_service",
+    "access_key_2_active",
+    "access_key_2_last_rotated",
+    "access_key_2_last_used_date",
+    "access_key_2_last_used_region",
+    "access_key_2_last_used_service",
+    "cert_1_active",
+    "cert_1_last_rotated",
+    "cert_2_active",
+    "cert_2_last_rotated",
+];
+
+fn now() -> DateTime<Utc> {
+    "2026-11-01T12:00:00Z".parse().expect("a time")
+}
+
+/// The time that was so many hundredths of a day ago.
+fn ago(hundredths: i64) -> String {
+    let time = now() - TimeDelta::seconds(hundredths * 864);
+    time.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+fn days_ago(days: i64) -> String {
+    ago(days * 100)
+}
+
+/// A user without credentials, created 1,000 days ago, with these values instead.
+type Row = (&'static str, Vec<(&'static str, String)>);
+
+fn user(values: &[(&'static str, &str)]) -> Row {
+    ("alpha", values.iter().map(|(column, value)| (*column, (*value).to_owned())).collect())
+}
+
+/// A root user as AWS reports it, without keys, with MFA, and with a password used 400 days ago.
+fn root(values: &[(&'static str, &str)]) -> Row {
+    let used = days_ago(400);
+    let usual = [
+        ("password_enabled", "true"),
+        ("password_last_used", used.as_str()),
+        ("password_last_changed", "not_supported"),
+        ("password_next_rotation", "not_supported"),
+        ("mfa_active", "true"),
+    ];
+    (ROOT_USER, user(&[&usual, values].concat()).1)
+}
+
+fn csv_of(partition: &str, rows: &[Row], without: &[&str]) -> String {
+    let shown = COLUMNS.iter().filter(|column| !without.contains(column));
+    let shown: Vec<&str> = shown.copied().collect();
+    let lines = rows.iter().map(|(name, values)| {
+        let resource = if *name == ROOT_USER { "root".to_owned() } else { format!("user/{name}") };
+        let field = |column: &&str| match values.iter().rev().find(|(name, _)| name == column) {
+            Some((_, value)) => value.clone(),
+            None => match *column {
+                "user" => (*name).to_owned(),
+                "arn" => format!("arn:{partition}:iam::123456789012:{resource}"),
+                "user_creation_time" => days_ago(1_000),
+                column if column.ends_with("active") || column == "password_enabled" => {
+                    "false".to_owned()
+                }
+                _ => "N/A".to_owned(),
+            },
+        };
+        shown.iter().map(field).collect::<Vec<_>>().join(",")
+    });
+    std::iter::once(shown.join(",")).chain(lines).collect::<Vec<_>>().join("\n")
+}
+
+fn account_of(csv: &str) -> Account {
+    let report = Report::parse(csv.as_bytes()).expect("a report");
+    let report = Some(Arc::new(report));
+    Account { report, evidence: evidence(), ..Account::pending("123456789012", "production") }
+}
+
+fn account(rows: &[Row]) -> Account {
+    account_of(&csv_of("aws", rows, &[]))
+}
+
+const GOOD_POLICY: PasswordPolicy = PasswordPolicy {
+    min_length: Some(14),
+    requires_uppercase: true,
+    requires_lowercase: true,
+    requires_symbol: true,
+    requires_number: true,
+    max_age_days: Some(90),
+    remembered: Some(24),
+};
+
+/// Everything was read, and all is well.
+fn evidence() -> Evidence {
+    Evidence {
+        summary: Reading::of(AccountSummary {
+            root_password: Some(true),
+            root_mfa: Some(true),
+            root_keys: Some(false),
+        }),
+        password_policy: Reading::of(Some(GOOD_POLICY)),
+        root_virtual_mfa: Reading::of(false),
+        users_with_policies: Reading::of(Arc::default()),
+    }
+}
+
+fn denied<T>() -> Reading<T> {
+    Reading { value: None, failure: Some(Reason::AccessDenied) }
+}
+
+fn outcome_by(
+    benchmark: Benchmark,
+    account: &Account,
+    control: Control,
+) -> (Vec<Violation<'_>>, Vec<Unknown>, Status) {
+    let settings = Settings { benchmark, ..Settings::default() };
+    let outcomes = judge(account, &settings, now()).expect("a report");
+    let outcome = outcomes.get(control).clone();
+    let status = outcome.status();
+    (outcome.violations, outcome.unknown.into_iter().collect(), status)
+}
+
+/// What is expected: the number of violations, or what is not known.
+type Expected = Result<usize, Unknown>;
+
+#[track_caller]
+fn assert_is(account: &Account, control: Control, expected: Expected, why: &str) {
+    assert_is_by(Benchmark::NEWEST, account, control, expected, why);
+}
+
+#[track_caller]
+fn assert_is_by(
+    benchmark: Benchmark,
+    account: &Account,
+    control: Control,
+    expected: Expected,
+    why: &str,
+) {
+    let (violations, unknown, _) = outcome_by(benchmark, account, control);
+    let found = match unknown.as_slice() {
+        [] => Ok(violations.len()),
+        [first, ..] => Err(*first),
+    };
+    assert_eq!(found, expected, "{why}");
+    assert!(unknown.is_empty() || violations.is_empty(), "{why}");
+}
+
+const N_A: &str = "N/A";
+
+/// The columns of a key in a slot.
+fn key(slot: u8, active: &str, rotated: &str, used: &str) -> Vec<(&'static str, String)> {
+    let columns = match slot {
+        1 => ["access_key_1_active", "access_key_1_last_rotated", "access_key_1_last_used_date"],
+        _ => ["access_key_2_active", "access_key_2_last_rotated", "access_key_2_last_used_date"],
+    };
+    let values = [active, rotated, used].map(str::to_owned);
+    columns.into_iter().zip(values).collect()
+}
+
+fn user_with(parts: &[Vec<(&'static str, String)>]) -> Row {
+    ("alpha", parts.concat())
+}
+
+fn password(enabled: &str, used: &str, changed: &str, mfa: &str) -> Vec<(&'static str, String)> {
+    let columns = ["password_enabled", "password_last_used", "password_last_changed", "mfa_active"];
+    let values = [enabled, used, changed, mfa].map(str::to_owned);
+    columns.into_iter().zip(values).collect()
+}
+
+// --- The table ---
+
+#[test]
+fn the_table_is_in_the_order_of_the_controls_and_its_names_are_unique() {
+    let mut names = HashSet::new();
+    for (index, entry) in catalogue::TABLE.iter().enumerate() {
+        assert_eq!(entry.control as usize, index, "{}", entry.name);
+        assert!(names.insert(entry.name));
+        assert!(entry.violation.ends_with('.') && !entry.title.ends_with('.'), "{}", entry.name);
+    }
+}
+
+#[test]
+fn each_version_has_each_number_once_and_lists_them_in_order() {
+    for benchmark in Benchmark::ALL {
+        let numbers: Vec<&str> =
+            Control::of(benchmark).into_iter().map(|(number, _)| number).collect();
+        let distinct: HashSet<&&str> = numbers.iter().collect();
+        assert_eq!(distinct.len(), numbers.len(), "{}", benchmark.as_str());
+    }
+    let numbers = |benchmark| -> String {
+        let controls = Control::of(benchmark);
+        controls.into_iter().map(|(number, it)| format!("{number} {}\n", it.name())).collect()
+    };
+    assert_eq!(
+        numbers(Benchmark::V7_0),
+        "2.4 root_no_access_key\n2.5 root_mfa\n2.6 root_hardware_mfa\n2.7 root_not_used\n\
+         2.8 password_length\n2.9 password_reuse\n2.10 console_mfa\n\
+         2.11 unused_credentials_disabled\n2.12 access_keys_rotated\n2.13 policies_on_groups_only\n"
+    );
+    assert_eq!(Control::of(Benchmark::V1_1).len(), 16);
+    assert_eq!(numbers(Benchmark::V1_4), numbers(Benchmark::V4_0));
+}
+
+#[test]
+fn every_version_has_its_label_in_its_place() {
+    for benchmark in Benchmark::ALL {
+        let label = format!("cis_{}", benchmark.as_str().replace('.', "_"));
+        assert_eq!(benchmark.label(), label);
+    }
+}
+
+// --- Keys of users ---
+
+#[test]
+fn a_key_must_be_rotated_above_90_days() {
+    let control = Control::AccessKeysRotated;
+    for (active, rotated, expected, why) in [
+        ("true", ago(9_000), Ok(0), "at 90.00 days"),
+        ("true", ago(9_001), Ok(1), "at 90.01 days"),
+        ("false", days_ago(400), Ok(0), "an inactive key keeps its date"),
+        ("false", N_A.to_owned(), Ok(0), "there is no key"),
+        ("TRUE", days_ago(91), Ok(1), "upper case"),
+        ("true", N_A.to_owned(), Err(Unknown::Column("access_key_N_last_rotated")), "no date"),
+        ("true", ago(-100), Err(Unknown::Column("access_key_N_last_rotated")), "a date ahead"),
+    ] {
+        for slot in [1, 2] {
+            let user = user_with(&[key(slot, active, &rotated, &ago(1))]);
+            assert_is(&account(&[user]), control, expected, why);
+        }
+    }
+    let old = days_ago(91);
+    let both = user_with(&[key(1, "true", &old, N_A), key(2, "true", &old, N_A)]);
+    assert_is(&account(&[both]), control, Ok(2), "each key counts");
+    let of_root = (ROOT_USER, key(1, "true", &old, N_A));
+    assert_is(&account(&[of_root]), control, Ok(0), "root is no user");
+}
+
+#[test]
+fn a_credential_is_unused_from_45_days_on() {
+    let control = Control::UnusedCredentialsDisabled;
+    let made = days_ago(100);
+    for (used, by_45, by_90) in
+        [(4_499, 0, 0), (4_500, 1, 0), (4_501, 1, 0), (8_999, 1, 0), (9_000, 1, 1)]
+    {
+        for row in [
+            user_with(&[key(1, "true", &made, &ago(used))]),
+            user_with(&[key(2, "true", &made, &ago(used))]),
+            user_with(&[key(1, "true", &ago(used), N_A)]),
+            user_with(&[password("true", &ago(used), &made, "true")]),
+            user_with(&[password("true", "no_information", &ago(used), "true")]),
+            user_with(&[password("true", N_A, &ago(used), "true")]),
+        ] {
+            let account = account(&[row]);
+            for (benchmark, expected) in [
+                (Benchmark::V1_1, by_90),
+                (Benchmark::V1_3, by_90),
+                (Benchmark::V1_4, by_45),
+                (Benchmark::V7_0, by_45),
+            ] {
+                let why = format!("{used} by {}", benchmark.as_str());
+                assert_is_by(benchmark, &account, control, Ok(expected), &why);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_was_never_used_counts_from_when_it_was_made() {
+    let control = Control::UnusedCredentialsDisabled;
+    let old = days_ago(400);
+    let row =
+        user_with(&[key(1, "true", &old, N_A), password("true", "no_information", &old, "true")]);
+    let account = account(&[row]);
+    assert_is(&account, control, Ok(2), "a key and a password, never used, 400 days old");
+    let (violations, _, _) = outcome_by(Benchmark::NEWEST, &account, control);
+    let credentials: Vec<_> = violations.iter().map(|violation| violation.credential).collect();
+    assert_eq!(credentials, [Some(Credential::Key(1)), Some(Credential::Password)]);
+    assert_eq!(violations[0].age.map(|age| age.days()), Some(400.0));
+    // Not from the creation of the user.
+    let changed = user_with(&[password("true", "no_information", &days_ago(10), "true")]);
+    assert_is(&self::account(&[changed]), control, Ok(0), "a new password of an old user");
+}
+
+#[test]
+fn what_cannot_be_used_any_more_is_not_unused() {
+    let control = Control::UnusedCredentialsDisabled;
+    let old = days_ago(400);
+    for (row, why) in [
+        (user_with(&[password("false", &old, N_A, "false")]), "the password was removed"),
+        (user_with(&[key(1, "false", &old, &old)]), "an inactive key"),
+        (user_with(&[key(1, "true", &days_ago(100), &days_ago(1))]), "used yesterday"),
+        (
+            (
+                ROOT_USER,
+                [key(1, "true", &old, &old), password("true", &old, &old, "true")].concat(),
+            ),
+            "root",
+        ),
+    ] {
+        assert_is(&account(&[row]), control, Ok(0), why);
+    }
+    let user = user_with(&[key(1, "false", &old, &old), key(2, "true", &old, N_A)]);
+    assert_is(&account(&[root(&[]), user]), control, Ok(1), "key 2 of the only user");
+}
+
+#[test]
+fn a_use_that_is_not_known_is_not_decided() {
+    let control = Control::UnusedCredentialsDisabled;
+    let row = || user_with(&[key(1, "true", &days_ago(60), N_A)]);
+    let without = |columns: &[&str]| account_of(&csv_of("aws", &[row()], columns));
+    let unknown = Err(Unknown::Column("access_key_N_last_used_date"));
+    let columns = ["access_key_1_last_used_date", "access_key_2_last_used_date"];
+    assert_is(&without(&columns), control, unknown, "no column");
+    let new = user_with(&[key(1, "true", &days_ago(44), N_A)]);
+    let account_of_new = account_of(&csv_of("aws", &[new], &columns));
+    assert_is(&account_of_new, control, Ok(0), "too new to be unused");
+
+    let with_password = || user_with(&[password("true", "no_information", &days_ago(60), "true")]);
+    for (column, reason) in [
+        ("password_enabled", "password_enabled"),
+        ("password_last_used", "password_last_used"),
+        ("password_last_changed", "password_last_changed"),
+    ] {
+        let account = account_of(&csv_of("aws", &[with_password()], &[column]));
+        assert_is(&account, control, Err(Unknown::Column(reason)), column);
+    }
+    for value in ["", "not_supported", "yesterday"] {
+        let row = user_with(&[password("true", value, &days_ago(60), "true")]);
+        let unknown = Err(Unknown::Column("password_last_used"));
+        assert_is(&account(&[row]), control, unknown, value);
+    }
+}
+
+#[test]
+fn two_active_keys_are_one_too_many() {
+    let control = Control::OneActiveKeyPerUser;
+    let new = days_ago(1);
+    for (first, second, expected) in
+        [("true", "true", 1), ("true", "false", 0), ("false", "true", 0), ("false", "false", 0)]
+    {
+        let keys = [key(1, first, &new, N_A), key(2, second, &new, N_A)];
+        assert_is(&account(&[user_with(&keys)]), control, Ok(expected), first);
+        let of_root = (ROOT_USER, keys.concat());
+        assert_is(&account(&[of_root]), control, Ok(0), "root is no user");
+    }
+}
+
+#[test]
+fn further_keys_count_when_aws_has_listed_them() {
+    let row = user_with(&[key(1, "true", &days_ago(1), &days_ago(1))]);
+    let csv = csv_of("aws", &[row], &[]);
+    let csv = csv.replacen('\n', ",additional_credentials_info\n", 1) + ",2 more access keys";
+    let mut account = account_of(&csv);
+    for control in [Control::AccessKeysRotated, Control::OneActiveKeyPerUser] {
+        assert_is(&account, control, Err(Unknown::Keys), "not listed");
+    }
+    let listed = |id: &str, days: i64| ListedKey {
+        id: id.to_owned(),
+        active: true,
+        created: days_ago(days).parse().expect("a time"),
+    };
+    let report = account.report.clone().expect("a report");
+    let keys = merge(&report.users[0].keys, &[listed("A", 1), listed("B", 100), listed("C", 400)]);
+    Arc::make_mut(&mut account.confirmed).insert("alpha", Some(keys));
+    assert_is(&account, Control::AccessKeysRotated, Ok(2), "as listed");
+    assert_is(&account, Control::OneActiveKeyPerUser, Ok(1), "as listed");
+}
+
+#[test]
+fn a_key_made_with_a_console_user_and_never_used_is_one_of_setup() {
+    let control = Control::NoKeyAtUserSetup;
+    let created = now() - TimeDelta::days(30);
+    let after = |seconds: i64| {
+        let time = created + TimeDelta::seconds(seconds);
+        time.to_rfc3339_opts(SecondsFormat::Secs, true)
+    };
+    let row = |slot, enabled: &str, active: &str, made: &str, used: &str| {
+        let created = vec![("user_creation_time", after(0))];
+        let password = password(enabled, "no_information", &after(0), "true");
+        user_with(&[created, password, key(slot, active, made, used)])
+    };
+    for slot in [1, 2] {
+        for (enabled, active, made, used, expected, why) in [
+            ("true", "true", after(0), N_A, 1, "in the same second"),
+            ("true", "true", after(60), N_A, 1, "a minute later"),
+            ("true", "true", after(61), N_A, 0, "later"),
+            ("true", "true", after(0), "2026-10-30T00:00:00Z", 0, "it was used"),
+            ("true", "false", after(0), N_A, 0, "it is inactive"),
+            ("false", "true", after(0), N_A, 0, "there is no password"),
+        ] {
+            let account = account(&[row(slot, enabled, active, &made, used)]);
+            assert_is_by(Benchmark::V3_0, &account, control, Ok(expected), why);
+        }
+    }
+    // The conditions are of one key, not of both.
+    let both = user_with(&[
+        vec![("user_creation_time", after(0))],
+        password("true", "no_information", &after(0), "true"),
+        key(1, "true", &after(0), "2026-10-30T00:00:00Z"),
+        key(2, "true", &after(3_600), N_A),
+    ]);
+    assert_is(&account(&[both]), control, Ok(0), "one made at setup, the other never used");
+    for (column, reason) in [
+        ("user_creation_time", "user_creation_time"),
+        ("password_enabled", "password_enabled"),
+        ("access_key_1_last_used_date", "access_key_N_last_used_date"),
+    ] {
+        let csv = csv_of("aws", &[row(1, "true", "true", &after(0), N_A)], &[column]);
+        let unknown = Err(Unknown::Column(reason));
+        assert_is(&account_of(&csv), control, unknown, column);
+    }
+}
+
+// --- Users ---
+
+#[test]
+fn a_password_needs_mfa() {
+    let control = Control::ConsoleMfa;
+    for (enabled, mfa, expected) in [
+        ("true", "false", Ok(1)),
+        ("TRUE", "FALSE", Ok(1)),
+        ("true", "true", Ok(0)),
+        ("false", "false", Ok(0)),
+        ("true", N_A, Err(Unknown::Column("mfa_active"))),
+        ("not_supported", "false", Err(Unknown::Column("password_enabled"))),
+        ("not_supported", "true", Ok(0)),
+        ("perhaps", "false", Err(Unknown::Column("password_enabled"))),
+    ] {
+        let row = user_with(&[password(enabled, N_A, N_A, mfa)]);
+        assert_is(&account(&[row]), control, expected, &format!("{enabled}, {mfa}"));
+    }
+    assert_is(&account(&[root(&[("mfa_active", "false")])]), control, Ok(0), "root is no user");
+}
+
+#[test]
+fn policies_belong_on_groups() {
+    let control = Control::PoliciesOnGroupsOnly;
+    let mut account = account(&[root(&[]), user(&[])]);
+    assert_is(&account, control, Ok(0), "nobody has one");
+    let users = ["alpha".to_owned(), "a user of another day".to_owned()];
+    account.evidence.users_with_policies = Reading::of(Arc::new(users.into()));
+    assert_is(&account, control, Ok(1), "one user has");
+    let kind = EvidenceKind::UserPolicies;
+    for (failure, unknown) in [
+        (None, Unknown::NotRead(kind)),
+        (Some(Reason::AccessDenied), Unknown::Denied(kind)),
+        (Some(Reason::Throttled), Unknown::Failed(kind)),
+    ] {
+        account.evidence.users_with_policies = Reading { value: None, failure };
+        assert_is(&account, control, Err(unknown), "not read");
+    }
+}
+
+#[test]
+fn an_account_without_users_violates_no_control_about_them() {
+    let mut account = account(&[root(&[])]);
+    account.evidence.users_with_policies = denied();
+    for control in [
+        Control::AccessKeysRotated,
+        Control::UnusedCredentialsDisabled,
+        Control::OneActiveKeyPerUser,
+        Control::NoKeyAtUserSetup,
+        Control::ConsoleMfa,
+        Control::PoliciesOnGroupsOnly,
+    ] {
+        assert_is(&account, control, Ok(0), control.name());
+    }
+}
+
+#[test]
+fn names_with_commas_are_read_as_one() {
+    let old = days_ago(91);
+    let row = ("a,b,c", key(1, "true", &old, &ago(1)));
+    let account = account(&[row]);
+    let (violations, _, _) = outcome_by(Benchmark::NEWEST, &account, Control::AccessKeysRotated);
+    assert_eq!(violations.iter().filter_map(|it| it.user).collect::<Vec<_>>(), ["a,b,c"]);
+}
+
+#[test]
+fn rows_that_cannot_be_read_leave_controls_about_users_undecided_and_violations_known() {
+    let old = days_ago(91);
+    let rows = [root(&[]), user_with(&[key(1, "true", &old, &ago(1))])];
+    let account = account_of(&(csv_of("aws", &rows, &[]) + "\nnonsense"));
+    assert_is(&account, Control::ConsoleMfa, Err(Unknown::Rows), "it may be anybody");
+    assert_is(&account, Control::RootMfa, Ok(0), "root was read");
+    let (violations, unknown, status) =
+        outcome_by(Benchmark::NEWEST, &account, Control::AccessKeysRotated);
+    assert_eq!((violations.len(), unknown, status), (1, vec![Unknown::Rows], Status::Violated));
+
+    let hidden = user(&[("access_key_1_active", "perhaps"), ("access_key_1_last_rotated", &old)]);
+    let unknown = Err(Unknown::Column("access_key_N_active"));
+    let account = self::account(&[hidden]);
+    assert_is(&account, Control::AccessKeysRotated, unknown, "a key without a status");
+}
+
+// --- Root ---
+
+/// What is expected of: no access key, MFA, hardware MFA, not used.
+#[track_caller]
+fn assert_root_is(account: &Account, expected: [Expected; 4], why: &str) {
+    let controls = [
+        Control::RootNoAccessKey,
+        Control::RootMfa,
+        Control::RootHardwareMfa,
+        Control::RootNotUsed,
+    ];
+    for (control, expected) in controls.into_iter().zip(expected) {
+        assert_is(account, control, expected, &format!("{}: {why}", control.name()));
+    }
+}
+
+#[test]
+fn root_is_judged_by_its_keys_its_mfa_and_its_use() {
+    let (old, new) = (days_ago(400), days_ago(3));
+    let with_key =
+        |active: &str, used: &str| (ROOT_USER, [root(&[]).1, key(1, active, &old, used)].concat());
+    for (row, expected, why) in [
+        (root(&[]), [0, 0, 0, 0], "all is well"),
+        (root(&[("mfa_active", "false")]), [0, 1, 1, 0], "no MFA"),
+        (root(&[("mfa_active", "FALSE")]), [0, 1, 1, 0], "no MFA, in upper case"),
+        (root(&[("password_last_used", &new)]), [0, 0, 0, 1], "it signed in"),
+        (root(&[("password_last_used", &ago(8_999))]), [0, 0, 0, 1], "89.99 days ago"),
+        (root(&[("password_last_used", &ago(9_000))]), [0, 0, 0, 0], "90.00 days ago"),
+        (with_key("true", N_A), [1, 0, 0, 0], "a key that was never used"),
+        (with_key("true", &new), [1, 0, 0, 1], "its key was used, its password was not"),
+        (with_key("false", &new), [0, 0, 0, 1], "a key that is inactive by now was used"),
+        (with_key("false", &old), [0, 0, 0, 0], "an inactive key"),
+        (
+            (
+                ROOT_USER,
+                [root(&[("password_last_used", N_A)]).1, key(1, "true", &old, &new)].concat(),
+            ),
+            [1, 0, 0, 1],
+            "the password was never used, the key today",
+        ),
+        ((ROOT_USER, [root(&[]).1, key(2, "true", &old, &new)].concat()), [1, 0, 0, 1], "key 2"),
+    ] {
+        assert_root_is(&account(&[row, user(&[])]), expected.map(Ok), why);
+    }
+    let two = [root(&[]).1, key(1, "true", &old, N_A), key(2, "true", &old, N_A)].concat();
+    assert_is(&account(&[(ROOT_USER, two)]), Control::RootNoAccessKey, Ok(2), "two keys");
+}
+
+#[test]
+fn how_long_root_must_not_be_used_is_a_setting() {
+    let account = account(&[root(&[("password_last_used", &days_ago(20))])]);
+    for (days, expected) in [(20, 0), (21, 1)] {
+        let root_unused_for = TimeDelta::days(days);
+        let settings = Settings { root_unused_for, ..Settings::default() };
+        let outcomes = judge(&account, &settings, now()).expect("a report");
+        assert_eq!(outcomes.get(Control::RootNotUsed).count(), Some(expected));
+    }
+}
+
+#[test]
+fn root_without_credentials_passes() {
+    let used = days_ago(3);
+    let row = root(&[
+        ("password_enabled", "false"),
+        ("mfa_active", "false"),
+        ("password_last_used", &used),
+    ]);
+    let mut account = account(&[row]);
+    account.evidence.root_virtual_mfa = denied();
+    for benchmark in Benchmark::ALL {
+        for control in [
+            Control::RootNoAccessKey,
+            Control::RootMfa,
+            Control::RootHardwareMfa,
+            Control::RootNotUsed,
+        ] {
+            assert_is_by(benchmark, &account, control, Ok(0), control.name());
+        }
+    }
+}
+
+#[test]
+fn a_key_of_a_root_without_password_is_a_finding() {
+    let values = [
+        root(&[("password_enabled", "false"), ("mfa_active", "false")]).1,
+        key(1, "true", &days_ago(400), &days_ago(3)),
+    ];
+    let account = account(&[(ROOT_USER, values.concat())]);
+    assert_root_is(&account, [Ok(1), Ok(0), Ok(0), Ok(1)], "from v5.0 on MFA is for the password");
+    assert_is_by(Benchmark::V4_0, &account, Control::RootMfa, Ok(1), "before, for root");
+    assert_is_by(Benchmark::V4_0, &account, Control::RootHardwareMfa, Ok(1), "before, for root");
+}
+
+#[test]
+fn a_password_of_root_that_the_report_does_not_tell_is_looked_up_in_the_summary() {
+    let kind = EvidenceKind::AccountSummary;
+    let row = root(&[
+        ("password_enabled", "not_supported"),
+        ("mfa_active", "false"),
+        ("password_last_used", "not_supported"),
+    ]);
+    let mut account = account(&[row]);
+    let mut with = |reading: Reading<Option<bool>>, expected: [Expected; 4], why| {
+        let Reading { value, failure } = reading;
+        let value = value
+            .map(|root_password| AccountSummary { root_password, ..AccountSummary::default() });
+        account.evidence.summary = Reading { value, failure };
+        assert_root_is(&account, expected, why);
+    };
+    let unused = Err(Unknown::Column("password_last_used"));
+    with(Reading::of(Some(true)), [Ok(0), Ok(1), Ok(1), unused], "there is one");
+    with(Reading::of(Some(false)), [Ok(0), Ok(0), Ok(0), Ok(0)], "there is none");
+    let silent = Err(Unknown::Column("password_enabled"));
+    with(Reading::of(None), [Ok(0), silent, silent, unused], "the summary does not say");
+    let denied = Err(Unknown::Denied(kind));
+    with(self::denied(), [Ok(0), denied, denied, unused], "the summary is denied");
+    let not_read = Err(Unknown::NotRead(kind));
+    with(Reading::default(), [Ok(0), not_read, not_read, unused], "a report file");
+}
+
+#[test]
+fn hardware_mfa_is_one_that_is_not_in_a_whole_list_of_virtual_ones() {
+    let kind = EvidenceKind::VirtualMfaDevices;
+    let mut account = account(&[root(&[])]);
+    for (reading, expected) in [
+        (Reading::of(false), Ok(0)),
+        (Reading::of(true), Ok(1)),
+        (denied(), Err(Unknown::Denied(kind))),
+        (Reading { value: None, failure: Some(Reason::Timeout) }, Err(Unknown::Failed(kind))),
+        (Reading::default(), Err(Unknown::NotRead(kind))),
+        // A page that is lost later does not take back what was known.
+        (Reading { value: Some(true), failure: Some(Reason::Timeout) }, Ok(1)),
+    ] {
+        account.evidence.root_virtual_mfa = reading.clone();
+        assert_is(&account, Control::RootHardwareMfa, expected, &format!("{reading:?}"));
+        assert_is(&account, Control::RootMfa, Ok(0), "any MFA");
+    }
+    // Without MFA no list is needed.
+    let mut account = self::account(&[root(&[("mfa_active", "false")])]);
+    account.evidence.root_virtual_mfa = denied();
+    assert_is(&account, Control::RootHardwareMfa, Ok(1), "no MFA at all");
+}
+
+#[test]
+fn mfa_that_the_report_does_not_tell_is_looked_up_in_the_summary() {
+    let csv = csv_of("aws", &[root(&[])], &["mfa_active"]);
+    let mut account = account_of(&csv);
+    assert_is(&account, Control::RootMfa, Ok(0), "the summary says it");
+    account.evidence.summary = denied();
+    let unknown = Err(Unknown::Denied(EvidenceKind::AccountSummary));
+    assert_is(&account, Control::RootMfa, unknown, "denied");
+    assert_is(&account, Control::RootHardwareMfa, unknown, "not virtual, if there is one");
+    account.evidence.root_virtual_mfa = Reading::of(true);
+    assert_is(&account, Control::RootHardwareMfa, Ok(1), "a virtual one is none");
+}
+
+#[test]
+fn a_report_without_root_is_looked_up_in_the_summary() {
+    let mut account = account(&[user(&[])]);
+    let no_row = Err(Unknown::RootRow);
+    assert_root_is(&account, [Ok(0), Ok(0), Ok(0), no_row], "the summary says that all is well");
+    account.evidence.summary = Reading::of(AccountSummary {
+        root_password: Some(true),
+        root_mfa: Some(false),
+        root_keys: Some(true),
+    });
+    assert_root_is(&account, [Ok(1), Ok(1), Ok(1), no_row], "and that nothing is");
+    account.evidence.summary = Reading::of(AccountSummary {
+        root_password: Some(false),
+        root_mfa: Some(false),
+        root_keys: Some(false),
+    });
+    assert_root_is(&account, [Ok(0); 4], "there are no credentials");
+    account.evidence.summary = denied();
+    let denied = Err(Unknown::Denied(EvidenceKind::AccountSummary));
+    assert_root_is(&account, [denied, denied, denied, no_row], "the summary is denied");
+}
+
+#[test]
+fn root_of_govcloud_has_keys_and_neither_password_nor_mfa() {
+    let of_root = |values: Vec<(&'static str, String)>| {
+        let usual = root(&[
+            ("password_enabled", "not_supported"),
+            ("mfa_active", "false"),
+            ("password_last_used", N_A),
+        ]);
+        (ROOT_USER, [usual.1, values].concat())
+    };
+    let account = |row| {
+        let mut account = account_of(&csv_of("aws-us-gov", &[row], &[]));
+        account.evidence = Evidence::default();
+        account
+    };
+    let without_key = account(of_root(Vec::new()));
+    assert_root_is(&without_key, [Ok(0); 4], "nothing is read besides the report");
+    let with_key = account(of_root(key(1, "true", &days_ago(400), &days_ago(3))));
+    assert_root_is(&with_key, [Ok(1), Ok(0), Ok(0), Ok(1)], "a key is a finding there, too");
+    for account in [without_key, with_key] {
+        let (_, _, status) = outcome_by(Benchmark::NEWEST, &account, Control::RootMfa);
+        assert_eq!(status, Status::NotApplicable);
+    }
+}
+
+#[test]
+fn china_has_no_root() {
+    let mut account = account_of(&csv_of("aws-cn", &[user(&[])], &[]));
+    account.evidence = Evidence::default();
+    assert_root_is(&account, [Ok(0); 4], "no row");
+    let (_, _, status) = outcome_by(Benchmark::NEWEST, &account, Control::RootNoAccessKey);
+    assert_eq!(status, Status::NotApplicable);
+}
+
+// --- The password policy ---
+
+const OF_POLICY: [Control; 7] = [
+    Control::PasswordExpiry,
+    Control::PasswordUppercase,
+    Control::PasswordLowercase,
+    Control::PasswordSymbol,
+    Control::PasswordNumber,
+    Control::PasswordLength,
+    Control::PasswordReuse,
+];
+
+#[test]
+fn each_setting_of_the_password_policy_has_its_control() {
+    let with = |change: fn(&mut PasswordPolicy)| {
+        let mut policy = GOOD_POLICY;
+        change(&mut policy);
+        policy
+    };
+    for (policy, violated) in [
+        (with(|_| {}), None),
+        (with(|policy| policy.max_age_days = Some(91)), Some(Control::PasswordExpiry)),
+        (with(|policy| policy.max_age_days = Some(1)), None),
+        (with(|policy| policy.max_age_days = Some(0)), Some(Control::PasswordExpiry)),
+        (with(|policy| policy.max_age_days = None), Some(Control::PasswordExpiry)),
+        (with(|policy| policy.requires_uppercase = false), Some(Control::PasswordUppercase)),
+        (with(|policy| policy.requires_lowercase = false), Some(Control::PasswordLowercase)),
+        (with(|policy| policy.requires_symbol = false), Some(Control::PasswordSymbol)),
+        (with(|policy| policy.requires_number = false), Some(Control::PasswordNumber)),
+        (with(|policy| policy.min_length = Some(13)), Some(Control::PasswordLength)),
+        (with(|policy| policy.min_length = Some(128)), None),
+        (with(|policy| policy.min_length = None), Some(Control::PasswordLength)),
+        (with(|policy| policy.remembered = Some(23)), Some(Control::PasswordReuse)),
+        (with(|policy| policy.remembered = None), Some(Control::PasswordReuse)),
+    ] {
+        let mut account = account(&[root(&[])]);
+        account.evidence.password_policy = Reading::of(Some(policy));
+        for control in OF_POLICY {
+            let expected = usize::from(violated == Some(control));
+            assert_is(&account, control, Ok(expected), &format!("{}: {policy:?}", control.name()));
+        }
+    }
+}
+
+#[test]
+fn no_password_policy_violates_each_and_one_that_may_not_be_read_decides_none() {
+    let kind = EvidenceKind::PasswordPolicy;
+    let mut account = account(&[root(&[])]);
+    for (reading, expected) in [
+        (Reading::of(None), Ok(1)),
+        (denied(), Err(Unknown::Denied(kind))),
+        (Reading { value: None, failure: Some(Reason::Network) }, Err(Unknown::Failed(kind))),
+        (Reading::default(), Err(Unknown::NotRead(kind))),
+    ] {
+        account.evidence.password_policy = reading;
+        for control in OF_POLICY {
+            assert_is(&account, control, expected, control.name());
+        }
+    }
+}
+
+// --- All of an account ---
+
+#[test]
+fn without_a_report_nothing_is_said() {
+    let account = Account::pending("123456789012", "");
+    assert!(judge(&account, &Settings::default(), now()).is_none());
+}
+
+#[test]
+fn a_report_file_decides_what_it_can_and_says_what_is_missing() {
+    let old = days_ago(91);
+    let rows = [root(&[]), user_with(&[key(1, "true", &old, &ago(1))])];
+    let mut account = account(&rows);
+    account.evidence = Evidence::default();
+    let state = State::new([Arc::new(account)], Tried::Ok, true);
+    let results = Results::new(&state, &Settings::default(), now());
+    let line = |row: &rows::ControlRow| {
+        let about = row.user.as_deref().or(row.missing).unwrap_or_default();
+        format!("{} {} {} {about}", row.number, row.control, row.result)
+    };
+    let lines: Vec<String> = results.rows.iter().map(line).collect();
+    assert_eq!(
+        lines,
+        [
+            "2.4 root_no_access_key passed ",
+            "2.5 root_mfa passed ",
+            "2.6 root_hardware_mfa not_decided iam:ListVirtualMFADevices",
+            "2.7 root_not_used passed ",
+            "2.8 password_length not_decided iam:GetAccountPasswordPolicy",
+            "2.9 password_reuse not_decided iam:GetAccountPasswordPolicy",
+            "2.10 console_mfa passed ",
+            "2.11 unused_credentials_disabled passed ",
+            "2.12 access_keys_rotated violated alpha",
+            "2.13 policies_on_groups_only not_decided iam:GetAccountAuthorizationDetails",
+        ]
+    );
+    assert!(results.is_uncertain());
+    assert_eq!(results.violations(), 1);
+}
+
+#[test]
+fn a_benchmark_without_a_control_says_nothing_of_it() {
+    let account = account(&[root(&[]), user(&[])]);
+    let state = State::new([Arc::new(account)], Tried::Ok, true);
+    let settings = Settings { benchmark: Benchmark::V7_0, ..Settings::default() };
+    let results = Results::new(&state, &settings, now());
+    assert!(results.rows.iter().all(|row| row.control != Control::OneActiveKeyPerUser.name()));
+    assert!(!results.is_uncertain());
+}

@@ -1,0 +1,158 @@
+//! What AWS says of an account besides its report: the root user, the password policy, virtual MFA
+//! devices, and the users with policies. Controls of the CIS benchmark are decided by it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::failure::Reason;
+
+/// What an account was asked for. The default is that nothing was read yet.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Evidence {
+    /// What the summary says of the root user.
+    pub summary: Reading<AccountSummary>,
+    /// The password policy of IAM users; `None`: the account has none.
+    pub password_policy: Reading<Option<PasswordPolicy>>,
+    /// Whether a virtual MFA device belongs to the root user.
+    pub root_virtual_mfa: Reading<bool>,
+    /// The names of users who have policies of their own, besides those of their groups.
+    pub users_with_policies: Reading<Arc<BTreeSet<String>>>,
+}
+
+/// The last good answer, and how the last try went.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Reading<T> {
+    /// The last good answer. It stays when a later try fails.
+    pub value: Option<T>,
+    /// Why the last try failed.
+    pub failure: Option<Reason>,
+}
+
+/// One kind of evidence: one call of AWS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum EvidenceKind {
+    /// [`Evidence::summary`]
+    AccountSummary,
+    /// [`Evidence::password_policy`]
+    PasswordPolicy,
+    /// [`Evidence::root_virtual_mfa`]
+    VirtualMfaDevices,
+    /// [`Evidence::users_with_policies`]
+    UserPolicies,
+}
+
+/// What `GetAccountSummary` says of the root user. `None`: it does not say it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct AccountSummary {
+    /// `AccountPasswordPresent`
+    pub root_password: Option<bool>,
+    /// `AccountMFAEnabled`
+    pub root_mfa: Option<bool>,
+    /// `AccountAccessKeysPresent`: whether there is a key, active or not.
+    pub root_keys: Option<bool>,
+}
+
+/// The password policy of an account's users.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct PasswordPolicy {
+    /// The least number of characters.
+    pub min_length: Option<i32>,
+    /// Whether a password needs an uppercase letter.
+    pub requires_uppercase: bool,
+    /// Whether it needs a lowercase letter.
+    pub requires_lowercase: bool,
+    /// Whether it needs a symbol.
+    pub requires_symbol: bool,
+    /// Whether it needs a digit.
+    pub requires_number: bool,
+    /// After how many days a password expires; `None`: never.
+    pub max_age_days: Option<i32>,
+    /// How many earlier passwords cannot be used again; `None`: AWS remembers none.
+    pub remembered: Option<i32>,
+}
+
+impl<T> Default for Reading<T> {
+    fn default() -> Reading<T> {
+        Reading { value: None, failure: None }
+    }
+}
+
+impl<T> Reading<T> {
+    /// A good answer.
+    pub fn of(value: T) -> Reading<T> {
+        Reading { value: Some(value), failure: None }
+    }
+
+    /// Whether the last try worked; `None` before the first.
+    pub fn worked(&self) -> Option<bool> {
+        match self.failure {
+            Some(_) => Some(false),
+            None => self.value.as_ref().map(|_| true),
+        }
+    }
+
+    /// Whether the next refresh asks again although the report is the same. A missing permission is
+    /// looked for with the next report only, so that an account at rest costs no further calls.
+    pub fn is_due(&self) -> bool {
+        match self.failure {
+            Some(reason) => reason != Reason::AccessDenied,
+            None => self.value.is_none(),
+        }
+    }
+}
+
+impl Evidence {
+    /// Whether the last try to read this worked; `None` before the first. And why it failed.
+    pub fn outcome(&self, kind: EvidenceKind) -> (Option<bool>, Option<Reason>) {
+        match kind {
+            EvidenceKind::AccountSummary => (self.summary.worked(), self.summary.failure),
+            EvidenceKind::PasswordPolicy => {
+                (self.password_policy.worked(), self.password_policy.failure)
+            }
+            EvidenceKind::VirtualMfaDevices => {
+                (self.root_virtual_mfa.worked(), self.root_virtual_mfa.failure)
+            }
+            EvidenceKind::UserPolicies => {
+                (self.users_with_policies.worked(), self.users_with_policies.failure)
+            }
+        }
+    }
+
+    /// Whether the same is known.
+    pub fn has_same_answers(&self, other: &Evidence) -> bool {
+        self.summary.value == other.summary.value
+            && self.password_policy.value == other.password_policy.value
+            && self.root_virtual_mfa.value == other.root_virtual_mfa.value
+            && self.users_with_policies.value == other.users_with_policies.value
+    }
+}
+
+impl EvidenceKind {
+    /// Every kind.
+    pub const ALL: [EvidenceKind; 4] = [
+        EvidenceKind::AccountSummary,
+        EvidenceKind::PasswordPolicy,
+        EvidenceKind::VirtualMfaDevices,
+        EvidenceKind::UserPolicies,
+    ];
+
+    /// The name in the configuration file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            EvidenceKind::AccountSummary => "account_summary",
+            EvidenceKind::PasswordPolicy => "password_policy",
+            EvidenceKind::VirtualMfaDevices => "virtual_mfa_devices",
+            EvidenceKind::UserPolicies => "user_policies",
+        }
+    }
+
+    /// The permission that the call needs.
+    pub fn permission(self) -> &'static str {
+        match self {
+            EvidenceKind::AccountSummary => "iam:GetAccountSummary",
+            EvidenceKind::PasswordPolicy => "iam:GetAccountPasswordPolicy",
+            EvidenceKind::VirtualMfaDevices => "iam:ListVirtualMFADevices",
+            EvidenceKind::UserPolicies => "iam:GetAccountAuthorizationDetails",
+        }
+    }
+}

@@ -1,0 +1,422 @@
+//! The controls of the CIS benchmark: what AWS is asked for, and `check --controls`.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use iam_key_exporter::check;
+use iam_key_exporter::clock::Clock;
+use iam_key_exporter::config::Config;
+use iam_key_exporter::controls::rows::Results;
+use iam_key_exporter::controls::{Control, Settings, Unknown, judge};
+use iam_key_exporter::evidence::EvidenceKind;
+use iam_key_exporter::failure::Reason;
+use iam_key_exporter::refresh::Schedule;
+use iam_key_exporter::refresh::account::RefreshOutcome;
+use iam_key_exporter::source::Source;
+use iam_key_exporter::source::target::Target;
+use iam_key_exporter::state::{Account, Tried};
+
+use crate::support::answers::{
+    error, identity, password_policy, report_at, summary, summary_of, virtual_mfa_devices,
+};
+use crate::support::exporter::output;
+use crate::support::fake_aws::{ACCOUNT, FakeAws};
+use crate::support::folder::Folder;
+use crate::support::protocol::{Answer, Request};
+use crate::support::refresh::{only_target, parse, refresh};
+use crate::support::report::{OLD, report, row, unused};
+
+const SUMMARY: &str = "GetAccountSummary";
+const POLICY: &str = "GetAccountPasswordPolicy";
+const DEVICES: &str = "ListVirtualMFADevices";
+const DETAILS: &str = "GetAccountAuthorizationDetails";
+
+/// What AWS answers now, and what it was asked for.
+#[derive(Clone)]
+struct World(Arc<Mutex<Inner>>);
+
+struct Inner {
+    generated: DateTime<Utc>,
+    answer: Box<dyn FnMut(&str) -> Option<Answer> + Send>,
+    calls: Vec<String>,
+}
+
+/// An account, what is known of it so far, and the AWS that has it.
+struct Subject {
+    world: World,
+    source: Source,
+    target: Target,
+    account: Account,
+    config: Config,
+}
+
+impl Subject {
+    /// AWS answers as `answer` says, and else as an account in which all is well.
+    fn new(config: &str, answer: impl FnMut(&str) -> Option<Answer> + Send + 'static) -> Subject {
+        let generated = Utc::now() - TimeDelta::hours(1);
+        let inner = Inner { generated, answer: Box::new(answer), calls: Vec::new() };
+        let world = World(Arc::new(Mutex::new(inner)));
+        let of_aws = world.clone();
+        let aws = FakeAws::new(move |request: &Request| (Duration::ZERO, of_aws.answer(request)));
+        let source = aws.source();
+        let target = only_target(&source);
+        let account = Account::pending(&target.id, &target.name);
+        Subject { world, source, target, account, config: parse(config) }
+    }
+
+    /// From now on AWS answers like this.
+    fn follow(&self, answer: impl FnMut(&str) -> Option<Answer> + Send + 'static) {
+        self.world.0.lock().expect("the world").answer = Box::new(answer);
+    }
+
+    /// AWS has made a new report.
+    fn renew(&mut self) {
+        self.world.0.lock().expect("the world").generated += TimeDelta::minutes(1);
+        // The exporter asks for it when the last one is four hours old.
+        self.account.generated = self.account.generated.map(|time| time - TimeDelta::hours(4));
+    }
+
+    /// Refreshes once. What came of it, and which calls for controls it cost.
+    async fn refresh(&mut self) -> (RefreshOutcome, Vec<String>) {
+        let Subject { source, target, account, config, .. } = self;
+        let outcome = refresh(source, target, account, config, Duration::from_secs(20)).await;
+        self.account = outcome.account.clone();
+        let calls = std::mem::take(&mut self.world.0.lock().expect("the world").calls);
+        let is_of_controls = |call: &String| {
+            [SUMMARY, POLICY, DEVICES, DETAILS].iter().any(|operation| call.starts_with(operation))
+        };
+        (outcome, calls.into_iter().filter(is_of_controls).collect())
+    }
+
+    /// The number of violations of a control, or what is not known.
+    fn outcome(&self, control: Control) -> Result<usize, Vec<Unknown>> {
+        let outcomes = judge(&self.account, &Settings::default(), Utc::now()).expect("a report");
+        let outcome = outcomes.get(control);
+        outcome.count().ok_or_else(|| outcome.unknown.iter().copied().collect())
+    }
+}
+
+impl World {
+    fn answer(&self, request: &Request) -> Answer {
+        let mut inner = self.0.lock().expect("the world");
+        let call = request.call();
+        inner.calls.push(call.clone());
+        if let Some(answer) = (inner.answer)(&call) {
+            return answer;
+        }
+        match call.as_str() {
+            "GetCallerIdentity" => identity(ACCOUNT),
+            "GetCredentialReport" => report_at(&csv(), inner.generated),
+            SUMMARY => summary(),
+            POLICY => password_policy(),
+            DEVICES => virtual_mfa_devices(&[], None),
+            _ => error(403, "AccessDenied"),
+        }
+    }
+}
+
+/// A root user with MFA, and one user.
+fn csv() -> String {
+    let root = format!(
+        "<root_account>,arn:aws:iam::{ACCOUNT}:root,2020-01-01T00:00:00Z,true,no_information,\
+         not_supported,not_supported,true,false,N/A,N/A,N/A,N/A,false,N/A,N/A,N/A,N/A,false,N/A,false,N/A"
+    );
+    report([root, row(ACCOUNT, "/", "alpha", "false,N/A,N/A,N/A,N/A")])
+}
+
+const EACH: [&str; 3] = [SUMMARY, POLICY, DEVICES];
+const NONE: [&str; 0] = [];
+
+#[tokio::test]
+async fn each_call_is_made_once_for_each_new_report() {
+    let mut subject = Subject::new("", |_| None);
+    assert_eq!(subject.refresh().await.1, EACH);
+    assert_eq!(subject.refresh().await.1, NONE);
+    subject.renew();
+    assert_eq!(subject.refresh().await.1, EACH);
+    for control in [Control::RootHardwareMfa, Control::RootMfa, Control::PasswordReuse] {
+        assert_eq!(subject.outcome(control), Ok(0), "{}", control.name());
+    }
+}
+
+#[tokio::test]
+async fn only_what_the_configuration_names_is_asked_for() {
+    for (config, expected) in [
+        ("controls: false", &NONE[..]),
+        ("controls: { enabled: false }", &NONE),
+        ("controls: { read: [] }", &NONE),
+        ("controls: { read: [password_policy] }", &[POLICY]),
+        ("controls: { read: [user_policies] }", &[DETAILS]),
+        ("controls: false\nlabels: { user_tags: [team] }", &[DETAILS]),
+    ] {
+        assert_eq!(Subject::new(config, |_| None).refresh().await.1, expected, "{config}");
+    }
+}
+
+#[tokio::test]
+async fn a_missing_permission_is_looked_for_with_the_next_report_and_fails_nothing() {
+    let mut subject =
+        Subject::new("", |call| EACH.contains(&call).then(|| error(403, "AccessDenied")));
+    let (outcome, calls) = subject.refresh().await;
+    assert_eq!((outcome.failure, outcome.evidence), (None, None));
+    assert_eq!(calls, EACH);
+    for (control, kind) in [
+        (Control::RootHardwareMfa, EvidenceKind::VirtualMfaDevices),
+        (Control::PasswordLength, EvidenceKind::PasswordPolicy),
+    ] {
+        assert_eq!(subject.outcome(control), Err(vec![Unknown::Denied(kind)]));
+    }
+    assert_eq!(subject.outcome(Control::RootMfa), Ok(0), "the report says it");
+    subject.follow(|_| None);
+    assert_eq!(subject.refresh().await.1, NONE);
+    subject.renew();
+    assert_eq!(subject.refresh().await.1, EACH);
+    assert_eq!(subject.outcome(Control::RootHardwareMfa), Ok(0));
+}
+
+#[tokio::test]
+async fn a_call_that_failed_is_made_again_with_the_next_refresh() {
+    let mut subject = Subject::new("", |call| (call == POLICY).then(|| error(400, "Throttling")));
+    let (outcome, _) = subject.refresh().await;
+    assert_eq!(outcome.failure, None);
+    assert_eq!(outcome.evidence.map(|failure| failure.reason), Some(Reason::Throttled));
+    let failed = vec![Unknown::Failed(EvidenceKind::PasswordPolicy)];
+    assert_eq!(subject.outcome(Control::PasswordLength), Err(failed));
+    subject.follow(|_| None);
+    assert_eq!(subject.refresh().await.1, [POLICY]);
+    assert_eq!(subject.outcome(Control::PasswordLength), Ok(0));
+}
+
+#[tokio::test]
+async fn what_was_read_stays_when_a_later_call_fails() {
+    let mut subject = Subject::new("", |call| (call == POLICY).then(|| error(404, "NoSuchEntity")));
+    subject.refresh().await;
+    assert_eq!(subject.outcome(Control::PasswordLength), Ok(1), "there is no policy");
+    subject.follow(|call| (call == POLICY).then(|| error(403, "AccessDenied")));
+    subject.renew();
+    subject.refresh().await;
+    assert_eq!(subject.outcome(Control::PasswordLength), Ok(1));
+    assert_eq!(subject.account.evidence.password_policy.worked(), Some(false));
+}
+
+#[tokio::test]
+async fn the_virtual_device_of_root_is_found_by_its_user_on_any_page() {
+    let page = |devices: &'static [(&str, Option<&str>)]| virtual_mfa_devices(devices, None);
+    for (first, second, expected) in [
+        // Any name is possible, and users can have the one that AWS gave to that of root.
+        (&[("phone", Some("root"))][..], None, Ok(1)),
+        (&[("root-account-mfa-device", Some("user/alpha"))], None, Ok(0)),
+        (&[("a", Some("user/rootbeer")), ("b", Some("user/team/root"))], None, Ok(0)),
+        (&[("a", Some("user/alpha"))], Some(page(&[("b", Some("root"))])), Ok(1)),
+        (&[("a", Some("user/alpha"))], Some(page(&[])), Ok(0)),
+        (&[("a", Some("user/alpha"))], Some(error(403, "AccessDenied")), Err(true)),
+        (&[("a", Some("user/alpha"))], Some(error(500, "ServiceFailure")), Err(false)),
+        (&[("a", None)], None, Err(false)),
+    ] {
+        let next = second.is_some().then_some("2");
+        let mut subject = Subject::new("", move |call| match call {
+            DEVICES => Some(virtual_mfa_devices(first, next)),
+            "ListVirtualMFADevices 2" => second.clone(),
+            _ => None,
+        });
+        subject.refresh().await;
+        let kind = EvidenceKind::VirtualMfaDevices;
+        let expected = expected.map_err(|is_denied| {
+            vec![if is_denied { Unknown::Denied(kind) } else { Unknown::Failed(kind) }]
+        });
+        assert_eq!(subject.outcome(Control::RootHardwareMfa), expected, "{first:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_lacks_what_counts_decides_nothing() {
+    let damaged = |answer: Answer, from: &str, to: &str| match answer {
+        Answer::Reply(status, body) => Answer::Reply(status, body.replace(from, to)),
+        answer => answer,
+    };
+    let policy = damaged(password_policy(), "PasswordPolicy>", "PasswordPolicz>");
+    let devices = virtual_mfa_devices(&[("phone", Some("root"))], None);
+    let devices = damaged(devices, "VirtualMFADevices>", "VirtualMFADevicez>");
+    let mut subject = Subject::new("", move |call| match call {
+        POLICY => Some(policy.clone()),
+        DEVICES => Some(devices.clone()),
+        SUMMARY => Some(summary_of(&[])),
+        _ => None,
+    });
+    subject.refresh().await;
+    for (control, kind) in [
+        (Control::RootHardwareMfa, EvidenceKind::VirtualMfaDevices),
+        (Control::PasswordLength, EvidenceKind::PasswordPolicy),
+    ] {
+        assert_eq!(subject.outcome(control), Err(vec![Unknown::Failed(kind)]));
+    }
+    assert_eq!(subject.account.evidence.summary.worked(), Some(true));
+}
+
+#[tokio::test]
+async fn users_with_policies_are_read_with_the_tags_and_without_them_if_asked() {
+    let users = "<GetAccountAuthorizationDetailsResponse><GetAccountAuthorizationDetailsResult>\
+        <IsTruncated>false</IsTruncated><UserDetailList>\
+        <member><UserName>alpha</UserName><AttachedManagedPolicies><member>\
+        <PolicyName>p</PolicyName><PolicyArn>arn:aws:iam::aws:policy/p</PolicyArn></member>\
+        </AttachedManagedPolicies></member>\
+        <member><UserName>gone</UserName><UserPolicyList><member><PolicyName>p</PolicyName>\
+        <PolicyDocument>x</PolicyDocument></member></UserPolicyList></member>\
+        <member><UserName>beta</UserName><UserPolicyList/><AttachedManagedPolicies/></member>\
+        </UserDetailList></GetAccountAuthorizationDetailsResult>\
+        </GetAccountAuthorizationDetailsResponse>";
+    for config in ["labels: { user_tags: [team] }", "controls: { read: [user_policies] }"] {
+        let answer =
+            move |call: &str| (call == DETAILS).then(|| Answer::Reply(200, users.to_owned()));
+        let mut subject = Subject::new(config, answer);
+        let calls = subject.refresh().await.1;
+        assert_eq!(calls.iter().filter(|call| *call == DETAILS).count(), 1);
+        assert_eq!(subject.outcome(Control::PoliciesOnGroupsOnly), Ok(1), "{config}");
+        let with_policies = subject.account.evidence.users_with_policies.value.as_deref();
+        assert_eq!(with_policies, Some(&["alpha".to_owned(), "gone".to_owned()].into()));
+        assert_eq!(subject.refresh().await.1, NONE);
+    }
+}
+
+#[tokio::test]
+async fn policies_that_may_not_be_read_fail_nothing_and_are_asked_for_once_a_report() {
+    let mut subject = Subject::new("controls: { read: [user_policies] }", |_| None);
+    let (outcome, calls) = subject.refresh().await;
+    assert_eq!((outcome.failure, outcome.tags), (None, None));
+    assert_eq!(calls, [DETAILS]);
+    assert_eq!(subject.account.refresh.tags, Tried::NotYet);
+    let denied = vec![Unknown::Denied(EvidenceKind::UserPolicies)];
+    assert_eq!(subject.outcome(Control::PoliciesOnGroupsOnly), Err(denied));
+    assert_eq!(subject.refresh().await.1, NONE);
+}
+
+#[tokio::test]
+async fn data_of_another_account_is_not_taken() {
+    let mut asked = 0;
+    let mut subject = Subject::new("", move |call| {
+        let is_identity = call == "GetCallerIdentity";
+        asked += usize::from(is_identity);
+        (is_identity && asked > 1).then(|| identity("999999999999"))
+    });
+    let (outcome, _) = subject.refresh().await;
+    assert_eq!(outcome.failure.map(|failure| failure.reason), Some(Reason::Credentials));
+    assert_eq!(subject.account.evidence, Account::pending("", "").evidence);
+}
+
+// --- check --controls ---
+
+/// Runs `check --controls` on this report: exit code, stdout and stderr.
+fn check_file(csv: &str, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let folder = Folder::new();
+    folder.write("production.csv", csv);
+    let output =
+        output(&[&["check", "--controls", "--source.reports", folder.path()], arguments].concat());
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+/// The columns of a CSV that are named.
+fn columns(csv: &str, names: &[&str]) -> Vec<String> {
+    let mut reader = csv::Reader::from_reader(csv.as_bytes());
+    let header = reader.headers().expect("a header").clone();
+    let place = |name: &&str| header.iter().position(|column| column == *name).expect("a column");
+    let places: Vec<usize> = names.iter().map(place).collect();
+    let records = reader.records().map(|record| record.expect("a record"));
+    records
+        .map(|record| places.iter().map(|place| &record[*place]).collect::<Vec<_>>().join(" "))
+        .collect()
+}
+
+#[test]
+fn check_decides_of_a_report_file_what_it_can() {
+    let csv = report([row(ACCOUNT, "/", "a,b", &unused(OLD)), row(ACCOUNT, "/", "beta", &used())]);
+    let (code, table, summary) = check_file(&csv, &[]);
+    assert_eq!(code, Some(2), "{summary}");
+    assert!(table.starts_with("NUMBER  CONTROL"), "{table}");
+    assert!(table.contains("2.12    access_keys_rotated          1           1 of 1"), "{table}");
+    let undecided = "2.8     password_length              -           -                   1";
+    assert!(table.contains(undecided), "{table}");
+    for line in [
+        "2.8 password_length: not decided, or not in full: iam:GetAccountPasswordPolicy was not called; accounts: 1",
+        "could not tell for all controls: controls: 10; violated: 2; not decided, or not in full: 7; violations: 2; accounts read: 1 of 1",
+    ] {
+        assert!(summary.contains(line), "{summary}");
+    }
+    let (_, found, _) = check_file(&csv, &["--format", "csv"]);
+    let names = ["number", "control", "result", "user", "credential", "reason", "missing"];
+    let rows = columns(&found, &names);
+    for row in [
+        "2.11 unused_credentials_disabled violated a,b key 1  ",
+        "2.12 access_keys_rotated violated a,b key 1  ",
+        "2.13 policies_on_groups_only not_decided   not_read iam:GetAccountAuthorizationDetails",
+        "2.4 root_no_access_key not_decided   not_read iam:GetAccountSummary",
+        "2.7 root_not_used not_decided   no_row <root_account>",
+    ] {
+        assert!(rows.iter().any(|it| it == row), "{row} in {rows:#?}");
+    }
+    assert!(!found.contains("console_mfa"), "nothing to say of it: {found}");
+    let (_, all, _) = check_file(&csv, &["--format", "csv", "--show", "all"]);
+    assert!(columns(&all, &["control", "result"]).contains(&"console_mfa passed".to_owned()));
+}
+
+/// The columns of a key that is new and in use.
+fn used() -> String {
+    let at = Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+    format!("true,{at},{at},us-east-1,s3")
+}
+
+#[test]
+fn the_version_of_the_benchmark_decides_numbers_and_limits() {
+    let used =
+        (Utc::now() - TimeDelta::days(60)).to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+    let csv = report([row(ACCOUNT, "/", "alpha", &format!("true,{used},{used},us-east-1,s3"))]);
+    for (version, expected) in [
+        ("v1.2", None),
+        ("v1.4", Some("1.12 unused_credentials_disabled v1.4 60.00")),
+        ("v4.0.1", Some("1.12 unused_credentials_disabled v4.0 60.00")),
+        ("v7.0", Some("2.11 unused_credentials_disabled v7.0 60.00")),
+    ] {
+        let (_, found, _) = check_file(&csv, &["--format", "csv", "--benchmark", version]);
+        let rows = columns(&found, &["number", "control", "benchmark", "age_days"]);
+        let unused = rows.iter().find(|row| row.contains("unused")).map(String::as_str);
+        assert_eq!(unused, expected, "{version}");
+    }
+    let (_, found, _) = check_file(&csv, &["--format", "json"]);
+    let found: serde_json::Value = serde_json::from_str(&found).expect("JSON");
+    let found = found.as_array().expect("an array");
+    let unused = found.iter().find(|row| row["control"] == "unused_credentials_disabled");
+    assert_eq!(unused.expect("a finding")["user"], "alpha");
+    let refused = output(&["check", "--controls", "--benchmark", "v8.0"]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert_eq!(output(&["check", "--benchmark", "v7.0"]).status.code(), Some(2));
+}
+
+#[tokio::test]
+async fn check_exits_with_0_1_and_2() {
+    let details = "<GetAccountAuthorizationDetailsResponse><GetAccountAuthorizationDetailsResult>\
+        <IsTruncated>false</IsTruncated><UserDetailList/></GetAccountAuthorizationDetailsResult>\
+        </GetAccountAuthorizationDetailsResponse>";
+    let weak = summary_of(&[("AccountMFAEnabled", 0)]);
+    for (replaced, answer, expected) in [
+        ("", weak.clone(), 0),
+        (POLICY, error(404, "NoSuchEntity"), 1),
+        (DEVICES, error(403, "AccessDenied"), 2),
+        (DETAILS, error(403, "AccessDenied"), 2),
+        ("GetCredentialReport", error(403, "AccessDenied"), 2),
+    ] {
+        let subject = Subject::new("", move |call| match call {
+            call if call == replaced => Some(answer.clone()),
+            DETAILS => Some(Answer::Reply(200, details.to_owned())),
+            _ => None,
+        });
+        let settings = Settings { read: EvidenceKind::ALL.into(), ..Settings::default() };
+        let config = Config { controls: Some(settings.clone()), ..Config::default() };
+        let (schedule, clock) = (Schedule::default(), Clock::system());
+        let outcome = check::run(subject.source, &schedule, &clock, &Arc::new(config)).await;
+        let outcome = outcome.expect("an outcome");
+        let results = Results::new(&outcome.state, &settings, outcome.now);
+        let summary = outcome.summary_of_controls(&results);
+        assert_eq!(outcome.exit_code_of_controls(&results), expected, "{replaced}: {summary}");
+    }
+}
