@@ -166,7 +166,7 @@ fn check_prints_the_unrotated_keys_oldest_first_and_exits_1() {
     let lines: Vec<&str> = stdout.lines().collect();
     assert_eq!(lines.len(), 2, "{stdout}");
     assert!(lines[1].starts_with("210987654321,govcloud-2013,old,1,"));
-    assert!(lines[1].ends_with(",2013-01-02T00:00:00Z,2013-04-02T00:00:00Z,,,default"));
+    assert!(lines[1].ends_with(",2013-01-02T00:00:00Z,2013-04-02T00:00:00Z,,,default,,"));
     let stderr = String::from_utf8(output.stderr).expect("UTF-8");
     assert_eq!(stderr.trim_end(), "unrotated keys: 1; accounts read: 1 of 1");
 }
@@ -328,7 +328,7 @@ fn check_shows_what_is_exempt_or_due_soon_and_which_rule_decided() {
     let line = stdout.lines().nth(1).expect("a key");
     assert!(line.contains(",old,1,,exempt,"), "{line}");
     assert!(
-        line.ends_with("rotation.rules[1]: exempt until 2099-01-01T00:00:00Z: too old to move")
+        line.ends_with("rotation.rules[1]: exempt until 2099-01-01T00:00:00Z: too old to move,,")
     );
 }
 
@@ -346,6 +346,7 @@ fn check_config_prints_what_a_file_resolves_to_and_warns() {
          rotation.rules[0]: user o*: exempt until 2020-01-02T00:00:00Z: long ago\n\
          rotation.rules[1]: user o*, path /: exempt until 2099-01-01T00:00:00Z: too old to move\n\
          confirm: never\n\
+         service credentials: with each report\n\
          controls: CIS v7.0, unused after 45d, root unused for 90d, users: true, read: account_summary, password_policy, virtual_mfa_devices\n\
          label: tag team as tag_team\n"
     );

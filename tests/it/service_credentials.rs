@@ -1,5 +1,6 @@
 //! Service-specific credentials: how AWS is asked for them, and what becomes of its answers.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,10 +11,12 @@ use iam_key_exporter::config::Config;
 use iam_key_exporter::failure::{Failure, Reason};
 use iam_key_exporter::metrics::filter::Filter;
 use iam_key_exporter::metrics::page;
-use iam_key_exporter::refresh::Schedule;
+use iam_key_exporter::refresh::{self, Schedule};
 use iam_key_exporter::source::Source;
 use iam_key_exporter::source::target::Target;
 use iam_key_exporter::state::{Account, State, Tried};
+use iam_key_exporter::store::Store;
+use tokio::sync::watch;
 use tokio::time::sleep;
 
 use crate::support::answers::{error, identity, report_at, service_credentials};
@@ -22,8 +25,9 @@ use crate::support::fake_aws::{ACCOUNT, FakeAws, account};
 use crate::support::fleet::Fleet;
 use crate::support::folder::Folder;
 use crate::support::protocol::{Answer, Request};
-use crate::support::refresh::{only_target, parse, published, refresh, run};
+use crate::support::refresh::{only_target, parse, published, refresh as refresh_once};
 use crate::support::report::{OLD, of_one, report, row, unused};
+use crate::support::time::clock;
 
 const OPERATION: &str = "ListServiceSpecificCredentials";
 const AVAILABLE: &str = "iam_exporter_service_credentials_available";
@@ -70,7 +74,7 @@ impl Subject {
     /// Refreshes once. Why nothing was listed, if so, and the page. No failure to list fails a refresh.
     async fn refresh(&mut self) -> (Option<Failure>, String) {
         let (source, target, limit) = (&self.source, &self.target, Duration::from_secs(20));
-        let outcome = refresh(source, target, &self.account, &self.config, limit).await;
+        let outcome = refresh_once(source, target, &self.account, &self.config, limit).await;
         assert_eq!(outcome.failure, None);
         self.account = outcome.account;
         let state = State::new([Arc::new(self.account.clone())], Tried::Ok, true);
@@ -365,7 +369,7 @@ async fn a_list_of_credentials_that_have_become_another_accounts_is_not_taken() 
         usual(request)
     });
     let (source, target, limit) = (&subject.source, &subject.target, Duration::from_secs(20));
-    let outcome = refresh(source, target, &subject.account, &subject.config, limit).await;
+    let outcome = refresh_once(source, target, &subject.account, &subject.config, limit).await;
     assert_eq!(outcome.failure.expect("a failure").reason, Reason::Credentials);
     subject.account = outcome.account;
     assert_eq!(subject.account.service_credentials, None);
@@ -375,18 +379,26 @@ async fn a_list_of_credentials_that_have_become_another_accounts_is_not_taken() 
 async fn a_thousand_accounts_cost_one_call_each_for_a_report() {
     let fleet = Arc::new(Fleet { unrotated: 0, ..Fleet::new(1_000, 1) });
     let source = FakeAws::new(fleet.paused()).source();
-    let organization = "organization: { role_name: iam-key-exporter }\n";
-    let store = run(source, parse(organization));
-    let listed = |fleet: &Fleet| {
-        let calls = fleet.calls().into_iter().filter(|((_, operation), _)| operation == OPERATION);
-        calls.map(|(_, count)| count).collect::<Vec<_>>()
+    let config = Arc::new(parse("organization: { role_name: iam-key-exporter }\n"));
+    let store = Arc::new(Store::default());
+    let schedule = Schedule { interval: Duration::from_secs(5 * 3600), ..Schedule::default() };
+    let config = watch::channel(config).1;
+    tokio::spawn(refresh::run(source, schedule, clock(), config, store.clone()));
+    let calls = |wanted: &str, calls: &BTreeMap<(String, String), usize>| {
+        let calls = calls.iter().filter(|((_, operation), _)| operation == wanted);
+        calls.map(|((id, _), count)| (id.clone(), *count)).collect::<Vec<_>>()
     };
     let state = published(&store, |state| state.ready && state.accounts.len() == 1_000).await;
     assert!(state.accounts.iter().all(|it| it.service_credentials.is_some()));
-    assert_eq!(listed(&fleet), [1; 1_000]);
-    // Reports are four hours old now, so each account has a new one by then.
-    sleep(Duration::from_secs((4 * 60 + 10) * 60)).await;
-    assert_eq!(listed(&fleet), [1; 1_000]);
+    let first = fleet.calls();
+    let lists = calls(OPERATION, &first);
+    assert_eq!(lists.len(), 1_000);
+    assert!(lists.iter().all(|(_, count)| *count == 1), "{lists:?}");
+    // Some accounts have one new report in this time, and some have two.
+    sleep(Duration::from_secs(10 * 3600)).await;
+    let later = fleet.calls();
+    assert_eq!(calls(OPERATION, &later), calls("GenerateCredentialReport", &later));
+    assert_eq!(calls(OPERATION, &later).len(), 1_000);
 }
 
 /// What `check` comes to with this answer of AWS: its exit code and its last line.

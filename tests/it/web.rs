@@ -135,7 +135,10 @@ fn how_soon_is_soon_is_said_wherever_it_counts() {
             let (_, number) = line.rsplit_once(' ').expect("a value");
             number.parse::<usize>().expect("a number")
         });
-        let rows = exporter.get("/keys.csv?show=due_soon").lines().count() - 1;
+        // Service-specific credentials, which are no access keys, have a service.
+        let file = exporter.get("/keys.csv?show=due_soon");
+        let rows = file.lines().skip(1).filter(|row| !row.contains(".amazonaws.com,"));
+        let rows = rows.count();
         assert_eq!(numbers.sum::<usize>(), rows);
         rows
     };

@@ -194,7 +194,7 @@ fn cells_that_a_spreadsheet_would_calculate_begin_with_an_apostrophe() {
     assert!(text.starts_with("account_id,account_name,user,key,access_key_id,status,"), "{text}");
     assert!(text.contains("\n123456789012,\"'@a,\"\"b\"\"\",'=HYPERLINK(1),1,"), "{text}");
     assert!(
-        text.contains(",'=1=2,default,90d,,pending,2026-11-01T11:00:00Z,2026-11-01T12:00:00Z\n"),
+        text.contains(",'=1=2,default,,,90d,,pending,2026-11-01T11:00:00Z,2026-11-01T12:00:00Z\n"),
         "{text}"
     );
     for user in ["=x", "+x", "-x", "@x"] {
@@ -207,7 +207,7 @@ fn cells_that_a_spreadsheet_would_calculate_begin_with_an_apostrophe() {
 #[test]
 fn the_file_says_whose_keys_are_not_known() {
     let accounts = || [account_of("backup", "", &[]), Account::pending("210987654321", "=later")];
-    let unread = "\n210987654321,'=later,,,,not_read,,,,,,,,,pending,,2026-11-01T12:00:00Z\n";
+    let unread = "\n210987654321,'=later,,,,not_read,,,,,,,,,,,pending,,2026-11-01T12:00:00Z\n";
     for (asked, keys, is_told) in [
         ("", 1, true),
         ("show=every", 1, true),
