@@ -25,9 +25,9 @@
 //!    old.
 //! 2. Every page is whole. It comes from one `State`, and nothing changes after it was published. No
 //!    series of a deleted user or key outlives the refresh that saw it go.
-//! 3. [`report`], [`policy`], [`confirmation`], [`service_credentials`], [`evidence`], [`state`], [`controls`], [`findings`] and
-//!    [`metrics::page`] are pure: bytes and a `now` in, values out. Only the edge reads a clock. `make lint`
-//!    checks this.
+//! 3. [`report`], [`policy`], [`confirmation`], [`evidence`], [`service_credentials`], [`state`], [`controls`],
+//!    [`findings`] and [`metrics::page`] are pure: bytes and a `now` in, values out. Only the edge reads a
+//!    clock. `make lint` checks this.
 //! 4. The AWS SDK is named in [`source::aws`] alone, the `prometheus` crate in [`metrics`] alone, `hyper`
 //!    in [`web`] alone. `make lint` checks this.
 //! 5. The exporter only reads from AWS. It has no code path that changes anything there.
@@ -42,8 +42,8 @@ pub mod panics;
 pub mod report;
 pub mod policy;
 pub mod confirmation;
-pub mod service_credentials;
 pub mod evidence;
+pub mod service_credentials;
 pub mod state;
 pub mod controls;
 pub mod config;
