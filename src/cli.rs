@@ -61,8 +61,7 @@ pub enum Command {
         #[arg(long, value_enum, default_value = "unrotated", value_name = "KEYS")]
         show: check::Show,
         /// Instead of keys, print the controls of the CIS AWS Foundations benchmark with their findings.
-        /// With --show all also the controls that pass. The exit code is 0 if there are no violations, 1 if
-        /// there are some, and 2 if a control is not decided.
+        /// With --show all also the controls that pass.
         #[arg(long)]
         controls: bool,
         /// Version of the benchmark. [default: as in the configuration file, or the newest]
@@ -87,7 +86,6 @@ pub enum Command {
     },
     /// Ask the exporter that runs on this host, at the port of --web.health-address, or else of
     /// --web.listen-address, whether it is healthy. With --web.systemd-socket that is the port to ask, too.
-    /// Exit code 0: it is, 1: it is not.
     #[command(after_help = exit_help("health"))]
     Health {
         /// Ask instead whether it has tried every account once.
@@ -391,7 +389,14 @@ impl Flags {
 /// command never has is empty.
 pub const EXIT_CODES: [(&str, [&str; 3]); 6] = [
     ("", ["stopped by a signal", "", COULD_NOT_START]),
-    ("check", ["no unrotated keys", "some unrotated keys", COULD_NOT_TELL]),
+    (
+        "check",
+        [
+            "no unrotated keys, or with --controls no violations",
+            "some unrotated keys, or with --controls some violations",
+            COULD_NOT_TELL,
+        ],
+    ),
     ("check-config", ["the files are valid", "", "a flag or a file is invalid"]),
     ("demo", ["stopped by a signal", "", COULD_NOT_START]),
     ("health", ["healthy, or ready", "not healthy, not ready, or no answer", "a flag is invalid"]),
@@ -399,7 +404,8 @@ pub const EXIT_CODES: [(&str, [&str; 3]); 6] = [
 ];
 
 const COULD_NOT_START: &str = "it could not start, for example because a flag or a file is invalid";
-const COULD_NOT_TELL: &str = "it could not tell for all keys, or a flag or a file is invalid";
+const COULD_NOT_TELL: &str =
+    "it could not tell for all keys or controls, or a flag or a file is invalid";
 
 fn exit_help(command: &str) -> String {
     let codes = EXIT_CODES.iter().find(|(name, _)| *name == command).map(|(_, codes)| codes);

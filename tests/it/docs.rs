@@ -56,6 +56,11 @@ fn the_tables_of_the_reference_are_made_from_the_code() {
     expect_file!["../../docs/reference.md"].assert_eq(&page);
 }
 
+/// The commands that `--help` lists.
+fn shown(program: &Command) -> impl Iterator<Item = &Command> {
+    program.get_subcommands().filter(|command| !command.is_hide_set())
+}
+
 fn flags() -> String {
     let command = Cli::command();
     let rows = own_flags(&command).map(|flag| {
@@ -68,7 +73,7 @@ fn flags() -> String {
 
 fn flags_of_commands() -> String {
     let command = Cli::command();
-    let rows = command.get_subcommands().flat_map(|command| {
+    let rows = shown(&command).flat_map(|command| {
         let name = command.get_name().to_owned();
         own_flags(command).map(move |flag| {
             let (default, about) = default_and_help(flag);
@@ -185,7 +190,7 @@ fn the_exit_codes_of_the_reference_are_those_of_the_binary() {
     assert_eq!(given, documented.collect::<Vec<_>>());
     let commands: BTreeSet<_> = EXIT_CODES.iter().map(|(name, _)| name.to_string()).collect();
     let command = Cli::command();
-    let names = command.get_subcommands().map(|command| command.get_name().to_owned());
+    let names = shown(&command).map(|command| command.get_name().to_owned());
     assert_eq!(commands, names.chain([String::new()]).collect());
 }
 
@@ -211,14 +216,101 @@ fn the_runbook_of_a_failing_refresh_has_each_reason_and_no_other() {
     assert_eq!(documented, Reason::ALL.map(Reason::as_str));
 }
 
-#[test]
-fn the_reference_has_each_command_with_its_exit_codes() {
-    let documented: BTreeSet<String> = rows(REFERENCE, "| command | 0 | 1 | 2 |")
+/// The fields that a section of a file may have: those that the error about an unknown one lists.
+fn fields(flag: &str, section: &str) -> BTreeSet<String> {
+    let folder = Folder::new();
+    folder.write("file.yaml", section);
+    let path = folder.file("file.yaml");
+    let output = output(&["check-config", flag, path.to_str().expect("UTF-8")]);
+    let error = String::from_utf8(output.stderr).expect("UTF-8");
+    let (_, list) = error.split_once("expected ").unwrap_or_else(|| panic!("{section}: {error}"));
+    let list = list.trim().trim_start_matches("one of ");
+    list.split(", ").flat_map(|name| name.split(" or ")).map(|name| name.replace('`', "")).collect()
+}
+
+/// The fields of each section, with the path by which the tables name them.
+fn fields_of(flag: &str, sections: &[(&str, &str)]) -> BTreeSet<String> {
+    sections
         .iter()
-        .flat_map(|cells| code(&cells[0]).into_iter().map(str::to_owned).collect::<Vec<_>>())
+        .flat_map(|(prefix, yaml)| {
+            fields(flag, yaml).into_iter().map(move |name| format!("{prefix}{name}"))
+        })
+        .collect()
+}
+
+#[test]
+fn the_configuration_page_has_each_field_and_no_other() {
+    let known = fields_of(
+        "--config.file",
+        &[
+            ("", "x: 1"),
+            ("accounts.", "accounts: [{ x: 1 }]"),
+            ("organization.", "organization: { x: 1 }"),
+            ("rotation.", "rotation: { x: 1 }"),
+            ("rotation.rules.", "rotation: { rules: [{ x: 1 }] }"),
+            ("rotation.rules.match.", "rotation: { rules: [{ match: { x: 1 } }] }"),
+            (
+                "rotation.rules.exempt.",
+                "rotation: { rules: [{ match: { user: a }, exempt: { x: 1 } }] }",
+            ),
+            ("confirm.", "confirm: { x: 1 }"),
+            ("service_credentials.", "service_credentials: { x: 1 }"),
+            ("controls.", "controls: { x: 1 }"),
+            ("labels.", "labels: { x: 1 }"),
+        ],
+    );
+    // A section is not a field, unless it is a list. Those of `match` are in a sentence.
+    let is_section = |name: &str| known.iter().any(|other| other.starts_with(&format!("{name}.")));
+    let lists = ["accounts", "rotation.rules", "rotation.rules.match"];
+    // It can also be true or false.
+    let is_section = |name: &str| name != "controls" && is_section(name);
+    let mut expected: BTreeSet<&str> = known
+        .iter()
+        .map(String::as_str)
+        .filter(|name| !is_section(name) || lists.contains(name))
         .collect();
-    let command = Cli::command();
-    let commands = command.get_subcommands().filter(|command| !command.is_hide_set());
-    let commands = commands.map(|command| command.get_name().to_owned());
-    assert_eq!(documented, commands.collect());
+    expected.retain(|name| !name.starts_with("rotation.rules.match."));
+    let (mut documented, mut list) = (BTreeSet::new(), String::new());
+    for cells in rows(CONFIGURATION, "| field | default | may be |") {
+        let name = code(&cells[0])[0].to_owned();
+        let name = name.replace("….", &format!("{list}."));
+        if lists.contains(&name.as_str()) && name != "rotation.rules.match" {
+            list.clone_from(&name);
+        }
+        if name == "rotation.rules.match" {
+            let named: BTreeSet<String> =
+                code(&cells[2]).iter().map(|field| format!("{name}.{field}")).collect();
+            let prefix = format!("{name}.");
+            let known = known.iter().filter(|field| field.starts_with(&prefix)).cloned();
+            assert_eq!(named, known.collect());
+        }
+        documented.insert(name);
+    }
+    assert_eq!(documented.iter().map(String::as_str).collect::<BTreeSet<_>>(), expected);
+}
+
+#[test]
+fn the_page_of_the_web_configuration_has_each_field_and_no_other() {
+    let known = fields_of(
+        "--web.config.file",
+        &[
+            ("", "x: 1"),
+            ("", "tls_server_config: { x: 1 }"),
+            ("", "http_server_config: { x: 1 }"),
+            ("", "http_server_config: { headers: { x: 1 } }"),
+            ("", "rate_limit: { x: 1 }"),
+        ],
+    );
+    let cells = rows(WEB_CONFIG, "| field | default | |");
+    let documented: BTreeSet<&str> = cells
+        .iter()
+        .flat_map(|cells| code(&cells[0]).into_iter().chain(code(&cells[2])))
+        .map(|field| field.rsplit('.').next().expect("a name"))
+        .collect();
+    let missing: Vec<_> = known.iter().filter(|name| !documented.contains(name.as_str())).collect();
+    assert_eq!(missing, ["http_server_config", "rate_limit", "tls_server_config"], "only sections");
+    let fields = cells.iter().flat_map(|cells| code(&cells[0]));
+    for name in fields.flat_map(|field| field.split('.')) {
+        assert!(known.contains(name), "{name} is no field");
+    }
 }
