@@ -79,6 +79,7 @@ def company(account):
     account.add_user("without-keys")
     [key] = account.add_user("retired", 500)
     account.deactivate_key("retired", key)
+    account.add_service_credential("young", 10)
     # Spares each test the two seconds that the exporter waits for a report's generation.
     account.iam.generate_credential_report()
     return account

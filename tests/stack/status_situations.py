@@ -19,11 +19,13 @@ from fake_aws import (
     GET,
     HANG,
     IDENTITY,
+    LIST_CREDENTIALS,
     LIST_KEYS,
     Answer,
     FakeAws,
     Key,
     User,
+    credential_list,
     credential_report,
     error,
     key_list,
@@ -160,6 +162,7 @@ def answers_of(account, people, age=timedelta(hours=1)):
         GENERATE: state("COMPLETE"),
         LIST_KEYS: lambda form: key_list(escape(form["UserName"]), keys[form["UserName"]]),
         TAGS: tags_of(people),
+        LIST_CREDENTIALS: credential_list([]),
     }
 
 

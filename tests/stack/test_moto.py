@@ -56,7 +56,6 @@ def test_the_inactive_key_is_exported_as_such(page):
 def test_service_specific_credentials_are_judged_like_keys(company, tmp_path):
     company.add_user("old")
     company.add_service_credential("old", 400)
-    company.add_service_credential("young", 10)
     company.add_service_credential("retired", 400, status="Inactive")
     with Exporter(tmp_path, endpoint=company.endpoint) as exporter:
         exporter.wait_until_ready()

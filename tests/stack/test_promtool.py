@@ -5,11 +5,12 @@ import subprocess
 import pytest
 from harness import ROOT, tool
 
-# Two names were asked for, and the age of an owner's key has the unit of a key's age. Everything else is as
+# Two names were asked for, and the other ages have the unit of a key's age. Everything else is as
 # Prometheus's naming rules want it.
 ALLOWED = {
     'iam_access_key_age_days use base unit "seconds" instead of "days"',
     'iam_owner_oldest_unrotated_age_days use base unit "seconds" instead of "days"',
+    'iam_service_specific_credential_age_days use base unit "seconds" instead of "days"',
     'iam_unrotated_keys_total non-counter metrics should not have "_total" suffix',
 }
 
