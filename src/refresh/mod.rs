@@ -281,7 +281,8 @@ async fn keep_fresh(shared: Arc<Shared>, key: String) {
         }
         let overload = |failure: Option<Failure>| failure.filter(|it| it.reason.is_overload());
         // The page says that AWS refuses: the account is still contacted in each interval.
-        let others = [outcome.confirmation, outcome.tags, outcome.service_credentials, outcome.evidence];
+        let others =
+            [outcome.confirmation, outcome.tags, outcome.service_credentials, outcome.evidence];
         match others.into_iter().find_map(overload) {
             Some(overload) => {
                 overloads += 1;
