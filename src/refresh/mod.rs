@@ -281,9 +281,9 @@ async fn keep_fresh(shared: Arc<Shared>, key: String) {
         }
         let overload = |failure: Option<Failure>| failure.filter(|it| it.reason.is_overload());
         // The page says that AWS refuses: the account is still contacted in each interval.
-        let failures_of_details =
+        let others =
             [outcome.confirmation, outcome.tags, outcome.service_credentials, outcome.evidence];
-        match failures_of_details.into_iter().find_map(overload) {
+        match others.into_iter().find_map(overload) {
             Some(overload) => {
                 overloads += 1;
                 details_from = now + schedule.pause(overloads, overload.reason);

@@ -237,7 +237,7 @@ fn the_file_says_of_which_accounts_not_all_is_known() {
         account.record(Some(&failure), Duration::ZERO, now());
         account
     };
-    let doubt = "\n123456789012,,,,,not_all_known,,,,,,no route,,,failing,2026-11-01T11:00:00Z,2026-11-01T12:00:00Z\n";
+    let doubt = "\n123456789012,,,,,not_all_known,,,,,,no route,,,,,failing,2026-11-01T11:00:00Z,2026-11-01T12:00:00Z\n";
     for (asked, is_told) in [
         ("", false),
         ("show=due_soon", true),
