@@ -235,7 +235,7 @@ impl CheckOutcome {
         failures
     }
 
-    /// What to tell a person after the list: a line for each failure, and what was found.
+    /// The lines after the list: one for each failure, and the result.
     pub fn summary(&self, unrotated: UnrotatedCount) -> String {
         let mut failures = self.failure_lines();
         if self.not_judged > 0 {
@@ -446,7 +446,7 @@ where
     let header = header.into_iter().map(|column| column.to_uppercase().replace('_', " "));
     writeln!(table, "{}", header.collect::<Vec<_>>().join("\t"))?;
     for row in rows {
-        // What a tag holds must not change what the terminal shows.
+        // The value of a tag must not control the terminal.
         let fields = row.into_iter().map(|field| match field.as_str() {
             "" => "-".to_owned(),
             _ => field.replace(|c| !is_printable(c), "\u{fffd}"),

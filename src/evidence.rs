@@ -11,11 +11,11 @@ use crate::failure::Reason;
 pub struct Evidence {
     /// What the summary says of the root user.
     pub summary: Reading<AccountSummary>,
-    /// The password policy of IAM users; `None`: the account has none.
+    /// The password policy of IAM users. `None`: the account has none.
     pub password_policy: Reading<Option<PasswordPolicy>>,
     /// Whether a virtual MFA device belongs to the root user.
     pub root_virtual_mfa: Reading<bool>,
-    /// The names of users who have policies of their own, besides those of their groups.
+    /// The names of users who have their own policies, besides those of their groups.
     pub users_with_policies: Reading<Arc<BTreeSet<String>>>,
 }
 
@@ -65,9 +65,9 @@ pub struct PasswordPolicy {
     pub requires_symbol: bool,
     /// Whether it needs a digit.
     pub requires_number: bool,
-    /// After how many days a password expires; `None`: never.
+    /// After how many days a password expires. `None`: never.
     pub max_age_days: Option<i32>,
-    /// How many earlier passwords cannot be used again; `None`: AWS remembers none.
+    /// How many earlier passwords cannot be used again. `None`: AWS remembers none.
     pub remembered: Option<i32>,
 }
 
@@ -83,7 +83,7 @@ impl<T> Reading<T> {
         Reading { value: Some(value), failure: None }
     }
 
-    /// Whether the last try worked; `None` before the first.
+    /// Whether the last try worked. `None` before the first.
     pub fn worked(&self) -> Option<bool> {
         match self.failure {
             Some(_) => Some(false),
@@ -102,7 +102,7 @@ impl<T> Reading<T> {
 }
 
 impl Evidence {
-    /// Whether the last try to read this worked; `None` before the first. And why it failed.
+    /// Whether the last try to read this worked. `None` before the first. And why it failed.
     pub fn outcome(&self, kind: EvidenceKind) -> (Option<bool>, Option<Reason>) {
         match kind {
             EvidenceKind::AccountSummary => (self.summary.worked(), self.summary.failure),

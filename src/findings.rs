@@ -27,7 +27,7 @@ pub struct Finding {
     pub path: String,
     /// The access key's slot: 1, 2, or more where AWS lists more. A service-specific credential has none.
     pub key: Option<u8>,
-    /// The id of the access key, where it is known, or of the service-specific credential.
+    /// The id of the access key, if known, or of the service-specific credential.
     pub access_key_id: Option<String>,
     /// Its status.
     #[serde(serialize_with = "serialize_status")]
@@ -62,7 +62,7 @@ pub struct Finding {
     /// The service that a service-specific credential is for, as AWS names it.
     #[serde(serialize_with = "serialize_text_if_any")]
     pub service: Option<Arc<str>>,
-    /// When it expires; `None` if it does not. No access key does.
+    /// When it expires. `None` if it does not. No access key does.
     #[serde(serialize_with = "serialize_time_if_any")]
     pub expires: Option<DateTime<Utc>>,
 }
@@ -192,7 +192,7 @@ pub fn lacks_service_credentials(account: &Account, config: &Config) -> bool {
     config.service_credentials && account.refresh.service_credentials == Tried::Failed
 }
 
-/// Whether rules go by the account's name, and it is not known.
+/// Whether rules need the account's name and it is not known.
 pub fn lacks_name(account: &Account, config: &Config) -> bool {
     let is_needed = || account.report.is_some() && config.policy.needs_name(&account.id);
     match account.refresh.name {
@@ -236,7 +236,7 @@ pub const COLUMNS: [&str; 14] = [
 ];
 
 impl Finding {
-    /// A key of the subject, without its slot. `rules` are those that [`rules`] gives.
+    /// A key of the subject, without its slot. `rules` is the result of [`rules`].
     fn new(
         subject: &Subject,
         key: &Key,
@@ -289,7 +289,7 @@ impl Finding {
         Some(service.strip_suffix(".amazonaws.com").unwrap_or(service))
     }
 
-    /// The finding as text, for tables and CSV. What is not known is empty.
+    /// The finding as text, for tables and CSV. Unknown values are empty.
     pub fn fields(&self) -> [String; COLUMNS.len()] {
         let tags = self.tags.iter().map(|(key, value)| format!("{key}={value}"));
         [

@@ -49,7 +49,8 @@ fn main() -> ExitCode {
 }
 
 async fn run(Cli { command, flags }: Cli) -> anyhow::Result<ExitCode> {
-    // Before the configuration: the exporter still serves after somebody broke the file.
+    // Before the configuration is read, because the exporter still serves if the file has become
+    // invalid.
     if let Some(Command::Health { ready, client_cert, client_key }) = command {
         let question = if ready { Question::Ready } else { Question::Healthy };
         let files = client_cert.as_deref().zip(client_key.as_deref());

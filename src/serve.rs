@@ -44,7 +44,7 @@ pub enum Error {
     Listen {
         /// Which names it.
         flag: &'static str,
-        /// As it was given.
+        /// The address on the command line.
         address: String,
         /// The system's error.
         error: io::Error,
@@ -67,7 +67,7 @@ pub struct ServeOptions {
     pub listen: Listen,
     /// Where to listen for health checks alone, over plain HTTP.
     pub health: Option<String>,
-    /// When accounts are refreshed, and which.
+    /// How often accounts are refreshed, and which shard this is.
     pub schedule: Schedule,
     /// Which metrics are exposed.
     pub filter: Filter,
@@ -187,7 +187,7 @@ async fn bind(flag: &'static str, address: String) -> Result<TcpListener, Error>
     bound.map_err(|error| Error::Listen { flag, address, error })
 }
 
-/// One line that tells what runs here, and who can read it.
+/// One line with the version, the addresses, TLS and authentication.
 fn log_start(listeners: &Listeners, config: &WebConfig) {
     let addresses = listeners.site.iter().filter_map(|listener| listener.local_addr().ok());
     let addresses: Vec<String> = addresses.map(|address| address.to_string()).collect();

@@ -58,7 +58,7 @@ impl ServiceCredentials {
 }
 
 impl ServiceCredential {
-    /// When it expires, as of `now`; `None` if it never does, or so late that nobody will see it.
+    /// When it expires, as of `now`. `None` if it never does, or so late that nobody will see it.
     pub fn expiry(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         self.expires.filter(|expires| *expires - now <= NEVER)
     }

@@ -51,11 +51,12 @@ pub struct Account {
     pub confirmed: Arc<Confirmations>,
     /// The users' tags, as of the last report. `None` before they were read.
     pub tags: Option<Arc<Tags>>,
-    /// The users' service-specific credentials, as of the last report; `None` before they were listed.
+    /// The users' service-specific credentials, as of the last report. `None` before they were
+    /// listed.
     pub service_credentials: Option<Arc<ServiceCredentials>>,
     /// What AWS says of it besides, as of the last report.
     pub evidence: Evidence,
-    /// How its refreshes go.
+    /// The results of its refreshes.
     pub refresh: Refresh,
 }
 
@@ -221,7 +222,7 @@ impl Account {
     /// Of two accounts with the same id the one with the greater is published.
     fn newness(&self) -> impl Ord {
         let works = self.refresh.last.is_some_and(|last| last.failure.is_none());
-        // Whatever ties is the same then, so the order in which accounts come decides nothing.
+        // If all of these are equal, so are the accounts. So their order does not matter.
         (self.newest_time(), self.generated, works, self.name.clone(), self.fingerprint)
     }
 
@@ -236,8 +237,7 @@ impl Account {
         self.service_credentials.as_ref().map_or(&[], |known| known.of(&user.name))
     }
 
-    /// Whether all of these tags were asked for: else a user who has none of them and one who was not
-    /// asked about would look alike.
+    /// Whether all of these tags were read. Otherwise missing tags are not known to be missing.
     pub fn knows_tags(&self, keys: &BTreeSet<String>) -> bool {
         self.tags.as_ref().is_some_and(|tags| keys.is_subset(&tags.keys))
     }

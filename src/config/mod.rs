@@ -45,7 +45,7 @@ pub struct Config {
     pub service_credentials: bool,
     /// Which tags of users become labels.
     pub user_tags: Vec<TagLabel>,
-    /// How the controls of the CIS benchmark are decided; `None`: not at all.
+    /// How the controls of the CIS benchmark are decided. `None`: not at all.
     pub controls: Option<controls::Settings>,
 }
 

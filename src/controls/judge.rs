@@ -102,7 +102,7 @@ impl<'a> Judgement<'a, '_> {
         self.outcomes.of(control).unknown.insert(unknown);
     }
 
-    /// The age of what happened at a time; `None` if the time is not known, or lies ahead.
+    /// The age of what happened at a time. `None` if the time is not known, or lies ahead.
     fn age(&self, time: Option<DateTime<Utc>>) -> Option<Age> {
         let time = time.filter(|time| !is_from_the_future(*time, self.now))?;
         Some(Age::between(time, self.now))
@@ -393,7 +393,7 @@ impl<'a> Judgement<'a, '_> {
         for (control, holds) in controls {
             match known {
                 None => self.unknown(control, lack),
-                // Without a policy of its own, an account has AWS's default, which falls short of each.
+                // Without its own policy, an account has AWS's default, which falls short of each.
                 Some(policy) if policy.as_ref().is_some_and(holds) => {}
                 Some(_) => {
                     self.violation(control, Violation { user: None, credential: None, age: None });

@@ -32,12 +32,12 @@ pub use judge::judge;
 pub struct Settings {
     /// The version whose limits hold.
     pub benchmark: Benchmark,
-    /// From which time on a credential counts as unused; `None`: as the benchmark says.
+    /// From which time on a credential counts as unused. `None`: as the benchmark says.
     pub unused_after: Option<TimeDelta>,
     /// How long the root user must not have been used. No version of the benchmark has a limit: this one
     /// is the exporter's own.
     pub root_unused_for: TimeDelta,
-    /// Whether users with violations have series of their own.
+    /// Whether users with violations have their own series.
     pub users: bool,
     /// What AWS is asked for. Policies of users are also read with the users' tags.
     pub read: BTreeSet<EvidenceKind>,
@@ -61,7 +61,7 @@ pub struct Outcomes<'a>([Outcome<'a>; Control::COUNT]);
 /// Something that violates a control.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Violation<'a> {
-    /// Whose it is; `None` for a setting of the account.
+    /// Whose it is. `None` for a setting of the account.
     pub user: Option<&'a str>,
     /// Which of the user's credentials it is, if it is one.
     pub credential: Option<Credential>,
@@ -160,7 +160,7 @@ impl Outcome<'_> {
         }
     }
 
-    /// The number of violations; `None` if none is known and not everything is known.
+    /// The number of violations. `None` if none is known and not everything is known.
     pub fn count(&self) -> Option<usize> {
         (self.status() != Status::NotDecided).then_some(self.violations.len())
     }

@@ -14,7 +14,7 @@ use crate::state::State;
 pub struct ControlRow {
     /// The account's id.
     pub account_id: String,
-    /// The account's name; may be empty.
+    /// The account's name. May be empty.
     pub account_name: String,
     /// The version of the benchmark.
     pub benchmark: &'static str,
@@ -38,7 +38,7 @@ pub struct ControlRow {
     pub title: &'static str,
 }
 
-/// How one control stands in all accounts.
+/// The result of one control for all accounts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sum {
     /// Its number in the benchmark.

@@ -40,7 +40,7 @@ fn now() -> DateTime<Utc> {
     "2026-11-01T12:00:00Z".parse().expect("a time")
 }
 
-/// The time that was so many hundredths of a day ago.
+/// The time that number of hundredths of a day ago.
 fn ago(hundredths: i64) -> String {
     let time = now() - TimeDelta::seconds(hundredths * 864);
     time.to_rfc3339_opts(SecondsFormat::Secs, true)

@@ -183,7 +183,7 @@ impl KeySummary {
     }
 
     /// Adds a service-specific credential that was judged. Alerts and dashboards have numbers of access keys,
-    /// so it counts as nothing but a finding of its own.
+    /// so it counts only as its own finding.
     pub fn add_service_credential(&mut self, key: &Key, verdict: &Verdict) {
         let first = key.last_rotated.filter(|_| verdict.status == KeyStatus::Unrotated);
         if let Some(first) = first {

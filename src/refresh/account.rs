@@ -203,7 +203,7 @@ impl RefreshContext<'_> {
         verified: &Account,
         deadline: Instant,
     ) -> Result<(), Failure> {
-        // A report says itself whose it is.
+        // A report contains its account id.
         let is_same = account.tags == verified.tags
             && account.alias == verified.alias
             && account.service_credentials == verified.service_credentials
@@ -279,7 +279,7 @@ impl RefreshContext<'_> {
             let is_new = account.fingerprint != fingerprint || account.generated != Some(generated);
             if account.fingerprint != fingerprint {
                 let expected = self.source.has_live_data().then_some(account.id.as_str());
-                // A report that cannot be read says more than that a newer one could not be had.
+                // A report that cannot be parsed is the more important failure.
                 let mut report = read(csv, parsed, expected).await?;
                 self.check_empty(target, account, &report, deadline).await?;
                 if let Some(id) = &report.account_id {
@@ -498,10 +498,10 @@ impl RefreshContext<'_> {
         Ok(())
     }
 
-    /// Asks for the keys of every flagged user, starting with the users checked longest
-    /// ago. If time runs out, the others follow in the next refresh: that is no failure. A failure may
-    /// concern one user only, such as a permission for some paths, so only a few failures in a row stop
-    /// it. If AWS asks for fewer calls, one failure does.
+    /// Asks for the keys of every flagged user, starting with the users checked longest ago. If
+    /// time runs out, the next refresh continues, and that is not a failure. One failure may be
+    /// about one user only, for example a permission for some paths, so it stops only after a few
+    /// failures in a row, or after one if AWS throttles.
     ///
     /// Returns what AWS refused. Fails if the credentials are no longer those of the account: what is known
     /// of it for sure is in `verified`.

@@ -280,7 +280,8 @@ async fn keep_fresh(shared: Arc<Shared>, key: String) {
             Some(_) => {}
         }
         let overload = |failure: Option<Failure>| failure.filter(|it| it.reason.is_overload());
-        // The page says that AWS refuses: the account is still contacted in each interval.
+        // Each interval still makes contact with the account, because the page says that AWS
+        // refuses.
         let others =
             [outcome.confirmation, outcome.tags, outcome.service_credentials, outcome.evidence];
         match others.into_iter().find_map(overload) {
@@ -292,7 +293,7 @@ async fn keep_fresh(shared: Arc<Shared>, key: String) {
             None => {}
         }
         if !reached && source.calls_aws() {
-            // What could not be asked is asked with the next try.
+            // Details follow with the next attempt.
             regular = now;
         } else if is_regular {
             regular = schedule.next(&key, shared.start, now);

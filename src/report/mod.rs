@@ -166,8 +166,8 @@ pub enum Problem {
     /// The ARN names another user. The row is kept, but nobody can tell whose it is.
     #[error("the ARN is that of another user")]
     OtherName,
-    /// A user of this name stands in the report already.
-    #[error("the user stands in the report twice")]
+    /// The report already has a user with this name.
+    #[error("the report has the user twice")]
     Duplicate,
     /// There is a key or certificate, but the report does not say whether it is active. A key counts as
     /// active then, and the user is kept without the certificate.
@@ -252,7 +252,7 @@ impl Report {
                 Ok(warning)
             });
             let is_missing = match &outcome {
-                // Of a user who is there twice one row is.
+                // If a user is there twice, one of the rows is kept.
                 Err((_, problem)) => *problem != Problem::Duplicate,
                 Ok(warning) => warning.is_some_and(|(_, problem)| problem == Problem::OtherName),
             };

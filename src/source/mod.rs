@@ -153,7 +153,7 @@ impl Source {
     }
 
     /// The users' tags that have one of these keys, which are in lower case, and the names of users with
-    /// policies of their own.
+    /// their own policies.
     pub async fn users(
         &self,
         target: &Target,
@@ -216,7 +216,7 @@ impl Source {
         }
     }
 
-    /// Whether it can be asked about keys and tags, besides the reports.
+    /// Whether it has keys and tags in addition to reports.
     pub fn has_live_data(&self) -> bool {
         matches!(self, Source::Aws(_) | Source::Demo(_))
     }

@@ -137,7 +137,7 @@ const MAX_WAIT: Duration = Duration::from_secs(8);
 /// Whether a password belongs to a hash. Takes long.
 type Verify = dyn Fn(&[u8], &Hash) -> bool + Send + Sync;
 
-/// Checks passwords. bcrypt runs on threads of its own, on half of the cores.
+/// Checks passwords. bcrypt runs on its own threads, on half of the cores.
 pub struct Logins {
     known: Arc<Mutex<Known>>,
     /// Of each client that has something to check, one password is checked or waits for it at a time. So
@@ -191,7 +191,7 @@ impl Logins {
             (of_client, self.checks.clone().acquire_owned().await)
         };
         let Ok(turn) = timeout(MAX_WAIT, turn).await else { return Login::Busy };
-        // The same may have been checked meanwhile.
+        // Another request may have checked the same credentials.
         if is_user && self.knows(&credentials, &hash) {
             return Login::Ok;
         }
@@ -224,7 +224,7 @@ impl Logins {
         lock(&self.known).contains(credentials, hash)
     }
 
-    /// For each name always the hash of the same user, whose cost is then that of the name, too.
+    /// Always the same user's hash for a name, so that the cost is always the same.
     fn hash_for_unknown<'a>(&self, users: &'a Users, name: &str) -> Option<&'a Hash> {
         let number = self.hasher.hash_one(name) as usize;
         users.0.values().nth(number.checked_rem(users.0.len())?)
@@ -235,7 +235,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Logins that were right, as hashes with a key that nobody knows.
+/// Successful logins, as hashes with a random key.
 struct Known {
     key: [u8; 32],
     logins: HashSet<[u8; 32]>,
@@ -403,7 +403,7 @@ mod tests {
         assert!(known.contains(&credentials("alice", "1"), &hash));
     }
 
-    /// The checks that were begun, each of which ends when it is told to.
+    /// The checks that were begun, each of which ends at the test's word.
     struct Checks {
         begun: std::sync::mpsc::Receiver<(String, u32)>,
         end: std::sync::mpsc::Sender<()>,

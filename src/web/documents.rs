@@ -94,7 +94,7 @@ impl Documents {
         request: DocumentKey,
         make: MakeDocument,
     ) -> Result<Arc<Document>, NoDocument> {
-        // A snapshot is large: those who wait keep none.
+        // A snapshot is large, so waiting requests keep none.
         if let Some(document) = self.find(&snapshots.borrow(), &request) {
             return Ok(document);
         }

@@ -148,8 +148,8 @@ async fn refuse_plain_http(mut stream: TcpStream) -> io::Result<()> {
     close_gently(stream).await
 }
 
-/// Closes a connection so that the client gets what was sent last: an answer, or an alert of TLS. With bytes that
-/// were not read, closing at once would take it back.
+/// Closes a connection so that the client gets the last bytes: a response, or a TLS alert. They
+/// would be lost if the connection were closed with unread bytes.
 async fn close_gently(mut stream: TcpStream) -> io::Result<()> {
     stream.shutdown().await?;
     let mut rest = stream.take(64 << 10);

@@ -53,7 +53,7 @@ pub struct ClientCertificate<'a> {
     pub key: &'a Path,
 }
 
-/// Why the answer is no.
+/// Why the process is not healthy, or not known to be.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The system chose the port, so nobody knows it here.
@@ -125,9 +125,8 @@ pub async fn ask(
     }
 }
 
-/// How to speak TLS. It accepts every certificate: the connection does not leave this host, and the question has no
-/// password and nothing else that is secret. Whoever could listen there instead of the exporter gains no more than to
-/// be called healthy.
+/// How to speak TLS. It accepts every certificate: the connection does not leave this host, and the
+/// request contains no secret. Another program on this port could only appear healthy.
 pub fn connector(own: Option<ClientCertificate<'_>>) -> Result<TlsConnector, Error> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
@@ -153,7 +152,7 @@ impl ClientCertificate<'_> {
         let certificates = certificates.ok().filter(|found| !found.is_empty());
         let certificates =
             certificates.ok_or_else(|| unusable(self.certificate, "has no certificate in PEM"))?;
-        // What the parser says could hold a part of the key.
+        // The parser's error could contain a part of the key.
         let key = PrivateKeyDer::from_pem_slice(&read(self.key)?)
             .map_err(|_| unusable(self.key, "has no private key in PEM, without a passphrase"))?;
         Ok((certificates, key))

@@ -204,7 +204,7 @@ async fn serve_connection(stream: TcpStream, service: ClientService, stop: watch
     let served = async {
         let accepted = tokio::select! {
             accepted = accept_stream(stream, &service) => accepted,
-            // Nobody was promised an answer yet.
+            // No request was accepted on it yet.
             _ = stopped.wait_for(|stop| *stop) => None,
         };
         if let Some(stream) = accepted {
@@ -225,8 +225,8 @@ async fn accept_stream(stream: TcpStream, service: &ClientService) -> Option<Str
     }
 }
 
-/// Serves a connection until it ends, is silent for long, becomes old, or the exporter stops; then lets
-/// the response that is under way finish, for a while.
+/// Serves a connection until it ends, is silent for long, becomes old, or the exporter stops; then
+/// lets a running response finish, with a time limit.
 async fn serve_requests(
     mut connection: Connection<Timed>,
     place: &Place,

@@ -124,7 +124,7 @@ struct Answer {
     held: Option<Held>,
 }
 
-/// The order is that in which connections are closed for others.
+/// Connections are closed in this order to make room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Stage {
     Waiting,
@@ -436,7 +436,7 @@ impl Answering {
         }
     }
 
-    /// Takes note that the answer keeps these bytes in memory. `newest` is the page that is there
+    /// Records that the response keeps these bytes in memory. `newest` is the page that is there
     /// anyway. If all answers together keep more than `max` bytes besides it, the slowest are cut
     /// off. If that does not help, returns false.
     pub fn hold(&self, held: Held, newest: usize, max: usize) -> bool {

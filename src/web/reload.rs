@@ -67,7 +67,7 @@ impl WebReloader {
         self.config.subscribe()
     }
 
-    /// Looks after the files for good, and reads them when `now` is notified.
+    /// Watches the files forever, and reads them also when `now` is notified.
     pub async fn run(self, now: &Notify) {
         self.run_with(look, now).await
     }
@@ -81,7 +81,7 @@ impl WebReloader {
                 _ = ticks.tick() => false,
                 () = now.notified() => true,
             };
-            // What failed is tried again: not each cause of it is a file that will change.
+            // Tries again after a failure, because not every cause is a change of a file.
             let is_due = is_forced || self.fault.is_some() || self.doubted.is_some();
             let (file, before) = (path.clone(), self.config());
             let mut reading = spawn_blocking(move || look(&file, &before, is_due));

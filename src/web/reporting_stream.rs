@@ -1,4 +1,4 @@
-//! A connection's bytes. Its place is told when an answer begins to be sent.
+//! A connection's bytes. It reports to its place when an answer begins to be sent.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;

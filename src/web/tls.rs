@@ -102,7 +102,7 @@ pub fn resolve(
     config.alpn_protocols =
         if http2 { vec![H2.into(), HTTP11.into()] } else { vec![HTTP11.into()] };
     if client_auth != ClientAuth::None {
-        // A session that is resumed brings its old certificate, which may have expired meanwhile.
+        // A resumed session would skip the check of a certificate that has expired since.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
     }

@@ -497,8 +497,8 @@ async fn throttled_tags_do_not_keep_the_account_from_being_contacted() {
     assert!(contacts >= 12, "{contacts} in an hour");
 }
 
-/// After a report of these users, the first with an old key, comes one of root alone, and this is what a
-/// call says of each user.
+/// After a report of these users, the first with an old key, comes a report of root alone, with
+/// this answer to calls about each user.
 async fn emptied(
     config: &str,
     old: &'static [&'static str],

@@ -32,7 +32,7 @@ const POLICY: &str = "GetAccountPasswordPolicy";
 const DEVICES: &str = "ListVirtualMFADevices";
 const DETAILS: &str = "GetAccountAuthorizationDetails";
 
-/// What to answer to a call; `None`: as an account in which all is well.
+/// What to answer to a call. `None`: as an account in which all is well.
 trait Script: FnMut(&str) -> Option<Answer> + Send + 'static {}
 impl<T: FnMut(&str) -> Option<Answer> + Send + 'static> Script for T {}
 

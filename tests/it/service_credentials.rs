@@ -32,7 +32,7 @@ use crate::support::time::clock;
 const OPERATION: &str = "ListServiceSpecificCredentials";
 const AVAILABLE: &str = "iam_exporter_service_credentials_available";
 const UNROTATED: &str = "iam_unrotated_service_credentials";
-/// Confirmation has tests of its own.
+/// Confirmation has its own tests.
 const CONFIG: &str = "confirm: { enabled: false }\n";
 
 /// What was asked for: the service or `all`, and the marker.

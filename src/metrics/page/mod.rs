@@ -481,7 +481,7 @@ impl<'a> Rows<'a> {
         });
         let keys = self.config.tag_keys();
         per_account(&names::TAGS_AVAILABLE, &|account| {
-            // After a reload others can be needed than those that were read.
+            // After a reload, other tags can be needed than those that were read.
             let knows = keys.is_empty() || account.knows_tags(&keys);
             let works = account.refresh.tags.worked().map(|worked| worked && knows);
             works.or(lacks_tags(account, self.config).then_some(false)).map(Value::from)

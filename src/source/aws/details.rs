@@ -68,7 +68,7 @@ pub async fn summary(client: &AccountClient) -> Result<AccountSummary, Failure> 
     })
 }
 
-/// The account's password policy by `GetAccountPasswordPolicy`; `None` if it has none of its own.
+/// The account's password policy by `GetAccountPasswordPolicy`. `None` if it has none.
 pub async fn password_policy(client: &AccountClient) -> Result<Option<PasswordPolicy>, Failure> {
     let call = client.iam.get_account_password_policy().send();
     match client.call_for_details(call).await {

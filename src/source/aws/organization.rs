@@ -30,8 +30,8 @@ impl Member {
         &self.organization
     }
 
-    /// How it is reached. The account of the default credentials is reached with them: a role has
-    /// no advantage there, and the management account often has none.
+    /// The credentials to use. The account of the default credentials is reached with them: a role
+    /// has no advantage there, and the management account often has none.
     pub fn access(&self, organization: &Organization) -> Access {
         let role = (!self.is_own).then(|| Role {
             arn: RoleArn::new(&self.partition, &self.id, &organization.role_name),

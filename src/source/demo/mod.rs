@@ -169,8 +169,8 @@ impl Demo {
         Ok(Some(listed.collect()))
     }
 
-    /// The team that owns the user's system, and who answers for it. Some users have neither, as
-    /// everywhere.
+    /// The team that owns the user's system, and its owner. Some users have neither, as in real
+    /// life.
     pub(super) async fn users(
         &self,
         target: &Target,
@@ -279,7 +279,7 @@ fn system(user: usize) -> (&'static str, &'static str) {
     SYSTEMS[user / TASKS.len() % SYSTEMS.len()]
 }
 
-/// An id as long as those of AWS, which nobody takes for one of them.
+/// An id of the right length that is clearly not a real one.
 fn key_id(beginning: &str, rng: &mut StdRng) -> String {
     const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
     let random = (0..12).map(|_| char::from(ALPHABET[rng.random_range(0..ALPHABET.len())]));

@@ -13,7 +13,7 @@ pub fn report(users: usize) -> String {
     (0..users).fold(HEADER.to_owned(), |report, user| report + &row(user))
 }
 
-/// A folder that is gone when the test is over.
+/// A folder that is removed after the test.
 struct Folder(PathBuf);
 
 impl Folder {

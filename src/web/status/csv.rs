@@ -17,14 +17,14 @@ const MORE: [&str; 5] = ["max_age", "exempt_until", "account_state", "report_gen
 /// The indexes of the columns status and rule.
 const STATUS: usize = 5;
 const RULE: usize = 11;
-/// The status of an account of which there is no report.
+/// The status of an account without a report.
 const NOT_READ: &str = "not_read";
 /// The status of an account that may have keys for the file, of which none is known.
 const NOT_ALL_KNOWN: &str = "not_all_known";
 
-/// The keys that the query asks for as CSV: the columns of `check --format csv`, and what an auditor
-/// needs besides. An account whose keys are not known has a row that says so. So has one of which not all
-/// is known, if it has no other row: the state of the account is in each row.
+/// The keys that the query asks for as CSV: the columns of `check --format csv`, and more for
+/// auditors. An account whose keys are not known has its own row. So has one of which not all is
+/// known, if it has no other row: the state of the account is in each row.
 ///
 /// Spreadsheets treat a cell that begins with one of `= + - @`, tab or carriage return as a formula,
 /// and names and tags can begin with one. Such cells get an apostrophe in front.

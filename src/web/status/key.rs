@@ -410,7 +410,7 @@ fn right_account(id: &str) -> Markup {
     }
 }
 
-/// That the user may be in a row of the report that was not readable; empty if all were.
+/// That the user may be in a row of the report that was not readable. Empty if all were.
 fn unreadable_rows(account: &Account) -> String {
     match account.report.as_ref().map_or(0, |report| report.rejected.len()) {
         0 => String::new(),

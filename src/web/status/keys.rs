@@ -295,7 +295,7 @@ pub fn rule(finding: &Finding) -> String {
     }
 }
 
-/// How the key stands, and what makes it worse.
+/// The status of the key, and what makes it worse.
 fn state(finding: &Finding, now: DateTime<Utc>) -> Markup {
     let (class, state) = badge(finding.status);
     let is_active = finding.status != KeyStatus::Inactive;

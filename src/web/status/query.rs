@@ -50,7 +50,7 @@ pub struct Query {
     pub user: String,
     /// The slot of a key.
     pub key: Option<u8>,
-    /// The id of a key; empty: any.
+    /// The id of a key. Empty: any.
     pub id: String,
     /// Tags with their values. An empty value: users without the tag.
     pub tags: Vec<(String, String)>,

@@ -108,7 +108,7 @@ impl Query {
             && (self.id.is_empty() || self.id == id)
     }
 
-    /// Whether the key is that of the exact parameters. `labels` are the tags that are labels.
+    /// Whether the key matches the exact parameters. `labels` are the tags that are labels.
     pub fn is_of(&self, finding: &Finding, labels: &[TagLabel]) -> bool {
         let is = |wanted: &str, text: &str| wanted.is_empty() || wanted == text;
         let value = |key: &str| {
