@@ -21,6 +21,8 @@ CONFIGURATION = {
         ],
     },
     "labels": {"user_tags": ["team", "cost-center"]},
+    "service_credentials": {"enabled": False},
+    "controls": {"root_unused_for": "60d", "users": False},
 }
 BASIC_AUTH = {
     "username": {"name": "scrape", "key": "username"},
@@ -81,19 +83,10 @@ CASES = {
             },
         },
     },
-    "probe-with-certificate": {
-        "webConfiguration": {
-            "tls_server_config": {
-                "client_ca_file": "ca.crt",
-                "client_auth_type": "RequireAndVerifyClientCert",
-            }
-        },
-        "webTLS": {"existingSecret": "certificate", "probeSecret": "probe"},
-    },
     "existing-secrets": {
         "configExistingSecretName": "configuration",
         "webConfigurationExistingSecret": "web",
-        "webTLS": {"existingSecret": "certificate", "enabled": True, "clientCertificates": False},
+        "webTLS": {"existingSecret": "certificate"},
         "awsCredentialsSecret": "aws",
         "imagePullSecrets": ["registry", {"name": "other"}],
         "serviceAccount": {"create": False},

@@ -15,7 +15,7 @@ import kubernetes_validate
 import pytest
 import requests
 import yaml
-from chart import CASES, CHART, CONFIGURATION, LINKS, lint, packed, parent, render
+from chart import CASES, CHART, CONFIGURATION, LINKS, USERS, lint, packed, parent, render
 from harness import ROOT, Exporter, exporter_binary, tool, wait_for
 from operator_fields import complaints as operator_complaints
 
@@ -114,7 +114,8 @@ def arguments(release, folder, certificate):
         files |= {n: text for n, text in thing.get("data", {}).items() if n in files}
     for name, text in files.items():
         (folder / name).write_text(text)
-    return [re.sub(r"=/etc/.*/", f"={folder}/", arg) for arg in release.container().get("args", [])]
+    args = [re.sub(r"=/etc/.*/", f"={folder}/", arg) for arg in release.container().get("args", [])]
+    return [arg.replace("-address=:9719", "-address=127.0.0.1:0") for arg in args]
 
 
 def check_config(*args):
@@ -133,6 +134,7 @@ def test_the_configuration_arrives_as_it_was_written(tmp_path, certificate):
     done = check_config(*arguments(release, tmp_path, certificate))
     assert "organization: every active account, role iam-key-exporter, without 111111111111" in done.stdout
     assert "account 123456789012: exempt until 2099-03-02T00:00:00Z" in done.stdout
+    assert "root unused for 60d, users: false" in done.stdout
 
 
 def test_the_chart_can_run_the_demo(tmp_path, certificate):
@@ -273,38 +275,30 @@ def test_the_exporter_answers_probes_and_scrapes(demo):
 
 
 def test_with_tls_probes_and_scrapes_use_it():
-    for name in ["tls-and-passwords", "existing-secrets"]:
-        assert {p["httpGet"]["scheme"] for p in probes(CASES[name])} == {"HTTPS"}
+    assert {p["httpGet"]["scheme"] for p in probes(CASES["tls-and-passwords"])} == {"HTTPS"}
     [endpoint] = render(CASES["tls-and-passwords"]).one("ServiceMonitor")["spec"]["endpoints"]
     assert endpoint["scheme"] == "https"
     assert sorted(endpoint["basicAuth"]) == ["password", "username"]
     assert endpoint["tlsConfig"]["serverName"] == "iam-key-exporter"
 
 
-def test_with_client_certificates_no_probe_is_refused():
-    for probe in probes(CASES["client-certificates"]):
-        assert "httpGet" not in probe
-        assert probe["tcpSocket"] == {"port": "http"}
-
-
 @pytest.fixture
 def served(tmp_path, certificate):
-    """Runs the demo with the arguments of a case. Gives the address, and the folder of its files."""
+    """Runs the demo with the arguments of a case, and gives it."""
     with contextlib.ExitStack() as stack:
 
         def start(case):
             values = CASES[case]
             values = values | {"extraArgs": [*values.get("extraArgs", []), "demo"]}
             args = arguments(render(values), tmp_path, certificate)
-            exporter = stack.enter_context(Exporter(tmp_path, *args))
-            return exporter.url.replace("http:", "https:")
+            return stack.enter_context(Exporter(tmp_path, *args))
 
         yield start
 
 
 @pytest.mark.filterwarnings("ignore:Unverified HTTPS")
 def test_with_passwords_the_kubelet_gets_in_and_a_scrape_needs_one(served):
-    url = served("tls-and-passwords")
+    url = served("tls-and-passwords").url.replace("http:", "https:")
     # The kubelet checks no certificate.
     ask = functools.partial(requests.get, verify=False, timeout=10)
     for probe in probes(CASES["tls-and-passwords"]):
@@ -313,36 +307,42 @@ def test_with_passwords_the_kubelet_gets_in_and_a_scrape_needs_one(served):
     assert ask(f"{url}/metrics", auth=("prometheus", "secret")).status_code == 200
 
 
-def test_a_probe_with_a_certificate_asks_as_the_kubelet_would(served, certificate):
-    url = served("probe-with-certificate")
-    release = render(CASES["probe-with-certificate"])
-    [secret] = [v["secret"]["secretName"] for v in release.pod()["spec"]["volumes"] if v["name"] == "probe"]
-    [folder] = [m["mountPath"] for m in release.container()["volumeMounts"] if m["name"] == "probe"]
-    assert secret == "probe"
-    address = {"IAM_KEY_EXPORTER_WEB_LISTEN_ADDRESS": url.removeprefix("https://")}
-    for probe, answer in zip(probes(CASES["probe-with-certificate"]), ["healthy", "ready"], strict=True):
-        program, *words = probe["exec"]["command"]
-        assert program == "/usr/bin/iam-key-exporter"
-        command = [exporter_binary(), *(word.replace(folder, str(certificate)) for word in words)]
-
-        def ask():
-            return subprocess.run(command, env=address, capture_output=True, text=True, timeout=60)
-
-        wait_for("the probe succeeds", lambda: ask().stdout == f"{answer}\n")
-        without = [word for word in command if not str(word).startswith("--client-")]
-        assert subprocess.run(without, env=address, capture_output=True, timeout=60).returncode == 1
+def test_with_client_certificates_the_kubelet_needs_none(served):
+    exporter = served("client-certificates")
+    line = wait_for("the address", lambda: re.search(r"health checks.* address=(\S+)", exporter.log))
+    for probe in probes(CASES["client-certificates"]):
+        wait_for(
+            "the probe succeeds",
+            lambda: requests.get(f"http://{line[1]}{probe['httpGet']['path']}", timeout=10).ok,
+        )
+    assert requests.get(f"http://{line[1]}/metrics", timeout=10).status_code == 404
 
 
-@pytest.mark.parametrize("name", ["tls-and-passwords", "default"])
-def test_the_certificate_of_probes_is_for_exporters_that_want_one(name):
-    values = CASES[name]
-    with_secret = values | {"webTLS": {**values.get("webTLS", {}), "probeSecret": "probe"}}
-    assert render(with_secret).objects == render(values).objects
+@pytest.mark.parametrize(
+    "kind", ["RequireAnyClientCert", "RequireClientCert", "RequireAndVerifyClientCert"]
+)
+def test_every_kind_of_client_certificate_that_is_needed_has_the_probes_at_their_own_port(kind):
+    server = {"client_ca_file": "ca.crt", "client_auth_type": kind}
+    values = {"webTLS": {"existingSecret": "certificate"}}
+    values["webConfiguration"] = {"tls_server_config": server}
+    assert {p["httpGet"]["port"] for p in probes(values)} == {"health"}
+    server["client_auth_type"] = "VerifyClientCertIfGiven"
+    assert {p["httpGet"]["port"] for p in probes(values)} == {"http"}
+
+
+def test_the_port_of_probes_is_that_of_the_flag_and_the_service_has_it_not(release):
+    container = release.container()
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    flags = [arg for arg in container.get("args", []) if arg.startswith("--web.health-address")]
+    assert flags == [f"--web.health-address=:{port}" for name, port in ports.items() if name == "health"]
+    for kind in ["livenessProbe", "readinessProbe"]:
+        assert container[kind]["httpGet"]["port"] in ports
+    assert [port["targetPort"] for port in release.one("Service")["spec"]["ports"]] == ["http"]
 
 
 @pytest.mark.filterwarnings("ignore:Unverified HTTPS")
 def test_with_client_certificates_only_who_has_one_gets_an_answer(served, certificate):
-    url = served("client-certificates")
+    url = served("client-certificates").url.replace("http:", "https:")
     ask = functools.partial(requests.get, f"{url}/metrics", verify=False, timeout=10)
     with pytest.raises(requests.RequestException):
         ask()
@@ -359,11 +359,51 @@ def test_a_certificate_alone_switches_tls_on():
     assert names == [release.one("Secret")["metadata"]["name"], "certificate"]
 
 
-def test_what_an_existing_secret_says_must_be_said():
+def test_what_an_existing_secret_says_of_tls_must_be_said_and_probes_need_not_know_it():
+    web = {"webConfigurationExistingSecret": "web", "serviceMonitor": {"enabled": True}}
     with pytest.raises(helm_python.HelmError, match="set webTLS.enabled"):
-        render({"webConfigurationExistingSecret": "web"})
-    values = {"webConfigurationExistingSecret": "web", "webTLS": {"enabled": False}}
-    assert {p["httpGet"]["scheme"] for p in probes(values)} == {"HTTP"}
+        render(web)
+    for tls, scheme in [
+        ({"enabled": False}, "http"),
+        ({"enabled": True}, "https"),
+        ({"existingSecret": "certificate"}, "https"),
+        ({"existingSecret": "certificate", "enabled": False}, "http"),
+    ]:
+        values = web | {"webTLS": tls}
+        [endpoint] = render(values).one("ServiceMonitor")["spec"]["endpoints"]
+        assert endpoint["scheme"] == scheme
+        for probe in probes(values):
+            assert (probe["httpGet"]["port"], probe["httpGet"]["scheme"]) == ("health", "HTTP")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"webTLS": {"enabled": True}},
+        {"webTLS": {"enabled": True}, "webConfiguration": {"basic_auth_users": USERS}},
+        {"webTLS": {"enabled": False, "existingSecret": "certificate"}},
+    ],
+    ids=json.dumps,
+)
+def test_the_word_on_tls_cannot_differ_from_a_configuration_that_the_chart_knows(values):
+    with pytest.raises(helm_python.HelmError, match="webTLS.enabled is for"):
+        render(values)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"extraArgs": ["--web.listen-address=:9000"]},
+        {"extraArgs": ["demo", "--web.telemetry-path", "/m"]},
+        {"extraArgs": ["--web.health-address=:1"]},
+        {"extraArgs": ["--web.systemd-socket"]},
+        {"extraEnv": [{"name": "IAM_KEY_EXPORTER_WEB_LISTEN_ADDRESS", "value": ":9000"}]},
+    ],
+    ids=json.dumps,
+)
+def test_flags_that_ports_and_probes_depend_on_are_refused(values):
+    with pytest.raises(helm_python.HelmError, match="is not possible, since the chart's ports"):
+        render(values)
 
 
 def test_a_probe_of_ones_own_replaces_the_handler_and_null_removes_it():

@@ -59,8 +59,7 @@ jobLabel: iam-key-exporter
 {{- end }}
 
 {{- /* The web configuration as JSON: `configuration` for the secret that the chart makes, `secret` that is mounted,
-and what the rest of the chart has to know: `tls`, `certificates` if clients need one, and the secret of the one that
-probes have, `probe`. */}}
+and what the rest of the chart has to know: `tls`, and `health` if probes have a port of their own. */}}
 {{- define "iam-key-exporter.web" -}}
 {{- $existing := .Values.webConfigurationExistingSecret }}
 {{- $tls := .Values.webTLS }}
@@ -76,24 +75,22 @@ probes have, `probe`. */}}
 {{- end }}
 {{- end }}
 {{- $server := $configuration.tls_server_config | default dict }}
-{{- $enabled := ne (len $server) 0 }}
+{{- $enabled := ternary (ne $tls.existingSecret "") (ne (len $server) 0) (ne $existing "") }}
 {{- if ne (toString $tls.enabled) "auto" }}
+{{- if not (or $existing (eq $tls.enabled $enabled)) }}
+{{- fail "webTLS.enabled is for webConfigurationExistingSecret: else webConfiguration and webTLS.existingSecret decide" }}
+{{- end }}
 {{- $enabled = $tls.enabled }}
-{{- else if and $existing $tls.existingSecret }}
-{{- $enabled = true }}
-{{- else if $existing }}
-{{- fail "webConfigurationExistingSecret: set webTLS.enabled to true or false, since probes and scrapes depend on it" }}
+{{- else if and $existing (not $enabled) }}
+{{- fail "webConfigurationExistingSecret: set webTLS.enabled to true or false, since scrapes depend on it" }}
 {{- end }}
-{{- $certificates := has ($server.client_auth_type | default "") (list "RequireAnyClientCert" "RequireAndVerifyClientCert") }}
-{{- if ne (toString $tls.clientCertificates) "auto" }}
-{{- $certificates = $tls.clientCertificates }}
-{{- end }}
+{{- /* The kubelet has no client certificate. Whether clients need one cannot be read in a secret that is there already. */}}
+{{- $health := or (ne $existing "") (hasPrefix "Require" ($server.client_auth_type | default "")) }}
 {{- $secret := $existing }}
 {{- if $configuration }}
 {{- $secret = printf "%s-web" (include "iam-key-exporter.fullname" .) }}
 {{- end }}
-{{- $probe := ternary $tls.probeSecret "" $certificates }}
-{{- dict "configuration" $configuration "secret" $secret "tls" $enabled "certificates" $certificates "probe" $probe | toJson }}
+{{- dict "configuration" $configuration "secret" $secret "tls" $enabled "health" $health | toJson }}
 {{- end }}
 
 {{- /* A file of the folder files, which are links. Some tools leave links out, and then an empty file would look like
@@ -115,13 +112,35 @@ no alerts. Takes `root` and `path`. */}}
 {{- end }}
 {{- end }}
 
+{{- /* Ports, probes and monitors depend on these flags, so other values may not set them. */}}
+{{- define "iam-key-exporter.own" -}}
+{{- $flags := list "web.listen-address" "web.health-address" "web.telemetry-path" "web.systemd-socket" }}
+{{- range $flag := $flags }}
+{{- range $.Values.extraArgs }}
+{{- if eq (splitList "=" . | first) (printf "--%s" $flag) }}
+{{- fail (printf "extraArgs: --%s is not possible, since the chart's ports, probes and monitors depend on it" $flag) }}
+{{- end }}
+{{- end }}
+{{- $variable := printf "IAM_KEY_EXPORTER_%s" ($flag | replace "." "_" | replace "-" "_" | upper) }}
+{{- range $.Values.extraEnv }}
+{{- if eq .name $variable }}
+{{- fail (printf "extraEnv: %s is not possible, since the chart's ports, probes and monitors depend on it" $variable) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{- define "iam-key-exporter.args" -}}
 {{- $web := include "iam-key-exporter.web" . | fromJson }}
+{{- include "iam-key-exporter.own" . }}
 {{- if or .Values.config .Values.configExistingSecretName }}
 - --config.file=/etc/iam-key-exporter/config.yaml
 {{- end }}
 {{- if $web.secret }}
 - --web.config.file=/etc/iam-key-exporter-web/web.yml
+{{- end }}
+{{- if $web.health }}
+- --web.health-address=:9719
 {{- end }}
 {{- if gt (int .Values.shards) 1 }}
 - --shard=auto
@@ -138,20 +157,13 @@ no alerts. Takes `root` and `path`. */}}
 {{- end }}
 {{- end }}
 
-{{- /* A probe. Takes `root`, `path`, `probe`, and `flags` of `health` that ask the same. */}}
+{{- /* A probe. Takes `root`, `path` and `probe`. */}}
 {{- define "iam-key-exporter.probe" -}}
 {{- $web := include "iam-key-exporter.web" .root | fromJson }}
 {{- $probe := deepCopy .probe }}
 {{- if not (or $probe.httpGet $probe.exec $probe.tcpSocket $probe.grpc) }}
-{{- if $web.probe }}
-{{- $files := list "--client-cert=/etc/iam-key-exporter-probe/tls.crt" "--client-key=/etc/iam-key-exporter-probe/tls.key" }}
-{{- $_ := set $probe "exec" (dict "command" (concat (list "/usr/bin/iam-key-exporter" "health") .flags $files)) }}
-{{- else if $web.certificates }}
-{{- /* The kubelet has no client certificate, so this is only a connection. */}}
-{{- $_ := set $probe "tcpSocket" (dict "port" "http") }}
-{{- else }}
-{{- $_ := set $probe "httpGet" (dict "path" .path "port" "http" "scheme" (ternary "HTTPS" "HTTP" $web.tls)) }}
-{{- end }}
+{{- $scheme := ternary "HTTPS" "HTTP" (and $web.tls (not $web.health)) }}
+{{- $_ := set $probe "httpGet" (dict "path" .path "port" (ternary "health" "http" $web.health) "scheme" $scheme) }}
 {{- end }}
 {{- toYaml $probe }}
 {{- end }}

@@ -69,6 +69,10 @@ spec:
       ports:
         - name: http
           containerPort: 9718
+        {{- if $web.health }}
+        - name: health
+          containerPort: 9719
+        {{- end }}
       {{- with .Values.extraEnv }}
       env:
         {{- toYaml . | nindent 8 }}
@@ -85,11 +89,11 @@ spec:
       {{- end }}
       {{- with .Values.livenessProbe }}
       livenessProbe:
-        {{- include "iam-key-exporter.probe" (dict "root" $ "path" "/-/healthy" "flags" list "probe" .) | nindent 8 }}
+        {{- include "iam-key-exporter.probe" (dict "root" $ "path" "/-/healthy" "probe" .) | nindent 8 }}
       {{- end }}
       {{- with .Values.readinessProbe }}
       readinessProbe:
-        {{- include "iam-key-exporter.probe" (dict "root" $ "path" "/-/ready" "flags" (list "--ready") "probe" .) | nindent 8 }}
+        {{- include "iam-key-exporter.probe" (dict "root" $ "path" "/-/ready" "probe" .) | nindent 8 }}
       {{- end }}
       {{- with .Values.resources }}
       resources:
@@ -99,7 +103,7 @@ spec:
       securityContext:
         {{- toYaml . | nindent 8 }}
       {{- end }}
-      {{- if or $config $web.secret $web.probe .Values.extraVolumeMounts }}
+      {{- if or $config $web.secret .Values.extraVolumeMounts }}
       volumeMounts:
         {{- if $config }}
         - name: config
@@ -111,11 +115,6 @@ spec:
           mountPath: /etc/iam-key-exporter-web
           readOnly: true
         {{- end }}
-        {{- if $web.probe }}
-        - name: probe
-          mountPath: /etc/iam-key-exporter-probe
-          readOnly: true
-        {{- end }}
         {{- with .Values.extraVolumeMounts }}
         {{- toYaml . | nindent 8 }}
         {{- end }}
@@ -123,7 +122,7 @@ spec:
     {{- with .Values.extraContainers }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
-  {{- if or $config $web.secret $web.probe .Values.extraVolumes }}
+  {{- if or $config $web.secret .Values.extraVolumes }}
   # Whole folders: a file that is mounted alone (subPath) would never change.
   volumes:
     {{- if .Values.config }}
@@ -148,12 +147,6 @@ spec:
           - secret:
               name: {{ . }}
           {{- end }}
-    {{- end }}
-    {{- with $web.probe }}
-    - name: probe
-      secret:
-        secretName: {{ . }}
-        defaultMode: 0440
     {{- end }}
     {{- with .Values.extraVolumes }}
     {{- toYaml . | nindent 4 }}
