@@ -1,12 +1,14 @@
 """The container image, with the binary under test. `make image` has the same with the static one."""
 
 import os
+import re
+import shutil
 import subprocess
 import time
 
 import pytest
-from harness import TEST_CREDENTIALS, Page, wait_for
-from image import USER, Container, Image, NameServer, as_root
+from harness import ROOT, TEST_CREDENTIALS, Page, wait_for
+from image import DOCKERFILE, USER, Container, Image, NameServer, as_root, run
 from tls_relay import TlsRelay, certificate
 
 
@@ -33,6 +35,24 @@ def test_the_image_says_what_it_is_and_how_it_runs(image):
     labels = image.config["Labels"]
     assert labels["org.opencontainers.image.version"] == "1.2.3"
     assert labels["org.opencontainers.image.licenses"] == "Apache-2.0"
+
+
+def test_the_build_in_the_image_knows_the_commit(tmp_path):
+    """As in an archive of git: there is no repository. The build itself needs the image of the compiler."""
+    shutil.copy(ROOT / "build.rs", tmp_path)
+    [command] = re.findall(r"^RUN (sed .*build\.rs)$", DOCKERFILE.read_text(), re.MULTILINE)
+    run("/bin/sh", "-c", command, cwd=tmp_path, env={"PATH": os.environ["PATH"], "REVISION": "0123abcd"})
+    assert 'const ARCHIVED: &str = "0123abcd";\n' in (tmp_path / "build.rs").read_text()
+
+
+def test_the_context_of_the_build_has_its_sources_and_no_other_file():
+    lines = (ROOT / "deploy/docker/Dockerfile.dockerignore").read_text().splitlines()
+    allowed = [line for line in lines if not line.startswith("#")]
+    assert allowed.pop(0) == "*"
+    assert all(line.startswith("!") for line in allowed)
+    [sources] = re.findall(r"const SOURCES: .* = \[(.*?)\];", (ROOT / "build.rs").read_text(), re.DOTALL)
+    others = {"benches", "deploy/docker/rootfs.sh", "rootfs"}  # the first is named in Cargo.toml
+    assert {line[1:] for line in allowed} == {*re.findall(r'"(.*?)"', sources), *others}
 
 
 def test_there_is_nothing_in_it_that_its_user_could_change(image):
