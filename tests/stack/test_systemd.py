@@ -5,7 +5,8 @@ import shlex
 import subprocess
 
 import pytest
-from harness import ROOT, exporter_binary, exporter_environment, tool
+from harness import LISTENING, ROOT, Process, exporter_binary, exporter_environment, tool
+from tls_relay import certificate
 
 UNITS = ROOT / "deploy/systemd"
 SERVICE = (UNITS / "iam-key-exporter.service").read_text()
@@ -68,6 +69,44 @@ def test_the_exporter_accepts_the_flags_of_the_examples(tmp_path):
         environment = exporter_environment(tmp_path)
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
         assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_at_first_only_this_machine_can_reach_the_exporter(tmp_path):
+    """Flags are often replaced as a whole, so the address is a variable."""
+    text = (UNITS / "iam-key-exporter.default").read_text()
+    [(name, address)] = re.findall(r"^(IAM_\w+)=(.*)$", text, re.MULTILINE)
+    assert address == "127.0.0.1:9718"
+    environment = exporter_environment(tmp_path) | {name: address.replace("9718", "0")}
+    with Process([exporter_binary(), "demo"], tmp_path / "log", LISTENING, environment) as exporter:
+        assert exporter.get("/-/healthy").ok
+
+
+def test_an_exporter_that_could_not_start_is_not_started_again(tmp_path):
+    [status] = re.findall(r"^RestartPreventExitStatus=(\d+)$", SERVICE, re.MULTILINE)
+    command = [exporter_binary(), "--config.file", tmp_path / "missing.yaml"]
+    environment = exporter_environment(tmp_path)
+    done = subprocess.run(command, env=environment, capture_output=True, timeout=60)
+    assert done.returncode == int(status)
+
+
+def test_the_files_of_the_example_of_credentials_are_beside_each_other(tmp_path):
+    """As in the folder that systemd makes of them."""
+    text = (UNITS / "credentials.conf").read_text()
+    names = re.findall(r"^LoadCredential=([^:]+):", text, re.MULTILINE)
+    assert names == ["aws", "web.yml", "tls.crt", "tls.key"]
+    for made, name in zip(certificate(tmp_path, "exporter"), names[2:], strict=True):
+        made.rename(tmp_path / name)
+    [cert_file, key_file] = re.findall(r"\w+_file: (\S+)", text)
+    (tmp_path / "web.yml").write_text(
+        f"tls_server_config: {{ cert_file: {cert_file}, key_file: {key_file} }}\n"
+    )
+    variables = dict(re.findall(r"^Environment=(\w+)=%d/(\S+)$", text, re.MULTILINE))
+    environment = exporter_environment(tmp_path)
+    environment |= {name: str(tmp_path / file) for name, file in variables.items()}
+    command = [exporter_binary(), "check-config"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "TLS" in done.stdout
 
 
 def test_the_documented_commands_install_what_the_service_names(tmp_path):
