@@ -17,6 +17,7 @@ from image import as_root, run
 
 NAME = "iam-key-exporter"
 WANTED = f"etc/systemd/system/multi-user.target.wants/{NAME}.service"
+SOCKET_WANTED = f"etc/systemd/system/sockets.target.wants/{NAME}.socket"
 DEFAULTS = f"etc/default/{NAME}"
 UNIT = f"usr/lib/systemd/system/{NAME}.service"
 
@@ -138,6 +139,17 @@ def test_a_purge_leaves_nothing_of_what_was_installed(machine, packages):
     left = machine.files() - before
     assert left <= {"./var/lib/systemd", "./var/lib/systemd/deb-systemd-helper-enabled"}, left
     assert len(installed - before) > 10
+
+
+def test_a_purge_removes_the_link_of_a_socket_that_the_administrator_enabled(machine, packages):
+    machine.install(packages["deb", "0.1.0"])
+    assert not machine.has(SOCKET_WANTED), "the socket is the administrator's choice"
+    machine.run("mkdir", "-p", f"/{Path(SOCKET_WANTED).parent}")
+    machine.run("ln", "-s", f"/usr/lib/systemd/system/{NAME}.socket", f"/{SOCKET_WANTED}")
+    machine.install(packages["deb", "0.2.0"])
+    assert machine.has(SOCKET_WANTED)
+    machine.run("dpkg", "--purge", NAME)
+    assert not machine.has(SOCKET_WANTED)
 
 
 def test_an_upgrade_keeps_what_the_administrator_changed(machine, packages):
