@@ -5,9 +5,10 @@ import json
 from harness import ROOT
 
 FOLDER = ROOT / "deploy/aws/policies"
-# What an account needs, and what the exporter needs besides for an organization.
+# What an account needs, and what the exporter needs besides for an organization, or for accounts of a list.
 OF_ACCOUNT = ("report", "confirmation", "tags", "alias", "service-credentials", "controls")
-OF_ORGANIZATION = ("organization", "roles")
+OF_ORGANIZATION = ("organization",)
+OF_LIST = ("roles",)
 
 
 def statements(*names):

@@ -17,19 +17,22 @@ import pytest
 import yaml
 from harness import ROOT, TEST_CREDENTIALS, Exporter, exporter_binary, exporter_environment
 from moto_account import ACCOUNT, MotoAccount, enforced, reset
-from policies import OF_ACCOUNT, OF_ORGANIZATION, statements
+from policies import OF_ACCOUNT, OF_LIST, OF_ORGANIZATION, statements
 from trust import Caller, allows, lets_in, listed
 
 AWS = ROOT / "deploy/aws"
 HUB, MEMBER = "iam-key-exporter-hub", "iam-key-exporter"
 HUB_ARN = f"arn:aws:iam::{ACCOUNT}:role/{HUB}"
+MEMBER_ARN = f"arn:aws:iam::210987654321:role/{MEMBER}"
+# A request for a role in an account of the same organization.
+WITHIN = {"aws:PrincipalOrgID": "o-ours", "aws:ResourceOrgID": "o-ours"}
 EXTERNAL_ID = "only-ours"
 ISSUER = "oidc.eks.us-east-1.amazonaws.com/id/EXAMPLE"
 PLATFORMS = {"pod-identity": {}, "irsa": {"OidcProvider": ISSUER}, "ecs": {}, "ec2": {}}
 # The policies of each choice of hub-role.yaml.
 CHOICES = {
     "this": OF_ACCOUNT,
-    "listed": (*OF_ACCOUNT, "roles"),
+    "listed": (*OF_ACCOUNT, *OF_LIST),
     "organization": (*OF_ACCOUNT, *OF_ORGANIZATION),
 }
 
@@ -120,7 +123,7 @@ def test_the_linter_of_cloudformation_accepts_them():
 
 def allowed(statements):
     return {
-        (action, statement["Resource"])
+        (action, statement["Resource"], json.dumps(statement.get("Condition")))
         for statement in statements
         for action in listed(statement["Action"])
     }
@@ -187,10 +190,18 @@ def test_without_tag_session_the_session_of_a_pod_would_be_refused(member, hubs)
 def test_the_hub_may_assume_and_tag_the_members_role_and_no_other(hubs, platform):
     policy = hubs[platform].policy
     needed = ("sts:AssumeRole", "sts:TagSession")
-    assert allows(policy, f"arn:aws:iam::210987654321:role/{MEMBER}", *needed)
-    assert not allows(policy, "arn:aws:iam::210987654321:role/admin", "sts:AssumeRole")
-    assert not allows(policy, HUB_ARN, "sts:AssumeRole")
-    assert not allows(without_tags(policy), f"arn:aws:iam::210987654321:role/{MEMBER}", *needed)
+    assert allows(policy, MEMBER_ARN, *needed, context=WITHIN)
+    for other in ["arn:aws:iam::210987654321:role/admin", HUB_ARN]:
+        assert not allows(policy, other, "sts:AssumeRole", context=WITHIN)
+    assert not allows(without_tags(policy), MEMBER_ARN, *needed, context=WITHIN)
+
+
+def test_the_hub_of_an_organization_may_assume_no_role_outside_of_it(hubs):
+    policy = hubs["ecs"].policy
+    assert allows(policy, MEMBER_ARN, "sts:AssumeRole", context=WITHIN)
+    without = {"aws:PrincipalOrgID": "o-ours"}
+    for context in [without | {"aws:ResourceOrgID": "o-theirs"}, without, {}]:
+        assert not allows(policy, MEMBER_ARN, "sts:AssumeRole", context=context)
 
 
 def of_pod(namespace, account):
@@ -372,13 +383,14 @@ def test_the_task_has_the_health_check_of_the_image(container):
 def test_the_task_has_no_rights_and_its_variables_are_flags_of_the_exporter(container, tmp_path):
     assert container["readonlyRootFilesystem"] and container["user"] == "65532"
     assert container["linuxParameters"]["capabilities"] == {"drop": ["ALL"]}
-    [variable] = container["environment"]
-    assert variable == {"name": "IAM_KEY_EXPORTER_CONFIG_FILE", "value": "/config.yaml"}
+    variables = {variable["name"]: variable["value"] for variable in container["environment"]}
+    assert variables["IAM_KEY_EXPORTER_CONFIG_FILE"] == "/config.yaml"
+    assert variables["IAM_KEY_EXPORTER_WEB_HEALTH_ADDRESS"].startswith("127.0.0.1:")
     file = tmp_path / "config.yaml"
     file.write_text("rotation: { max_age: 60d }\n")
     done = subprocess.run(
         [exporter_binary(), "check-config"],
-        env=exporter_environment(tmp_path) | {variable["name"]: str(file)},
+        env=exporter_environment(tmp_path) | variables | {"IAM_KEY_EXPORTER_CONFIG_FILE": str(file)},
         capture_output=True,
         text=True,
         timeout=60,
@@ -527,6 +539,38 @@ def test_a_module_has_the_parameters_of_the_template(name, template):
     variables = Module(name).all("variable")
     found = {key: variable.get("default") for key, variable in variables.items()}
     assert found == expected | {"tags": {}}
+
+
+@pytest.mark.parametrize("name, template", MODULES.items())
+def test_a_module_accepts_the_values_that_the_template_accepts(name, template):
+    module = Module(name)
+    for key, value in declared(AWS / template).items():
+        pattern = value.get("AllowedPattern")
+        if not pattern:
+            continue
+        variable = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", key).lower()
+        [validation] = module.all("variable")[variable]["validation"]
+        [own] = re.findall(r'regex\("(.*?)", ', validation["condition"])
+        own = own.replace("\\\\", "\\")
+        for text in VALUES_OF_PARAMETERS:
+            assert bool(re.search(own, text)) == bool(re.fullmatch(pattern, text)), (variable, text)
+
+
+VALUES_OF_PARAMETERS = [
+    "",
+    "a",
+    "a/b",
+    "k8s-prod",
+    "two words",
+    ISSUER,
+    f"https://{ISSUER}",
+    HUB_ARN,
+    HUB_ARN.replace(":role/", ":user/"),
+    HUB_ARN.replace("aws", "aws-us-gov"),
+    HUB_ARN.replace(ACCOUNT, "1234"),
+    "n" * 64,
+    "n" * 65,
+]
 
 
 def test_the_modules_take_their_policies_from_the_same_files():

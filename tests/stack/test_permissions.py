@@ -13,7 +13,7 @@ import pytest
 from harness import ROOT, TEST_CREDENTIALS, Exporter, Page, exporter_binary, exporter_environment, wait_for
 from moto.core.exceptions import AccessDeniedError
 from moto_account import ACCOUNT, MotoAccount, enforced, reset
-from policies import FOLDER, OF_ACCOUNT, OF_ORGANIZATION, actions, policy, statements
+from policies import FOLDER, OF_ACCOUNT, OF_LIST, OF_ORGANIZATION, actions, policy, statements
 
 ROLE = "iam-key-exporter"
 EXTERNAL_ID = "only-ours"
@@ -74,11 +74,11 @@ def test_the_policies_allow_the_calls_that_the_exporter_makes_and_no_others():
     # Everybody may make the first, without any policy. The second is no call: AWS checks it with AssumeRole.
     expected = calls - {"sts:GetCallerIdentity"} | {"sts:TagSession"}
     assert actions(*OF_ACCOUNT, *OF_ORGANIZATION) == expected
-    assert {path.stem for path in FOLDER.iterdir()} == {*OF_ACCOUNT, *OF_ORGANIZATION}
+    assert {path.stem for path in FOLDER.iterdir()} == {*OF_ACCOUNT, *OF_ORGANIZATION, *OF_LIST}
 
 
 def test_the_policies_have_nothing_that_is_wider_than_it_must_be():
-    for statement in statements(*OF_ACCOUNT, *OF_ORGANIZATION):
+    for statement in statements(*OF_ACCOUNT, *OF_ORGANIZATION, *OF_LIST):
         assert statement["Effect"] == "Allow"
         assert not any("*" in action for action in statement["Action"])
         # None of the others can be limited to a resource in a way that would help.
@@ -93,7 +93,15 @@ def test_each_action_has_its_row_in_the_table():
 def test_the_command_attaches_every_policy():
     document = (ROOT / "docs/permissions.md").read_text()
     [names] = re.findall(r"^for policy in (.+); do$", document, re.MULTILINE)
-    assert sorted(names.split()) == sorted((*OF_ACCOUNT, *OF_ORGANIZATION))
+    assert names.split() == [*OF_ACCOUNT, *OF_ORGANIZATION]
+
+
+def test_an_organization_and_a_list_allow_the_same_but_for_the_accounts():
+    [find, of_organization] = statements(*OF_ORGANIZATION)
+    [of_list] = statements(*OF_LIST)
+    assert find["Action"] == ["organizations:ListAccounts"]
+    own = {"StringEquals": {"aws:ResourceOrgID": "${aws:PrincipalOrgID}"}}
+    assert of_organization == of_list | {"Condition": own}
 
 
 def test_the_readme_shows_the_policies_of_an_account():

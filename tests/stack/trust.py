@@ -3,6 +3,7 @@
 Moto does not do it. What this does not know is an error, never a yes.
 """
 
+import re
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
@@ -23,11 +24,13 @@ def lets_in(trust, caller, action="sts:AssumeRole"):
     return all(any(_trusts(one, caller, action) for one in _allowing(trust)) for action in needed)
 
 
-def allows(policy, resource, *needed):
-    """Whether a policy allows these actions on the resource."""
+def allows(policy, resource, *needed, context=None):
+    """Whether a policy allows these actions on the resource, in a request of which this is known."""
     return all(
         any(
-            action in listed(one["Action"]) and fnmatchcase(resource, one["Resource"])
+            action in listed(one["Action"])
+            and fnmatchcase(resource, one["Resource"])
+            and _holds(one.get("Condition", {}), context or {})
             for one in _allowing(policy)
         )
         for action in needed
@@ -68,8 +71,15 @@ def _holds(condition, context):
     context = {key.lower(): value for key, value in context.items()}
     for operator, expected in condition.items():
         assert operator in ("StringEquals", "ArnEquals"), operator
-        assert not any(sign in str(expected) for sign in "*?$"), expected
         for key, values in expected.items():
-            if context.get(key.lower()) not in listed(values):
+            actual = context.get(key.lower())
+            if actual is None or actual not in [_filled(value, context) for value in listed(values)]:
                 return False
     return True
+
+
+def _filled(value, context):
+    """A variable stands for what is known of the request, if anything is."""
+    variable = re.fullmatch(r"\$\{(.+)}", value)
+    assert variable or not any(sign in value for sign in "*?$"), value
+    return context.get(variable[1].lower()) if variable else value

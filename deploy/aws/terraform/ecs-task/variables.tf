@@ -6,6 +6,11 @@ variable "image" {
 variable "task_role_arn" {
   description = "role_arn of the module hub, with platform ecs."
   type        = string
+
+  validation {
+    condition     = can(regex("^arn:aws[a-z-]*:iam::\\d{12}:role/.+$", var.task_role_arn))
+    error_message = "task_role_arn must be the ARN of a role."
+  }
 }
 
 variable "config_file" {

@@ -3,7 +3,7 @@ locals {
   policies = {
     this         = ["report", "confirmation", "tags", "alias", "service-credentials", "controls"]
     listed       = ["report", "confirmation", "tags", "alias", "service-credentials", "controls", "roles"]
-    organization = ["report", "confirmation", "tags", "alias", "service-credentials", "controls", "roles", "organization"]
+    organization = ["report", "confirmation", "tags", "alias", "service-credentials", "controls", "organization"]
   }
   member_role = "arn:${local.partition}:iam::*:role/${var.member_role_name}"
 

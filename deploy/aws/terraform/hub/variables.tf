@@ -9,7 +9,7 @@ variable "platform" {
 }
 
 variable "accounts" {
-  description = "Which accounts it reads: this (this one alone), listed (also those of a list), or organization (also every account of the organization)."
+  description = "Which accounts it reads: this (this one alone), listed (also those of a list), or organization (also every account of its organization)."
   type        = string
   default     = "organization"
 
@@ -23,6 +23,11 @@ variable "role_name" {
   description = "The name of this role. It must differ from member_role_name, as this account can have both."
   type        = string
   default     = "iam-key-exporter-hub"
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9_+=,.@-]{1,64}$", var.role_name))
+    error_message = "role_name must be the name of a role, without a path."
+  }
 }
 
 variable "member_role_name" {
@@ -52,6 +57,11 @@ variable "oidc_provider" {
   description = "For irsa, the cluster's issuer without https://, such as oidc.eks.us-east-1.amazonaws.com/id/EXAMPLE."
   type        = string
   default     = ""
+
+  validation {
+    condition     = can(regex("^(|[A-Za-z0-9./-]+)$", var.oidc_provider))
+    error_message = "oidc_provider must be a host and a path, without https://."
+  }
 }
 
 variable "tags" {

@@ -22,6 +22,11 @@ variable "role_name" {
   description = "As role_name in the exporter's configuration."
   type        = string
   default     = "iam-key-exporter"
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9_+=,.@-]{1,64}$", var.role_name))
+    error_message = "role_name must be the name of a role, without a path."
+  }
 }
 
 variable "tags" {
