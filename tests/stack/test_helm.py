@@ -43,6 +43,7 @@ def test_linked_files_are_packed_and_no_others(tmp_path):
     sources = {f"rules/{file.name}" for file in PROMETHEUS.glob("source/*.yaml")}
     boards = {f"dashboards/{file.name}" for file in ROOT.glob("dashboards/*.json")}
     assert files == sources | boards | {"rules-values.yaml"}
+    assert "rules/controls.yaml" in files and "dashboards/cis.json" in files
 
 
 def test_the_packed_chart_renders_the_same(tmp_path):
@@ -670,6 +671,28 @@ def test_every_value_has_a_comment_and_the_readme_has_it():
                     yield f"{where}{name}"
 
     assert list(undescribed(VALUES)) == []
+
+
+@pytest.mark.parametrize("file", sorted(CHART.glob("ci/*-values.yaml")), ids=lambda file: file.stem)
+def test_the_values_of_chart_testing_become_ready_without_aws(file, tmp_path, certificate):
+    values = yaml.safe_load(file.read_text())
+    assert lint(values) == []
+    release = render(values)
+    for thing in release.objects:
+        kubernetes_validate.validate(thing, KUBERNETES[0], strict=True)
+    # The number of a shard comes from the name of its pod.
+    args = [arg.replace("--shard=auto", "--shard=0") for arg in arguments(release, tmp_path, certificate)]
+    with Exporter(tmp_path, *args) as exporter:
+        ready = release.container()["readinessProbe"]["httpGet"]["path"]
+        wait_for("the probe succeeds", lambda: exporter.get(ready).ok)
+
+
+def test_the_chart_says_what_is_new_as_artifact_hub_reads_it():
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    changes = yaml.safe_load(chart["annotations"]["artifacthub.io/changes"])
+    kinds = {"added", "changed", "deprecated", "removed", "fixed", "security"}
+    assert changes and all(set(change) == {"kind", "description"} for change in changes)
+    assert {change["kind"] for change in changes} <= kinds
 
 
 def test_the_chart_has_the_exporters_version():
