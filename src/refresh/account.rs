@@ -214,7 +214,7 @@ impl RefreshContext<'_> {
         }
         match self.account_id(target, deadline).await? {
             Some(id) if id != account.id => {
-                let message = format!("the credentials have become those of account {id}");
+                let message = format!("the credentials now belong to account {id}");
                 Err(Failure::new(Reason::Credentials, message))
             }
             _ => Ok(()),

@@ -414,7 +414,8 @@ async fn check_exits_with_0_1_and_2() {
             _ => None,
         });
         let settings = Settings { read: EvidenceKind::ALL.into(), ..Settings::default() };
-        let config = Config { controls: Some(settings.clone()), ..Config::default() };
+        let controls = Some(settings.clone());
+        let config = Config { controls, service_credentials: false, ..Config::default() };
         let (schedule, clock) = (Schedule::default(), Clock::system());
         let outcome = check::run(subject.source, &schedule, &clock, &Arc::new(config)).await;
         let outcome = outcome.expect("an outcome");

@@ -8,7 +8,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::task::spawn_blocking;
 
-use crate::support::answers::{error, identity, keys, report};
+use crate::support::answers::{error, identity, keys, report, service_credentials};
 use crate::support::exporter::{Exporter, command, value};
 use crate::support::fake_aws::{ACCOUNT, FakeAws, account};
 use crate::support::folder::Folder;
@@ -19,6 +19,7 @@ use crate::support::report::OLD;
 fn well(call: &str) -> Answer {
     match call {
         "ListAccessKeys alpha" => keys(&[("AKIAALPHA", "Active", OLD)]),
+        "ListServiceSpecificCredentials" => service_credentials(&[], None),
         _ => report("alpha", 1),
     }
 }
