@@ -82,7 +82,7 @@ def test_at_first_only_this_machine_can_reach_the_exporter(tmp_path):
 
 
 def test_an_exporter_that_cannot_start_is_not_started_for_ever():
-    patterns = ["StartLimitBurst=(\d+)", "RestartSec=(\d+)s", "StartLimitIntervalSec=(\d+)min"]
+    patterns = [r"StartLimitBurst=(\d+)", r"RestartSec=(\d+)s", r"StartLimitIntervalSec=(\d+)min"]
     found = [re.search(rf"^{pattern}$", SERVICE, re.MULTILINE)[1] for pattern in patterns]
     starts, pause, minutes = map(int, found)
     # Each start may also take a few seconds.
