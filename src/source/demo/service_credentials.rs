@@ -20,7 +20,7 @@ const SERVICES: [(&str, bool); 6] = [
 ];
 
 /// For how many days a credential is made that can expire. Some people take the most that AWS allows.
-const LIFETIMES: [Option<i64>; 5] = [None, None, Some(90), Some(365), Some(36_600)];
+const LIFETIMES: [Option<i64>; 6] = [None, None, Some(90), Some(365), Some(1_825), Some(36_600)];
 
 impl Demo {
     /// Those of all users of an account. Few users have one.
