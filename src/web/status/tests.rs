@@ -43,6 +43,7 @@ fn finding(user: &str, rotated: DateTime<Utc>) -> Finding {
         never_used: true,
         tags: [("team".into(), "payments".into())].into(),
         rule: "default".into(),
+        rule_index: None,
         max_age: TimeDelta::days(90),
         exemption: None,
         service: None,
