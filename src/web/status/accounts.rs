@@ -8,6 +8,7 @@ use maud::{Markup, html};
 
 use super::components::{
     account_cell, counted, grouped, long, moment, pager, relative, rows_of, runbook, since, table,
+    without_stop,
 };
 use super::health::{AccountSummary, Health, troubles};
 use super::query::{AccountFilter, AccountSort, KeyFilter, MAX_TEXT, Query};
@@ -193,7 +194,7 @@ fn causes(settings: &StatusSettings, accounts: &[&AccountSummary], query: &Query
         let find = find.trim().to_owned();
         let link = Query { state, find, accounts: None, ..query.clone() }.link() + "#accounts";
         html! {
-            li { a href=(link) { (counted(count, "account")) } ": " bdi { (what) } ". " (runbook(settings, section)) }
+            li { a href=(link) { (counted(count, "account")) } ": " bdi { (without_stop(what)) } ". " (runbook(settings, section)) }
         }
     };
     html! {

@@ -8,7 +8,7 @@ use maud::{Markup, html};
 use super::StatusSettings;
 use super::components::{
     account_cell, account_name, counted, date, due, in_words, moment, owner, relative, runbook,
-    since, when,
+    since, when, without_stop,
 };
 use super::health::{self, Trouble};
 use super::keys::{badge, due_cell, last_day, limit, never, no_id, sheet};
@@ -54,7 +54,11 @@ pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> 
         }
     };
     let Some(generated) = account.generated else {
-        let why = account.refresh.fault.as_ref().map(|fault| format!(": {}", fault.message));
+        let why = account
+            .refresh
+            .fault
+            .as_ref()
+            .map(|fault| format!(": {}", without_stop(&fault.message)));
         return missing(&format!(
             "Account {} was never read{}. Nothing is known of its keys.",
             account.id,
@@ -231,7 +235,7 @@ impl Facts<'_> {
             @if let Some(fault) = &refresh.fault {
                 p.notice.bad {
                     "Refreshes of this account have failed for " (since(fault.since, snapshot.now))
-                    ": " bdi { (fault.message) } ". What follows may be out of date. "
+                    ": " bdi { (without_stop(&fault.message)) } ". What follows may be out of date. "
                     (runbook(settings, "iamrefreshfailing"))
                 }
             }
@@ -368,7 +372,7 @@ impl Facts<'_> {
                         a href={ (settings.runbook_url()) "#replace-a-key-by-a-role" } { "do that" }
                         ". Otherwise make another one, and put it in the place of this one. AWS allows two of each service."
                         @if can_expire {
-                            " It can have an end: add " code { "--credential-age-days 90" } "."
+                            " The new one can expire: add " code { "--credential-age-days 90" } "."
                         }
                         (command(&format!("aws iam create-service-specific-credential {user} --service-name {service}")))
                     }

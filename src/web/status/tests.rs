@@ -771,6 +771,19 @@ fn a_calendar_has_due_dates_and_what_is_not_known() {
     }
 }
 
+#[test]
+fn a_report_that_is_older_than_a_key_may_become_is_an_old_one() {
+    let config = Config::parse("rotation: { max_age: 1h }", "config.yaml".as_ref());
+    let account = Account {
+        generated: Some(now() - TimeDelta::hours(2)),
+        ..account("123456789012", "false,2026-10-01T00:00:00Z")
+    };
+    let state = State::new([account.into()], Tried::Ok, true);
+    let file = csv::render(&snapshot(state, config.expect("a configuration")), &query(""));
+    let file = String::from_utf8(file).expect("UTF-8");
+    assert!(file.contains(",not_all_known,,,,,,old report,"), "{file}");
+}
+
 /// The titles of the events about what the calendar lacks.
 fn lacking(state: State, asked: &str) -> Vec<String> {
     let calendar = calendar::render(&snapshot(state, Config::default()), &query(asked));
@@ -820,7 +833,7 @@ fn the_page_says_why_accounts_could_not_be_listed() {
         ..State::new([], Tried::Failed, true)
     };
     let page = |fault| page_of_state(state(fault), Config::default(), "");
-    let aws = page(Some("AccessDeniedException: <b>"));
+    let aws = page(Some("AccessDeniedException: <b>."));
     let expected = "there may be others. The reason: <bdi>AccessDeniedException: &lt;b&gt;</bdi>. ";
     assert!(aws.contains(expected), "{aws}");
     assert!(!page(None).contains("The reason"));

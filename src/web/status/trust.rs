@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 
 use super::StatusSettings;
-use super::components::{counted, grouped, moment, relative, runbook};
+use super::components::{counted, grouped, moment, relative, runbook, without_stop};
 use super::health::{AccountSummary, Health, Known, Trouble, troubles};
 use super::query::{AccountFilter, AccountSort, Query};
 use super::select::words;
@@ -92,7 +92,7 @@ pub fn notices(
         @if state.discovery == Tried::Failed {
             p.notice.bad {
                 "The accounts could not be listed: there may be others. "
-                @if let Some(message) = &state.discovery_fault { "The reason: " bdi { (message) } ". " }
+                @if let Some(message) = &state.discovery_fault { "The reason: " bdi { (without_stop(message)) } ". " }
                 (runbook(settings, "iamaccountdiscoveryfailing"))
             }
         }
@@ -107,7 +107,7 @@ pub fn notices(
                 "Account " (row.account.id)
                 @if !row.account.name.is_empty() && row.account.name != row.account.id { " (" bdi { (row.account.name) } ")" }
                 " was never read"
-                @if let Some(cause) = &row.account.refresh.fault { ": " bdi { (cause.message) } }
+                @if let Some(cause) = &row.account.refresh.fault { ": " bdi { (without_stop(&cause.message)) } }
                 ". Nothing is known of its keys. " (runbook(settings, "iamrefreshfailing"))
             }
         }
@@ -173,16 +173,13 @@ pub fn gaps<'a>(
 
 /// Why there may be unknown accounts.
 fn unlisted(snapshot: &Snapshot) -> Option<String> {
-    let state = &snapshot.state;
-    let message = state.discovery_fault.iter().map(|message| format!(": {message}"));
-    match state.discovery {
-        Tried::Ok => None,
-        Tried::NotYet => Some("the accounts were not listed yet: there may be others".to_owned()),
-        Tried::Failed => Some(
-            "the accounts could not be listed: there may be others".to_owned()
-                + &message.collect::<String>(),
-        ),
-    }
+    let what = match snapshot.state.discovery {
+        Tried::Ok => return None,
+        Tried::NotYet => "were not listed yet",
+        Tried::Failed => "could not be listed",
+    };
+    let why = snapshot.state.discovery_fault.as_ref().map(|message| format!(": {message}"));
+    Some(format!("the accounts {what}: there may be others{}", why.unwrap_or_default()))
 }
 
 /// The reason why nothing is known of an account at first.
