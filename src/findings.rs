@@ -53,6 +53,9 @@ pub struct Finding {
     /// The rule that decided, as in the configuration.
     #[serde(serialize_with = "serialize_text")]
     pub rule: Arc<str>,
+    /// The index of that rule. `None`: no rule matched.
+    #[serde(skip)]
+    pub rule_index: Option<usize>,
     /// Its maximum age.
     #[serde(skip)]
     pub max_age: TimeDelta,
@@ -261,6 +264,7 @@ impl Finding {
             never_used: key.never_used,
             tags,
             rule: ruling.rule.map_or_else(|| "default".into(), |index| rules[index].clone()),
+            rule_index: ruling.rule,
             max_age: ruling.max_age,
             exemption: ruling.exemption.cloned(),
             service: None,

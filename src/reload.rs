@@ -72,6 +72,7 @@ impl Reloader {
             // A panic of the parser does not stop later reloads.
             Err(_) => Err("the file cannot be read: please report this".to_owned()),
         };
+        let had_failed = self.metrics.failed_reload().is_some();
         self.metrics.record_reload(loaded.is_ok(), self.clock.now());
         match loaded {
             Ok(loaded) => {
@@ -87,6 +88,10 @@ impl Reloader {
             }
             Err(error) => {
                 error!(error, "configuration not reloaded");
+                if !had_failed {
+                    // Only so that the page says so at once.
+                    self.config.send_modify(|_| {});
+                }
                 Err(error)
             }
         }

@@ -44,8 +44,8 @@ pub struct Snapshot {
     pub config: Arc<Config>,
     /// The time of the snapshot.
     pub now: DateTime<Utc>,
-    /// Whether the configuration could be read again.
-    pub metrics: ExporterMetrics,
+    /// The time of the configuration, if it could not be read again since.
+    pub failed_reload: Option<DateTime<Utc>>,
     overview: OnceLock<Overview>,
 }
 
@@ -83,8 +83,8 @@ impl Renderer {
         });
         self.metrics.record_page(&page, now, started.elapsed());
         self.metrics.record_state(&state);
-        let metrics = self.metrics.clone();
-        Snapshot { page, state, config, now, metrics, overview: OnceLock::new() }
+        let failed_reload = self.metrics.failed_reload();
+        Snapshot { page, state, config, now, failed_reload, overview: OnceLock::new() }
     }
 
     /// Keeps the snapshot up to date with the store and the configuration.
@@ -166,8 +166,9 @@ pub fn leave_out_what_panics(
     left_out
 }
 
-/// Duplicates, discovery, readiness, and the accounts that are not identified with their failures.
-type Rest = (usize, Tried, bool, usize, FailureCounts);
+/// Duplicates, discovery with its fault, readiness, and the accounts that are not identified with their
+/// failures.
+type Rest = (usize, Tried, Option<Arc<str>>, bool, usize, FailureCounts);
 
 /// The accounts on the newest page, to tell an urgent change from a change of ages and times.
 #[derive(Default)]
@@ -182,7 +183,9 @@ impl Shown {
     fn update(&mut self, state: &State, config: &Config, now: DateTime<Utc>) -> bool {
         let unidentified = state.unidentified.len();
         let State { duplicates, discovery, ready, unidentified_failures, .. } = *state;
-        let rest = Some((duplicates, discovery, ready, unidentified, unidentified_failures));
+        let fault = state.discovery_fault.clone();
+        let rest = (duplicates, discovery, fault, ready, unidentified, unidentified_failures);
+        let rest = Some(rest);
         let mut is_new = self.rest != rest || self.accounts.len() != state.accounts.len();
         self.rest = rest;
         let mut accounts = HashMap::with_capacity(state.accounts.len());

@@ -28,6 +28,8 @@ pub struct State {
     pub duplicates: usize,
     /// The result of the last listing of accounts.
     pub discovery: Tried,
+    /// Why that failed, in one line.
+    pub discovery_fault: Option<Arc<str>>,
     /// Whether at some moment every known account had been tried.
     pub ready: bool,
 }
@@ -279,7 +281,15 @@ impl State {
         let duplicates = all - accounts.len() - unread.len();
         unidentified.append(&mut unread);
         let unidentified_failures = FailureCounts::default();
-        State { accounts, unidentified, unidentified_failures, duplicates, discovery, ready }
+        State {
+            accounts,
+            unidentified,
+            unidentified_failures,
+            duplicates,
+            discovery,
+            discovery_fault: None,
+            ready,
+        }
     }
 }
 

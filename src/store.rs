@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use crate::failure::{FailureCounts, Reason};
+use crate::failure::{Failure, FailureCounts, Reason};
 use crate::source::target::{Discovered, Target};
 use crate::state::{Account, Attempt, Fault, Refresh, State, Tried, UNKNOWN_ACCOUNT};
 
@@ -33,6 +33,7 @@ struct Accounts {
     unidentified_failures: FailureCounts,
     /// The result of the last listing of accounts.
     discovery: Tried,
+    discovery_fault: Option<Arc<str>>,
     /// Whether, at some moment after the first look for accounts, every account had been tried.
     ready: bool,
 }
@@ -51,7 +52,7 @@ impl Store {
 
     /// The accounts as they are published now.
     pub fn snapshot(&self) -> State {
-        let (accounts, discovery, ready, unidentified_failures) = {
+        let (accounts, discovery, discovery_fault, ready, unidentified_failures) = {
             let mut accounts = self.lock();
             let tried = |entry: &Entry| entry.account.refresh.last.is_some();
             // Stays true: an account that joins later does not make the exporter unready.
@@ -63,9 +64,11 @@ impl Store {
                 .map(|entry| &entry.account)
                 .chain(accounts.left.iter().map(|(account, _)| account));
             let all: Vec<Arc<Account>> = all.cloned().collect();
-            (all, accounts.discovery, accounts.ready, accounts.unidentified_failures)
+            let Accounts { discovery, ready, unidentified_failures, .. } = *accounts;
+            (all, discovery, accounts.discovery_fault.clone(), ready, unidentified_failures)
         };
-        State { unidentified_failures, ..State::new(accounts, discovery, ready) }
+        let state = State::new(accounts, discovery, ready);
+        State { unidentified_failures, discovery_fault, ..state }
     }
 
     /// The accounts that are known.
@@ -177,11 +180,15 @@ impl Store {
         }
     }
 
-    /// Publishes whether the accounts could be listed. If they could, accounts leave whose
+    /// Publishes why the accounts could not be listed, or that they could. Then accounts leave whose
     /// credentials or files changed to another account longer than `keep` ago.
-    pub fn set_discovery(&self, discovery: Tried, keep: Duration) {
+    pub fn set_discovery(&self, failure: Option<&Failure>, keep: Duration) {
+        let discovery = if failure.is_none() { Tried::Ok } else { Tried::Failed };
+        let fault = failure.map(|failure| Arc::from(failure.message.as_str()));
         let mut accounts = self.lock();
-        let is_new = std::mem::replace(&mut accounts.discovery, discovery) != discovery;
+        let is_new = (accounts.discovery, &accounts.discovery_fault) != (discovery, &fault);
+        accounts.discovery = discovery;
+        accounts.discovery_fault = fault;
         let is_over = |(_, since): &mut (Arc<Account>, Instant)| {
             discovery == Tried::Ok && since.elapsed() >= keep
         };
@@ -231,6 +238,10 @@ mod tests {
         account
     }
 
+    fn failure() -> Failure {
+        Failure::new(Reason::AccessDenied, "no permission")
+    }
+
     fn names(store: &Store) -> Vec<(String, String)> {
         let accounts = store.snapshot().accounts;
         accounts.iter().map(|account| (account.id.clone(), account.name.clone())).collect()
@@ -244,7 +255,7 @@ mod tests {
         store.publish(&target("a"), tried("a"));
         assert!(!store.snapshot().ready, "nobody has looked for others");
         store.set_targets(all(&[("a", ""), ("b", "")]));
-        store.set_discovery(Tried::Ok, Duration::ZERO);
+        store.set_discovery(None, Duration::ZERO);
         assert!(!store.snapshot().ready);
         store.publish(&target("b"), tried("b"));
         assert!(store.snapshot().ready);
@@ -255,10 +266,26 @@ mod tests {
     #[test]
     fn a_look_for_accounts_that_fails_was_a_try() {
         let store = Store::default();
-        store.set_discovery(Tried::Failed, Duration::ZERO);
+        store.set_discovery(Some(&failure()), Duration::ZERO);
         // It must be ready: a target that is not ready may not be scraped, and then nobody sees the
         // metric with the reason.
         assert!(store.snapshot().ready);
+    }
+
+    #[test]
+    fn the_reason_why_accounts_could_not_be_listed_stays_until_they_can() {
+        let store = Store::default();
+        let mut changes = store.changes();
+        let mut set = |failure: Option<&Failure>| {
+            changes.mark_unchanged();
+            store.set_discovery(failure, Duration::ZERO);
+            (store.snapshot().discovery_fault, changes.has_changed().expect("a store"))
+        };
+        assert_eq!(set(Some(&failure())), (Some("no permission".into()), true));
+        assert_eq!(set(Some(&failure())), (Some("no permission".into()), false));
+        let other = Failure::new(Reason::Network, "no route");
+        assert_eq!(set(Some(&other)), (Some("no route".into()), true));
+        assert_eq!(set(None), (None, true));
     }
 
     #[test]
@@ -374,8 +401,8 @@ mod tests {
         store.publish(&target("a"), tried("a"));
         assert!(changes.has_changed().expect("the store stays"));
         changes.mark_unchanged();
-        store.set_discovery(Tried::Failed, Duration::ZERO);
-        store.set_discovery(Tried::Failed, Duration::ZERO);
+        store.set_discovery(Some(&failure()), Duration::ZERO);
+        store.set_discovery(Some(&failure()), Duration::ZERO);
         assert!(changes.has_changed().expect("the store stays"));
     }
 }

@@ -48,6 +48,11 @@ pub enum FindingKind {
 /// A new key has this time to be used.
 pub const NEVER_USED_FOR: TimeDelta = TimeDelta::days(7);
 
+/// Whether a key of this age had [`NEVER_USED_FOR`] to be used.
+pub fn was_time_to_use(age: Option<Age>) -> bool {
+    age.is_some_and(|age| age.exceeds(NEVER_USED_FOR))
+}
+
 /// The keys with a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Found {
@@ -147,8 +152,8 @@ impl FindingKind {
             }
             FindingKind::DueSoon => verdict.due.filter(|_| verdict.status == KeyStatus::DueSoon),
             FindingKind::NeverUsed => {
-                let is_old = verdict.age.is_some_and(|age| age.exceeds(NEVER_USED_FOR));
-                key.last_rotated.filter(|_| key.active && key.never_used && is_old)
+                let is_unneeded = key.never_used && was_time_to_use(verdict.age);
+                key.last_rotated.filter(|_| key.active && is_unneeded)
             }
             FindingKind::ExemptionEnding => {
                 let end = ruling.exemption.and_then(|exemption| exemption.end);

@@ -24,7 +24,7 @@ use crate::config::{Access, Config};
 use crate::failure::{Failure, Reason};
 use crate::shard::Shard;
 use crate::source::Source;
-use crate::state::{Account, Tried};
+use crate::state::Account;
 use crate::store::Store;
 
 use account::{RefreshContext, RefreshOutcome, refresh_account};
@@ -125,8 +125,7 @@ pub async fn run(
         };
         discovery.note(None, "listing accounts", failure.as_ref());
         running.update(&shared, &current);
-        let outcome = if failure.is_none() { Tried::Ok } else { Tried::Failed };
-        store.set_discovery(outcome, source.keep_replaced());
+        store.set_discovery(failure.as_ref(), source.keep_replaced());
         let pause = match failure {
             Some(failure) if source.calls_aws() => {
                 failures += 1;

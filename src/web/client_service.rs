@@ -22,7 +22,7 @@ pub struct ClientService {
     pub site: Arc<Site>,
     /// How much of it.
     pub scope: Scope,
-    /// The client's address.
+    /// Limits of rate and login count by it.
     pub peer: SocketAddr,
     /// The connection's place.
     pub place: Arc<Place>,

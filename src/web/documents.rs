@@ -5,12 +5,13 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use hyper::StatusCode;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::spawn_blocking;
 
 use super::places::Answering;
-use super::status::query::Query;
+use super::status::query::{InvalidQuery, Query};
 use super::status::{self, StatusSettings};
 use crate::metrics::gzip;
 use crate::render::Snapshot;
@@ -18,7 +19,7 @@ use crate::render::Snapshot;
 /// A document, ready to be sent.
 #[derive(Debug)]
 pub struct Document {
-    /// The answer's status.
+    /// 200, unless the query names something that is not known.
     pub status: StatusCode,
     /// The type of its content.
     pub kind: &'static str,
@@ -34,10 +35,10 @@ pub type MakeDocument = fn(&StatusSettings, &Snapshot, &Query) -> Document;
 /// What is asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct DocumentKey {
-    /// The path.
+    /// That of a route.
     pub path: String,
-    /// What follows the question mark.
-    pub query: String,
+    /// The parameters that count, so that a URL cannot be made new by others.
+    pub query: Query,
     /// Whether the client takes gzip.
     pub gzip: bool,
 }
@@ -68,10 +69,11 @@ pub enum NoDocument {
 struct Shared {
     snapshot: Weak<Snapshot>,
     documents: HashMap<DocumentKey, Weak<Document>>,
-    last: VecDeque<Arc<Document>>,
+    /// With their sizes in memory.
+    last: VecDeque<(usize, Arc<Document>)>,
 }
 
-/// The total size of recent documents to keep for the next readers of the same pages.
+/// The total size of recent documents and of their keys to keep for the next readers of the same pages.
 const KEPT: usize = 4 << 20;
 
 impl Default for Documents {
@@ -108,7 +110,7 @@ impl Documents {
         let (settings, newest) = (settings.clone(), Arc::downgrade(&snapshot));
         let (query, gzip) = (request.query.clone(), request.gzip);
         let rendered = spawn_blocking(move || {
-            let document = render(&settings, &snapshot, &query, gzip, make);
+            let document = make(&settings, &snapshot, &query).packed(gzip);
             // Held to the end of the rendering, even if the client has gone away meanwhile.
             (document, permit)
         });
@@ -129,8 +131,8 @@ impl Documents {
         if !shared.snapshot.ptr_eq(&snapshot) {
             *shared = Shared { snapshot, ..Shared::default() };
         }
-        shared.last.push_back(document.clone());
-        while shared.last.iter().map(|document| document.bytes.len()).sum::<usize>() > KEPT {
+        shared.last.push_back((request.bytes() + document.bytes.len(), document.clone()));
+        while shared.last.iter().map(|(bytes, _)| bytes).sum::<usize>() > KEPT {
             shared.last.pop_front();
         }
         shared.documents.retain(|_, document| document.strong_count() > 0);
@@ -138,25 +140,22 @@ impl Documents {
     }
 }
 
-fn render(
-    settings: &StatusSettings,
-    snapshot: &Snapshot,
-    query: &str,
-    gzip: bool,
-    make: MakeDocument,
-) -> Document {
-    let mut document = match Query::parse(query) {
-        Ok(query) => make(settings, snapshot, &query),
-        Err(error) => {
-            let page = status::page::error(settings, snapshot.now, &error.to_string());
-            Document::page(StatusCode::BAD_REQUEST, page)
-        }
-    };
-    if gzip {
-        document.bytes = gzip::member(document.bytes.into());
+impl DocumentKey {
+    /// About how much memory it takes.
+    fn bytes(&self) -> usize {
+        size_of::<DocumentKey>() + self.path.len() + self.query.link().len()
     }
-    document.bytes.shrink_to_fit();
-    document
+}
+
+/// The page about an invalid query. It is small, and not shared: there can be a new one each time.
+pub fn invalid(
+    settings: &StatusSettings,
+    now: DateTime<Utc>,
+    error: &InvalidQuery,
+    gzip: bool,
+) -> Document {
+    let page = status::page::invalid(settings, now, &error.to_string());
+    Document::page(StatusCode::BAD_REQUEST, page).packed(gzip)
 }
 
 impl Document {
@@ -164,6 +163,15 @@ impl Document {
     pub fn page(status: StatusCode, page: String) -> Document {
         let kind = "text/html; charset=utf-8";
         Document { status, kind, file_name: None, bytes: page.into_bytes() }
+    }
+
+    /// Compressed if the client takes that.
+    fn packed(mut self, gzip: bool) -> Document {
+        if gzip {
+            self.bytes = gzip::member(self.bytes.into());
+        }
+        self.bytes.shrink_to_fit();
+        self
     }
 }
 
@@ -176,4 +184,34 @@ pub fn bytes_of(document: Arc<Document>) -> Bytes {
         }
     }
     Bytes::from_owner(Owner(document))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(query: &str) -> DocumentKey {
+        let query = Query::parse(query).expect("a query");
+        DocumentKey { path: "/".to_owned(), query, gzip: true }
+    }
+
+    #[test]
+    fn parameters_that_do_not_count_make_no_document_of_their_own() {
+        assert_eq!(key("x=1&page=1"), key("x=2&show=unrotated"));
+        assert_ne!(key(""), key("page=2"));
+    }
+
+    #[test]
+    fn long_keys_of_short_documents_are_not_kept_without_end() {
+        let documents = Documents::default();
+        for number in 0..1_000 {
+            let tag = |it| format!("tag=t:{number}-{it}-{}", "%C3%BC".repeat(180));
+            let request = key(&(0..10).map(tag).collect::<Vec<_>>().join("&"));
+            let document = Document::page(StatusCode::NOT_FOUND, "no such key".to_owned());
+            documents.share(Weak::new(), request, &Arc::new(document));
+        }
+        let shared = documents.shared.lock().expect("no panic");
+        let bytes: usize = shared.documents.keys().map(DocumentKey::bytes).sum();
+        assert!(!shared.documents.is_empty() && bytes <= KEPT, "{bytes}");
+    }
 }

@@ -272,13 +272,17 @@ async fn for_people(
     make: MakeDocument,
 ) -> Response<Body> {
     let gzip = accepts_gzip(request.headers());
-    let wanted = DocumentKey {
-        path: request.uri().path().to_owned(),
-        query: request.uri().query().unwrap_or_default().to_owned(),
-        gzip,
+    let document = match Query::parse(request.uri().query().unwrap_or_default()) {
+        Ok(query) => {
+            let wanted = DocumentKey { path: request.uri().path().to_owned(), query, gzip };
+            site.documents.get(answering, &site.status, &site.snapshot, wanted, make).await
+        }
+        Err(error) => {
+            let now = site.snapshot.borrow().now;
+            Ok(Arc::new(documents::invalid(&site.status, now, &error, gzip)))
+        }
     };
-    let document = site.documents.get(answering, &site.status, &site.snapshot, wanted, make);
-    let document = match document.await {
+    let document = match document {
         Ok(document) => document,
         Err(NoDocument::Failed) => {
             return text(StatusCode::INTERNAL_SERVER_ERROR, "not rendered\n");

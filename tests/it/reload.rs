@@ -1,6 +1,7 @@
 //! Reading the configuration again: by signal and by request; a bad file changes nothing.
 
 use std::thread;
+use std::time::Duration;
 
 use crate::support::exporter::{Exporter, value};
 use crate::support::folder::Folder;
@@ -118,6 +119,22 @@ fn bad_files_change_nothing(cases: &[&str]) {
     subject.folder.write("config.yaml", EXEMPT);
     assert_eq!(subject.exporter.request("POST", "/-/reload", &[]).status, 200);
     subject.exporter.page_where(|page| value(page, SUCCESSFUL) == Some(1.0));
+}
+
+#[test]
+fn the_status_page_says_within_seconds_that_a_file_is_bad() {
+    let subject = Subject::start(EXEMPT, &["--web.enable-lifecycle"]);
+    let reload = |config: &str, says_so: bool| {
+        subject.folder.write("config.yaml", config);
+        subject.exporter.request("POST", "/-/reload", &[]);
+        // Without a change there is a new page each minute.
+        subject.exporter.page_within(Duration::from_secs(20), |_| {
+            let page = subject.exporter.get("/");
+            page.contains("The last reload of the configuration failed") == says_so
+        });
+    };
+    reload("rotation: { max_age: 90 }\n", true);
+    reload(EXEMPT, false);
 }
 
 #[test]

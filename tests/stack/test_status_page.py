@@ -242,7 +242,7 @@ def test_every_key_leads_to_its_page_and_from_there_to_the_runbook(browser, page
     commands = [command.text for command in browser.all("pre")]
     assert commands[0] == "aws sts get-caller-identity --query Account --output text"
     assert all("ACCESS_KEY_ID" not in command for command in commands)
-    assert any(f"--user-name {user} --access-key-id AKIADEMO" in command for command in commands)
+    assert any(f"--user-name={user} --access-key-id AKIADEMO" in command for command in commands)
     links = [link.get_attribute("href") for link in browser.all("a")]
     anchors = {link.removeprefix(f"{runbooks}#") for link in links if link.startswith(f"{runbooks}#")}
     assert "rotate-a-key" in anchors and anchors <= sections()
@@ -363,6 +363,21 @@ def test_an_account_that_was_never_read_says_so_in_every_query(situation):
             assert f"SUMMARY:Keys of account {row['account_id']} are not known" in text
         answer = requests.get(f"{exporter.url}/key?account={row['account_id']}&user=x&key=1", timeout=10)
         assert answer.status_code == 404 and "was never read" in answer.text
+
+
+def test_an_account_that_nobody_knows_is_in_no_file_as_one_without_keys(situation):
+    _, exporter = situation
+    [row] = file(f"{exporter.url}/keys.csv?account=000000000000")
+    assert (row["account_id"], row["status"]) == ("000000000000", "not_read")
+    text = requests.get(f"{exporter.url}/due.ics?account=000000000000", timeout=10).text
+    assert "SUMMARY:Keys of account 000000000000 are not known" in text
+
+
+def test_the_page_and_the_file_have_the_words_of_aws_if_accounts_could_not_be_listed(tmp_path):
+    words = "You don't have permissions to access this resource."
+    with SITUATIONS["accounts_not_listed"].start(tmp_path) as exporter:
+        assert words in requests.get(f"{exporter.url}/", timeout=10).text
+        assert any(words in row["rule"] for row in file(f"{exporter.url}/keys.csv"))
 
 
 def test_a_page_of_a_key_says_what_is_not_known_of_its_account(situation):
@@ -533,6 +548,7 @@ def test_due_dates_are_a_calendar(page):
 def test_a_mistake_is_a_page_with_a_way_back(browser, page):
     browser.get(f"{page}?show=old")
     assert "show must be unrotated, due_soon, exempt, never_used, not_judged, all or every" in browser.one("main").text
+    assert browser.title == "Invalid address · iam-key-exporter"
     browser.one("main a").click()
     wait_for("the page", lambda: browser.all(ROWS))
     # The console tells of the answer 400.

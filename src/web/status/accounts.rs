@@ -8,6 +8,7 @@ use maud::{Markup, html};
 
 use super::components::{
     account_cell, counted, grouped, long, moment, pager, relative, rows_of, runbook, since, table,
+    without_stop,
 };
 use super::health::{AccountSummary, Health, troubles};
 use super::query::{AccountFilter, AccountSort, KeyFilter, MAX_TEXT, Query};
@@ -24,15 +25,31 @@ const MANY: usize = 20;
 /// At most this number of causes is shown.
 const MAX_CAUSES: usize = 10;
 
+/// The number of accounts in each state.
+struct Counts {
+    ok: usize,
+    degraded: usize,
+    failing: usize,
+    pending: usize,
+}
+
+impl Counts {
+    fn new(accounts: &[&AccountSummary]) -> Counts {
+        let count = |is: fn(Health) -> bool| accounts.iter().filter(|row| is(row.health)).count();
+        Counts {
+            ok: count(|health| health == Health::Ok),
+            degraded: count(|health| health == Health::Degraded),
+            failing: count(|health| matches!(health, Health::Failing(_))),
+            pending: count(|health| health == Health::Pending),
+        }
+    }
+}
+
 /// The number of accounts in each state, in words.
-pub fn health(accounts: &[&AccountSummary]) -> String {
-    let count = |is: fn(Health) -> bool| accounts.iter().filter(|row| is(row.health)).count();
-    let states = [
-        (count(|health| health == Health::Ok), "ok"),
-        (count(|health| health == Health::Degraded), "degraded"),
-        (count(|health| matches!(health, Health::Failing(_))), "failing"),
-        (count(|health| health == Health::Pending), "not tried yet"),
-    ];
+fn health(accounts: &[&AccountSummary]) -> String {
+    let Counts { ok, degraded, failing, pending } = Counts::new(accounts);
+    let states =
+        [(ok, "ok"), (degraded, "degraded"), (failing, "failing"), (pending, "not tried yet")];
     let states: Vec<String> = states
         .into_iter()
         .filter(|(count, _)| *count > 0)
@@ -44,10 +61,7 @@ pub fn health(accounts: &[&AccountSummary]) -> String {
 
 /// The tile: whether accounts need attention.
 pub fn tile(accounts: &[&AccountSummary]) -> Markup {
-    let count = |is: fn(Health) -> bool| accounts.iter().filter(|row| is(row.health)).count();
-    let failing = count(|health| matches!(health, Health::Failing(_)));
-    let pending = count(|health| health == Health::Pending);
-    let degraded = count(|health| health == Health::Degraded);
+    let Counts { ok: _, degraded, failing, pending } = Counts::new(accounts);
     let of_all = format!("of {}", counted(accounts.len(), "account"));
     let (class, number, what) = if accounts.is_empty() {
         (Some("bad"), 0, "accounts known".to_owned())
@@ -180,7 +194,7 @@ fn causes(settings: &StatusSettings, accounts: &[&AccountSummary], query: &Query
         let find = find.trim().to_owned();
         let link = Query { state, find, accounts: None, ..query.clone() }.link() + "#accounts";
         html! {
-            li { a href=(link) { (counted(count, "account")) } ": " bdi { (what) } ". " (runbook(settings, section)) }
+            li { a href=(link) { (counted(count, "account")) } ": " bdi { (without_stop(what)) } ". " (runbook(settings, section)) }
         }
     };
     html! {

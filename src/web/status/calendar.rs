@@ -1,13 +1,13 @@
 //! Due dates as a calendar to subscribe to.
 
-use chrono::{DateTime, Datelike, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, Utc};
 use icalendar::{Calendar, Component, Event, EventLike};
 
-use super::components::account_name;
-use super::health::AccountSummary;
+use super::components::{account_name, grouped};
 use super::query::{KeyFilter, Query};
 use super::select::{about, candidates};
-use super::{csv, health, keys, trust};
+use super::trust::{self, Gap};
+use super::{health, keys};
 use crate::findings::Finding;
 use crate::policy::KeyStatus;
 use crate::render::Snapshot;
@@ -16,7 +16,7 @@ use crate::render::Snapshot;
 const MAX_EVENTS: usize = 5_000;
 
 /// An event on the day on which each key that the query is about must be rotated or loses its
-/// exemption, and one today for each account whose keys are not known.
+/// exemption, and today's events about what the calendar lacks.
 pub fn render(snapshot: &Snapshot, query: &Query) -> String {
     let query = query.showing(KeyFilter::Every);
     let keys = candidates(snapshot, &query);
@@ -29,53 +29,62 @@ pub fn render(snapshot: &Snapshot, query: &Query) -> String {
     due.sort_by_key(|(time, _)| *time);
     let mut calendar = Calendar::new();
     calendar.name("IAM access keys");
-    for (time, key) in due.into_iter().take(MAX_EVENTS) {
-        let Finding { user, account_id, .. } = key;
-        let account = account_name(key);
-        let what = match key.status {
-            KeyStatus::Exempt => "Exemption ends",
-            _ => "Rotate by today",
-        };
-        let id = key.access_key_id.as_deref().unwrap_or("id not known");
-        let text = format!("Account {account_id}, {id}. Limit: {}", keys::rule(key));
-        let created = key.last_rotated.map_or(0, |time| time.timestamp());
-        // An id can become known later, and then the event must stay the same.
-        let place = key.key.map_or_else(|| id.to_owned(), |slot| slot.to_string());
-        calendar.push(
-            Event::new()
-                .uid(&format!("{account_id}-{user}-{place}-{created}@iam-key-exporter"))
-                .timestamp(snapshot.now)
-                .summary(&format!("{what}: {} of {user} in {account}", key.name()))
-                .description(&text)
-                .starts(time.date_naive())
-                .done(),
+    for (time, key) in due.iter().take(MAX_EVENTS) {
+        calendar.push(of_key(snapshot, *time, key));
+    }
+    let today = snapshot.now.date_naive();
+    if due.len() > MAX_EVENTS {
+        let left_out = due.len() - MAX_EVENTS;
+        let text = format!(
+            "The calendar has the {} keys that are due first. The status page has {} more.",
+            grouped(MAX_EVENTS),
+            grouped(left_out)
         );
+        calendar.push(event(snapshot, "more", today, "Not all keys are in this calendar", &text));
     }
     let accounts = health::accounts(snapshot);
-    let accounts: Vec<&AccountSummary> = accounts.iter().collect();
-    for row in csv::unread(&accounts, &query) {
-        let id = &row.account.id;
-        let today = snapshot.now.date_naive();
-        calendar.push(
-            Event::new()
-                .uid(&format!("{id}-unread@iam-key-exporter"))
-                .timestamp(snapshot.now)
-                .summary(&format!("Keys of account {id} are not known"))
-                .description(&row.cause().unwrap_or_else(|| "It was not tried yet".to_owned()))
-                .starts(today)
-                .done(),
-        );
-    }
-    if let Some(why) = trust::unlisted(snapshot.state.discovery) {
-        calendar.push(
-            Event::new()
-                .uid("unlisted@iam-key-exporter")
-                .timestamp(snapshot.now)
-                .summary("Not all accounts are known")
-                .description(why)
-                .starts(snapshot.now.date_naive())
-                .done(),
-        );
+    for gap in trust::gaps(snapshot, &accounts, &query) {
+        calendar.push(of_gap(snapshot, &gap));
     }
     calendar.to_string()
+}
+
+fn of_key(snapshot: &Snapshot, due: DateTime<Utc>, key: &Finding) -> Event {
+    let Finding { user, account_id, .. } = key;
+    let account = account_name(key);
+    let what = match key.status {
+        KeyStatus::Exempt => "Exemption ends",
+        _ => "Rotate by today",
+    };
+    let id = key.access_key_id.as_deref().unwrap_or("id not known");
+    let text = format!("Account {account_id}, {id}. Limit: {}", keys::rule(key));
+    let created = key.last_rotated.map_or(0, |time| time.timestamp());
+    // An id can become known later, and then the event must stay the same.
+    let place = key.key.map_or_else(|| id.to_owned(), |slot| slot.to_string());
+    let summary = format!("{what}: {} of {user} in {account}", key.name());
+    let uid = format!("{account_id}-{user}-{place}-{created}");
+    event(snapshot, &uid, due.date_naive(), &summary, &text)
+}
+
+fn of_gap(snapshot: &Snapshot, gap: &Gap) -> Event {
+    let id = gap.id;
+    let (uid, summary) = match (id, gap.is_read) {
+        ("", _) => ("unlisted".to_owned(), "Not all accounts are known".to_owned()),
+        (id, false) => (format!("{id}-unread"), format!("Keys of account {id} are not known")),
+        (id, true) => {
+            (format!("{id}-incomplete"), format!("Not all keys of account {id} are known"))
+        }
+    };
+    event(snapshot, &uid, snapshot.now.date_naive(), &summary, &gap.why)
+}
+
+/// `uid` is the same each time, so that a calendar replaces its event.
+fn event(snapshot: &Snapshot, uid: &str, day: NaiveDate, summary: &str, text: &str) -> Event {
+    Event::new()
+        .uid(&format!("{uid}@iam-key-exporter"))
+        .timestamp(snapshot.now)
+        .summary(summary)
+        .description(text)
+        .starts(day)
+        .done()
 }

@@ -26,6 +26,11 @@ pub fn account_name(finding: &Finding) -> &str {
     }
 }
 
+/// The message of an error, to be followed by a full stop. AWS ends some with one.
+pub fn without_stop(message: &str) -> &str {
+    message.trim_end_matches('.')
+}
+
 /// A link to a section of the runbooks.
 pub fn runbook(settings: &StatusSettings, section: &str) -> Markup {
     html! { a.help href={ (settings.runbook_url()) "#" (section) } { "What to do" } }

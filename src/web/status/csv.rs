@@ -4,19 +4,16 @@ use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
-use super::health::{self, AccountSummary, Trouble};
+use super::health::{self, AccountSummary};
 use super::query::Query;
 use super::select::{about, candidates, select};
-use super::trust;
-use crate::findings::COLUMNS;
+use super::trust::{self, Gap};
+use crate::findings::{COLUMNS, Finding};
 use crate::policy::in_days;
 use crate::render::Snapshot;
 
 /// The columns after [`COLUMNS`].
 const MORE: [&str; 5] = ["max_age", "exempt_until", "account_state", "report_generated", "as_of"];
-/// The indexes of the columns status and rule.
-const STATUS: usize = 5;
-const RULE: usize = 11;
 /// The status of an account without a report.
 const NOT_READ: &str = "not_read";
 /// The status of an account that may have keys for the file, of which none is known.
@@ -31,67 +28,59 @@ const NOT_ALL_KNOWN: &str = "not_all_known";
 pub fn render(snapshot: &Snapshot, query: &Query) -> Vec<u8> {
     let keys = candidates(snapshot, query);
     let rows = select(&about(&keys, query, &snapshot.config.user_tags), query);
-    let all = health::accounts(snapshot);
-    let accounts: Vec<&AccountSummary> = all.iter().collect();
+    let accounts = health::accounts(snapshot);
     let by_id: HashMap<&str, &AccountSummary> =
-        all.iter().map(|row| (row.account.id.as_str(), row)).collect();
-    let as_of = time(snapshot.now);
+        accounts.iter().map(|row| (row.account.id.as_str(), row)).collect();
     let mut csv = ::csv::Writer::from_writer(Vec::new());
-    let mut write = |row: &[String]| csv.write_record(row).expect("memory takes every byte");
-    write(&COLUMNS.iter().chain(&MORE).map(|name| (*name).to_owned()).collect::<Vec<_>>());
+    let mut write = |row: Vec<String>| {
+        csv.write_record(row.into_iter().map(harmless)).expect("memory takes every byte");
+    };
+    write(columns().map(str::to_owned).collect());
     let mut have_rows = HashSet::new();
     for row in rows {
         have_rows.insert(row.account_id.as_str());
-        let account = by_id.get(row.account_id.as_str());
-        let until = row.exemption.as_ref().and_then(|exemption| exemption.end);
-        let more = [
-            in_days(row.max_age),
-            until.map(time).unwrap_or_default(),
-            account.map_or(String::new(), |it| it.health.as_str().to_owned()),
-            account.and_then(|it| it.account.generated).map(time).unwrap_or_default(),
-            as_of.clone(),
-        ];
-        write(&row.fields().into_iter().chain(more).map(harmless).collect::<Vec<_>>());
+        let account = by_id.get(row.account_id.as_str()).copied();
+        write(row.fields().into_iter().chain(more(snapshot, account, Some(row))).collect());
     }
-    let doubtful = accounts.iter().filter(|row| {
-        let may_have_more = row.is_read() && !row.is_whole && query.search.is_empty();
-        may_have_more && query.is_of_account(row.account) && !have_rows.contains(&*row.account.id)
-    });
-    for row in unread(&accounts, query).iter().chain(doubtful) {
-        let status = if row.is_read() { NOT_ALL_KNOWN } else { NOT_READ };
-        let troubles = || row.troubles.iter().map(Trouble::text).collect::<Vec<_>>().join(", ");
-        let mut fields = vec![String::new(); COLUMNS.len() + MORE.len()];
-        fields[0] = row.account.id.clone();
-        fields[1] = row.account.name.clone();
-        fields[STATUS] = status.to_owned();
-        fields[RULE] = row.cause().unwrap_or_else(troubles);
-        fields[COLUMNS.len() + 2] = row.health.as_str().to_owned();
-        fields[COLUMNS.len() + 3] = row.account.generated.map(time).unwrap_or_default();
-        fields[COLUMNS.len() + 4] = as_of.clone();
-        write(&fields.into_iter().map(harmless).collect::<Vec<_>>());
-    }
-    let unlisted = trust::unlisted(snapshot.state.discovery);
-    if let Some(why) = unlisted.filter(|_| query.account.is_empty()) {
-        let mut fields = vec![String::new(); COLUMNS.len() + MORE.len()];
-        fields[STATUS] = NOT_READ.to_owned();
-        fields[RULE] = why.to_owned();
-        fields[COLUMNS.len() + 4] = as_of;
-        write(&fields);
+    for gap in trust::gaps(snapshot, &accounts, query) {
+        if !(gap.is_read && have_rows.contains(gap.id)) {
+            write(gap_row(snapshot, gap));
+        }
     }
     csv.into_inner().expect("memory takes every byte")
 }
 
-/// Accounts that the query may include and whose keys are not known.
-pub fn unread<'a, 'b>(
-    accounts: &[&'a AccountSummary<'b>],
-    query: &Query,
-) -> Vec<&'a AccountSummary<'b>> {
-    let of_query: Vec<_> =
-        accounts.iter().filter(|row| query.is_of_account(row.account)).copied().collect();
-    if query.search.is_empty() {
-        return of_query.into_iter().filter(|row| !row.is_read()).collect();
-    }
-    trust::unread_of(&of_query, query)
+fn columns() -> impl Iterator<Item = &'static str> {
+    COLUMNS.into_iter().chain(MORE)
+}
+
+/// The cells of [`MORE`].
+fn more(
+    snapshot: &Snapshot,
+    account: Option<&AccountSummary>,
+    key: Option<&Finding>,
+) -> [String; MORE.len()] {
+    let until = key.and_then(|key| key.exemption.as_ref()?.end);
+    [
+        key.map_or(String::new(), |key| in_days(key.max_age)),
+        until.map(time).unwrap_or_default(),
+        account.map_or(String::new(), |it| it.health.as_str().to_owned()),
+        account.and_then(|it| it.account.generated).map(time).unwrap_or_default(),
+        time(snapshot.now),
+    ]
+}
+
+/// A row about what the file lacks.
+fn gap_row(snapshot: &Snapshot, gap: Gap) -> Vec<String> {
+    let status = if gap.is_read { NOT_ALL_KNOWN } else { NOT_READ };
+    let cell = |column| match column {
+        "account_id" => gap.id.to_owned(),
+        "account_name" => gap.account.map_or(String::new(), |it| it.account.name.clone()),
+        "status" => status.to_owned(),
+        "rule" => gap.why.clone(),
+        _ => String::new(),
+    };
+    COLUMNS.into_iter().map(cell).chain(more(snapshot, gap.account, None)).collect()
 }
 
 /// The file's name, which describes its content.

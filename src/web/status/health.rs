@@ -116,7 +116,7 @@ impl<'a> AccountSummary<'a> {
         let no_list = "service-specific credentials not listed";
         let troubles = [
             several("rows of the report not readable", rejected, "iamcredentialreportrejectedrows"),
-            one("old report", account.is_stale(now), "iamcredentialreportstale"),
+            one("old report", account.is_stale(now) || is_outlived, "iamcredentialreportstale"),
             several("keys of unknown age", not_judged, "iamaccesskeysnotjudged"),
             several(more_keys, unlisted, "iamaccesskeysnotjudged"),
             one("keys not confirmed", is_unconfirmed, "iamkeyexporterconfirmationunavailable"),

@@ -8,12 +8,13 @@ use maud::{Markup, html};
 use super::StatusSettings;
 use super::components::{
     account_cell, account_name, counted, date, due, in_words, moment, owner, relative, runbook,
-    since, when,
+    since, when, without_stop,
 };
 use super::health::{self, Trouble};
 use super::keys::{badge, due_cell, last_day, limit, never, no_id, sheet};
-use super::page::{error, frame};
+use super::page::{frame, invalid, missing};
 use super::query::{KeyFilter, Query};
+use super::trust::no_account;
 use crate::findings::{Finding, all_keys};
 use crate::policy::KeyStatus;
 use crate::render::Snapshot;
@@ -32,41 +33,50 @@ pub enum KeyPage {
 
 /// The page of the key that the query names.
 pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> KeyPage {
-    let say = |what: &str| error(settings, snapshot.now, what);
+    let missing = |what: &str| KeyPage::Missing(missing(settings, snapshot.now, what));
+    let invalid = |what: &str| KeyPage::Invalid(invalid(settings, snapshot.now, what));
     let names_key = query.key.is_some() || !query.id.is_empty();
     if query.account.is_empty() || query.user.is_empty() || !names_key {
-        return KeyPage::Invalid(say(
+        return invalid(
             "The address must name a key: /key?account=123456789012&user=NAME&key=1, or id=ID instead of key=1",
-        ));
+        );
     }
-    let mut accounts = snapshot.state.accounts.iter().chain(&snapshot.state.unidentified);
-    let account = accounts.find(|it| query.is_of_account(it));
-    let Some(account) = account else {
-        let id = &query.account;
-        return KeyPage::Missing(say(&format!(
-            "The exporter has no account {id}, so it knows nothing about its keys."
-        )));
+    let account = match &accounts_of(snapshot, &query.account)[..] {
+        [account] => *account,
+        [] => return missing(&no_account(&query.account)),
+        several => {
+            let ids: Vec<&str> = several.iter().map(|it| it.id.as_str()).collect();
+            return invalid(&format!(
+                "Several accounts are called {}. Write one of their ids instead: {}.",
+                query.account,
+                ids.join(", ")
+            ));
+        }
     };
     let Some(generated) = account.generated else {
-        let why = account.refresh.fault.as_ref().map(|fault| format!(": {}", fault.message));
-        return KeyPage::Missing(say(&format!(
+        let why = account
+            .refresh
+            .fault
+            .as_ref()
+            .map(|fault| format!(": {}", without_stop(&fault.message)));
+        return missing(&format!(
             "Account {} was never read{}. Nothing is known of its keys.",
             account.id,
             why.unwrap_or_default()
-        )));
+        ));
     };
     let keys = all_keys(account, &snapshot.config, snapshot.now);
     let of_user: Vec<&Finding> = keys.iter().filter(|key| key.user == query.user).collect();
     let Some(finding) = of_user.iter().copied().find(|finding| query.is_of_key(finding)) else {
         let name = query.key.map_or_else(|| query.id.clone(), |slot| slot.to_string());
-        return KeyPage::Missing(say(&format!(
+        return missing(&format!(
             "User {} has no key {name} in account {}, by the credential report of {} and what AWS has \
              said since: it was deleted, or the user was renamed.{}",
             query.user,
             account.id,
             relative(generated, snapshot.now),
             unreadable_rows(account)
-        )));
+        ));
     };
     let key = account.users().find(|(subject, _)| subject.user.name == query.user);
     let key = key.and_then(|(_, keys)| keys.get(usize::from(finding.key?) - 1)?.as_ref());
@@ -75,6 +85,15 @@ pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> 
     let troubles = troubles.map_or(&[][..], |row| &row.troubles);
     let facts = Facts { settings, snapshot, account, troubles, finding, of_user: &of_user, key };
     KeyPage::Found(facts.page(query))
+}
+
+/// The account with this id, or those with this name.
+fn accounts_of<'a>(snapshot: &'a Snapshot, account: &str) -> Vec<&'a Account> {
+    let all = || snapshot.state.accounts.iter().chain(&snapshot.state.unidentified).map(|it| &**it);
+    match all().find(|it| it.id == account) {
+        Some(one) => vec![one],
+        None => all().filter(|it| it.name == account).collect(),
+    }
 }
 
 /// The data of the page.
@@ -216,7 +235,7 @@ impl Facts<'_> {
             @if let Some(fault) = &refresh.fault {
                 p.notice.bad {
                     "Refreshes of this account have failed for " (since(fault.since, snapshot.now))
-                    ": " bdi { (fault.message) } ". What follows may be out of date. "
+                    ": " bdi { (without_stop(&fault.message)) } ". What follows may be out of date. "
                     (runbook(settings, "iamrefreshfailing"))
                 }
             }
@@ -276,7 +295,8 @@ impl Facts<'_> {
                 p { a href={ (settings.runbook_url()) "#iamrootaccesskeyactive" } { "More on keys of root" } }
             };
         }
-        let user = quoted(&finding.user);
+        // With `=`, a name may begin with a hyphen.
+        let user = format!("--user-name={}", quoted(&finding.user));
         if let Some(service) = &finding.service {
             return self.steps_for_service(&user, service);
         }
@@ -295,7 +315,7 @@ impl Facts<'_> {
                         "Find the key's id"
                         @if let Some(time) = finding.last_rotated { ": it is the one of " (date(time)) }
                         ":"
-                        (command(&format!("aws iam list-access-keys --user-name {user}")))
+                        (command(&format!("aws iam list-access-keys {user}")))
                     }
                 }
                 @if is_active {
@@ -309,7 +329,7 @@ impl Facts<'_> {
                     @if is_used {
                         li {
                             "Make a second key, and put it in the place of this one:"
-                            (command(&format!("aws iam create-access-key --user-name {user}")))
+                            (command(&format!("aws iam create-access-key {user}")))
                             @if others > 0 {
                                 "The user has another key. AWS allows two, so one that nobody uses must be deleted first."
                             }
@@ -319,12 +339,12 @@ impl Facts<'_> {
                     }
                     li {
                         "Deactivate this one. If something breaks, activate it again with " code { "--status Active" } "."
-                        (command(&format!("aws iam update-access-key --user-name {user} --access-key-id {id} --status Inactive")))
+                        (command(&format!("aws iam update-access-key {user} --access-key-id {id} --status Inactive")))
                     }
                 }
                 li {
                     @if is_active { "After some days, delete it:" } @else { "Delete it:" }
-                    (command(&format!("aws iam delete-access-key --user-name {user} --access-key-id {id}")))
+                    (command(&format!("aws iam delete-access-key {user} --access-key-id {id}")))
                 }
             }
             p {
@@ -334,12 +354,13 @@ impl Facts<'_> {
         }
     }
 
-    /// The steps for a service-specific credential of this user, whose name is quoted.
+    /// The steps for a service-specific credential of this user, who is given as an option.
     fn steps_for_service(&self, user: &str, service: &str) -> Markup {
         let Facts { settings, finding, .. } = *self;
         let id = quoted(finding.access_key_id.as_deref().unwrap_or_default());
+        let can_expire = ["bedrock.amazonaws.com", "logs.amazonaws.com"].contains(&service);
         let service = quoted(service);
-        let of_key = format!("--user-name {user} --service-specific-credential-id {id}");
+        let of_key = format!("{user} --service-specific-credential-id {id}");
         let is_active = finding.status != KeyStatus::Inactive;
         html! {
             (waiting(finding.status))
@@ -349,9 +370,11 @@ impl Facts<'_> {
                     li {
                         "Find out who uses it. If a role can replace it, "
                         a href={ (settings.runbook_url()) "#replace-a-key-by-a-role" } { "do that" }
-                        ". Otherwise make another one, and put it in the place of this one. AWS allows two of each service. "
-                        "Keys for Bedrock and CloudWatch Logs can have an end: add " code { "--credential-age-days 90" } "."
-                        (command(&format!("aws iam create-service-specific-credential --user-name {user} --service-name {service}")))
+                        ". Otherwise make another one, and put it in the place of this one. AWS allows two of each service."
+                        @if can_expire {
+                            " The new one can expire: add " code { "--credential-age-days 90" } "."
+                        }
+                        (command(&format!("aws iam create-service-specific-credential {user} --service-name {service}")))
                     }
                     li {
                         "Deactivate this one. If something breaks, activate it again with " code { "--status Active" } "."

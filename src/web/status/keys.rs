@@ -288,8 +288,7 @@ pub fn limit(finding: &Finding) -> Markup {
 
 /// The rule that decided, in words.
 pub fn rule(finding: &Finding) -> String {
-    let index = finding.rule.strip_prefix("rotation.rules[").and_then(|it| it.split(']').next());
-    match index.and_then(|index| index.parse::<usize>().ok()) {
+    match finding.rule_index {
         Some(index) => format!("rule {} of the configuration", index + 1),
         None => "default".to_owned(),
     }

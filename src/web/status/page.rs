@@ -138,9 +138,18 @@ pub fn frame(
     page.into_string()
 }
 
-/// A page about an invalid request.
-pub fn error(settings: &StatusSettings, now: DateTime<Utc>, what: &str) -> String {
-    let title = html! { "Not found" };
+/// A page about something that is not known.
+pub fn missing(settings: &StatusSettings, now: DateTime<Utc>, what: &str) -> String {
+    error(settings, now, "Not found", what)
+}
+
+/// A page about an invalid address.
+pub fn invalid(settings: &StatusSettings, now: DateTime<Utc>, what: &str) -> String {
+    error(settings, now, "Invalid address", what)
+}
+
+fn error(settings: &StatusSettings, now: DateTime<Utc>, title: &str, what: &str) -> String {
+    let title = html! { (title) };
     let heading = html! { h1 { "IAM access keys" } };
     let body = html! {
         section id="keys" aria-labelledby="error" {
@@ -149,7 +158,8 @@ pub fn error(settings: &StatusSettings, now: DateTime<Utc>, what: &str) -> Strin
             p { a href="./" { "All keys" } }
         }
     };
-    frame(settings, now, &title, &heading, &body, "./")
+    // The address itself.
+    frame(settings, now, &title, &heading, &body, "")
 }
 
 /// The noun for this number of keys.

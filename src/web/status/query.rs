@@ -15,7 +15,7 @@ macro_rules! choices {
         }
     ) => {
         $(#[$about])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum $name {
             $($(#[$doc])* $variant,)*
         }
@@ -42,7 +42,7 @@ macro_rules! choices {
 }
 
 /// The parameters of the status page.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Query {
     /// The id of an account. Empty: all accounts.
     pub account: String,

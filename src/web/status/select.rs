@@ -10,7 +10,7 @@ use super::health::Health;
 use super::query::{AccountFilter, KeyFilter, Order, Query, Sort};
 use crate::config::TagLabel;
 use crate::findings::{Finding, every_key};
-use crate::policy::owner::NEVER_USED_FOR;
+use crate::policy::owner::was_time_to_use;
 use crate::policy::{KeyStatus, Tag};
 use crate::render::Snapshot;
 use crate::state::Account;
@@ -143,8 +143,8 @@ impl KeyFilter {
             KeyFilter::DueSoon => finding.status == KeyStatus::DueSoon,
             KeyFilter::Exempt => finding.status == KeyStatus::Exempt,
             KeyFilter::NeverUsed => {
-                let is_old = finding.age.is_some_and(|age| age.exceeds(NEVER_USED_FOR));
-                finding.never_used && is_old && finding.status != KeyStatus::Inactive
+                let is_unneeded = finding.never_used && was_time_to_use(finding.age);
+                is_unneeded && finding.status != KeyStatus::Inactive
             }
             KeyFilter::NotJudged => finding.status == KeyStatus::NotJudged,
             KeyFilter::All => [KeyStatus::Unrotated, KeyStatus::DueSoon, KeyStatus::Exempt]

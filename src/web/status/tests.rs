@@ -43,6 +43,7 @@ fn finding(user: &str, rotated: DateTime<Utc>) -> Finding {
         never_used: true,
         tags: [("team".into(), "payments".into())].into(),
         rule: "default".into(),
+        rule_index: None,
         max_age: TimeDelta::days(90),
         exemption: None,
         service: None,
@@ -207,7 +208,8 @@ fn cells_that_a_spreadsheet_would_calculate_begin_with_an_apostrophe() {
 #[test]
 fn the_file_says_whose_keys_are_not_known() {
     let accounts = || [account_of("backup", "", &[]), Account::pending("210987654321", "=later")];
-    let unread = "\n210987654321,'=later,,,,not_read,,,,,,,,,,,pending,,2026-11-01T12:00:00Z\n";
+    let unread =
+        "\n210987654321,'=later,,,,not_read,,,,,,not tried yet,,,,,pending,,2026-11-01T12:00:00Z\n";
     for (asked, keys, is_told) in [
         ("", 1, true),
         ("show=every", 1, true),
@@ -221,6 +223,9 @@ fn the_file_says_whose_keys_are_not_known() {
         assert_eq!(text.matches(",backup,").count(), keys, "{asked}: {text}");
         assert_eq!(text.contains(unread), is_told, "{asked}: {text}");
     }
+    let text = csv_of(accounts(), "account=%3D000000000000");
+    let unknown = "\n'=000000000000,,,,,not_read,,,,,,\"The exporter has no account =000000000000, so it knows nothing about its keys.\",,,,,,,2026-11-01T12:00:00Z\n";
+    assert!(text.contains(unknown) && text.lines().count() == 2, "{text}");
     let name = |asked| csv::file_name(&query(asked), now());
     assert_eq!(name(""), "iam-access-keys-unrotated-20261101T120000Z.csv");
     assert_eq!(
@@ -366,8 +371,11 @@ fn with_team() -> Config {
 }
 
 fn snapshot(state: State, config: Config) -> Snapshot {
+    snapshot_with(state, config, ExporterMetrics::new(Filter::default(), []))
+}
+
+fn snapshot_with(state: State, config: Config, metrics: ExporterMetrics) -> Snapshot {
     let (_sender, config) = tokio::sync::watch::channel(config.into());
-    let metrics = ExporterMetrics::new(Filter::default(), []);
     let renderer = Renderer { config, filter: Filter::default(), clock: Clock::new(now), metrics };
     renderer.snapshot(state, None)
 }
@@ -493,15 +501,17 @@ fn the_tile_of_accounts_has_the_number_that_somebody_has_to_look_into() {
 #[test]
 fn the_page_says_that_it_follows_an_older_configuration() {
     let state = || State::new([account("123456789012", "true,N/A").into()], Tried::Ok, true);
-    let snapshot = snapshot(state(), Config::default());
-    let page = || page::render(&settings(), &snapshot, &Query::default());
-    snapshot.metrics.record_reload(true, day(2));
-    assert!(!page().contains("The last reload"));
-    snapshot.metrics.record_reload(false, now());
-    assert!(
-        page().contains("The last reload of the configuration failed. This page uses the one of")
-    );
-    assert!(page().contains("2026-06-02 00:00 UTC"));
+    let metrics = ExporterMetrics::new(Filter::default(), []);
+    let snapshot = || snapshot_with(state(), Config::default(), metrics.clone());
+    let page = |snapshot: &Snapshot| page::render(&settings(), snapshot, &Query::default());
+    metrics.record_reload(true, day(2));
+    let before = snapshot();
+    metrics.record_reload(false, now());
+    let failed = "The last reload of the configuration failed. This page uses the one of";
+    let after = page(&snapshot());
+    assert!(after.contains(failed) && after.contains("2026-06-02 00:00 UTC"), "{after}");
+    // Pages of one snapshot are the same.
+    assert!(!page(&before).contains("The last reload"));
 }
 
 #[test]
@@ -538,7 +548,7 @@ fn the_page_of_a_key_says_what_is_wrong_and_what_to_do() {
     assert_eq!(what, "found");
     for part in [
         "This key is 2,496 days old, and its limit is 90 days: it had to be rotated by ",
-        "aws iam list-access-keys --user-name &quot;o'neil&quot;",
+        "aws iam list-access-keys --user-name=&quot;o'neil&quot;",
         "--access-key-id ACCESS_KEY_ID --status Inactive",
         "Make a second key",
         "https://console.aws.amazon.com/iam/home#/users/details/o%27neil?section=security_credentials",
@@ -558,7 +568,35 @@ fn the_page_of_a_key_says_what_is_wrong_and_what_to_do() {
         let (what, text) = page(asked);
         assert_eq!(what, expected, "{asked}");
         assert!(text.contains(part), "{text}");
+        let title = if expected == "invalid" { "Invalid address" } else { "Not found" };
+        assert!(text.contains(&format!("<title>{title} · ")), "{text}");
     }
+}
+
+#[test]
+fn the_page_of_a_key_is_never_that_of_another_account_with_the_same_name() {
+    let one = account_of("backup", "shared", &[]);
+    let other = Account { id: "210987654321".to_owned(), ..account_of("nightly", "shared", &[]) };
+    let third = Account { id: "shared".to_owned(), ..account_of("backup", "", &[]) };
+    let page = |accounts: &[&Account], asked: &str| {
+        let accounts = accounts.iter().map(|it| (*it).clone().into());
+        let snapshot = snapshot(State::new(accounts, Tried::Ok, true), Config::default());
+        match key::render(&settings(), &snapshot, &query(asked)) {
+            key::KeyPage::Found(page) => ("found", page),
+            key::KeyPage::Missing(page) => ("missing", page),
+            key::KeyPage::Invalid(page) => ("invalid", page),
+        }
+    };
+    let asked = "account=shared&user=backup&key=1";
+    assert_eq!(page(&[&one], asked).0, "found");
+    let (what, text) = page(&[&one, &other], asked);
+    assert_eq!(what, "invalid");
+    let part = "Several accounts are called shared. Write one of their ids instead: 123456789012, 210987654321.";
+    assert!(text.contains(part), "{text}");
+    assert_eq!(page(&[&one, &other], "account=210987654321&user=nightly&key=1").0, "found");
+    let (what, text) = page(&[&one, &other, &third], asked);
+    assert_eq!(what, "found");
+    assert!(text.contains("of account <code>shared</code>"), "an id counts first: {text}");
 }
 
 /// An account whose user `a` has an old access key and these service-specific credentials: the service, the
@@ -616,13 +654,16 @@ fn service_credentials_are_listed_among_the_keys_and_have_their_own_pages() {
     for part in [
         "<title>Bedrock key of a · ",
         "This key is 153 days old, and its limit is 90 days: it had to be rotated by ",
-        "aws iam create-service-specific-credential --user-name a --service-name bedrock.amazonaws.com",
-        "aws iam update-service-specific-credential --user-name a --service-specific-credential-id ACCANEVER --status Inactive",
-        "aws iam delete-service-specific-credential --user-name a --service-specific-credential-id ACCANEVER",
+        "aws iam create-service-specific-credential --user-name=a --service-name bedrock.amazonaws.com",
+        "aws iam update-service-specific-credential --user-name=a --service-specific-credential-id ACCANEVER --status Inactive",
+        "aws iam delete-service-specific-credential --user-name=a --service-specific-credential-id ACCANEVER",
     ] {
         assert!(text.contains(part), "{part} in {text}");
     }
     assert!(!text.contains("access-key"), "{text}");
+    assert!(text.contains("--credential-age-days 90"), "{text}");
+    let git = page("account=123456789012&user=a&id=ACCA%3Cb%3E");
+    assert!(!git.contains("--credential-age-days"), "{git}");
     let expired = page("account=123456789012&user=a&id=ACCA%3Cb%3E");
     assert!(expired.contains("This key has expired: nobody can use it."), "{expired}");
     assert!(page("account=123456789012&user=a&key=1").contains("<title>Key 1 of a · "));
@@ -708,19 +749,94 @@ fn a_calendar_has_due_dates_and_what_is_not_known() {
         assert!(calendar.contains(&format!("\r\n{line}\r\n")), "{line} in {calendar}");
     }
     assert_eq!(calendar.matches("BEGIN:VEVENT").count(), 2);
-    for (discovery, why) in
-        [(Tried::Failed, "could not be listed"), (Tried::NotYet, "were not listed yet")]
-    {
-        let state = || State::new([], discovery, true);
+    for (discovery, fault, why) in [
+        (
+            Tried::Failed,
+            Some("no permission"),
+            "could not be listed: there may be others: no permission",
+        ),
+        (Tried::Failed, None, "could not be listed: there may be others"),
+        (Tried::NotYet, None, "were not listed yet: there may be others"),
+    ] {
+        let discovery_fault = fault.map(Into::into);
+        let state = || State {
+            discovery_fault: discovery_fault.clone(),
+            ..State::new([], discovery, true)
+        };
         let calendar = calendar::render(&snapshot(state(), Config::default()), &Query::default());
         assert!(calendar.contains("SUMMARY:Not all accounts are known"), "{calendar}");
         let file = csv::render(&snapshot(state(), Config::default()), &Query::default());
         let file = String::from_utf8(file).expect("UTF-8");
-        assert!(
-            file.contains(&format!(",not_read,,,,,,the accounts {why}: there may be others,")),
-            "{file}"
-        );
+        assert!(file.contains(&format!(",not_read,,,,,,the accounts {why},")), "{file}");
     }
+}
+
+#[test]
+fn a_report_that_is_older_than_a_key_may_become_is_an_old_one() {
+    let config = Config::parse("rotation: { max_age: 1h }", "config.yaml".as_ref());
+    let account = Account {
+        generated: Some(now() - TimeDelta::hours(2)),
+        ..account("123456789012", "false,2026-10-01T00:00:00Z")
+    };
+    let state = State::new([account.into()], Tried::Ok, true);
+    let file = csv::render(&snapshot(state, config.expect("a configuration")), &query(""));
+    let file = String::from_utf8(file).expect("UTF-8");
+    assert!(file.contains(",not_all_known,,,,,,old report,"), "{file}");
+}
+
+/// The titles of the events about what the calendar lacks.
+fn lacking(state: State, asked: &str) -> Vec<String> {
+    let calendar = calendar::render(&snapshot(state, Config::default()), &query(asked));
+    let calendar = calendar.replace("\r\n ", "");
+    let titles = calendar.lines().filter_map(|line| line.strip_prefix("SUMMARY:"));
+    titles.filter(|title| title.contains("ot ")).map(str::to_owned).collect()
+}
+
+#[test]
+fn a_calendar_says_of_which_accounts_not_all_is_known() {
+    let mut failing = account_of("backup", "", &[]);
+    let failure = Failure::new(Reason::Network, "no route");
+    failing.record(Some(&failure), Duration::ZERO, now());
+    let failing = std::sync::Arc::new(failing);
+    let state = || State::new([failing.clone()], Tried::Ok, true);
+    assert_eq!(lacking(state(), ""), ["Not all keys of account 123456789012 are known"]);
+    assert_eq!(lacking(state(), "user=x"), ["Not all keys of account 123456789012 are known"]);
+    assert_eq!(lacking(state(), "q=backup"), [""; 0]);
+    let unknown = "Keys of account 210987654321 are not known";
+    assert_eq!(lacking(state(), "account=210987654321"), [unknown]);
+    let fine = State::new([account_of("backup", "", &[]).into()], Tried::Ok, true);
+    assert_eq!(lacking(fine, ""), [""; 0]);
+}
+
+#[test]
+fn a_calendar_of_too_many_keys_says_so() {
+    let with_users = |count: usize| {
+        let mut csv = "user,arn,access_key_1_active,access_key_1_last_rotated,access_key_2_active,access_key_2_last_rotated\n".to_owned();
+        for user in 0..count {
+            csv += &format!(
+                "u{user},arn:aws:iam::123456789012:user/u{user},true,2020-01-01T00:00:00Z,false,N/A\n"
+            );
+        }
+        let report = Some(Report::parse(csv.as_bytes()).expect("a report").into());
+        let account =
+            Account { report, generated: Some(now()), ..Account::pending("123456789012", "") };
+        State::new([account.into()], Tried::Ok, true)
+    };
+    assert_eq!(lacking(with_users(5_000), ""), [""; 0]);
+    assert_eq!(lacking(with_users(5_001), ""), ["Not all keys are in this calendar"]);
+}
+
+#[test]
+fn the_page_says_why_accounts_could_not_be_listed() {
+    let state = |fault: Option<&str>| State {
+        discovery_fault: fault.map(Into::into),
+        ..State::new([], Tried::Failed, true)
+    };
+    let page = |fault| page_of_state(state(fault), Config::default(), "");
+    let aws = page(Some("AccessDeniedException: <b>."));
+    let expected = "there may be others. The reason: <bdi>AccessDeniedException: &lt;b&gt;</bdi>. ";
+    assert!(aws.contains(expected), "{aws}");
+    assert!(!page(None).contains("The reason"));
 }
 
 #[test]

@@ -6,8 +6,8 @@ use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 
 use super::StatusSettings;
-use super::components::{counted, grouped, moment, relative, runbook};
-use super::health::{AccountSummary, Health, Known, troubles};
+use super::components::{counted, grouped, moment, relative, runbook, without_stop};
+use super::health::{AccountSummary, Health, Known, Trouble, troubles};
 use super::query::{AccountFilter, AccountSort, Query};
 use super::select::words;
 use crate::render::Snapshot;
@@ -54,7 +54,7 @@ fn unread(accounts: &[&AccountSummary]) -> BTreeMap<&'static str, usize> {
     for row in accounts.iter().filter(|row| !row.is_read()) {
         let why = match row.health {
             Health::Failing(reason) => reason.as_str(),
-            _ => "not tried yet",
+            _ => NOT_TRIED,
         };
         *unread.entry(why).or_default() += 1;
     }
@@ -80,7 +80,7 @@ pub fn notices(
         @if settings.is_demo {
             p.notice { "This is a made-up organization, to show the exporter without AWS." }
         }
-        @if let Some(before) = snapshot.metrics.failed_reload() {
+        @if let Some(before) = snapshot.failed_reload {
             p.notice.bad {
                 "The last reload of the configuration failed. This page uses the one of "
                 (moment(before)) ". " (runbook(settings, "iamkeyexporterconfigreloadfailed"))
@@ -92,6 +92,7 @@ pub fn notices(
         @if state.discovery == Tried::Failed {
             p.notice.bad {
                 "The accounts could not be listed: there may be others. "
+                @if let Some(message) = &state.discovery_fault { "The reason: " bdi { (without_stop(message)) } ". " }
                 (runbook(settings, "iamaccountdiscoveryfailing"))
             }
         }
@@ -106,13 +107,13 @@ pub fn notices(
                 "Account " (row.account.id)
                 @if !row.account.name.is_empty() && row.account.name != row.account.id { " (" bdi { (row.account.name) } ")" }
                 " was never read"
-                @if let Some(cause) = &row.account.refresh.fault { ": " bdi { (cause.message) } }
+                @if let Some(cause) = &row.account.refresh.fault { ": " bdi { (without_stop(&cause.message)) } }
                 ". Nothing is known of its keys. " (runbook(settings, "iamrefreshfailing"))
             }
         }
         @if accounts.is_empty() && !query.account.is_empty() {
             p.notice.bad {
-                "The exporter has no account " bdi { (query.account) } ", so it knows nothing about its keys."
+                (no_account(&query.account))
             }
         }
         @if state.duplicates > 0 {
@@ -124,20 +125,70 @@ pub fn notices(
     }
 }
 
-/// Why there may be unknown accounts.
-pub fn unlisted(discovery: Tried) -> Option<&'static str> {
-    match discovery {
-        Tried::Ok => None,
-        Tried::NotYet => Some("the accounts were not listed yet: there may be others"),
-        Tried::Failed => Some("the accounts could not be listed: there may be others"),
-    }
+/// About an account that is not known.
+pub fn no_account(account: &str) -> String {
+    format!("The exporter has no account {account}, so it knows nothing about its keys.")
 }
 
+/// Data that a file about keys lacks.
+pub struct Gap<'a> {
+    /// The account's id, or its name in a query that no account has. Empty: that of unknown accounts.
+    pub id: &'a str,
+    /// The account, if it is known.
+    pub account: Option<&'a AccountSummary<'a>>,
+    /// Whether some of its keys are known.
+    pub is_read: bool,
+    /// The reason.
+    pub why: String,
+}
+
+/// What is not known of the keys that the query asks for.
+pub fn gaps<'a>(
+    snapshot: &Snapshot,
+    accounts: &'a [AccountSummary<'a>],
+    query: &'a Query,
+) -> Vec<Gap<'a>> {
+    let of_query: Vec<&AccountSummary> =
+        accounts.iter().filter(|row| query.is_of_account(row.account)).collect();
+    let incomplete = if query.search.is_empty() {
+        of_query.iter().filter(|row| !row.is_whole).copied().collect()
+    } else {
+        unread_of(&of_query, query)
+    };
+    let gap = |row: &'a AccountSummary| {
+        let troubles = || row.troubles.iter().map(Trouble::text).collect::<Vec<_>>().join(", ");
+        let why = row.cause().unwrap_or_else(troubles);
+        let why = if why.is_empty() { NOT_TRIED.to_owned() } else { why };
+        Gap { id: &row.account.id, account: Some(row), is_read: row.is_read(), why }
+    };
+    let mut gaps: Vec<Gap> = incomplete.into_iter().map(gap).collect();
+    let unknown = |id, why| Gap { id, account: None, is_read: false, why };
+    if query.account.is_empty() {
+        gaps.extend(unlisted(snapshot).map(|why| unknown("", why)));
+    } else if of_query.is_empty() {
+        gaps.push(unknown(&query.account, no_account(&query.account)));
+    }
+    gaps
+}
+
+/// Why there may be unknown accounts.
+fn unlisted(snapshot: &Snapshot) -> Option<String> {
+    let what = match snapshot.state.discovery {
+        Tried::Ok => return None,
+        Tried::NotYet => "were not listed yet",
+        Tried::Failed => "could not be listed",
+    };
+    let why = snapshot.state.discovery_fault.as_ref().map(|message| format!(": {message}"));
+    Some(format!("the accounts {what}: there may be others{}", why.unwrap_or_default()))
+}
+
+/// The reason why nothing is known of an account at first.
+const NOT_TRIED: &str = "not tried yet";
 /// At most this number of accounts is named.
 const MAX_NAMED: usize = 5;
 
 /// Accounts of the query that were never read.
-pub fn unread_of<'a, 'b>(
+fn unread_of<'a, 'b>(
     accounts: &[&'a AccountSummary<'b>],
     query: &Query,
 ) -> Vec<&'a AccountSummary<'b>> {
