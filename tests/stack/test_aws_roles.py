@@ -449,18 +449,6 @@ def test_the_documented_stacks_can_be_made(moto, template, values):
     assert make_stack(MotoAccount(moto), ROOT / template, **values)
 
 
-def test_the_documented_commands_have_the_options_of_aws(moto):
-    own = [words for words in commands() if words[2] != "deploy"]
-    assert len(own) == 4
-    for _, service, operation, *words in own:
-        client = MotoAccount(moto).client(service, TEST_CREDENTIALS)
-        name = "".join(part.capitalize() for part in operation.split("-"))
-        members = client.meta.service_model.operation_model(name).input_shape
-        given = {one.removeprefix("--").replace("-", "").lower() for one in options(words)}
-        assert given <= {member.lower() for member in members.members}
-        assert {member.lower() for member in members.required_members} <= given
-
-
 def test_the_documented_trust_is_that_of_the_documented_stack_set(moto):
     text = (ROOT / "docs/permissions.md").read_text()
     [shown] = re.findall(r"```json\n(.*?)```", text, re.DOTALL)
