@@ -377,6 +377,7 @@ impl Server {
             runbook_url: None,
             dashboard_url: None,
             is_demo: true,
+            are_files: false,
         });
         let (metrics, documents) = (renderer.metrics, Documents::default());
         let web = WebReloader::load(None, metrics.clone()).expect("no file to read");

@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::controls::rows::{self, ControlRow, Results, Sum};
 use crate::failure::Failure;
 use crate::findings::{
-    COLUMNS, Finding, Overview, every_key, is_outlived, lacks_service_credentials,
+    COLUMNS, Finding, Overview, every_key, is_outlived, lacks_service_credentials, time,
 };
 use crate::metrics::filter::Filter;
 use crate::metrics::page;
@@ -78,6 +78,10 @@ pub struct CheckOutcome {
     pub idle_rules: Vec<String>,
     /// The shard that these accounts belong to.
     pub shard: Shard,
+    /// Where the times of reports come from, if they are files.
+    pub time_of_files: Option<&'static str>,
+    /// Whether service-specific credentials are wanted, and report files do not have them.
+    pub lacks_service_credentials: bool,
 }
 
 /// How many keys are unrotated.
@@ -103,6 +107,7 @@ pub async fn run(
         return Err(failure.clone());
     }
     targets.retain(|target| schedule.shard.owns(&target.id));
+    let time_of_files = source.time_of_report_files();
     let bar = ProgressBar::new(targets.len() as u64).with_style(
         ProgressStyle::with_template("{bar:40} {pos}/{len} accounts, {elapsed}")
             .expect("the template is valid"),
@@ -175,6 +180,8 @@ pub async fn run(
         failures,
         idle_rules,
         shard: schedule.shard,
+        time_of_files,
+        lacks_service_credentials: time_of_files.is_some() && config.service_credentials,
     })
 }
 
@@ -219,6 +226,25 @@ impl CheckOutcome {
     fn rejected_rows(&self) -> usize {
         let reports = self.state.accounts.iter().flat_map(|account| &account.report);
         reports.map(|report| report.rejected.len()).sum()
+    }
+
+    /// The age of the oldest report. Of files also its time, and where that comes from. Of AWS only if it is
+    /// old.
+    fn oldest_report(&self) -> String {
+        let oldest = self.accounts().filter_map(|account| Some((account.generated?, account)));
+        let Some((generated, account)) = oldest.min_by_key(|(generated, _)| *generated) else {
+            return String::new();
+        };
+        let age = self.now - generated;
+        let text = format!("; oldest report: {} hours old", age.num_hours());
+        match self.time_of_files {
+            Some(_) if account.newest_time() == Some(generated) => {
+                format!("{text}, of {} by the newest time in it", time(generated))
+            }
+            Some(origin) => format!("{text}, of {} by {origin}", time(generated)),
+            None if age > STALE => text,
+            None => String::new(),
+        }
     }
 
     /// A line for each failure.
@@ -273,18 +299,18 @@ impl CheckOutcome {
             0 => String::new(),
             number => format!("; duplicate reports of the same accounts, ignored: {number}"),
         };
-        let oldest = self.accounts().filter_map(|account| account.generated).min();
-        let old = oldest.map(|generated| self.now - generated).filter(|age| *age > STALE);
-        let old = old
-            .map_or(String::new(), |age| format!("; oldest report: {} hours old", age.num_hours()));
+        let oldest = self.oldest_report();
         let UnrotatedCount { access_keys, service_credentials } = unrotated;
         let service_credentials = match service_credentials {
+            0 if self.lacks_service_credentials => {
+                "; service-specific credentials: not in report files".to_owned()
+            }
             0 => String::new(),
             number => format!("; unrotated service-specific credentials: {number}"),
         };
         let verdict = if self.is_uncertain() { "could not tell for all keys: " } else { "" };
         format!(
-            "{failures}{verdict}unrotated keys: {access_keys}{service_credentials}; accounts read: {read} of {accounts}{shard}{duplicates}{rejected}{old}"
+            "{failures}{verdict}unrotated keys: {access_keys}{service_credentials}; accounts read: {read} of {accounts}{shard}{duplicates}{rejected}{oldest}"
         )
     }
 
@@ -313,7 +339,7 @@ impl CheckOutcome {
         let mut lines = self.failure_lines();
         for Sum { number, control, unknown, .. } in &results.sums {
             for (why, accounts) in unknown {
-                let control = control.name();
+                let (control, why) = (control.name(), why.explain());
                 lines.push_str(&format!(
                     "{number} {control}: not decided, or not in full: {why}; accounts: {accounts}\n"
                 ));
@@ -322,6 +348,11 @@ impl CheckOutcome {
         let count = |is: fn(&Sum) -> bool| results.sums.iter().filter(|sum| is(sum)).count();
         let violated = count(|sum| sum.violations > 0);
         let undecided = count(|sum| !sum.unknown.is_empty());
+        // The rest is not decided because something failed, or is missing in the report.
+        let without_aws = match self.time_of_files {
+            None => String::new(),
+            Some(_) => format!(" (not decided without AWS: {})", count(Sum::needs_only_calls)),
+        };
         let verdict = if self.exit_code_of_controls(results) == 2 {
             "could not tell for all controls: "
         } else {
@@ -330,9 +361,10 @@ impl CheckOutcome {
         let accounts = self.accounts().count();
         let read = self.accounts().filter(|account| account.report.is_some()).count();
         format!(
-            "{lines}{verdict}controls: {}; violated: {violated}; not decided, or not in full: {undecided}; violations: {}; accounts read: {read} of {accounts}",
+            "{lines}{verdict}controls: {}; violated: {violated}; not decided, or not in full: {undecided}{without_aws}; violations: {}; accounts read: {read} of {accounts}{}",
             results.sums.len(),
-            results.violations()
+            results.violations(),
+            self.oldest_report(),
         )
     }
 
@@ -399,7 +431,8 @@ fn write_controls_table(
     shown: &[&ControlRow],
     mut to: impl io::Write,
 ) -> io::Result<()> {
-    let header = ["number", "control", "violations", "violating_accounts", "not_decided", "title"];
+    let header =
+        ["number", "control", "violations", "violating_accounts", "accounts_not_decided", "title"];
     let sums = results.sums.iter().map(|sum| {
         let undecided = sum.unknown.values().copied().max().unwrap_or_default();
         // 0 would look like a pass.
@@ -429,8 +462,8 @@ fn write_controls_table(
     write_table(header, rows, to)
 }
 
-/// Columns that would say the same in each line, or what the lines above say.
-const LEFT_OUT: [&str; 2] = ["benchmark", "title"];
+/// Columns that would say the same in each line, or what the lines above and below say.
+const LEFT_OUT: [&str; 4] = ["benchmark", "title", "report_generated", "as_of"];
 
 fn write_table<'a, H, R>(
     header: H,

@@ -376,6 +376,7 @@ impl Flags {
             runbook_url: self.runbook_url.clone(),
             dashboard_url: self.dashboard_url.clone(),
             is_demo,
+            are_files: self.reports.is_some(),
         }
     }
 

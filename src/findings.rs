@@ -315,7 +315,8 @@ impl Finding {
     }
 }
 
-fn time(time: DateTime<Utc>) -> String {
+/// The time to the second, as in files.
+pub fn time(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
@@ -342,7 +343,13 @@ fn serialize_days<S: Serializer>(age: &Option<Age>, serializer: S) -> Result<S::
     age.map(|age| age.days()).serialize(serializer)
 }
 
-fn serialize_time_if_any<S: Serializer>(
+/// As [`time`].
+pub fn serialize_time<S: Serializer>(at: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
+    time(*at).serialize(serializer)
+}
+
+/// As [`time`], or nothing.
+pub fn serialize_time_if_any<S: Serializer>(
     at: &Option<DateTime<Utc>>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {

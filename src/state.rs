@@ -45,7 +45,8 @@ pub struct Account {
     pub alias: Option<String>,
     /// The last good report. `None` before the first.
     pub report: Option<Arc<Report>>,
-    /// When AWS generated that report, or when its file was modified.
+    /// When AWS generated that report, or when its file was modified, or the newest time in the file if that
+    /// is later.
     pub generated: Option<DateTime<Utc>>,
     /// A hash of that report's bytes, so that the same bytes are not parsed twice.
     pub fingerprint: Option<u64>,

@@ -71,5 +71,6 @@ pub fn settings() -> StatusSettings {
         runbook_url: None,
         dashboard_url: Some("https://dashboard.example/d/x".to_owned()),
         is_demo: false,
+        are_files: false,
     }
 }

@@ -11,11 +11,12 @@ use crate::report::{Key, ROOT_USER, Report, User};
 use crate::state::Account;
 
 /// The limit of the benchmark, whatever the limit of the configuration is.
-const MAX_KEY_AGE: TimeDelta = TimeDelta::days(90);
+pub const MAX_KEY_AGE: TimeDelta = TimeDelta::days(90);
 /// A key that was made within this time of its user was made with the user.
 const SETUP: TimeDelta = TimeDelta::minutes(1);
 const MIN_PASSWORD_LENGTH: i32 = 14;
-const MAX_PASSWORD_AGE_DAYS: i32 = 90;
+/// After this number of days a password policy must expire a password.
+pub const MAX_PASSWORD_AGE_DAYS: i32 = 90;
 /// AWS remembers no more.
 const REMEMBERED_PASSWORDS: i32 = 24;
 

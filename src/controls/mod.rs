@@ -133,6 +133,18 @@ impl Settings {
     pub fn unused_after(&self) -> TimeDelta {
         self.unused_after.unwrap_or_else(|| self.benchmark.unused_after())
     }
+
+    /// The number of days that the control is about, if it is about one: how old a key or a password may
+    /// become, or how long a credential was not used, or must not have been.
+    pub fn limit(&self, control: Control) -> Option<TimeDelta> {
+        match control {
+            Control::AccessKeysRotated => Some(judge::MAX_KEY_AGE),
+            Control::UnusedCredentialsDisabled => Some(self.unused_after()),
+            Control::RootNotUsed => Some(self.root_unused_for),
+            Control::PasswordExpiry => Some(TimeDelta::days(judge::MAX_PASSWORD_AGE_DAYS.into())),
+            _ => None,
+        }
+    }
 }
 
 impl<'a> Outcomes<'a> {

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::{Control, Settings, Status, judge};
+use super::{Control, Settings, Status, Unknown, judge};
+use crate::findings::{serialize_time, serialize_time_if_any, time};
 use crate::state::State;
 
 /// One finding: a violation, or what would have to be known. Of a control without either, one row says so.
@@ -28,14 +29,22 @@ pub struct ControlRow {
     pub user: Option<String>,
     /// Which of the user's credentials it is, if it is one.
     pub credential: Option<String>,
-    /// How old the credential is, or how long ago it was used.
-    pub age_days: Option<f64>,
+    /// How old the credential is, or how long ago it was used: see [`Violation::age`](super::Violation::age).
+    pub days: Option<f64>,
+    /// The control's limit for that, if it has one: see [`Settings::limit`].
+    pub limit_days: Option<f64>,
     /// Why the control is not decided: see [`Unknown::reason`](super::Unknown::reason).
     pub reason: Option<&'static str>,
     /// What is missing: a permission, a column or a row.
     pub missing: Option<&'static str>,
     /// The control's title.
     pub title: &'static str,
+    /// When the account's report was generated.
+    #[serde(serialize_with = "serialize_time_if_any")]
+    pub report_generated: Option<DateTime<Utc>>,
+    /// When the control was decided. Days run up to then.
+    #[serde(serialize_with = "serialize_time")]
+    pub as_of: DateTime<Utc>,
 }
 
 /// The result of one control for all accounts.
@@ -54,7 +63,7 @@ pub struct Sum {
     /// The number of accounts that were read.
     pub accounts: usize,
     /// The reasons why it is not decided, or not for all users, with the number of accounts.
-    pub unknown: BTreeMap<String, usize>,
+    pub unknown: BTreeMap<Unknown, usize>,
 }
 
 /// The results of all accounts.
@@ -94,15 +103,20 @@ impl Results {
                     result: status.as_str(),
                     user: None,
                     credential: None,
-                    age_days: None,
+                    days: None,
+                    limit_days: settings
+                        .limit(*control)
+                        .map(|limit| limit.as_seconds_f64() / 86_400.0),
                     reason: None,
                     missing: None,
                     title: control.title(benchmark),
+                    report_generated: account.generated,
+                    as_of: now,
                 };
                 let violations = outcome.violations.iter().map(|violation| ControlRow {
                     user: violation.user.map(str::to_owned),
                     credential: violation.credential.map(|credential| credential.name()),
-                    age_days: violation.age.map(|age| age.days()),
+                    days: violation.age.map(|age| age.days()),
                     ..row(Status::Violated)
                 });
                 let unknown = outcome.unknown.iter().map(|unknown| ControlRow {
@@ -118,7 +132,7 @@ impl Results {
                 sum.violations += outcome.violations.len();
                 sum.violated += usize::from(!outcome.violations.is_empty());
                 for unknown in &outcome.unknown {
-                    *sum.unknown.entry(unknown.explain()).or_default() += 1;
+                    *sum.unknown.entry(*unknown).or_default() += 1;
                 }
             }
         }
@@ -137,7 +151,7 @@ impl Results {
 }
 
 /// The names of [`ControlRow::fields`].
-pub const COLUMNS: [&str; 12] = [
+pub const COLUMNS: [&str; 15] = [
     "account_id",
     "account_name",
     "benchmark",
@@ -146,11 +160,22 @@ pub const COLUMNS: [&str; 12] = [
     "result",
     "user",
     "credential",
-    "age_days",
+    "days",
+    "limit_days",
     "reason",
     "missing",
     "title",
+    "report_generated",
+    "as_of",
 ];
+
+impl Sum {
+    /// Whether it is not decided, and only because a source without AWS makes no calls.
+    pub fn needs_only_calls(&self) -> bool {
+        let is_call = |unknown: &Unknown| matches!(unknown, Unknown::NotRead(_));
+        !self.unknown.is_empty() && self.unknown.keys().all(is_call)
+    }
+}
 
 impl ControlRow {
     /// Whether it is a violation, or something that is not known.
@@ -169,10 +194,13 @@ impl ControlRow {
             self.result.to_owned(),
             self.user.clone().unwrap_or_default(),
             self.credential.clone().unwrap_or_default(),
-            self.age_days.map(|days| format!("{days:.2}")).unwrap_or_default(),
+            self.days.map(|days| format!("{days:.2}")).unwrap_or_default(),
+            self.limit_days.map(|days| format!("{days:.2}")).unwrap_or_default(),
             self.reason.unwrap_or_default().to_owned(),
             self.missing.unwrap_or_default().to_owned(),
             self.title.to_owned(),
+            self.report_generated.map(time).unwrap_or_default(),
+            time(self.as_of),
         ]
     }
 }

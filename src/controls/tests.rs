@@ -839,6 +839,7 @@ fn a_report_file_decides_what_it_can_and_says_what_is_missing() {
     );
     assert!(results.is_uncertain());
     assert_eq!(results.violations(), 1);
+    assert_eq!(results.sums.iter().filter(|sum| sum.needs_only_calls()).count(), 4);
 }
 
 #[test]

@@ -194,7 +194,7 @@ catalogue! {
         "Age of the owner's oldest unrotated access key in days, rounded down to hundredths. 0 if no key is unrotated. From the report, which AWS renews at most every four hours, or from a later call.");
 
     REPORT_GENERATED = gauge(Group::Refresh, "iam_credential_report_generated_timestamp_seconds", ACCOUNT,
-        "When AWS generated the credential report, which it does at most every four hours. For a report file, when the file was modified.");
+        "When AWS generated the credential report, which it does at most every four hours. For a report file, when the file was modified, or the newest time in it if that is later.");
     REPORT_REJECTED_ROWS = gauge(Group::Refresh, "iam_credential_report_rejected_rows", ACCOUNT,
         "Number of rows of the credential report that could not be parsed, or only in part. The log has the lines of the first 100.");
     REFRESH_SUCCESS = gauge(Group::Refresh, "iam_refresh_success", ACCOUNT,

@@ -216,6 +216,14 @@ impl Source {
         }
     }
 
+    /// Where the times of report files come from. `None` if AWS gives each report its time.
+    pub fn time_of_report_files(&self) -> Option<&'static str> {
+        match self {
+            Source::Files(files) => Some(files.time_of_report()),
+            Source::Aws(_) | Source::Demo(_) => None,
+        }
+    }
+
     /// Whether it has keys and tags in addition to reports.
     pub fn has_live_data(&self) -> bool {
         matches!(self, Source::Aws(_) | Source::Demo(_))

@@ -337,12 +337,14 @@ fn check_decides_of_a_report_file_what_it_can() {
     let (code, table, summary) = check_file(&csv, &[]);
     assert_eq!(code, Some(2), "{summary}");
     assert!(table.starts_with("NUMBER  CONTROL"), "{table}");
+    assert!(table.contains("  ACCOUNTS NOT DECIDED  TITLE"), "{table}");
+    assert!(table.contains("  DAYS     LIMIT DAYS  REASON    MISSING"), "{table}");
     assert!(table.contains("2.12    access_keys_rotated          1           1 of 1"), "{table}");
     let undecided = "2.8     password_length              -           -                   1";
     assert!(table.contains(undecided), "{table}");
     for line in [
         "2.8 password_length: not decided, or not in full: iam:GetAccountPasswordPolicy was not called; accounts: 1",
-        "could not tell for all controls: controls: 10; violated: 2; not decided, or not in full: 7; violations: 2; accounts read: 1 of 1",
+        "could not tell for all controls: controls: 10; violated: 2; not decided, or not in full: 7 (not decided without AWS: 6); violations: 2; accounts read: 1 of 1; oldest report: 0 hours old, of 20",
     ] {
         assert!(summary.contains(line), "{summary}");
     }
@@ -357,6 +359,20 @@ fn check_decides_of_a_report_file_what_it_can() {
         "2.7 root_not_used not_decided   no_row <root_account>",
     ] {
         assert!(rows.iter().any(|it| it == row), "{row} in {rows:#?}");
+    }
+    let limits = columns(&found, &["control", "limit_days"]);
+    for row in [
+        "unused_credentials_disabled 45.00",
+        "access_keys_rotated 90.00",
+        "root_not_used 90.00",
+        "password_length ",
+    ] {
+        assert!(limits.iter().any(|it| it == row), "{row} in {limits:#?}");
+    }
+    for times in columns(&found, &["report_generated", "as_of"]) {
+        let times = times.split(' ').map(DateTime::parse_from_rfc3339);
+        let times: Vec<_> = times.collect::<Result<_, _>>().expect("two times");
+        assert!(times[0] <= times[1], "{times:?}");
     }
     assert!(!found.contains("console_mfa"), "nothing to say of it: {found}");
     let (_, all, _) = check_file(&csv, &["--format", "csv", "--show", "all"]);
@@ -381,7 +397,7 @@ fn the_version_of_the_benchmark_decides_numbers_and_limits() {
         ("v7.0", Some("2.11 unused_credentials_disabled v7.0 60.00")),
     ] {
         let (_, found, _) = check_file(&csv, &["--format", "csv", "--benchmark", version]);
-        let rows = columns(&found, &["number", "control", "benchmark", "age_days"]);
+        let rows = columns(&found, &["number", "control", "benchmark", "days"]);
         let unused = rows.iter().find(|row| row.contains("unused")).map(String::as_str);
         assert_eq!(unused, expected, "{version}");
     }
@@ -389,7 +405,9 @@ fn the_version_of_the_benchmark_decides_numbers_and_limits() {
     let found: serde_json::Value = serde_json::from_str(&found).expect("JSON");
     let found = found.as_array().expect("an array");
     let unused = found.iter().find(|row| row["control"] == "unused_credentials_disabled");
-    assert_eq!(unused.expect("a finding")["user"], "alpha");
+    let unused = unused.expect("a finding");
+    assert_eq!((&unused["user"], &unused["limit_days"]), (&"alpha".into(), &45.0.into()));
+    assert!(unused["report_generated"].as_str() <= unused["as_of"].as_str(), "{unused}");
     let refused = output(&["check", "--controls", "--benchmark", "v8.0"]);
     assert_eq!(refused.status.code(), Some(2));
     assert_eq!(output(&["check", "--benchmark", "v7.0"]).status.code(), Some(2));

@@ -322,7 +322,7 @@ def empty_folder(folder):
 
 @situation("at least 0", "degraded")
 def an_old_report(folder):
-    with with_files(folder, a=file_of([Person("old", 400, 30, "Inactive")], age=timedelta(days=100))) as exporter:
+    with with_files(folder, a=file_of([Person("old", 400, 150, "Inactive")], age=timedelta(days=100))) as exporter:
         yield exporter
 
 

@@ -28,11 +28,12 @@ use tracing::{debug, info, warn};
 
 use self::disk::{Content, FileRead, can_open, hangs, list, read, read_pipe};
 use super::target::{Discovered, FetchResult, RawReport, Target};
-use crate::clock::{Clock, MAX_CLOCK_SKEW};
+use crate::clock::{Clock, MAX_CLOCK_SKEW, is_from_the_future};
 use crate::config::Access;
 use crate::failure::{Failure, Reason};
 use crate::panics::catch;
 use crate::pipe;
+use crate::report::Report;
 
 /// Report files.
 #[derive(Debug)]
@@ -201,6 +202,11 @@ impl Files {
         }
     }
 
+    /// Where a report has its time from, if nothing in it is newer.
+    pub(super) fn time_of_report(&self) -> &'static str {
+        if self.piped.is_some() { "the time when it was read" } else { "the file's time" }
+    }
+
     /// How long an account stays if its file is removed or has another account's report.
     pub(super) fn keep_missing(&self) -> Duration {
         self.keep_missing
@@ -301,7 +307,8 @@ impl Files {
             }
             history.taken = Some(content);
         }
-        Ok(Some(RawReport { csv, generated: modified, parsed }))
+        let generated = generated(modified, parsed.as_deref(), now);
+        Ok(Some(RawReport { csv, generated, parsed }))
     }
 
     /// Why a report seems to have less data than the one before, and how long it must be there to
@@ -375,6 +382,19 @@ async fn blocking<G: Send + 'static, T: Send + 'static>(
         }
         Err(_) => Err(hangs(path)),
     }
+}
+
+/// When a report was generated, at the earliest: a file can have an older time than what it holds. A time that
+/// lies ahead fails the refresh, and says nothing of the report.
+fn generated(
+    modified: DateTime<Utc>,
+    report: Option<&Report>,
+    now: DateTime<Utc>,
+) -> DateTime<Utc> {
+    let newest = report.and_then(Report::newest_time);
+    newest
+        .filter(|time| !is_from_the_future(*time, now))
+        .map_or(modified, |time| time.max(modified))
 }
 
 /// Why a file with this time is not accepted yet: its writer may not be finished, or one of the

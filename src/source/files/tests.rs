@@ -392,3 +392,29 @@ async fn a_report_that_came_through_a_pipe_stays_at_each_look() {
         assert_eq!(fetch(&files, Duration::ZERO).await, Ok(Some(report(1).len())));
     }
 }
+
+#[tokio::test]
+async fn a_report_is_not_older_than_the_newest_time_in_it() {
+    let folder = Folder::new("newest");
+    let path = folder.write("a.csv", "");
+    let files = open(&path);
+    files.discover().await.expect("a file");
+    let now = Utc::now();
+    let at = |days: i64| now - TimeDelta::days(days);
+    let text = |time: DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::Secs, true);
+    for (modified, rotated, expected) in [
+        (at(100), at(6), text(at(6))),
+        (at(6), at(100), text(at(6))),
+        // The clock of this host is behind, or the row is wrong: the refresh fails.
+        (at(6), at(-6), text(at(6))),
+    ] {
+        let row = format!("u0,arn:aws:iam::123456789012:user/u0,true,{},false,N/A", text(rotated));
+        fs::write(&path, format!("{HEADER}\n{row}")).expect("a file");
+        let file = fs::File::open(&path).expect("a file");
+        file.set_modified(modified.into()).expect("a time");
+        let [target] = files.known().targets.try_into().expect("one file");
+        let fetched = files.fetch(&target, now, Instant::now() + PATIENCE).await;
+        let report = fetched.report.expect("a report");
+        assert_eq!(text(report.generated), expected, "{rotated}");
+    }
+}

@@ -48,7 +48,7 @@ pub fn section(
     };
     let no_tags = snapshot.config.user_tags.is_empty();
     let caption = html! {
-        (title(query.show, &soon)) ": " (rows_of(&pagination, rows.len()))
+        (title(query.show, &soon)) ": " (rows_of(&pagination, rows.len())) (kinds(&rows))
         @if known == Known::Some { ". There may be more" }
         span.screen { ". Select a user to see what to do" }
     };
@@ -86,6 +86,20 @@ pub fn section(
                 }
             }
         }
+    }
+}
+
+/// How many of these keys are access keys, if not all are. Metrics and alerts count the others apart.
+fn kinds(rows: &[&Finding]) -> String {
+    let of_services = rows.iter().filter(|row| row.service.is_some()).count();
+    let access_keys = rows.len() - of_services;
+    match of_services {
+        0 => String::new(),
+        _ => format!(
+            " ({}, {})",
+            counted(access_keys, "access key"),
+            counted(of_services, "API key")
+        ),
     }
 }
 

@@ -33,6 +33,8 @@ pub struct StatusSettings {
     pub dashboard_url: Option<String>,
     /// Whether this is the demo.
     pub is_demo: bool,
+    /// Whether reports are read from files, which have no service-specific credentials.
+    pub are_files: bool,
 }
 
 /// The style sheet. In its own file, so that the page's policy can forbid inline styles.

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use maud::{DOCTYPE, Markup, html};
 
 use super::accounts;
-use super::components::{grouped, in_words, moment};
+use super::components::{counted, in_words, moment};
 use super::health::{self, AccountSummary, Known};
 use super::query::{KeyFilter, Query};
 use super::select::{about, candidates};
@@ -24,22 +24,20 @@ pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> 
         all.iter().filter(|row| query.is_of_account(row.account)).collect();
     let known = known(snapshot, &accounts);
     let unrotated = count(KeyStatus::Unrotated);
+    let of_services = about
+        .iter()
+        .filter(|finding| finding.status == KeyStatus::Unrotated && finding.service.is_some())
+        .count();
+    let access_keys = unrotated - of_services;
     let subject = Some(query.subject()).filter(|subject| !subject.is_empty());
     let title = html! {
         @match known {
             Known::Nothing => "Unrotated keys not known",
-            _ => { (known.of(unrotated)) " " (unrotated_keys(unrotated)) },
+            _ => { (known.of(access_keys)) " " (unrotated_keys(access_keys, of_services)) },
         }
         @if let Some(subject) = &subject { ", " (subject) }
     };
     let soon = in_words(snapshot.config.policy.warn_before);
-    let of_services = about
-        .iter()
-        .filter(|finding| finding.status == KeyStatus::Unrotated && finding.service.is_some());
-    let of_services = match of_services.count() {
-        0 => String::new(),
-        count => format!(", {} for services", grouped(count)),
-    };
     let class = match (unrotated, known) {
         (1.., _) => Some("bad"),
         (0, Known::All) => None,
@@ -66,11 +64,11 @@ pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> 
         }
     };
     let body = html! {
-        (trust::line(&accounts, snapshot.now, query))
+        (trust::line(settings, snapshot, &accounts, query))
         (trust::notices(settings, snapshot, &accounts, query))
         ul.tiles {
             li class=[class] {
-                (tile(KeyFilter::Unrotated, unrotated, &(unrotated_keys(unrotated).to_owned() + &of_services)))
+                (tile(KeyFilter::Unrotated, access_keys, &unrotated_keys(access_keys, of_services)))
             }
             li { (tile(KeyFilter::DueSoon, count(KeyStatus::DueSoon), &format!("due within {soon}"))) }
             li { (tile(KeyFilter::Exempt, count(KeyStatus::Exempt), "exempt")) }
@@ -162,10 +160,11 @@ fn error(settings: &StatusSettings, now: DateTime<Utc>, title: &str, what: &str)
     frame(settings, now, &title, &heading, &body, "")
 }
 
-/// The noun for this number of keys.
-pub fn unrotated_keys(count: usize) -> &'static str {
-    match count {
-        1 => "unrotated key",
-        _ => "unrotated keys",
+/// The words after the number of access keys. Metrics and alerts count service-specific credentials apart.
+fn unrotated_keys(access_keys: usize, of_services: usize) -> String {
+    let noun = if access_keys == 1 { "key" } else { "keys" };
+    match of_services {
+        0 => format!("unrotated access {noun}"),
+        _ => format!("unrotated access {noun} and {}", counted(of_services, "API key")),
     }
 }

@@ -386,6 +386,7 @@ fn settings() -> StatusSettings {
         runbook_url: Some("https://runbooks.example/a?b=\"<c>&d".to_owned()),
         dashboard_url: Some("https://grafana.example/d/x?y=\"<z>&var=1#top".to_owned()),
         is_demo: false,
+        are_files: false,
     }
 }
 
@@ -439,11 +440,11 @@ fn a_number_of_keys_says_that_it_is_not_all() {
     let unread = || Account::pending("210987654321", "");
     let nobody = || Account::pending(UNKNOWN_ACCOUNT, "");
     for (accounts, discovery, expected) in [
-        (vec![old()], Tried::Ok, "1 unrotated key"),
-        (vec![old()], Tried::Failed, "at least 1 unrotated key"),
-        (vec![ageless()], Tried::Ok, "at least 0 unrotated keys"),
-        (vec![old(), unread()], Tried::Ok, "at least 1 unrotated key"),
-        (vec![old(), nobody()], Tried::Ok, "at least 1 unrotated key"),
+        (vec![old()], Tried::Ok, "1 unrotated access key"),
+        (vec![old()], Tried::Failed, "at least 1 unrotated access key"),
+        (vec![ageless()], Tried::Ok, "at least 0 unrotated access keys"),
+        (vec![old(), unread()], Tried::Ok, "at least 1 unrotated access key"),
+        (vec![old(), nobody()], Tried::Ok, "at least 1 unrotated access key"),
         (vec![nobody()], Tried::Ok, "Unrotated keys not known"),
         (vec![], Tried::Failed, "Unrotated keys not known"),
     ] {
@@ -521,7 +522,7 @@ fn the_page_tells_what_it_does_not_know() {
         page.contains("accounts: 1 not tried yet") || page.contains("account: 1 not tried yet")
     );
     assert!(page.contains("2026-11-01 12:00 UTC"));
-    assert!(page.contains("<title>1 unrotated key · iam-key-exporter</title>"));
+    assert!(page.contains("<title>1 unrotated access key · iam-key-exporter</title>"));
     assert!(!page.contains("made up"));
     assert!(
         page_of("production", "backup", "/", "q=nobody").contains(
@@ -629,8 +630,9 @@ fn service_credentials_are_listed_among_the_keys_and_have_their_own_pages() {
     let list = |asked: &str| page_of_state(state(), Config::default(), asked);
     let all = list("");
     for part in [
-        "<title>3 unrotated keys · ",
-        "unrotated keys, 2 for services",
+        "<title>1 unrotated access key and 2 API keys · ",
+        "<strong>1</strong> <span>unrotated access key and 2 API keys</span>",
+        "Unrotated keys: 3 (1 access key, 2 API keys)",
         "never expires",
         "expires in 3 days",
         "href=\"key?account=123456789012&amp;user=a&amp;id=ACCANEVER\"",
@@ -639,7 +641,7 @@ fn service_credentials_are_listed_among_the_keys_and_have_their_own_pages() {
         assert!(all.contains(part), "{part} in {all}");
     }
     assert!(!all.contains("codecommit"), "it has expired");
-    assert!(list("q=BEDROCK").contains("<title>1 unrotated key, "));
+    assert!(list("q=BEDROCK").contains("<title>0 unrotated access keys and 1 API key, "));
     let every = list("show=every&user=a");
     assert!(every.contains("ACCA&lt;b&gt;") && every.contains("expired 3 days ago"), "{every}");
 
@@ -695,11 +697,30 @@ fn a_list_that_aws_refused_makes_the_numbers_uncertain_if_it_is_wanted() {
         page_of_state(State::new([account.clone().into()], Tried::Ok, true), config, "")
     };
     let wanted = page(true);
-    assert!(wanted.contains("<title>at least 1 unrotated key · "), "{wanted}");
+    assert!(wanted.contains("<title>at least 1 unrotated access key · "), "{wanted}");
     assert!(wanted.contains("service-specific credentials not listed"), "{wanted}");
     let unwanted = page(false);
-    assert!(unwanted.contains("<title>1 unrotated key · "), "{unwanted}");
+    assert!(unwanted.contains("<title>1 unrotated access key · "), "{unwanted}");
     assert!(!unwanted.contains("not listed"), "{unwanted}");
+}
+
+#[test]
+fn report_files_have_no_api_keys_and_that_is_no_fault_of_an_account() {
+    let mut account = account("123456789012", "true,2020-01-01T00:00:00Z");
+    account.record(None, Duration::ZERO, now());
+    let page = |are_files, wanted| {
+        let config = Config { service_credentials: wanted, ..Config::default() };
+        let snapshot = snapshot(State::new([account.clone().into()], Tried::Ok, true), config);
+        let settings = StatusSettings { are_files, ..settings() };
+        page::render(&settings, &snapshot, &Query::default())
+    };
+    let missing = " · service-specific credentials, such as API keys, are not in report files</p>";
+    let files = page(true, true);
+    assert!(files.contains(missing), "{files}");
+    assert!(files.contains("<title>1 unrotated access key · "), "{files}");
+    assert!(files.contains("<span>account ok<"), "{files}");
+    assert!(!page(false, true).contains(missing), "AWS lists them");
+    assert!(!page(true, false).contains(missing), "nobody asks for them");
 }
 
 #[test]

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 
 use super::StatusSettings;
@@ -14,7 +13,14 @@ use crate::render::Snapshot;
 use crate::state::Tried;
 
 /// One line: the number of accounts that were read, the age of the reports, and missing data.
-pub fn line(accounts: &[&AccountSummary], now: DateTime<Utc>, query: &Query) -> Markup {
+pub fn line(
+    settings: &StatusSettings,
+    snapshot: &Snapshot,
+    accounts: &[&AccountSummary],
+    query: &Query,
+) -> Markup {
+    let now = snapshot.now;
+    let lacks_credentials = settings.are_files && snapshot.config.service_credentials;
     let read = accounts.iter().filter(|row| row.is_read()).count();
     let oldest = accounts.iter().filter_map(|row| row.account.generated).min();
     let unread = unread(accounts);
@@ -44,6 +50,7 @@ pub fn line(accounts: &[&AccountSummary], now: DateTime<Utc>, query: &Query) -> 
                 }
                 ": " (list(&unread))
             }
+            @if lacks_credentials { " · service-specific credentials, such as API keys, are not in report files" }
         }
     }
 }
