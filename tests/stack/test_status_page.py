@@ -380,7 +380,7 @@ def test_an_account_that_nobody_knows_is_in_no_file_as_one_without_keys(situatio
 
 
 def test_the_page_and_the_file_have_the_words_of_aws_if_accounts_could_not_be_listed(tmp_path):
-    words = "You don't have permissions to access this resource."
+    words = "ListAccounts: AccessDeniedException: You don't have permissions to access this resource"
     with SITUATIONS["accounts_not_listed"].start(tmp_path) as exporter:
         assert words in requests.get(f"{exporter.url}/", timeout=10).text
         assert any(words in row["rule"] for row in file(f"{exporter.url}/keys.csv"))
