@@ -1,6 +1,5 @@
-//! The status page's parameters: which keys (`account`, `user`, `key`, `id`, `tag`, `q`,
-//! `show`), in which
-//! order (`sort`, `order`, `page`), and which accounts (`state`, `find`, `accounts_sort`, `accounts`).
+//! The status page's parameters: which keys (`account`, `user`, `key`, `id`, `tag`, `kind`, `q`, `show`), in
+//! which order (`sort`, `order`, `page`), and which accounts (`state`, `find`, `accounts_sort`, `accounts`).
 
 use std::str::FromStr;
 
@@ -56,6 +55,8 @@ pub struct Query {
     pub tags: Vec<(String, String)>,
     /// Whether users have none of the other tags that are labels.
     pub no_other_tags: bool,
+    /// Which kind of keys. `None`: all.
+    pub kind: Option<KeyKind>,
     /// Words that must all be in the key's row, ignoring case.
     pub search: String,
     /// Which keys.
@@ -74,6 +75,16 @@ pub struct Query {
     pub accounts_sort: AccountSort,
     /// Which page of the accounts, from 1. `None`: the first, and folded if all are ok.
     pub accounts: Option<usize>,
+}
+
+choices! {
+    /// A kind of keys.
+    pub enum KeyKind ("kind", "access_key or service_credential") {
+        /// Access keys, which alerts on keys count.
+        AccessKey = "access_key",
+        /// Service-specific credentials, such as API keys for Bedrock.
+        ServiceCredential = "service_credential",
+    }
 }
 
 choices! {
@@ -179,6 +190,7 @@ impl Default for Query {
             id: String::new(),
             tags: Vec::new(),
             no_other_tags: false,
+            kind: None,
             search: String::new(),
             show: KeyFilter::Unrotated,
             sort: Sort::Age,
@@ -209,6 +221,7 @@ impl Query {
                 "tag" => asked.tags.push(tag(&text(&value, "tag")?)?),
                 "other_tags" if value == "none" => asked.no_other_tags = true,
                 "other_tags" => return Err(InvalidQuery::new("other_tags", "none")),
+                "kind" => asked.kind = Some(KeyKind::parse(&value)?),
                 "q" => asked.search = text(value.trim(), "q")?,
                 "show" => asked.show = KeyFilter::parse(&value)?,
                 "sort" => asked.sort = Sort::parse(&value)?,
@@ -239,6 +252,7 @@ impl Query {
         all.extend(self.tags.iter().map(|(key, value)| ("tag", format!("{key}:{value}"))));
         all.extend([
             ("other_tags", other_tags.to_owned()),
+            ("kind", self.kind.map_or("", KeyKind::as_str).to_owned()),
             ("q", self.search.clone()),
             ("show", self.show.as_str().to_owned()),
             ("sort", self.sort.as_str().to_owned()),
@@ -286,6 +300,10 @@ impl Query {
             value => format!("{key}={value}"),
         }));
         words.extend(self.no_other_tags.then(|| "no other tag".to_owned()));
+        words.extend(self.kind.map(|kind| match kind {
+            KeyKind::AccessKey => "access keys".to_owned(),
+            KeyKind::ServiceCredential => "service-specific credentials".to_owned(),
+        }));
         if !self.search.is_empty() {
             words.push(format!("\u{201c}{}\u{201d}", self.search));
         }
@@ -367,6 +385,7 @@ mod tests {
             id: "ACCA1".to_owned(),
             tags: vec![("team".to_owned(), "a:b".to_owned()), ("owner".to_owned(), String::new())],
             no_other_tags: true,
+            kind: Some(KeyKind::AccessKey),
             search: "a&b=<c> \"ü\"".to_owned(),
             show: KeyFilter::All,
             sort: Sort::LastUsed,
@@ -381,7 +400,7 @@ mod tests {
         assert_eq!(
             link,
             "?account=123456789012&user=ci%26cd&key=2&id=ACCA1&tag=team%3Aa%3Ab&tag=owner%3A&other_tags=none\
-             &q=a%26b%3D%3Cc%3E+%22%C3%BC%22&show=all&sort=last_used&order=desc&page=7\
+             &kind=access_key&q=a%26b%3D%3Cc%3E+%22%C3%BC%22&show=all&sort=last_used&order=desc&page=7\
              &state=unread&find=access_denied&accounts_sort=report&accounts=2"
         );
         assert_eq!(Query::parse(&link[1..]), Ok(query));
@@ -408,6 +427,7 @@ mod tests {
             assert_eq!(invalid(&format!("page={page}")), "page must be a whole number from 1 on");
         }
         assert_eq!(invalid("other_tags=all"), "other_tags must be none");
+        assert_eq!(invalid("kind=key"), "kind must be access_key or service_credential");
         assert_eq!(invalid("key=0"), "key must be a whole number from 1 on");
         assert_eq!(invalid("state=bad"), "state must be ok, degraded, failing, pending or unread");
         assert_eq!(

@@ -7,7 +7,7 @@ use regex::{Regex, RegexBuilder};
 
 use super::components::account_name;
 use super::health::Health;
-use super::query::{AccountFilter, KeyFilter, Order, Query, Sort};
+use super::query::{AccountFilter, KeyFilter, KeyKind, Order, Query, Sort};
 use crate::config::TagLabel;
 use crate::findings::{Finding, every_key};
 use crate::policy::owner::was_time_to_use;
@@ -125,6 +125,9 @@ impl Query {
             && self.is_of_key(finding)
             && self.tags.iter().all(has)
             && !(self.no_other_tags && has_other())
+            && self
+                .kind
+                .is_none_or(|kind| (kind == KeyKind::AccessKey) == finding.service.is_none())
     }
 }
 
