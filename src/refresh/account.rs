@@ -119,10 +119,6 @@ impl RefreshContext<'_> {
         publish: impl Fn(&Account),
     ) {
         let deadline = started + self.timeout;
-        let half = |until: Instant| {
-            let now = Instant::now();
-            now + until.saturating_duration_since(now) / 2
-        };
         let RefreshOutcome {
             account,
             reached,
@@ -181,8 +177,10 @@ impl RefreshContext<'_> {
         let checked = match self.confirm(target, account, &mut verified, deadline, so_far).await {
             Ok(refusal) => {
                 *confirmation = refusal;
-                // Keys come first. Confirmation leaves a tenth of the time.
-                *evidence = self.read_evidence(target, account, last, deadline).await.err();
+                // Keys come first: confirmation leaves a tenth of the time. Half of that is for the question
+                // whose the answers are, without which nothing of this refresh counts.
+                let until = deadline - self.timeout / 20;
+                *evidence = self.read_evidence(target, account, last, until).await.err();
                 self.identify_again(target, account, &verified, deadline).await
             }
             Err(wrong) => Err(wrong),
@@ -520,7 +518,7 @@ impl RefreshContext<'_> {
             account.confirmed = Arc::default();
             return Ok(None);
         };
-        // Time for the question whose the answers are.
+        // Time for controls, and for the question whose the answers are.
         let until = deadline - self.timeout / 10;
         let mut turns = interval(Duration::from_secs(1) / rate);
         turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -629,8 +627,14 @@ fn behind(account: &Account, now: DateTime<Utc>) -> Result<(), Failure> {
     }
 }
 
+/// Half of the time until then.
+fn half(until: Instant) -> Instant {
+    let now = Instant::now();
+    now + until.saturating_duration_since(now) / 2
+}
+
 /// Makes a call if its answer is wanted, and either the report is new or the last call has to be made again.
-/// An answer that is not wanted is forgotten.
+/// An answer that is not wanted is forgotten. It leaves half of the time for further calls.
 async fn ask<T>(
     reading: &mut Reading<T>,
     is_wanted: bool,
@@ -645,7 +649,7 @@ async fn ask<T>(
     if !is_new && !reading.is_due() {
         return Ok(());
     }
-    match timeout_at(deadline, call).await.unwrap_or_else(|_| Err(Failure::deadline())) {
+    match timeout_at(half(deadline), call).await.unwrap_or_else(|_| Err(Failure::deadline())) {
         Ok(value) => {
             *reading = Reading::of(value);
             Ok(())

@@ -31,6 +31,7 @@ const SUMMARY: &str = "GetAccountSummary";
 const POLICY: &str = "GetAccountPasswordPolicy";
 const DEVICES: &str = "ListVirtualMFADevices";
 const DETAILS: &str = "GetAccountAuthorizationDetails";
+const CREDENTIALS: &str = "ListServiceSpecificCredentials";
 
 /// What to answer to a call. `None`: as an account in which all is well.
 trait Script: FnMut(&str) -> Option<Answer> + Send + 'static {}
@@ -82,8 +83,12 @@ impl Subject {
 
     /// Refreshes once. What came of it, and which calls for controls it cost.
     async fn refresh(&mut self) -> (RefreshOutcome, Vec<String>) {
+        self.refresh_within(Duration::from_secs(20)).await
+    }
+
+    async fn refresh_within(&mut self, timeout: Duration) -> (RefreshOutcome, Vec<String>) {
         let Subject { source, target, account, config, .. } = self;
-        let outcome = refresh(source, target, account, config, Duration::from_secs(20)).await;
+        let outcome = refresh(source, target, account, config, timeout).await;
         self.account = outcome.account.clone();
         let calls = std::mem::take(&mut self.world.0.lock().expect("the world").calls);
         let is_of_controls = |call: &String| {
@@ -292,6 +297,27 @@ async fn policies_that_may_not_be_read_fail_nothing_and_are_asked_for_once_a_rep
     let denied = vec![Unknown::Denied(EvidenceKind::UserPolicies)];
     assert_eq!(subject.outcome(Control::PoliciesOnGroupsOnly), Err(denied));
     assert_eq!(subject.refresh().await.1, NONE);
+}
+
+#[tokio::test]
+async fn a_call_that_hangs_costs_no_keys() {
+    let each = [SUMMARY, POLICY, DEVICES, DETAILS, CREDENTIALS];
+    for hanging in each.map(|call| vec![call]).into_iter().chain([each.to_vec()]) {
+        let of_script = hanging.clone();
+        let mut subject = Subject::new(
+            "controls: { read: [account_summary, password_policy, virtual_mfa_devices, user_policies] }",
+            move |call| of_script.contains(&call).then_some(Answer::Hang),
+        );
+        let (outcome, _) = subject.refresh_within(Duration::from_secs(2)).await;
+        assert_eq!(outcome.failure, None, "{hanging:?}");
+        assert!(subject.account.report.is_some(), "{hanging:?}");
+        let failures = [outcome.evidence, outcome.tags, outcome.service_credentials];
+        let failure = failures.into_iter().flatten().next().expect("a failure");
+        assert_eq!(failure.reason, Reason::Timeout, "{hanging:?}");
+        if hanging == [SUMMARY] {
+            assert_eq!(subject.outcome(Control::PasswordLength), Ok(0), "the next call has time");
+        }
+    }
 }
 
 #[tokio::test]
