@@ -367,28 +367,29 @@ impl RefreshContext<'_> {
         }
         let needs_policies = self.config.reads(EvidenceKind::UserPolicies);
         if !needs_tags && !needs_policies {
-            account.evidence.users_with_policies = Reading::default();
+            account.evidence.user_policies = Reading::default();
             return Ok(());
         }
         let known = account.tags.as_ref().is_some_and(|tags| tags.keys == keys);
         let lacks_tags = needs_tags && !(known && account.refresh.tags == Tried::Ok);
-        let lacks_policies = needs_policies && account.evidence.users_with_policies.is_due();
+        let lacks_policies = needs_policies && account.evidence.user_policies.is_due();
         if account.generated == last && !lacks_tags && !lacks_policies {
             return Ok(());
         }
+        let now = self.clock.now();
         let read = timeout_at(deadline, self.source.users(target, &keys)).await;
         let read = read.unwrap_or_else(|_| Err(Failure::deadline()));
         if needs_tags {
             account.refresh.tags = Tried::from_result(&read);
         }
         match read {
-            Ok((tags, with_policies)) => {
+            Ok((tags, policies)) => {
                 account.tags = needs_tags.then(|| Arc::new(tags));
-                account.evidence.users_with_policies = Reading::of(Arc::new(with_policies));
+                account.evidence.user_policies = Reading::of(Arc::new(policies), now);
                 Ok(())
             }
             Err(failure) => {
-                account.evidence.users_with_policies.failure = Some(failure.reason);
+                account.evidence.user_policies.fail(failure.reason, now);
                 if needs_tags { Err(failure) } else { self.tolerate(account, failure) }
             }
         }
@@ -403,17 +404,17 @@ impl RefreshContext<'_> {
         last: Option<DateTime<Utc>>,
         deadline: Instant,
     ) -> Result<(), Failure> {
-        let is_new = account.generated != last;
+        let (is_new, now) = (account.generated != last, self.clock.now());
         let Evidence { summary, password_policy, root_virtual_mfa, .. } = &mut account.evidence;
         let is_wanted = self.config.reads(EvidenceKind::AccountSummary);
         let call = self.source.summary(target);
-        let first = ask(summary, is_wanted, is_new, call, deadline).await;
+        let first = ask(summary, is_wanted, is_new, call, (now, deadline)).await;
         let is_wanted = self.config.reads(EvidenceKind::PasswordPolicy);
         let call = self.source.password_policy(target);
-        let second = ask(password_policy, is_wanted, is_new, call, deadline).await;
+        let second = ask(password_policy, is_wanted, is_new, call, (now, deadline)).await;
         let is_wanted = self.config.reads(EvidenceKind::VirtualMfaDevices);
         let call = self.source.root_virtual_mfa(target);
-        let third = ask(root_virtual_mfa, is_wanted, is_new, call, deadline).await;
+        let third = ask(root_virtual_mfa, is_wanted, is_new, call, (now, deadline)).await;
         let mut failures: Vec<Failure> = [first, second, third]
             .into_iter()
             .filter_map(|read| self.tolerate(account, read.err()?).err())
@@ -640,7 +641,7 @@ async fn ask<T>(
     is_wanted: bool,
     is_new: bool,
     call: impl Future<Output = Result<T, Failure>>,
-    deadline: Instant,
+    (now, deadline): (DateTime<Utc>, Instant),
 ) -> Result<(), Failure> {
     if !is_wanted {
         *reading = Reading::default();
@@ -651,11 +652,11 @@ async fn ask<T>(
     }
     match timeout_at(half(deadline), call).await.unwrap_or_else(|_| Err(Failure::deadline())) {
         Ok(value) => {
-            *reading = Reading::of(value);
+            *reading = Reading::of(value, now);
             Ok(())
         }
         Err(failure) => {
-            reading.failure = Some(failure.reason);
+            reading.fail(failure.reason, now);
             Err(failure)
         }
     }

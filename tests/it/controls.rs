@@ -201,11 +201,76 @@ async fn what_was_read_stays_when_a_later_call_fails() {
     let mut subject = Subject::new("", |call| (call == POLICY).then(|| error(404, "NoSuchEntity")));
     subject.refresh().await;
     assert_eq!(subject.outcome(Control::PasswordLength), Ok(1), "there is no policy");
-    subject.follow(|call| (call == POLICY).then(|| error(403, "AccessDenied")));
+    subject.follow(|call| (call == POLICY).then(|| error(400, "Throttling")));
     subject.renew();
     subject.refresh().await;
     assert_eq!(subject.outcome(Control::PasswordLength), Ok(1));
     assert_eq!(subject.account.evidence.password_policy.worked(), Some(false));
+
+    let reading = &mut subject.account.evidence.password_policy;
+    reading.read = reading.read.map(|read| read - TimeDelta::hours(9));
+    subject.refresh().await;
+    let failed = vec![Unknown::Failed(EvidenceKind::PasswordPolicy)];
+    assert_eq!(subject.outcome(Control::PasswordLength), Err(failed), "not for ever");
+}
+
+#[tokio::test]
+async fn what_was_read_goes_with_the_permission() {
+    let each = [SUMMARY, POLICY, DEVICES, DETAILS];
+    let config = "controls: { read: [account_summary, password_policy, virtual_mfa_devices, user_policies] }";
+    let mut subject = Subject::new(config, |call| (call == DETAILS).then(|| users(&["alpha"])));
+    subject.refresh().await;
+    let controls =
+        [Control::RootHardwareMfa, Control::PasswordLength, Control::PoliciesOnGroupsOnly];
+    assert_eq!(controls.map(|control| subject.outcome(control)), [Ok(0), Ok(0), Ok(0)]);
+    subject.follow(move |call| each.contains(&call).then(|| error(403, "AccessDenied")));
+    subject.renew();
+    let (outcome, _) = subject.refresh().await;
+    assert_eq!((outcome.failure, outcome.evidence, outcome.tags), (None, None, None));
+    let kinds =
+        [EvidenceKind::VirtualMfaDevices, EvidenceKind::PasswordPolicy, EvidenceKind::UserPolicies];
+    let denied = kinds.map(|kind| Err(vec![Unknown::Denied(kind)]));
+    assert_eq!(controls.map(|control| subject.outcome(control)), denied);
+}
+
+/// The details of users without policies.
+fn users(names: &[&str]) -> Answer {
+    let users: String =
+        names.iter().map(|name| format!("<member><UserName>{name}</UserName></member>")).collect();
+    Answer::Reply(
+        200,
+        format!(
+            "<GetAccountAuthorizationDetailsResponse><GetAccountAuthorizationDetailsResult>\
+             <IsTruncated>false</IsTruncated><UserDetailList>{users}</UserDetailList>\
+             </GetAccountAuthorizationDetailsResult></GetAccountAuthorizationDetailsResponse>"
+        ),
+    )
+}
+
+#[tokio::test]
+async fn a_list_that_repeats_a_page_decides_nothing() {
+    let Answer::Reply(status, details) = users(&["alpha"]) else { unreachable!() };
+    let more = "<IsTruncated>true</IsTruncated><Marker>again</Marker>";
+    let details = details.replace("<IsTruncated>false</IsTruncated>", more);
+    let mut subject =
+        Subject::new("controls: { read: [virtual_mfa_devices, user_policies] }", move |call| {
+            if call.starts_with(DETAILS) {
+                Some(Answer::Reply(status, details.clone()))
+            } else if call.starts_with(DEVICES) {
+                Some(virtual_mfa_devices(&[], Some("again")))
+            } else {
+                None
+            }
+        });
+    let (outcome, calls) = subject.refresh().await;
+    assert_eq!(calls.len(), 4, "{calls:?}");
+    assert!(outcome.evidence.is_some());
+    for (control, kind) in [
+        (Control::RootHardwareMfa, EvidenceKind::VirtualMfaDevices),
+        (Control::PoliciesOnGroupsOnly, EvidenceKind::UserPolicies),
+    ] {
+        assert_eq!(subject.outcome(control), Err(vec![Unknown::Failed(kind)]));
+    }
 }
 
 #[tokio::test]
@@ -281,8 +346,9 @@ async fn users_with_policies_are_read_with_the_tags_and_without_them_if_asked() 
         let calls = subject.refresh().await.1;
         assert_eq!(calls.iter().filter(|call| *call == DETAILS).count(), 1);
         assert_eq!(subject.outcome(Control::PoliciesOnGroupsOnly), Ok(1), "{config}");
-        let with_policies = subject.account.evidence.users_with_policies.value.as_deref();
-        assert_eq!(with_policies, Some(&["alpha".to_owned(), "gone".to_owned()].into()));
+        let policies = subject.account.evidence.user_policies.value.as_deref();
+        let expected = [("alpha", true), ("beta", false), ("gone", true)];
+        assert_eq!(policies, Some(&expected.map(|(user, has)| (user.to_owned(), has)).into()));
         assert_eq!(subject.refresh().await.1, NONE);
     }
 }
@@ -423,9 +489,6 @@ fn the_version_of_the_benchmark_decides_numbers_and_limits() {
 
 #[tokio::test]
 async fn check_exits_with_0_1_and_2() {
-    let details = "<GetAccountAuthorizationDetailsResponse><GetAccountAuthorizationDetailsResult>\
-        <IsTruncated>false</IsTruncated><UserDetailList/></GetAccountAuthorizationDetailsResult>\
-        </GetAccountAuthorizationDetailsResponse>";
     let weak = summary_of(&[("AccountMFAEnabled", 0)]);
     for (replaced, answer, expected) in [
         ("", weak.clone(), 0),
@@ -436,7 +499,7 @@ async fn check_exits_with_0_1_and_2() {
     ] {
         let subject = Subject::new("", move |call| match call {
             call if call == replaced => Some(answer.clone()),
-            DETAILS => Some(Answer::Reply(200, details.to_owned())),
+            DETAILS => Some(users(&["alpha"])),
             _ => None,
         });
         let settings = Settings { read: EvidenceKind::ALL.into(), ..Settings::default() };
