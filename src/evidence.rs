@@ -1,10 +1,13 @@
 //! What AWS says of an account besides its report: the root user, the password policy, virtual MFA
 //! devices, and the users with policies. Controls of the CIS benchmark are decided by it.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
+
 use crate::failure::Reason;
+use crate::state::STALE;
 
 /// What an account was asked for. The default is that nothing was read yet.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -15,15 +18,18 @@ pub struct Evidence {
     pub password_policy: Reading<Option<PasswordPolicy>>,
     /// Whether a virtual MFA device belongs to the root user.
     pub root_virtual_mfa: Reading<bool>,
-    /// The names of users who have their own policies, besides those of their groups.
-    pub users_with_policies: Reading<Arc<BTreeSet<String>>>,
+    /// Whether each user has policies of their own, besides those of their groups, by the users' names.
+    pub user_policies: Reading<Arc<BTreeMap<String, bool>>>,
 }
 
 /// The last good answer, and how the last try went.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Reading<T> {
-    /// The last good answer. It stays when a later try fails.
+    /// The last good answer. It stays for a while when a later try fails, but not when a permission was
+    /// taken away.
     pub value: Option<T>,
+    /// When that was.
+    pub read: Option<DateTime<Utc>>,
     /// Why the last try failed.
     pub failure: Option<Reason>,
 }
@@ -37,7 +43,7 @@ pub enum EvidenceKind {
     PasswordPolicy,
     /// [`Evidence::root_virtual_mfa`]
     VirtualMfaDevices,
-    /// [`Evidence::users_with_policies`]
+    /// [`Evidence::user_policies`]
     UserPolicies,
 }
 
@@ -73,14 +79,23 @@ pub struct PasswordPolicy {
 
 impl<T> Default for Reading<T> {
     fn default() -> Reading<T> {
-        Reading { value: None, failure: None }
+        Reading { value: None, read: None, failure: None }
     }
 }
 
 impl<T> Reading<T> {
-    /// A good answer.
-    pub fn of(value: T) -> Reading<T> {
-        Reading { value: Some(value), failure: None }
+    /// A good answer of this time.
+    pub fn of(value: T, read: DateTime<Utc>) -> Reading<T> {
+        Reading { value: Some(value), read: Some(read), failure: None }
+    }
+
+    /// Notes that a try failed at this time.
+    pub fn fail(&mut self, reason: Reason, now: DateTime<Utc>) {
+        self.failure = Some(reason);
+        let is_old = self.read.is_none_or(|read| now - read > STALE);
+        if reason == Reason::AccessDenied || is_old {
+            (self.value, self.read) = (None, None);
+        }
     }
 
     /// Whether the last try worked. `None` before the first.
@@ -112,9 +127,7 @@ impl Evidence {
             EvidenceKind::VirtualMfaDevices => {
                 (self.root_virtual_mfa.worked(), self.root_virtual_mfa.failure)
             }
-            EvidenceKind::UserPolicies => {
-                (self.users_with_policies.worked(), self.users_with_policies.failure)
-            }
+            EvidenceKind::UserPolicies => (self.user_policies.worked(), self.user_policies.failure),
         }
     }
 
@@ -123,7 +136,7 @@ impl Evidence {
         self.summary.value == other.summary.value
             && self.password_policy.value == other.password_policy.value
             && self.root_virtual_mfa.value == other.root_virtual_mfa.value
-            && self.users_with_policies.value == other.users_with_policies.value
+            && self.user_policies.value == other.user_policies.value
     }
 }
 

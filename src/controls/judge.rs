@@ -139,15 +139,22 @@ impl<'a> Judgement<'a, '_> {
             (Some(true), None) => self.unknown(Control::ConsoleMfa, MFA_ACTIVE),
             (None, _) => self.unknown(Control::ConsoleMfa, PASSWORD_ENABLED),
         }
-        match &self.account.evidence.users_with_policies.value {
+        let policies = self.account.evidence.user_policies.value.as_ref();
+        match policies.map(|users| users.get(&user.name)) {
             None => {
                 let lack = self.lack_of(EvidenceKind::UserPolicies);
                 self.unknown(Control::PoliciesOnGroupsOnly, lack);
             }
-            Some(users) if users.contains(&user.name) => {
+            Some(None) => {
+                self.unknown(
+                    Control::PoliciesOnGroupsOnly,
+                    Unknown::NotListed(EvidenceKind::UserPolicies),
+                );
+            }
+            Some(Some(true)) => {
                 self.violation(Control::PoliciesOnGroupsOnly, Violation::of(user));
             }
-            Some(_) => {}
+            Some(Some(false)) => {}
         }
     }
 
@@ -308,7 +315,9 @@ impl<'a> Judgement<'a, '_> {
 
     fn root_use(&mut self, root: &Root<'a>) {
         let control = Control::RootNotUsed;
-        if root.password == Some(false) && root.key == Some(false) {
+        // An inactive key may have been used until today. The summary counts such keys, too.
+        let has_key = root.row.map_or(root.key, |(_, keys)| Some(keys.iter().any(Option::is_some)));
+        if (root.password, has_key) == (Some(false), Some(false)) {
             return;
         }
         let Some((user, keys)) = root.row else {

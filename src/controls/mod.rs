@@ -87,6 +87,8 @@ pub enum Unknown {
     Failed(EvidenceKind),
     /// The call was not made: the configuration does not ask for it, or the source has only reports.
     NotRead(EvidenceKind),
+    /// The answer of the call lacks a user of the report.
+    NotListed(EvidenceKind),
     /// The report lacks this column, or a value in it that would be needed.
     Column(&'static str),
     /// Rows of the report could not be read.
@@ -195,6 +197,7 @@ impl Unknown {
             Unknown::Denied(_) => "access_denied",
             Unknown::Failed(_) => "call_failed",
             Unknown::NotRead(_) => "not_read",
+            Unknown::NotListed(_) => "not_listed",
             Unknown::Column(_) => "no_value",
             Unknown::Rows => "rejected_rows",
             Unknown::RootRow => "no_row",
@@ -205,9 +208,10 @@ impl Unknown {
     /// The value of the label `missing`: a permission, a column or a row.
     pub fn missing(self) -> &'static str {
         match self {
-            Unknown::Denied(kind) | Unknown::Failed(kind) | Unknown::NotRead(kind) => {
-                kind.permission()
-            }
+            Unknown::Denied(kind)
+            | Unknown::Failed(kind)
+            | Unknown::NotRead(kind)
+            | Unknown::NotListed(kind) => kind.permission(),
             Unknown::Column(name) => name,
             Unknown::Rows => "",
             Unknown::RootRow => crate::report::ROOT_USER,
@@ -221,6 +225,7 @@ impl Unknown {
             Unknown::Denied(kind) => format!("{} is denied", kind.permission()),
             Unknown::Failed(kind) => format!("{} failed", kind.permission()),
             Unknown::NotRead(kind) => format!("{} was not called", kind.permission()),
+            Unknown::NotListed(kind) => format!("{} does not list a user", kind.permission()),
             Unknown::Column(name) => format!("the report has no value in {name}"),
             Unknown::Rows => "the report has rows that cannot be read".to_owned(),
             Unknown::RootRow => "the report has no row of the root user".to_owned(),

@@ -115,19 +115,22 @@ const GOOD_POLICY: PasswordPolicy = PasswordPolicy {
 /// Everything was read, and all is well.
 fn evidence() -> Evidence {
     Evidence {
-        summary: Reading::of(AccountSummary {
-            root_password: Some(true),
-            root_mfa: Some(true),
-            root_keys: Some(false),
-        }),
-        password_policy: Reading::of(Some(GOOD_POLICY)),
-        root_virtual_mfa: Reading::of(false),
-        users_with_policies: Reading::of(Arc::default()),
+        summary: Reading::of(
+            AccountSummary {
+                root_password: Some(true),
+                root_mfa: Some(true),
+                root_keys: Some(false),
+            },
+            now(),
+        ),
+        password_policy: Reading::of(Some(GOOD_POLICY), now()),
+        root_virtual_mfa: Reading::of(false, now()),
+        user_policies: Reading::of(Arc::new([("alpha".to_owned(), false)].into()), now()),
     }
 }
 
 fn denied<T>() -> Reading<T> {
-    Reading { value: None, failure: Some(Reason::AccessDenied) }
+    Reading { failure: Some(Reason::AccessDenied), ..Reading::default() }
 }
 
 fn outcome_by(
@@ -459,16 +462,18 @@ fn policies_belong_on_groups() {
     let control = Control::PoliciesOnGroupsOnly;
     let mut account = account(&[root(&[]), user(&[])]);
     assert_is(&account, control, Ok(0), "nobody has one");
-    let users = ["alpha".to_owned(), "a user of another day".to_owned()];
-    account.evidence.users_with_policies = Reading::of(Arc::new(users.into()));
+    let users = ["alpha", "a user of another day"].map(|user| (user.to_owned(), true));
+    account.evidence.user_policies = Reading::of(Arc::new(users.into()), now());
     assert_is(&account, control, Ok(1), "one user has");
     let kind = EvidenceKind::UserPolicies;
+    account.evidence.user_policies = Reading::of(Arc::default(), now());
+    assert_is(&account, control, Err(Unknown::NotListed(kind)), "AWS does not list the user");
     for (failure, unknown) in [
         (None, Unknown::NotRead(kind)),
         (Some(Reason::AccessDenied), Unknown::Denied(kind)),
         (Some(Reason::Throttled), Unknown::Failed(kind)),
     ] {
-        account.evidence.users_with_policies = Reading { value: None, failure };
+        account.evidence.user_policies = Reading { failure, ..Reading::default() };
         assert_is(&account, control, Err(unknown), "not read");
     }
 }
@@ -476,7 +481,7 @@ fn policies_belong_on_groups() {
 #[test]
 fn an_account_without_users_violates_no_control_about_them() {
     let mut account = account(&[root(&[])]);
-    account.evidence.users_with_policies = denied();
+    account.evidence.user_policies = denied();
     for control in [
         Control::AccessKeysRotated,
         Control::UnusedCredentialsDisabled,
@@ -549,6 +554,10 @@ fn root_is_judged_by_its_keys_its_mfa_and_its_use() {
     let (old, new) = (days_ago(400), days_ago(3));
     let with_key =
         |active: &str, used: &str| (ROOT_USER, [root(&[]).1, key(1, active, &old, used)].concat());
+    let of_member = |key| {
+        let row = root(&[("password_enabled", "false"), ("password_last_used", N_A)]).1;
+        (ROOT_USER, [row, key].concat())
+    };
     for (row, expected, why) in [
         (root(&[]), [0, 0, 0, 0], "all is well"),
         (root(&[("mfa_active", "false")]), [0, 1, 1, 0], "no MFA"),
@@ -560,6 +569,8 @@ fn root_is_judged_by_its_keys_its_mfa_and_its_use() {
         (with_key("true", &new), [1, 0, 0, 1], "its key was used, its password was not"),
         (with_key("false", &new), [0, 0, 0, 1], "a key that is inactive by now was used"),
         (with_key("false", &old), [0, 0, 0, 0], "an inactive key"),
+        (of_member(key(1, "false", &old, &new)), [0, 0, 0, 1], "without password, until just now"),
+        (of_member(key(1, "false", &old, &old)), [0, 0, 0, 0], "without password, long ago"),
         (
             (
                 ROOT_USER,
@@ -631,17 +642,17 @@ fn a_password_of_root_that_the_report_does_not_tell_is_looked_up_in_the_summary(
     ]);
     let mut account = account(&[row]);
     let mut with = |reading: Reading<Option<bool>>, expected: [Expected; 4], why| {
-        let Reading { value, failure } = reading;
+        let Reading { value, read, failure } = reading;
         let value = value
             .map(|root_password| AccountSummary { root_password, ..AccountSummary::default() });
-        account.evidence.summary = Reading { value, failure };
+        account.evidence.summary = Reading { value, read, failure };
         assert_root_is(&account, expected, why);
     };
     let unused = Err(Unknown::Column("password_last_used"));
-    with(Reading::of(Some(true)), [Ok(0), Ok(1), Ok(1), unused], "there is one");
-    with(Reading::of(Some(false)), [Ok(0), Ok(0), Ok(0), Ok(0)], "there is none");
+    with(Reading::of(Some(true), now()), [Ok(0), Ok(1), Ok(1), unused], "there is one");
+    with(Reading::of(Some(false), now()), [Ok(0), Ok(0), Ok(0), Ok(0)], "there is none");
     let silent = Err(Unknown::Column("password_enabled"));
-    with(Reading::of(None), [Ok(0), silent, silent, unused], "the summary does not say");
+    with(Reading::of(None, now()), [Ok(0), silent, silent, unused], "the summary does not say");
     let denied = Err(Unknown::Denied(kind));
     with(self::denied(), [Ok(0), denied, denied, unused], "the summary is denied");
     let not_read = Err(Unknown::NotRead(kind));
@@ -653,13 +664,16 @@ fn hardware_mfa_is_one_that_is_not_in_a_whole_list_of_virtual_ones() {
     let kind = EvidenceKind::VirtualMfaDevices;
     let mut account = account(&[root(&[])]);
     for (reading, expected) in [
-        (Reading::of(false), Ok(0)),
-        (Reading::of(true), Ok(1)),
+        (Reading::of(false, now()), Ok(0)),
+        (Reading::of(true, now()), Ok(1)),
         (denied(), Err(Unknown::Denied(kind))),
-        (Reading { value: None, failure: Some(Reason::Timeout) }, Err(Unknown::Failed(kind))),
+        (
+            Reading { failure: Some(Reason::Timeout), ..Reading::default() },
+            Err(Unknown::Failed(kind)),
+        ),
         (Reading::default(), Err(Unknown::NotRead(kind))),
         // A page that is lost later does not take back what was known.
-        (Reading { value: Some(true), failure: Some(Reason::Timeout) }, Ok(1)),
+        (Reading { failure: Some(Reason::Timeout), ..Reading::of(true, now()) }, Ok(1)),
     ] {
         account.evidence.root_virtual_mfa = reading.clone();
         assert_is(&account, Control::RootHardwareMfa, expected, &format!("{reading:?}"));
@@ -680,7 +694,7 @@ fn mfa_that_the_report_does_not_tell_is_looked_up_in_the_summary() {
     let unknown = Err(Unknown::Denied(EvidenceKind::AccountSummary));
     assert_is(&account, Control::RootMfa, unknown, "denied");
     assert_is(&account, Control::RootHardwareMfa, unknown, "not virtual, if there is one");
-    account.evidence.root_virtual_mfa = Reading::of(true);
+    account.evidence.root_virtual_mfa = Reading::of(true, now());
     assert_is(&account, Control::RootHardwareMfa, Ok(1), "a virtual one is none");
 }
 
@@ -689,17 +703,19 @@ fn a_report_without_root_is_looked_up_in_the_summary() {
     let mut account = account(&[user(&[])]);
     let no_row = Err(Unknown::RootRow);
     assert_root_is(&account, [Ok(0), Ok(0), Ok(0), no_row], "the summary says that all is well");
-    account.evidence.summary = Reading::of(AccountSummary {
-        root_password: Some(true),
-        root_mfa: Some(false),
-        root_keys: Some(true),
-    });
+    account.evidence.summary = Reading::of(
+        AccountSummary { root_password: Some(true), root_mfa: Some(false), root_keys: Some(true) },
+        now(),
+    );
     assert_root_is(&account, [Ok(1), Ok(1), Ok(1), no_row], "and that nothing is");
-    account.evidence.summary = Reading::of(AccountSummary {
-        root_password: Some(false),
-        root_mfa: Some(false),
-        root_keys: Some(false),
-    });
+    account.evidence.summary = Reading::of(
+        AccountSummary {
+            root_password: Some(false),
+            root_mfa: Some(false),
+            root_keys: Some(false),
+        },
+        now(),
+    );
     assert_root_is(&account, [Ok(0); 4], "there are no credentials");
     account.evidence.summary = denied();
     let denied = Err(Unknown::Denied(EvidenceKind::AccountSummary));
@@ -776,7 +792,7 @@ fn each_setting_of_the_password_policy_has_its_control() {
         (with(|policy| policy.remembered = None), Some(Control::PasswordReuse)),
     ] {
         let mut account = account(&[root(&[])]);
-        account.evidence.password_policy = Reading::of(Some(policy));
+        account.evidence.password_policy = Reading::of(Some(policy), now());
         for control in OF_POLICY {
             let expected = usize::from(violated == Some(control));
             assert_is(&account, control, Ok(expected), &format!("{}: {policy:?}", control.name()));
@@ -789,9 +805,12 @@ fn no_password_policy_violates_each_and_one_that_may_not_be_read_decides_none() 
     let kind = EvidenceKind::PasswordPolicy;
     let mut account = account(&[root(&[])]);
     for (reading, expected) in [
-        (Reading::of(None), Ok(1)),
+        (Reading::of(None, now()), Ok(1)),
         (denied(), Err(Unknown::Denied(kind))),
-        (Reading { value: None, failure: Some(Reason::Network) }, Err(Unknown::Failed(kind))),
+        (
+            Reading { failure: Some(Reason::Network), ..Reading::default() },
+            Err(Unknown::Failed(kind)),
+        ),
         (Reading::default(), Err(Unknown::NotRead(kind))),
     ] {
         account.evidence.password_policy = reading;

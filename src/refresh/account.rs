@@ -119,10 +119,6 @@ impl RefreshContext<'_> {
         publish: impl Fn(&Account),
     ) {
         let deadline = started + self.timeout;
-        let half = |until: Instant| {
-            let now = Instant::now();
-            now + until.saturating_duration_since(now) / 2
-        };
         let RefreshOutcome {
             account,
             reached,
@@ -181,8 +177,10 @@ impl RefreshContext<'_> {
         let checked = match self.confirm(target, account, &mut verified, deadline, so_far).await {
             Ok(refusal) => {
                 *confirmation = refusal;
-                // Keys come first. Confirmation leaves a tenth of the time.
-                *evidence = self.read_evidence(target, account, last, deadline).await.err();
+                // Keys come first: confirmation leaves a tenth of the time. Half of that is for the question
+                // whose the answers are, without which nothing of this refresh counts.
+                let until = deadline - self.timeout / 20;
+                *evidence = self.read_evidence(target, account, last, until).await.err();
                 self.identify_again(target, account, &verified, deadline).await
             }
             Err(wrong) => Err(wrong),
@@ -369,28 +367,29 @@ impl RefreshContext<'_> {
         }
         let needs_policies = self.config.reads(EvidenceKind::UserPolicies);
         if !needs_tags && !needs_policies {
-            account.evidence.users_with_policies = Reading::default();
+            account.evidence.user_policies = Reading::default();
             return Ok(());
         }
         let known = account.tags.as_ref().is_some_and(|tags| tags.keys == keys);
         let lacks_tags = needs_tags && !(known && account.refresh.tags == Tried::Ok);
-        let lacks_policies = needs_policies && account.evidence.users_with_policies.is_due();
+        let lacks_policies = needs_policies && account.evidence.user_policies.is_due();
         if account.generated == last && !lacks_tags && !lacks_policies {
             return Ok(());
         }
+        let now = self.clock.now();
         let read = timeout_at(deadline, self.source.users(target, &keys)).await;
         let read = read.unwrap_or_else(|_| Err(Failure::deadline()));
         if needs_tags {
             account.refresh.tags = Tried::from_result(&read);
         }
         match read {
-            Ok((tags, with_policies)) => {
+            Ok((tags, policies)) => {
                 account.tags = needs_tags.then(|| Arc::new(tags));
-                account.evidence.users_with_policies = Reading::of(Arc::new(with_policies));
+                account.evidence.user_policies = Reading::of(Arc::new(policies), now);
                 Ok(())
             }
             Err(failure) => {
-                account.evidence.users_with_policies.failure = Some(failure.reason);
+                account.evidence.user_policies.fail(failure.reason, now);
                 if needs_tags { Err(failure) } else { self.tolerate(account, failure) }
             }
         }
@@ -405,17 +404,17 @@ impl RefreshContext<'_> {
         last: Option<DateTime<Utc>>,
         deadline: Instant,
     ) -> Result<(), Failure> {
-        let is_new = account.generated != last;
+        let (is_new, now) = (account.generated != last, self.clock.now());
         let Evidence { summary, password_policy, root_virtual_mfa, .. } = &mut account.evidence;
         let is_wanted = self.config.reads(EvidenceKind::AccountSummary);
         let call = self.source.summary(target);
-        let first = ask(summary, is_wanted, is_new, call, deadline).await;
+        let first = ask(summary, is_wanted, is_new, call, (now, deadline)).await;
         let is_wanted = self.config.reads(EvidenceKind::PasswordPolicy);
         let call = self.source.password_policy(target);
-        let second = ask(password_policy, is_wanted, is_new, call, deadline).await;
+        let second = ask(password_policy, is_wanted, is_new, call, (now, deadline)).await;
         let is_wanted = self.config.reads(EvidenceKind::VirtualMfaDevices);
         let call = self.source.root_virtual_mfa(target);
-        let third = ask(root_virtual_mfa, is_wanted, is_new, call, deadline).await;
+        let third = ask(root_virtual_mfa, is_wanted, is_new, call, (now, deadline)).await;
         let mut failures: Vec<Failure> = [first, second, third]
             .into_iter()
             .filter_map(|read| self.tolerate(account, read.err()?).err())
@@ -520,7 +519,7 @@ impl RefreshContext<'_> {
             account.confirmed = Arc::default();
             return Ok(None);
         };
-        // Time for the question whose the answers are.
+        // Time for controls, and for the question whose the answers are.
         let until = deadline - self.timeout / 10;
         let mut turns = interval(Duration::from_secs(1) / rate);
         turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -629,14 +628,20 @@ fn behind(account: &Account, now: DateTime<Utc>) -> Result<(), Failure> {
     }
 }
 
+/// Half of the time until then.
+fn half(until: Instant) -> Instant {
+    let now = Instant::now();
+    now + until.saturating_duration_since(now) / 2
+}
+
 /// Makes a call if its answer is wanted, and either the report is new or the last call has to be made again.
-/// An answer that is not wanted is forgotten.
+/// An answer that is not wanted is forgotten. It leaves half of the time for further calls.
 async fn ask<T>(
     reading: &mut Reading<T>,
     is_wanted: bool,
     is_new: bool,
     call: impl Future<Output = Result<T, Failure>>,
-    deadline: Instant,
+    (now, deadline): (DateTime<Utc>, Instant),
 ) -> Result<(), Failure> {
     if !is_wanted {
         *reading = Reading::default();
@@ -645,13 +650,13 @@ async fn ask<T>(
     if !is_new && !reading.is_due() {
         return Ok(());
     }
-    match timeout_at(deadline, call).await.unwrap_or_else(|_| Err(Failure::deadline())) {
+    match timeout_at(half(deadline), call).await.unwrap_or_else(|_| Err(Failure::deadline())) {
         Ok(value) => {
-            *reading = Reading::of(value);
+            *reading = Reading::of(value, now);
             Ok(())
         }
         Err(failure) => {
-            reading.failure = Some(failure.reason);
+            reading.fail(failure.reason, now);
             Err(failure)
         }
     }

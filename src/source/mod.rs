@@ -6,7 +6,7 @@ pub mod files;
 pub(crate) mod regular_file;
 pub mod target;
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -152,13 +152,13 @@ impl Source {
         }
     }
 
-    /// The users' tags that have one of these keys, which are in lower case, and the names of users with
-    /// their own policies.
+    /// The users' tags that have one of these keys, which are in lower case, and whether
+    /// each user has policies of their own.
     pub async fn users(
         &self,
         target: &Target,
         keys: &BTreeSet<String>,
-    ) -> Result<(Tags, BTreeSet<String>), Failure> {
+    ) -> Result<(Tags, BTreeMap<String, bool>), Failure> {
         match self {
             Source::Aws(aws) => aws.users(target, keys).await,
             Source::Files(_) => Err(reports_only()),

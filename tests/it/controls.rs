@@ -31,6 +31,7 @@ const SUMMARY: &str = "GetAccountSummary";
 const POLICY: &str = "GetAccountPasswordPolicy";
 const DEVICES: &str = "ListVirtualMFADevices";
 const DETAILS: &str = "GetAccountAuthorizationDetails";
+const CREDENTIALS: &str = "ListServiceSpecificCredentials";
 
 /// What to answer to a call. `None`: as an account in which all is well.
 trait Script: FnMut(&str) -> Option<Answer> + Send + 'static {}
@@ -82,8 +83,12 @@ impl Subject {
 
     /// Refreshes once. What came of it, and which calls for controls it cost.
     async fn refresh(&mut self) -> (RefreshOutcome, Vec<String>) {
+        self.refresh_within(Duration::from_secs(20)).await
+    }
+
+    async fn refresh_within(&mut self, timeout: Duration) -> (RefreshOutcome, Vec<String>) {
         let Subject { source, target, account, config, .. } = self;
-        let outcome = refresh(source, target, account, config, Duration::from_secs(20)).await;
+        let outcome = refresh(source, target, account, config, timeout).await;
         self.account = outcome.account.clone();
         let calls = std::mem::take(&mut self.world.0.lock().expect("the world").calls);
         let is_of_controls = |call: &String| {
@@ -196,11 +201,76 @@ async fn what_was_read_stays_when_a_later_call_fails() {
     let mut subject = Subject::new("", |call| (call == POLICY).then(|| error(404, "NoSuchEntity")));
     subject.refresh().await;
     assert_eq!(subject.outcome(Control::PasswordLength), Ok(1), "there is no policy");
-    subject.follow(|call| (call == POLICY).then(|| error(403, "AccessDenied")));
+    subject.follow(|call| (call == POLICY).then(|| error(400, "Throttling")));
     subject.renew();
     subject.refresh().await;
     assert_eq!(subject.outcome(Control::PasswordLength), Ok(1));
     assert_eq!(subject.account.evidence.password_policy.worked(), Some(false));
+
+    let reading = &mut subject.account.evidence.password_policy;
+    reading.read = reading.read.map(|read| read - TimeDelta::hours(9));
+    subject.refresh().await;
+    let failed = vec![Unknown::Failed(EvidenceKind::PasswordPolicy)];
+    assert_eq!(subject.outcome(Control::PasswordLength), Err(failed), "not for ever");
+}
+
+#[tokio::test]
+async fn what_was_read_goes_with_the_permission() {
+    let each = [SUMMARY, POLICY, DEVICES, DETAILS];
+    let config = "controls: { read: [account_summary, password_policy, virtual_mfa_devices, user_policies] }";
+    let mut subject = Subject::new(config, |call| (call == DETAILS).then(|| users(&["alpha"])));
+    subject.refresh().await;
+    let controls =
+        [Control::RootHardwareMfa, Control::PasswordLength, Control::PoliciesOnGroupsOnly];
+    assert_eq!(controls.map(|control| subject.outcome(control)), [Ok(0), Ok(0), Ok(0)]);
+    subject.follow(move |call| each.contains(&call).then(|| error(403, "AccessDenied")));
+    subject.renew();
+    let (outcome, _) = subject.refresh().await;
+    assert_eq!((outcome.failure, outcome.evidence, outcome.tags), (None, None, None));
+    let kinds =
+        [EvidenceKind::VirtualMfaDevices, EvidenceKind::PasswordPolicy, EvidenceKind::UserPolicies];
+    let denied = kinds.map(|kind| Err(vec![Unknown::Denied(kind)]));
+    assert_eq!(controls.map(|control| subject.outcome(control)), denied);
+}
+
+/// The details of users without policies.
+fn users(names: &[&str]) -> Answer {
+    let users: String =
+        names.iter().map(|name| format!("<member><UserName>{name}</UserName></member>")).collect();
+    Answer::Reply(
+        200,
+        format!(
+            "<GetAccountAuthorizationDetailsResponse><GetAccountAuthorizationDetailsResult>\
+             <IsTruncated>false</IsTruncated><UserDetailList>{users}</UserDetailList>\
+             </GetAccountAuthorizationDetailsResult></GetAccountAuthorizationDetailsResponse>"
+        ),
+    )
+}
+
+#[tokio::test]
+async fn a_list_that_repeats_a_page_decides_nothing() {
+    let Answer::Reply(status, details) = users(&["alpha"]) else { unreachable!() };
+    let more = "<IsTruncated>true</IsTruncated><Marker>again</Marker>";
+    let details = details.replace("<IsTruncated>false</IsTruncated>", more);
+    let mut subject =
+        Subject::new("controls: { read: [virtual_mfa_devices, user_policies] }", move |call| {
+            if call.starts_with(DETAILS) {
+                Some(Answer::Reply(status, details.clone()))
+            } else if call.starts_with(DEVICES) {
+                Some(virtual_mfa_devices(&[], Some("again")))
+            } else {
+                None
+            }
+        });
+    let (outcome, calls) = subject.refresh().await;
+    assert_eq!(calls.len(), 4, "{calls:?}");
+    assert!(outcome.evidence.is_some());
+    for (control, kind) in [
+        (Control::RootHardwareMfa, EvidenceKind::VirtualMfaDevices),
+        (Control::PoliciesOnGroupsOnly, EvidenceKind::UserPolicies),
+    ] {
+        assert_eq!(subject.outcome(control), Err(vec![Unknown::Failed(kind)]));
+    }
 }
 
 #[tokio::test]
@@ -276,8 +346,9 @@ async fn users_with_policies_are_read_with_the_tags_and_without_them_if_asked() 
         let calls = subject.refresh().await.1;
         assert_eq!(calls.iter().filter(|call| *call == DETAILS).count(), 1);
         assert_eq!(subject.outcome(Control::PoliciesOnGroupsOnly), Ok(1), "{config}");
-        let with_policies = subject.account.evidence.users_with_policies.value.as_deref();
-        assert_eq!(with_policies, Some(&["alpha".to_owned(), "gone".to_owned()].into()));
+        let policies = subject.account.evidence.user_policies.value.as_deref();
+        let expected = [("alpha", true), ("beta", false), ("gone", true)];
+        assert_eq!(policies, Some(&expected.map(|(user, has)| (user.to_owned(), has)).into()));
         assert_eq!(subject.refresh().await.1, NONE);
     }
 }
@@ -292,6 +363,27 @@ async fn policies_that_may_not_be_read_fail_nothing_and_are_asked_for_once_a_rep
     let denied = vec![Unknown::Denied(EvidenceKind::UserPolicies)];
     assert_eq!(subject.outcome(Control::PoliciesOnGroupsOnly), Err(denied));
     assert_eq!(subject.refresh().await.1, NONE);
+}
+
+#[tokio::test]
+async fn a_call_that_hangs_costs_no_keys() {
+    let each = [SUMMARY, POLICY, DEVICES, DETAILS, CREDENTIALS];
+    for hanging in each.map(|call| vec![call]).into_iter().chain([each.to_vec()]) {
+        let of_script = hanging.clone();
+        let mut subject = Subject::new(
+            "controls: { read: [account_summary, password_policy, virtual_mfa_devices, user_policies] }",
+            move |call| of_script.contains(&call).then_some(Answer::Hang),
+        );
+        let (outcome, _) = subject.refresh_within(Duration::from_secs(2)).await;
+        assert_eq!(outcome.failure, None, "{hanging:?}");
+        assert!(subject.account.report.is_some(), "{hanging:?}");
+        let failures = [outcome.evidence, outcome.tags, outcome.service_credentials];
+        let failure = failures.into_iter().flatten().next().expect("a failure");
+        assert_eq!(failure.reason, Reason::Timeout, "{hanging:?}");
+        if hanging == [SUMMARY] {
+            assert_eq!(subject.outcome(Control::PasswordLength), Ok(0), "the next call has time");
+        }
+    }
 }
 
 #[tokio::test]
@@ -415,9 +507,6 @@ fn the_version_of_the_benchmark_decides_numbers_and_limits() {
 
 #[tokio::test]
 async fn check_exits_with_0_1_and_2() {
-    let details = "<GetAccountAuthorizationDetailsResponse><GetAccountAuthorizationDetailsResult>\
-        <IsTruncated>false</IsTruncated><UserDetailList/></GetAccountAuthorizationDetailsResult>\
-        </GetAccountAuthorizationDetailsResponse>";
     let weak = summary_of(&[("AccountMFAEnabled", 0)]);
     for (replaced, answer, expected) in [
         ("", weak.clone(), 0),
@@ -428,7 +517,7 @@ async fn check_exits_with_0_1_and_2() {
     ] {
         let subject = Subject::new("", move |call| match call {
             call if call == replaced => Some(answer.clone()),
-            DETAILS => Some(Answer::Reply(200, details.to_owned())),
+            DETAILS => Some(users(&["alpha"])),
             _ => None,
         });
         let settings = Settings { read: EvidenceKind::ALL.into(), ..Settings::default() };

@@ -251,21 +251,24 @@ async fn if_aws_wants_a_service_each_of_them_is_asked_for() {
 }
 
 #[tokio::test]
-async fn if_one_service_is_refused_or_none_is_supported_the_list_is_not_known() {
-    for (others, reason) in [
-        (error(403, "AccessDenied"), Reason::AccessDenied),
-        (error(404, "NotSupportedService"), Reason::ServiceError),
-    ] {
-        let first = others.clone();
-        let mut subject = Subject::new("", move |what| match what {
-            "all" => error(400, "ValidationError"),
-            "bedrock" if reason == Reason::AccessDenied => old(&["A1"]),
-            _ => first.clone(),
-        });
-        let (failure, page) = subject.refresh().await;
-        assert_eq!(failure.expect("a failure").reason, reason);
-        assert_eq!((value(&page, AVAILABLE), value(&page, UNROTATED)), (Some(0.0), None));
-    }
+async fn if_one_service_is_refused_the_list_is_not_known() {
+    let mut subject = Subject::new("", move |what| match what {
+        "all" => error(400, "ValidationError"),
+        "bedrock" => old(&["A1"]),
+        _ => error(403, "AccessDenied"),
+    });
+    let (failure, page) = subject.refresh().await;
+    assert_eq!(failure.expect("a failure").reason, Reason::AccessDenied);
+    assert_eq!((value(&page, AVAILABLE), value(&page, UNROTATED)), (Some(0.0), None));
+}
+
+#[tokio::test]
+async fn where_no_service_is_supported_the_list_is_empty() {
+    let mut subject = Subject::new("", |_| error(404, "NotSupportedService"));
+    let (failure, page) = subject.refresh().await;
+    assert_eq!(failure, None);
+    assert_eq!(subject.asked(), ["all", "bedrock", "cassandra", "codecommit", "logs"]);
+    assert_eq!((value(&page, AVAILABLE), value(&page, UNROTATED)), (Some(1.0), Some(0.0)));
 }
 
 #[tokio::test]

@@ -67,10 +67,10 @@ fn state() -> State {
     every_kind.service_credentials = Some(Arc::new(service_credentials()));
     every_kind.refresh.service_credentials = Tried::Ok;
     every_kind.evidence = Evidence {
-        summary: Reading::of(AccountSummary::default()),
-        password_policy: Reading::of(None),
-        root_virtual_mfa: Reading { value: None, failure: Some(Reason::AccessDenied) },
-        users_with_policies: Reading::of(Arc::new(["gold".to_owned()].into())),
+        summary: Reading::of(AccountSummary::default(), at(NOW)),
+        password_policy: Reading::of(None, at(NOW)),
+        root_virtual_mfa: Reading { failure: Some(Reason::AccessDenied), ..Reading::default() },
+        user_policies: Reading::of(Arc::new([("gold".to_owned(), true)].into()), at(NOW)),
     };
     let mut govcloud = account("gov", include_str!("../../../tests/data/govcloud-2013.csv"));
     govcloud.refresh.last =

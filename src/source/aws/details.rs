@@ -1,13 +1,14 @@
 //! What the report does not have: the users' tags and policies, the account's alias, and what controls of
 //! the CIS benchmark need.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use aws_sdk_iam::operation::get_account_password_policy::GetAccountPasswordPolicyError;
 use aws_sdk_iam::types::{AssignmentStatusType, EntityType, SummaryKeyType, UserDetail};
 
 use super::clients::AccountClient;
 use super::errors;
+use super::pages::Pages;
 use super::sdk::Operation;
 use crate::evidence::{AccountSummary, PasswordPolicy};
 use crate::failure::{Failure, Reason};
@@ -15,32 +16,33 @@ use crate::policy::Tag;
 use crate::report::intern::Interner;
 use crate::state::Tags;
 
-/// The users' tags that have one of these keys, which are in lower case, and the names of users with inline
+/// The users' tags that have one of these keys, which are in lower case, and whether each user has inline
 /// or attached policies. By `GetAccountAuthorizationDetails` in pages of 1000.
 pub async fn users(
     client: &AccountClient,
     keys: &BTreeSet<String>,
-) -> Result<(Tags, BTreeSet<String>), Failure> {
-    let mut with_policies = BTreeSet::new();
+) -> Result<(Tags, BTreeMap<String, bool>), Failure> {
+    let mut policies = BTreeMap::new();
     let mut tags = Tags { keys: keys.clone(), ..Tags::default() };
     let mut interner = Interner::default();
-    let mut pages = client
-        .iam
-        .get_account_authorization_details()
-        .filter(EntityType::User)
-        .max_items(1000)
-        .into_paginator()
-        .send();
-    while let Some(page) = client.call_for_details(pages.next()).await {
-        let page = page
+    let mut pages = Pages::of(Operation::GetAccountAuthorizationDetails);
+    loop {
+        let call = client
+            .iam
+            .get_account_authorization_details()
+            .filter(EntityType::User)
+            .max_items(1000)
+            .set_marker(pages.marker())
+            .send();
+        let page = client
+            .call_for_details(call)
+            .await
             .map_err(|error| errors::failure(Operation::GetAccountAuthorizationDetails, &error))?;
         for user in page.user_detail_list.unwrap_or_default() {
             let has_policies = !(user.user_policy_list().is_empty()
                 && user.attached_managed_policies().is_empty());
             let UserDetail { user_name: Some(name), tags: all, .. } = user else { continue };
-            if has_policies {
-                with_policies.insert(name.clone());
-            }
+            policies.insert(name.clone(), has_policies);
             let wanted: Vec<Tag> = all
                 .into_iter()
                 .flatten()
@@ -51,8 +53,10 @@ pub async fn users(
                 tags.by_user.insert(name, wanted);
             }
         }
+        if !pages.go_on(page.is_truncated, page.marker)? {
+            return Ok((tags, policies));
+        }
     }
-    Ok((tags, with_policies))
 }
 
 /// What `GetAccountSummary` says of the root user.
@@ -101,16 +105,19 @@ pub async fn password_policy(client: &AccountClient) -> Result<Option<PasswordPo
 /// as AWS once called that of root.
 pub async fn root_virtual_mfa(client: &AccountClient) -> Result<bool, Failure> {
     let mut found = false;
-    let mut pages = client
-        .iam
-        .list_virtual_mfa_devices()
-        .assignment_status(AssignmentStatusType::Assigned)
-        .max_items(1000)
-        .into_paginator()
-        .send();
-    while let Some(page) = client.call_for_details(pages.next()).await {
-        let page =
-            page.map_err(|error| errors::failure(Operation::ListVirtualMfaDevices, &error))?;
+    let mut pages = Pages::of(Operation::ListVirtualMfaDevices);
+    loop {
+        let call = client
+            .iam
+            .list_virtual_mfa_devices()
+            .assignment_status(AssignmentStatusType::Assigned)
+            .max_items(1000)
+            .set_marker(pages.marker())
+            .send();
+        let page = client
+            .call_for_details(call)
+            .await
+            .map_err(|error| errors::failure(Operation::ListVirtualMfaDevices, &error))?;
         for device in page.virtual_mfa_devices {
             match device.user.map(|user| user.arn).filter(|arn| !arn.is_empty()) {
                 Some(arn) => found |= arn.ends_with(":root"),
@@ -120,8 +127,10 @@ pub async fn root_virtual_mfa(client: &AccountClient) -> Result<bool, Failure> {
                 }
             }
         }
+        if !pages.go_on(page.is_truncated, page.marker)? {
+            return Ok(found);
+        }
     }
-    Ok(found)
 }
 
 /// The account's alias, by `ListAccountAliases`: an account has one or none.

@@ -13,6 +13,7 @@ pub mod environment;
 pub mod errors;
 pub mod http;
 pub mod organization;
+pub mod pages;
 pub mod profiles;
 pub mod providers;
 pub mod sdk;
@@ -222,7 +223,7 @@ impl Aws {
         &self,
         target: &Target,
         keys: &BTreeSet<String>,
-    ) -> Result<(Tags, BTreeSet<String>), Failure> {
+    ) -> Result<(Tags, BTreeMap<String, bool>), Failure> {
         let users = |client| async move { details::users(&client, keys).await };
         self.ask(&target.access, users).await
     }

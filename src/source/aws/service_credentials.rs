@@ -6,6 +6,7 @@ use chrono::DateTime;
 
 use super::clients::AccountClient;
 use super::errors;
+use super::pages::Pages;
 use super::sdk::Operation;
 use crate::failure::{Failure, Reason};
 use crate::report::intern::Interner;
@@ -18,6 +19,9 @@ const SERVICES: [&str; 4] = [
     "codecommit.amazonaws.com",
     "logs.amazonaws.com",
 ];
+
+/// AWS's code for a service that has no such credentials in this partition.
+const NOT_SUPPORTED: &str = "NotSupportedService";
 
 /// A list that was not given, and AWS's code for why.
 struct Refusal {
@@ -41,25 +45,16 @@ pub async fn service_credentials(client: &AccountClient) -> Result<ServiceCreden
 async fn list_by_service(
     client: &AccountClient,
 ) -> Result<Vec<ServiceSpecificCredentialMetadata>, Failure> {
-    let (mut all, mut is_any_supported) = (Vec::new(), false);
-    let mut unsupported = None;
+    let mut all = Vec::new();
     for service in SERVICES {
         match list(client, Some(service)).await {
-            Ok(of_service) => {
-                all.extend(of_service);
-                is_any_supported = true;
-            }
+            Ok(of_service) => all.extend(of_service),
             // Nobody can have a credential for it.
-            Err(refusal) if refusal.code.as_deref() == Some("NotSupportedService") => {
-                unsupported = Some(refusal.failure);
-            }
+            Err(refusal) if refusal.is(NOT_SUPPORTED) => {}
             Err(refusal) => return Err(refusal.failure),
         }
     }
-    match unsupported {
-        Some(failure) if !is_any_supported => Err(failure),
-        _ => Ok(all),
-    }
+    Ok(all)
 }
 
 /// Every page of the list, of one service or of all.
@@ -67,7 +62,8 @@ async fn list(
     client: &AccountClient,
     service: Option<&str>,
 ) -> Result<Vec<ServiceSpecificCredentialMetadata>, Refusal> {
-    let (mut all, mut marker) = (Vec::new(), None);
+    let mut pages = Pages::of(Operation::ListServiceSpecificCredentials);
+    let mut all = Vec::new();
     loop {
         let call = client
             .iam
@@ -75,20 +71,16 @@ async fn list(
             .all_users(true)
             .set_service_name(service.map(str::to_owned))
             .max_items(1000)
-            .set_marker(marker.clone())
+            .set_marker(pages.marker())
             .send();
         let page = client.call_for_details(call).await.map_err(|error| Refusal {
             code: error.code().map(str::to_owned),
             failure: errors::failure(Operation::ListServiceSpecificCredentials, &error),
         })?;
         all.extend(page.service_specific_credentials.unwrap_or_default());
-        match page.marker.filter(|_| page.is_truncated) {
-            None => return Ok(all),
-            next if next == marker => {
-                let failure = unreadable("the same page again and again");
-                return Err(Refusal { code: None, failure });
-            }
-            next => marker = next,
+        let has_more = pages.go_on(page.is_truncated, page.marker);
+        if !has_more.map_err(|failure| Refusal { code: None, failure })? {
+            return Ok(all);
         }
     }
 }
@@ -97,7 +89,11 @@ impl Refusal {
     /// Whether AWS wants other parameters, such as the name of a service.
     fn is_about_parameters(&self) -> bool {
         let codes = ["ValidationError", "ValidationException", "InvalidInput", "MissingParameter"];
-        self.code.as_deref().is_some_and(|code| codes.contains(&code))
+        codes.iter().any(|code| self.is(code)) || self.is(NOT_SUPPORTED)
+    }
+
+    fn is(&self, code: &str) -> bool {
+        self.code.as_deref() == Some(code)
     }
 }
 

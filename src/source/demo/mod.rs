@@ -8,7 +8,7 @@
 mod report;
 mod service_credentials;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
 use rand::rngs::StdRng;
@@ -175,12 +175,14 @@ impl Demo {
         &self,
         target: &Target,
         keys: &BTreeSet<String>,
-    ) -> Result<(Tags, BTreeSet<String>), Failure> {
+    ) -> Result<(Tags, BTreeMap<String, bool>), Failure> {
         let (demo, account, keys) = (self.clone(), account(target), keys.clone());
         let users = spawn_blocking(move || {
-            let has_policies =
-                |user: &String| demo.random(account, user, "policies").random_bool(0.06);
-            let with_policies = demo.user_names().filter(has_policies).collect();
+            let has_policies = |user: String| {
+                let has = demo.random(account, &user, "policies").random_bool(0.06);
+                (user, has)
+            };
+            let policies = demo.user_names().map(has_policies).collect();
             let mut interner = Interner::default();
             let by_user = demo.user_names().enumerate().map(|(index, user)| {
                 let (_, team) = system(index);
@@ -197,7 +199,7 @@ impl Demo {
                 (user, tags)
             });
             let by_user = by_user.filter(|(_, tags)| !tags.is_empty()).collect();
-            (Tags { keys, by_user }, with_policies)
+            (Tags { keys, by_user }, policies)
         });
         Ok(users.await.expect("making tags does not panic"))
     }
