@@ -1,6 +1,6 @@
 //! `check`: refresh once and print keys, oldest first, or the controls of the CIS benchmark.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::sync::Arc;
 
@@ -66,6 +66,8 @@ pub struct CheckOutcome {
     /// How many accounts could not be judged: their refresh failed, or they lack the tags or the name
     /// that rules need, or service-specific credentials.
     pub failed: usize,
+    /// How many accounts could not be read: their refresh failed.
+    pub unread: usize,
     /// How many active keys could not be judged, because their age is not known.
     pub not_judged: usize,
     /// How many accounts have a report that is older than the shortest maximum age.
@@ -136,9 +138,10 @@ pub async fn run(
         });
     }
     let mut accounts = Vec::new();
-    let (mut failed, mut failures) = (0, Vec::new());
+    let (mut unread, mut failed, mut failures) = (0, 0, Vec::new());
     while let Some(done) = tasks.join_next().await {
         let outcome = done.expect("the panics of a refresh are caught");
+        unread += usize::from(outcome.failure.is_some());
         let lacks_tags = outcome.tags.is_some() && config.policy.needs_tags();
         let lacks_name = outcome.alias.is_some();
         let lacks_more = lacks_service_credentials(&outcome.account, config);
@@ -162,6 +165,7 @@ pub async fn run(
     let mut state = State::new(accounts, discovery, true);
     let left_out = leave_out_what_panics(&mut state, config, now);
     failed += left_out.len();
+    unread += left_out.len();
     failures.extend(left_out);
     failures.sort_by(|(a, _), (b, _)| a.cmp(b));
     let accounts = Overview::new(&state, config, now).accounts;
@@ -174,6 +178,7 @@ pub async fn run(
         now,
         listing,
         failed,
+        unread,
         not_judged,
         outlived,
         unlisted,
@@ -324,26 +329,38 @@ impl CheckOutcome {
         }
     }
 
-    /// Whether some account was not read, or only a report that is too old.
+    /// Whether some account was not read. What only keys need is no matter, such as tags for rules.
     fn lacks_accounts(&self) -> bool {
         self.listing.is_some()
             || self.accounts().any(|account| account.report.is_none())
             || self.accounts().next().is_none()
-            || self.failed > 0
-            || self.outlived > 0
+            || self.unread > 0
     }
 
     /// What to tell a person after the results: a line for each failure and for what is not known, and what
     /// was found.
     pub fn summary_of_controls(&self, results: &Results) -> String {
         let mut lines = self.failure_lines();
+        // Each reason once, with the controls.
+        let mut reasons: BTreeMap<(&str, usize), Vec<String>> = BTreeMap::new();
         for Sum { number, control, unknown, .. } in &results.sums {
             for (why, accounts) in unknown {
+<<<<<<< HEAD
                 let (control, why) = (control.name(), why.explain());
                 lines.push_str(&format!(
                     "{number} {control}: not decided, or not in full: {why}; accounts: {accounts}\n"
                 ));
+=======
+                let controls = reasons.entry((why, *accounts)).or_default();
+                controls.push(format!("{number} {}", control.name()));
+>>>>>>> controlsfix
             }
+        }
+        for ((why, accounts), controls) in reasons {
+            let controls = controls.join(", ");
+            lines.push_str(&format!(
+                "not decided, or not in full: {controls}: {why}; accounts: {accounts}\n"
+            ));
         }
         let count = |is: fn(&Sum) -> bool| results.sums.iter().filter(|sum| is(sum)).count();
         let violated = count(|sum| sum.violations > 0);
@@ -378,7 +395,7 @@ impl CheckOutcome {
         filter: &Filter,
         to: impl io::Write,
     ) -> io::Result<()> {
-        let shown = results.rows.iter().filter(|row| show == Show::All || row.is_finding());
+        let shown = results.rows.iter().filter(|row| show != Show::Unrotated || row.is_finding());
         let shown: Vec<&ControlRow> = shown.collect();
         match format {
             OutputFormat::Table => write_controls_table(results, &shown, to),
@@ -434,7 +451,7 @@ fn write_controls_table(
     let header =
         ["number", "control", "violations", "violating_accounts", "accounts_not_decided", "title"];
     let sums = results.sums.iter().map(|sum| {
-        let undecided = sum.unknown.values().copied().max().unwrap_or_default();
+        let undecided = sum.undecided;
         // 0 would look like a pass.
         let known =
             |text: String| if sum.violations == 0 && undecided > 0 { String::new() } else { text };

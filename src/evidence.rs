@@ -18,7 +18,7 @@ pub struct Evidence {
     pub password_policy: Reading<Option<PasswordPolicy>>,
     /// Whether a virtual MFA device belongs to the root user.
     pub root_virtual_mfa: Reading<bool>,
-    /// Whether each user has policies of their own, besides those of their groups, by the users' names.
+    /// Whether each user has policies beside those of its groups, by the users' names.
     pub user_policies: Reading<Arc<BTreeMap<String, bool>>>,
 }
 

@@ -51,6 +51,12 @@ impl FromIterator<(String, ServiceCredential)> for ServiceCredentials {
 }
 
 impl ServiceCredentials {
+    /// All of them, each with its user.
+    pub fn all(&self) -> impl Iterator<Item = (&str, &ServiceCredential)> {
+        let users = self.0.iter();
+        users.flat_map(|(user, all)| all.iter().map(move |credential| (user.as_str(), credential)))
+    }
+
     /// Those of a user, by service and id.
     pub fn of(&self, user: &str) -> &[ServiceCredential] {
         self.0.get(user).map_or(&[], Vec::as_slice)

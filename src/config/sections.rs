@@ -5,7 +5,7 @@ use std::fmt;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{MapAccess, Visitor};
+use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::accounts::{ListedAccount, Organization, listed_accounts};
@@ -159,7 +159,13 @@ impl<'de> Deserialize<'de> for ControlsSection {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<ControlsFields, A::Error> {
-                ControlsFields::deserialize(MapAccessDeserializer::new(map))
+                let fields = ControlsFields::deserialize(MapAccessDeserializer::new(map))?;
+                let limit = fields.benchmark.unused_after();
+                if fields.unused_after.is_some_and(|unused_after| unused_after > limit) {
+                    let problem = "unused_after is longer than the benchmark allows";
+                    return Err(A::Error::custom(problem));
+                }
+                Ok(fields)
             }
         }
 

@@ -7,7 +7,7 @@ use crate::clock::is_from_the_future;
 use crate::evidence::{EvidenceKind, PasswordPolicy};
 use crate::failure::Reason;
 use crate::policy::Age;
-use crate::report::{Key, ROOT_USER, Report, User};
+use crate::report::{Key, Problem, ROOT_USER, Report, User};
 use crate::state::Account;
 
 /// The limit of the benchmark, whatever the limit of the configuration is.
@@ -37,6 +37,9 @@ const OF_CREDENTIALS: [Control; 4] = [
     Control::OneActiveKeyPerUser,
     Control::NoKeyAtUserSetup,
 ];
+/// The controls about the root user.
+const OF_ROOT: [Control; 4] =
+    [Control::RootNoAccessKey, Control::RootMfa, Control::RootHardwareMfa, Control::RootNotUsed];
 /// The controls about users.
 const OF_USERS: [Control; 6] = [
     Control::AccessKeysRotated,
@@ -66,6 +69,7 @@ pub fn judge<'a>(
         }
     }
     judgement.rows(report);
+    judgement.report_age();
     judgement.root(report, root);
     judgement.password_policy();
     Some(judgement.outcomes)
@@ -163,9 +167,16 @@ impl<'a> Judgement<'a, '_> {
         let violation =
             |age| Violation { credential: Some(Credential::Key(slot)), age, ..Violation::of(user) };
         let age = self.age(key.last_rotated);
+        let must_be_used = self.settings.benchmark.wants_keys_used();
         match age {
             Some(age) if age.exceeds(MAX_KEY_AGE) => {
                 self.violation(Control::AccessKeysRotated, violation(Some(age)));
+            }
+            Some(age) if must_be_used && key.never_used => {
+                self.violation(Control::AccessKeysRotated, violation(Some(age)));
+            }
+            Some(_) if must_be_used && key.last_used.is_none() => {
+                self.unknown(Control::AccessKeysRotated, KEY_LAST_USED);
             }
             Some(_) => {}
             None => self.unknown(Control::AccessKeysRotated, KEY_LAST_ROTATED),
@@ -229,8 +240,13 @@ impl<'a> Judgement<'a, '_> {
 
     /// What rows that could not be read may hide.
     fn rows(&mut self, report: &Report) {
-        if report.missing > 0 {
+        // Which of two rows is right, and whether they are root's, is not known.
+        let is_twice = report.rejected.iter().any(|row| row.problem == Problem::Duplicate);
+        if report.missing > 0 || is_twice {
             OF_USERS.iter().for_each(|control| self.unknown(*control, Unknown::Rows));
+        }
+        if is_twice {
+            OF_ROOT.iter().for_each(|control| self.unknown(*control, Unknown::Rows));
         }
         // A key that was left out of its row. Whose it is, is not known.
         let mut rejected = report.rejected.iter();
@@ -241,18 +257,27 @@ impl<'a> Judgement<'a, '_> {
         }
     }
 
+    /// What happened since the report was made. Where that can be all that a control looks at, the report
+    /// decides nothing.
+    fn report_age(&mut self) {
+        for (control, limit) in [
+            (Control::AccessKeysRotated, MAX_KEY_AGE),
+            (Control::UnusedCredentialsDisabled, self.unused_after),
+            (Control::RootNotUsed, self.settings.root_unused_for),
+        ] {
+            if self.account.generated.is_some_and(|made| self.now - made >= limit) {
+                self.unknown(control, Unknown::OldReport);
+            }
+        }
+    }
+
     fn root(&mut self, report: &Report, row: Option<(&'a User, &'a [Option<Key>])>) {
         let partition = report.partition.as_deref();
         let has_no_root = partition == Some("aws-cn") && row.is_none();
         // Root of GovCloud has no password and no MFA. It can have keys.
         let has_no_console = partition == Some("aws-us-gov");
         let inapplicable: &[Control] = match (has_no_root, has_no_console) {
-            (true, _) => &[
-                Control::RootNoAccessKey,
-                Control::RootNotUsed,
-                Control::RootMfa,
-                Control::RootHardwareMfa,
-            ],
+            (true, _) => &OF_ROOT,
             (false, true) => &[Control::RootMfa, Control::RootHardwareMfa],
             (false, false) => &[],
         };
@@ -286,10 +311,12 @@ impl<'a> Judgement<'a, '_> {
     }
 
     /// Why the report and the summary do not say something of the root user.
-    fn lack_of_summary(&self, column: Unknown) -> Unknown {
-        match self.account.evidence.summary.value {
-            Some(_) => column,
-            None => self.lack_of(EvidenceKind::AccountSummary),
+    fn lack_of_summary(&self, root: &Root, column: Unknown) -> Unknown {
+        let outcome = self.account.evidence.outcome(EvidenceKind::AccountSummary);
+        match outcome {
+            // Nothing but the report was to say it.
+            (None, None) | (Some(true), _) => root.row.map_or(Unknown::RootRow, |_| column),
+            _ => self.lack_of(EvidenceKind::AccountSummary),
         }
     }
 
@@ -307,7 +334,7 @@ impl<'a> Judgement<'a, '_> {
             (None, Some(true)) => self.violation(control, Violation::of_root(None)),
             (None, Some(false)) => {}
             (None, None) => {
-                let lack = self.lack_of_summary(Unknown::RootRow);
+                let lack = self.lack_of_summary(root, Unknown::RootRow);
                 self.unknown(control, lack);
             }
         }
@@ -326,9 +353,17 @@ impl<'a> Judgement<'a, '_> {
         let keys = || keys.iter().flatten();
         let uses = keys().filter_map(|key| key.last_used).chain(user.password_last_used);
         // A time ahead counts as now: clocks differ a little, and more than that fails the refresh.
-        let newest = uses.max().map(|time| Age::between(time, self.now));
-        if let Some(age) = newest.filter(|age| !age.reaches(self.settings.root_unused_for)) {
+        let limit = self.settings.root_unused_for;
+        let newest = uses.max();
+        let age = newest.map(|time| Age::between(time, self.now));
+        if let Some(age) = age.filter(|age| !age.reaches(limit)) {
             return self.violation(control, Violation::of_root(Some(age)));
+        }
+        // A violation does not end because there is no newer report.
+        let made = self.account.generated.filter(|_| self.account.is_stale(self.now));
+        let then = newest.zip(made).map(|(time, made)| Age::between(time, made));
+        if then.is_some_and(|age| !age.reaches(limit)) {
+            self.unknown(control, Unknown::OldReport);
         }
         let is_password_known = user.password_last_used.is_some() || user.password_never_used;
         if !is_password_known && root.password != Some(false) {
@@ -349,7 +384,7 @@ impl<'a> Judgement<'a, '_> {
             (None, _) => None,
         };
         let virtual_mfa = self.account.evidence.root_virtual_mfa.value;
-        let password = self.lack_of_summary(PASSWORD_ENABLED);
+        let password = self.lack_of_summary(root, PASSWORD_ENABLED);
         match (root.mfa, needs_mfa) {
             (_, Some(false)) => return,
             (Some(false), Some(true)) => {
@@ -362,7 +397,7 @@ impl<'a> Judgement<'a, '_> {
             }
             (Some(true), _) => {}
             (None, _) => {
-                let lack = self.lack_of_summary(MFA_ACTIVE);
+                let lack = self.lack_of_summary(root, MFA_ACTIVE);
                 self.unknown(Control::RootMfa, lack);
                 if virtual_mfa != Some(true) {
                     self.unknown(Control::RootHardwareMfa, lack);

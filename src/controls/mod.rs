@@ -32,7 +32,7 @@ pub use judge::judge;
 pub struct Settings {
     /// The version whose limits hold.
     pub benchmark: Benchmark,
-    /// From which time on a credential counts as unused. `None`: as the benchmark says.
+    /// From which time on a credential counts as unused, if that is earlier than the benchmark says.
     pub unused_after: Option<TimeDelta>,
     /// How long the root user must not have been used. No version of the benchmark has a limit: this one
     /// is the exporter's own.
@@ -91,8 +91,10 @@ pub enum Unknown {
     NotListed(EvidenceKind),
     /// The report lacks this column, or a value in it that would be needed.
     Column(&'static str),
-    /// Rows of the report could not be read.
+    /// Rows of the report could not be read, or a user has two.
     Rows,
+    /// The report is as old as what the control looks for.
+    OldReport,
     /// The report has no row of the root user.
     RootRow,
     /// A user has more keys than the report shows, and AWS did not list them.
@@ -133,7 +135,8 @@ impl Default for Settings {
 impl Settings {
     /// From which time on a credential counts as unused.
     pub fn unused_after(&self) -> TimeDelta {
-        self.unused_after.unwrap_or_else(|| self.benchmark.unused_after())
+        let limit = self.benchmark.unused_after();
+        self.unused_after.map_or(limit, |stricter| stricter.min(limit))
     }
 
     /// The number of days that the control is about, if it is about one: how old a key or a password may
@@ -200,6 +203,7 @@ impl Unknown {
             Unknown::NotListed(_) => "not_listed",
             Unknown::Column(_) => "no_value",
             Unknown::Rows => "rejected_rows",
+            Unknown::OldReport => "old_report",
             Unknown::RootRow => "no_row",
             Unknown::Keys => "keys_not_listed",
         }
@@ -213,7 +217,7 @@ impl Unknown {
             | Unknown::NotRead(kind)
             | Unknown::NotListed(kind) => kind.permission(),
             Unknown::Column(name) => name,
-            Unknown::Rows => "",
+            Unknown::Rows | Unknown::OldReport => "",
             Unknown::RootRow => crate::report::ROOT_USER,
             Unknown::Keys => "iam:ListAccessKeys",
         }
@@ -224,10 +228,13 @@ impl Unknown {
         match self {
             Unknown::Denied(kind) => format!("{} is denied", kind.permission()),
             Unknown::Failed(kind) => format!("{} failed", kind.permission()),
-            Unknown::NotRead(kind) => format!("{} was not called", kind.permission()),
+            Unknown::NotRead(kind) => {
+                format!("a report file does not have it ({})", kind.permission())
+            }
             Unknown::NotListed(kind) => format!("{} does not list a user", kind.permission()),
             Unknown::Column(name) => format!("the report has no value in {name}"),
             Unknown::Rows => "the report has rows that cannot be read".to_owned(),
+            Unknown::OldReport => "the report is too old".to_owned(),
             Unknown::RootRow => "the report has no row of the root user".to_owned(),
             Unknown::Keys => "a user has keys that the report does not show".to_owned(),
         }

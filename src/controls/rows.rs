@@ -62,8 +62,15 @@ pub struct Sum {
     pub violated: usize,
     /// The number of accounts that were read.
     pub accounts: usize,
+<<<<<<< HEAD
     /// The reasons why it is not decided, or not for all users, with the number of accounts.
     pub unknown: BTreeMap<Unknown, usize>,
+=======
+    /// The number of accounts for which it is not decided, or not for all users.
+    pub undecided: usize,
+    /// The reasons for that, with the number of accounts.
+    pub unknown: BTreeMap<String, usize>,
+>>>>>>> controlsfix
 }
 
 /// The results of all accounts.
@@ -87,6 +94,7 @@ impl Results {
             violations: 0,
             violated: 0,
             accounts: 0,
+            undecided: 0,
             unknown: BTreeMap::new(),
         });
         let mut results = Results { rows: Vec::new(), sums: sums.collect() };
@@ -131,6 +139,7 @@ impl Results {
                 sum.accounts += 1;
                 sum.violations += outcome.violations.len();
                 sum.violated += usize::from(!outcome.violations.is_empty());
+                sum.undecided += usize::from(!outcome.unknown.is_empty());
                 for unknown in &outcome.unknown {
                     *sum.unknown.entry(*unknown).or_default() += 1;
                 }

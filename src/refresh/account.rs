@@ -1,5 +1,6 @@
 //! One refresh of one account: identity, report, details, confirmation.
 
+use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
@@ -492,8 +493,20 @@ impl RefreshContext<'_> {
         }
         let listed = timeout_at(deadline, self.source.service_credentials(target)).await;
         let listed = listed.unwrap_or_else(|_| Err(Failure::deadline()));
-        account.refresh.service_credentials = Tried::from_result(&listed);
-        account.service_credentials = Some(Arc::new(listed?));
+        account.refresh.service_credentials = Tried::Failed;
+        let listed = Arc::new(listed?);
+        account.service_credentials = Some(listed.clone());
+        // Whoever is newer than the report is in the next one. Without a user no rule can decide.
+        let users = account.report.iter().flat_map(|report| &report.users);
+        let users: HashSet<&str> = users.map(|user| user.name.as_str()).collect();
+        let is_older = |time| account.generated.is_none_or(|generated| time <= generated);
+        let mut all = listed.all();
+        if all.any(|(user, it)| !users.contains(user) && is_older(it.created)) {
+            let message =
+                "ListServiceSpecificCredentials: credentials of users who are not in the report";
+            return Err(Failure::new(Reason::ServiceError, message));
+        }
+        account.refresh.service_credentials = Tried::Ok;
         Ok(())
     }
 

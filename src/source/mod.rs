@@ -153,7 +153,7 @@ impl Source {
     }
 
     /// The users' tags that have one of these keys, which are in lower case, and whether
-    /// each user has policies of their own.
+    /// each user has policies beside those of its groups.
     pub async fn users(
         &self,
         target: &Target,

@@ -9,6 +9,7 @@ use std::process::{Command, Output, Stdio};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
+use chrono::{SecondsFormat, TimeDelta, Utc};
 use regex::Regex;
 
 use crate::support::exporter::{Exporter, PATIENCE, command, output, value};
@@ -214,7 +215,10 @@ fn check_of_one(key: &str) -> String {
 }
 
 /// Columns of a key that is younger than every rule here.
-const YOUNG: &str = "true,2026-11-20T00:00:00Z,N/A,N/A,N/A";
+fn young() -> String {
+    let yesterday = (Utc::now() - TimeDelta::days(1)).to_rfc3339_opts(SecondsFormat::Secs, true);
+    format!("true,{yesterday},N/A,N/A,N/A")
+}
 
 #[test]
 fn check_exits_2_where_rules_go_by_tags_and_the_reports_are_files() {
@@ -223,7 +227,7 @@ fn check_exits_2_where_rules_go_by_tags_and_the_reports_are_files() {
     folder.write("config.yaml", rule);
     let config = folder.file("config.yaml");
     let flags = ["--config.file", config.to_str().expect("UTF-8")];
-    let stderr = uncertain(&report([row(ACCOUNT, "/", "a", YOUNG)]), &flags);
+    let stderr = uncertain(&report([row(ACCOUNT, "/", "a", &young())]), &flags);
     let expected =
         "account 123456789012: unreadable_file: rules need tags, and report files have none";
     assert!(stderr.contains(expected), "{stderr}");
@@ -232,7 +236,7 @@ fn check_exits_2_where_rules_go_by_tags_and_the_reports_are_files() {
 #[test]
 fn check_exits_2_where_a_report_file_does_not_show_all_keys_of_a_user() {
     let header = report([]) + ",additional_credentials_info\n";
-    let line = row(ACCOUNT, "/", "a", YOUNG) + ",1 more access key";
+    let line = row(ACCOUNT, "/", "a", &young()) + ",1 more access key";
     let report = header + &line;
     let stderr = uncertain(&report, &[]);
     let expected = "users with more keys or certificates than the report shows: 1\n";

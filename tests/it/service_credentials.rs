@@ -275,7 +275,7 @@ async fn where_no_service_is_supported_the_list_is_empty() {
 async fn each_kind_of_credential_counts_as_what_it_is() {
     let in_days = |days: i64| (Utc::now() + TimeDelta::days(days)).format("%FT%TZ").to_string();
     let (ended, soon, far) = (in_days(-1), in_days(10), in_days(36_600));
-    let young = in_days(-2);
+    let (young, just_now) = (in_days(-2), in_days(0));
     let kinds = move |_: &str| {
         service_credentials(
             &[
@@ -291,7 +291,7 @@ async fn each_kind_of_credential_counts_as_what_it_is() {
                 // Nobody can say that it cannot be used.
                 ["beta", "cassandra", "STRANGE", "Suspended", OLD, ""],
                 // A user whom the report does not have yet shows with the next one, as do the access keys.
-                ["gamma", "bedrock", "NEW", "Active", OLD, ""],
+                ["gamma", "bedrock", "NEW", "Active", &just_now, ""],
             ],
             None,
         )
@@ -318,6 +318,24 @@ async fn each_kind_of_credential_counts_as_what_it_is() {
     assert_eq!(value(&page, UNROTATED), Some(5.0));
     let finding = "iam_owner_findings{account_id=\"123456789012\",account_name=\"the-alias\",finding=\"unrotated_service_credential\"}";
     assert_eq!(value(&page, finding), Some(5.0));
+}
+
+#[tokio::test]
+async fn credentials_of_users_who_are_not_in_the_report_are_not_known() {
+    let gamma = |_: &str| {
+        service_credentials(
+            &[
+                ["alpha", "bedrock", "A1", "Active", OLD, ""],
+                ["gamma", "bedrock", "C1", "Active", OLD, ""],
+            ],
+            None,
+        )
+    };
+    let mut subject = Subject::new("", gamma);
+    let (failure, page) = subject.refresh().await;
+    assert!(failure.expect("a failure").message.contains("not in the report"));
+    assert_eq!((value(&page, AVAILABLE), value(&page, UNROTATED)), (Some(0.0), Some(1.0)));
+    assert_eq!(check("", gamma).await.0, 2);
 }
 
 #[tokio::test]

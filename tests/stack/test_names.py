@@ -21,7 +21,7 @@ TOKEN = re.compile(
       (?P<space>\s+|\#[^\n]*)
     | (?P<string>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|`[^`]*`)
     | (?P<variable>\$\w+|\$\{[^}]*\})
-    | (?P<number>\d[\w.]*)
+    | (?P<number>\d[\w.]*(?::\d\w*)?)  # also the range and step of a subquery
     | (?P<name>[a-zA-Z_:][\w:]*)
     | (?P<symbol>=~|!~|!=|==|>=|<=|.)
     """,
