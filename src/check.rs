@@ -342,18 +342,11 @@ impl CheckOutcome {
     pub fn summary_of_controls(&self, results: &Results) -> String {
         let mut lines = self.failure_lines();
         // Each reason once, with the controls.
-        let mut reasons: BTreeMap<(&str, usize), Vec<String>> = BTreeMap::new();
+        let mut reasons: BTreeMap<(String, usize), Vec<String>> = BTreeMap::new();
         for Sum { number, control, unknown, .. } in &results.sums {
             for (why, accounts) in unknown {
-<<<<<<< HEAD
-                let (control, why) = (control.name(), why.explain());
-                lines.push_str(&format!(
-                    "{number} {control}: not decided, or not in full: {why}; accounts: {accounts}\n"
-                ));
-=======
-                let controls = reasons.entry((why, *accounts)).or_default();
+                let controls = reasons.entry((why.explain(), *accounts)).or_default();
                 controls.push(format!("{number} {}", control.name()));
->>>>>>> controlsfix
             }
         }
         for ((why, accounts), controls) in reasons {

@@ -62,15 +62,10 @@ pub struct Sum {
     pub violated: usize,
     /// The number of accounts that were read.
     pub accounts: usize,
-<<<<<<< HEAD
-    /// The reasons why it is not decided, or not for all users, with the number of accounts.
-    pub unknown: BTreeMap<Unknown, usize>,
-=======
     /// The number of accounts for which it is not decided, or not for all users.
     pub undecided: usize,
     /// The reasons for that, with the number of accounts.
-    pub unknown: BTreeMap<String, usize>,
->>>>>>> controlsfix
+    pub unknown: BTreeMap<Unknown, usize>,
 }
 
 /// The results of all accounts.

@@ -435,13 +435,8 @@ fn check_decides_of_a_report_file_what_it_can() {
     let undecided = "2.8     password_length              -           -                   1";
     assert!(table.contains(undecided), "{table}");
     for line in [
-<<<<<<< HEAD
-        "2.8 password_length: not decided, or not in full: iam:GetAccountPasswordPolicy was not called; accounts: 1",
-        "could not tell for all controls: controls: 10; violated: 2; not decided, or not in full: 7 (not decided without AWS: 6); violations: 2; accounts read: 1 of 1; oldest report: 0 hours old, of 20",
-=======
         "not decided, or not in full: 2.8 password_length, 2.9 password_reuse: a report file does not have it (iam:GetAccountPasswordPolicy); accounts: 1",
-        "could not tell for all controls: controls: 10; violated: 2; not decided, or not in full: 7; violations: 2; accounts read: 1 of 1",
->>>>>>> controlsfix
+        "could not tell for all controls: controls: 10; violated: 2; not decided, or not in full: 7 (not decided without AWS: 6); violations: 2; accounts read: 1 of 1; oldest report: 0 hours old, of 20",
     ] {
         assert!(summary.contains(line), "{summary}");
     }
