@@ -597,6 +597,26 @@ fn a_limit_of_the_configuration_is_not_longer_than_the_benchmarks() {
     assert_eq!(limit(Benchmark::V1_3, 60), 60);
 }
 
+#[test]
+fn accounts_that_are_not_decided_count_whatever_the_reasons_are() {
+    let made = |id: &str, mfa: &'static [(&'static str, &'static str)], summary| {
+        let mut account = account(&[root(mfa)]);
+        account.id = id.to_owned();
+        account.evidence.summary = summary;
+        Arc::new(account)
+    };
+    let unknown = &[("mfa_active", N_A)];
+    let accounts = [
+        made("111111111111", unknown, denied()),
+        made("222222222222", unknown, Reading::default()),
+        made("333333333333", &[], Reading::default()),
+    ];
+    let state = State::new(accounts, Tried::Ok, true);
+    let results = Results::new(&state, &Settings::default(), now());
+    let sum = results.sums.iter().find(|sum| sum.control == Control::RootMfa).expect("a sum");
+    assert_eq!((sum.undecided, sum.accounts, sum.unknown.len()), (2, 3, 2));
+}
+
 // --- Root ---
 
 /// What is expected of: no access key, MFA, hardware MFA, not used.
