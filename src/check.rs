@@ -26,9 +26,10 @@ use crate::printable::{escape, is_printable};
 use crate::refresh::Schedule;
 use crate::refresh::account::{RefreshContext, refresh_account};
 use crate::render::leave_out_what_panics;
+use crate::report::STALE;
 use crate::shard::Shard;
 use crate::source::Source;
-use crate::state::{Account, STALE, State, Tried};
+use crate::state::{Account, State, Tried};
 
 /// The output format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

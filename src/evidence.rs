@@ -7,7 +7,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use crate::failure::Reason;
-use crate::state::STALE;
+use crate::report::STALE;
 
 /// What an account was asked for. The default is that nothing was read yet.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]

@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
 use crate::confirmation::Confirmations;
 use crate::evidence::Evidence;
 use crate::failure::{Failure, FailureCounts, Reason};
 use crate::policy::{Subject, Tag};
-use crate::report::{Key, Report, User};
+use crate::report::{Key, Report, STALE, User};
 use crate::service_credentials::{ServiceCredential, ServiceCredentials};
 
 /// Everything that one page is made from.
@@ -71,9 +71,6 @@ pub struct Tags {
     /// The tags by user. Users without any of these tags are left out.
     pub by_user: BTreeMap<String, Vec<Tag>>,
 }
-
-/// AWS makes a new report after four hours. An older report than this is reported as old.
-pub const STALE: TimeDelta = TimeDelta::hours(8);
 
 /// The id of the default credentials' account until it is known.
 pub const UNKNOWN_ACCOUNT: &str = "unknown";

@@ -25,11 +25,14 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use memchr::{memchr, memchr_iter};
 
 use self::intern::Interner;
 use row::{Columns, Rejection, Row};
+
+/// AWS makes a new report after four hours. An older report than this is reported as old.
+pub const STALE: TimeDelta = TimeDelta::hours(8);
 
 /// The largest report that is read, in bytes. An account of 5,000 users has about 2 MB.
 pub const MAX_BYTES: usize = 64 << 20;

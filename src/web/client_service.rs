@@ -12,8 +12,10 @@ use hyper::service::Service;
 use hyper::{Method, Request, Response, StatusCode};
 
 use super::body::Body;
+use super::gate::is_health_check;
 use super::places::Place;
-use super::routes::{Site, is_health_check, route, text};
+use super::response::text;
+use super::routes::{Site, route};
 
 /// The site, for one client.
 #[derive(Debug, Clone)]

@@ -9,7 +9,11 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::client_service::ClientService;
-use super::listener::{HEADER_TIMEOUT, MAX_HEADER_BYTES};
+
+/// The time limit for a request's headers, and for an idle connection.
+pub const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+/// The largest size of a request's headers.
+pub const MAX_HEADER_BYTES: usize = 16 << 10;
 
 /// The number of concurrent requests on one HTTP/2 connection. Each costs up to a hundred kilobytes
 /// while its answer is read slowly.

@@ -23,9 +23,14 @@ use super::body::Body;
 use super::config::WebConfig;
 use super::rate::{Rates, network};
 use super::refusals::Refusals;
-use super::routes::{is_health_check, text};
+use super::response::text;
 use super::stream::Stream;
 use crate::metrics::exporter::{ExporterMetrics, Refusal};
+
+/// Whether this is what probes ask for.
+pub fn is_health_check(path: &str) -> bool {
+    matches!(path, "/-/healthy" | "/-/ready")
+}
 
 /// A handshake must be over after this time.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);

@@ -16,17 +16,13 @@ use tokio_io_timeout::TimeoutStream;
 use tracing::{debug, error, warn};
 
 use super::client_service::{ClientService, Scope};
-use super::connection::Connection;
+use super::connection::{Connection, HEADER_TIMEOUT};
 use super::places::{Limits, Place, Places};
 use super::reporting_stream::ReportingStream;
 use super::routes::Site;
 use super::stream::Stream;
 use crate::metrics::exporter::ExporterMetrics;
 
-/// The time limit for a request's headers, and for an idle connection.
-pub const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
-/// The largest size of a request's headers.
-pub const MAX_HEADER_BYTES: usize = 16 << 10;
 /// A client that reads nothing of a response for this long is dropped.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// An older connection is closed after its response, which may take the same time again. So a

@@ -18,6 +18,7 @@ mod rate;
 mod refusals;
 pub mod reload;
 mod reporting_stream;
+mod response;
 pub mod routes;
 pub mod status;
 mod stream;

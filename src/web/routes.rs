@@ -7,16 +7,17 @@ use bytes::Bytes;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{
     ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_DISPOSITION, CONTENT_ENCODING,
-    CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, ORIGIN, REFERRER_POLICY,
-    RETRY_AFTER, VARY, X_CONTENT_TYPE_OPTIONS,
+    CONTENT_SECURITY_POLICY, HOST, HeaderMap, HeaderValue, ORIGIN, REFERRER_POLICY, RETRY_AFTER,
+    VARY,
 };
 use hyper::{Method, Request, Response, StatusCode, Uri};
 use tokio::sync::watch;
 
 use super::body::{Body, Part};
 use super::documents::{self, Document, DocumentKey, Documents, MakeDocument, NoDocument};
-use super::gate::Gate;
+use super::gate::{Gate, is_health_check};
 use super::places::{Answering, Held, MIN_HELD};
+use super::response::{TEXT, respond, text};
 use super::status::key::KeyPage;
 use super::status::query::Query;
 use super::status::{self, StatusSettings};
@@ -41,7 +42,6 @@ pub struct Site {
     pub reloader: Option<Arc<Reloader>>,
 }
 
-const TEXT: &str = "text/plain; charset=utf-8";
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 const CSV: &str = "text/csv; charset=utf-8";
 const CALENDAR: &str = "text/calendar; charset=utf-8";
@@ -108,11 +108,6 @@ pub fn paths() -> Vec<(&'static str, &'static str, &'static str)> {
         ("/metrics", Route::Metrics, "the metrics, at the path of `--web.telemetry-path`");
     let all = [metrics].into_iter().chain(FIXED);
     all.map(|(path, route, about)| (path, route.methods(), about)).collect()
-}
-
-/// Whether this is what probes ask for.
-pub fn is_health_check(path: &str) -> bool {
-    matches!(path, "/-/healthy" | "/-/ready")
 }
 
 /// The routes whose paths are always the same.
@@ -321,24 +316,6 @@ fn style() -> Response<Body> {
     let style = Bytes::from_static(status::STYLE.as_bytes());
     let mut response = respond(StatusCode::OK, CSS, [style]);
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    response
-}
-
-/// A short answer in plain text.
-pub fn text(status: StatusCode, text: &'static str) -> Response<Body> {
-    respond(status, TEXT, [Bytes::from(text)])
-}
-
-fn respond<P: Into<Part>>(
-    status: StatusCode,
-    kind: &'static str,
-    parts: impl IntoIterator<Item = P>,
-) -> Response<Body> {
-    let mut response = Response::new(Body::new(parts));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }
 

@@ -15,7 +15,7 @@ use rustls::{
 use serde_saphyr::Spanned;
 
 use super::client_certificates::{ClientAuth, ClientCertificates};
-use super::config::Fault;
+use super::config::fault::Fault;
 use super::config::fields::{Curve, Suite, Version};
 use super::config::files::FileState;
 use super::config::sections::TlsSection;

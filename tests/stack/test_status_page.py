@@ -239,7 +239,7 @@ def test_pages_follow_each_other(browser, page):
 
 def test_every_key_leads_to_its_page_and_from_there_to_the_runbook(browser, page, runbooks):
     # Not the first ones, which may be root's.
-    browser.get(page + "?sort=user&q=platform")
+    browser.get(page + "?sort=user&q=platform&kind=access_key")
     user = column(browser, 1)[0]
     browser.all(f"{ROWS} th a")[0].click()
     wait_for("the key", lambda: "/key?" in browser.current_url)

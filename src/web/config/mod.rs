@@ -1,6 +1,7 @@
 //! The web configuration file: TLS, passwords, response headers and a rate limit, in the format of
 //! Prometheus's exporter-toolkit. Every error names file, line and field.
 
+pub(super) mod fault;
 pub(super) mod fields;
 pub(super) mod files;
 pub(super) mod sections;
@@ -17,6 +18,7 @@ use super::client_certificates::ClientAuth;
 use super::rate::RateLimit;
 use super::tls;
 use crate::config::{Error, parse_yaml};
+use fault::Fault;
 use files::FileState;
 use sections::{File, HttpSection};
 
@@ -40,17 +42,6 @@ pub struct WebConfig {
     /// The file itself.
     file: Option<FileState>,
     is_empty: bool,
-}
-
-/// A fault in the value of one field.
-#[derive(Debug)]
-pub struct Fault {
-    /// The line, counted from 1.
-    pub line: u64,
-    /// The field's path.
-    pub field: String,
-    /// One line of text, without secrets.
-    pub problem: String,
 }
 
 impl WebConfig {

@@ -10,7 +10,7 @@ use hyper::header::{
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
-use super::Fault;
+use super::fault::Fault;
 use super::fields::{self, Curve, Suite, Version};
 use crate::web::auth::Hash;
 use crate::web::client_certificates::ClientAuth;
