@@ -234,6 +234,25 @@ impl CheckOutcome {
         reports.map(|report| report.rejected.len()).sum()
     }
 
+    /// What limits the answer, for the end of the last line: further shards, reports and rows that were left
+    /// out, and the age of the oldest report.
+    fn limits(&self) -> String {
+        let shard = match self.shard {
+            Shard { total: 1, .. } => String::new(),
+            Shard { index, total } => format!("; only accounts of shard {index} of {total}"),
+        };
+        let rejected = match self.rejected_rows() {
+            0 => String::new(),
+            rows => format!("; rows that could not be read: {rows}"),
+        };
+        let duplicates = match self.state.duplicates {
+            0 => String::new(),
+            number => format!("; duplicate reports of the same accounts, ignored: {number}"),
+        };
+        let oldest = self.oldest_report();
+        format!("{shard}{duplicates}{rejected}{oldest}")
+    }
+
     /// The age of the oldest report. Of files also its time, and where that comes from. Of AWS only if it is
     /// old.
     fn oldest_report(&self) -> String {
@@ -291,21 +310,8 @@ impl CheckOutcome {
         if !self.is_uncertain() && self.shard.total == 1 {
             failures.extend(self.idle_rules.iter().map(|rule| format!("{rule}\n")));
         }
-        let shard = match self.shard {
-            Shard { total: 1, .. } => String::new(),
-            Shard { index, total } => format!("; only accounts of shard {index} of {total}"),
-        };
         let accounts = self.accounts().count();
         let read = self.accounts().filter(|account| account.report.is_some()).count();
-        let rejected = match self.rejected_rows() {
-            0 => String::new(),
-            rows => format!("; rows that could not be read: {rows}"),
-        };
-        let duplicates = match self.state.duplicates {
-            0 => String::new(),
-            number => format!("; duplicate reports of the same accounts, ignored: {number}"),
-        };
-        let oldest = self.oldest_report();
         let UnrotatedCount { access_keys, service_credentials } = unrotated;
         let service_credentials = match service_credentials {
             0 if self.lacks_service_credentials => {
@@ -316,7 +322,8 @@ impl CheckOutcome {
         };
         let verdict = if self.is_uncertain() { "could not tell for all keys: " } else { "" };
         format!(
-            "{failures}{verdict}unrotated keys: {access_keys}{service_credentials}; accounts read: {read} of {accounts}{shard}{duplicates}{rejected}{oldest}"
+            "{failures}{verdict}unrotated keys: {access_keys}{service_credentials}; accounts read: {read} of {accounts}{}",
+            self.limits()
         )
     }
 
@@ -375,7 +382,7 @@ impl CheckOutcome {
             "{lines}{verdict}controls: {}; violated: {violated}; not decided, or not in full: {undecided}{without_aws}; violations: {}; accounts read: {read} of {accounts}{}",
             results.sums.len(),
             results.violations(),
-            self.oldest_report(),
+            self.limits(),
         )
     }
 
