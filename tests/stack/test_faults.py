@@ -5,6 +5,7 @@ outlasts the exporter's pause, then healed. All of them run at the same time, in
 """
 
 import re
+from datetime import timedelta
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -78,7 +79,10 @@ SCENARIOS = {
     "dropped connection": Scenario(every_call(DROP), "network"),
     "garbage": Scenario(every_call(Answer(200, b"\x00garbage<")), "service_error"),
     "service failure": Scenario(every_call(error(500, "ServiceFailure")), "service_error"),
-    "not a report": Scenario({GET: report("<!doctype html>")}, "malformed_report"),
+    # Newer than the report before, which is made when its test begins.
+    "not a report": Scenario(
+        {GET: report("<!doctype html>", age=timedelta(hours=4, minutes=1))}, "malformed_report"
+    ),
 }
 
 UNIDENTIFIED = "iam_exporter_unidentified_refresh_failures_total"

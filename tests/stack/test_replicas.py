@@ -44,7 +44,9 @@ def fired(folder, setup):
             "IamOwnerKeysDueSoon": 'iam_owner_most_urgent_finding{finding="due_soon"}',
             "IamOwnerKeysNeverUsed": 'iam_owner_most_urgent_finding{finding="never_used"}',
             "IamOwnerExemptionEnding": 'iam_owner_most_urgent_finding{finding="exemption_ending"}',
+            "IamOwnerServiceCredentialsUnrotated": 'iam_owner_findings{finding="unrotated_service_credential"}',
             "IamRootAccessKeyActive": "iam_owner_root_access_keys > 0",
+            "IamRootMfaMissing": 'iam_control_violations{control="root_mfa"} > 0',
         }
 
         def is_settled():
