@@ -5,10 +5,10 @@ outlasts the exporter's pause, then healed. All of them run at the same time, in
 """
 
 import re
-from datetime import timedelta
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 import pytest
 from fake_aws import (
