@@ -33,8 +33,12 @@ EVALUATIONS = 2
 MINUTE = 60
 # The lines of a scrape.
 SCRAPED = 300_000
-FINDINGS = re.compile("iam_owner_(most_urgent_finding|less_urgent_findings|finding_timestamp_seconds)$")
+FINDINGS = re.compile("iam_owner_(findings|most_urgent_finding|less_urgent_findings|finding_timestamp_seconds)$")
+# These have an alert for some values. Most accounts of the demo have one.
 ROOT_KEYS = "iam_owner_root_access_keys"
+VIOLATIONS = "iam_control_violations"
+ROOT_CONTROL = re.compile('control="root_(mfa|not_used)"')
+CONTROL_DATA = "iam_exporter_control_data_available"
 # Series of keys and users. Only the rules of before read them, and none of these looks back.
 EACH_KEY = re.compile("iam_(access_key|user)_")
 SPARSE = 4 * MINUTE, 3
@@ -91,12 +95,19 @@ def staged(samples):
     for name, labels, value in samples:
         if name == OWNERS or UNREAD.search(labels):
             continue
-        if FINDINGS.match(name) or name == ROOT_KEYS and value != "0":
-            owner = labels.partition(",finding=")[0]
-            (few if is_one_of_few[owner] else rest).append((name, labels, value))
+        if has_alert(name, labels, value):
+            found_with = re.sub(",(finding|control|data)=.*", "", labels)
+            (few if is_one_of_few[found_with] else rest).append((name, labels, value))
         else:
             silent.append((name, labels, value))
     return silent, few, rest
+
+
+def has_alert(name, labels, value):
+    if name == CONTROL_DATA:
+        return value == "0"
+    of_root = name == ROOT_KEYS or name == VIOLATIONS and ROOT_CONTROL.search(labels)
+    return FINDINGS.match(name) or of_root and value != "0"
 
 
 def shipped_rules(folder, interval):
