@@ -314,7 +314,7 @@ pub fn write_manual(folder: &Path) -> io::Result<()> {
     program.build();
     let commands = program.get_subcommands().filter(|command| !command.is_hide_set());
     for command in iter::once(&program).chain(commands) {
-        // At the foot of each page, where it does not depend on the build.
+        // At the foot of each page, if it does not depend on the build.
         let command = command.clone().version(None).long_version(None);
         let source = format!("{NAME} {}", version::VERSION);
         Man::new(command).source(source).generate_to(folder)?;
@@ -322,7 +322,7 @@ pub fn write_manual(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// What a shell reads to complete the command line.
+/// A shell's completion script for the command line.
 pub fn completions(shell: Shell) -> String {
     let whole = Cli::command();
     // Hidden commands would be offered, too.
@@ -342,7 +342,7 @@ pub fn completions(shell: Shell) -> String {
 const NAME: &str = env!("CARGO_PKG_NAME");
 
 impl Flags {
-    /// Where to listen.
+    /// The address to listen on.
     pub fn listen(&self) -> Listen {
         if self.systemd_socket { Listen::Systemd } else { Listen::Addresses(self.listen.clone()) }
     }
@@ -359,7 +359,7 @@ impl Flags {
         })
     }
 
-    /// Where the configuration comes from.
+    /// The source of the configuration.
     pub fn origin(&self) -> Origin {
         Origin {
             file: self.config.clone(),

@@ -1,4 +1,4 @@
-//! The documentation has what the code has: flags, paths, exit codes, reasons and fields.
+//! Flags, paths, exit codes, reasons and fields are the same in the documentation and the code.
 
 use std::collections::BTreeSet;
 

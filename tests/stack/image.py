@@ -81,7 +81,7 @@ class Image:
     def command(self, *command, environment=()):
         """A command that runs another in the image, with its user and environment.
 
-        The file system is read-only, and the process is number 1 of its own processes.
+        The file system is read-only, and the process has the id 1 in a new PID namespace.
         """
         user = self.config["User"]
         variables = [*self.config["Env"], *(f"{k}={v}" for k, v in dict(environment).items())]
