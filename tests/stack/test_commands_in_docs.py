@@ -28,13 +28,13 @@ from harness import (
     wait_for,
 )
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+CONTRIBUTING = ROOT / "CONTRIBUTING.md"
+PAGES = [ROOT / "README.md", CONTRIBUTING, *sorted((ROOT / "docs").glob("*.md"))]
 
 # Commands that do not run as written, by their beginning, each with the reason and the tests that come close.
 NOT_RUN = {
     "cargo install": "builds for minutes. Every test runs a binary of cargo",
     "cargo bench": "takes minutes, and needs a machine at rest",
-    "make bench": "takes an hour, and needs a machine at rest",
     "target/venv/bin/python benches/": "takes minutes, and needs a machine at rest. `make bench` runs it",
     "helm install": "needs a cluster. test_helm.py renders the chart with the values of the page",
     "kubectl ": "needs a cluster",
@@ -144,7 +144,7 @@ def test_each_command_block_is_run_or_compared_or_has_a_reason():
         for command, _ in block.commands:
             programs = list(simple_commands(command))
             is_aws = any(program[0] == "aws" for program in programs)
-            if not (reason(command) or is_run(programs) or is_aws):
+            if not (reason(command) or is_run(programs) or is_aws or all(map(dry_run, programs))):
                 unknown.append(f"{block.name}: {command}")
     assert unknown == []
 
@@ -153,6 +153,44 @@ def test_each_reason_is_of_a_command_that_is_there():
     commands = [command for block in BLOCKS for command, _ in block.commands]
     unused = [start for start in NOT_RUN if not any(one.startswith(start) for one in commands)]
     assert unused == []
+
+
+# --- Commands of developers ---
+
+
+def dry_run(program):
+    """A command that only lists the work of a program of developers. None for another program."""
+    if program[:2] == ["cargo", "test"]:
+        return [*program, "--", "--list"]
+    if program[0] == "make":
+        return [*program, "--dry-run"]
+    if program[0] == "target/venv/bin/pytest":
+        return [sys.executable, "-m", "pytest", *program[1:], "--collect-only"]
+    return None
+
+
+DRY_RUNS = [
+    pytest.param(program, id=f"{block.name}-{'-'.join(program)}")
+    for block in BLOCKS
+    for command, _ in block.commands
+    for program in simple_commands(command)
+    if dry_run(program)
+]
+
+
+@pytest.mark.parametrize("program", DRY_RUNS)
+def test_the_commands_of_developers_find_their_targets_and_tests(program):
+    done = subprocess.run(dry_run(program), cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    assert program[0] != "cargo" or ": test" in done.stdout, f"no test has this name: {program}"
+
+
+def test_contributing_has_each_target_of_make_and_no_other():
+    [phony] = re.findall(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    rows = re.findall(r"^\| (`make .*?) \|", CONTRIBUTING.read_text(), re.MULTILINE)
+    documented = {name for row in rows for name in re.findall(r"`make ([\w-]+)`", row)}
+    # Parts of `make test`.
+    assert documented == set(phony.split()) - {"test-cargo", "test-stack", "tools"}
 
 
 # --- Commands of AWS ---
