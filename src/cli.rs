@@ -88,10 +88,10 @@ pub enum Command {
     /// --web.listen-address, whether it is healthy. With --web.systemd-socket that is the port to ask, too.
     #[command(after_help = exit_help("health"))]
     Health {
-        /// Ask instead whether it has tried every account once.
+        /// Check instead whether the exporter has tried every account once.
         #[arg(long)]
         ready: bool,
-        /// Show the certificate in this file, if the exporter wants one of its clients.
+        /// Certificate to present, if the exporter requires one of its clients.
         #[arg(long, value_name = "PATH", requires = "client_key")]
         client_cert: Option<PathBuf>,
         /// Private key of this certificate.

@@ -220,6 +220,8 @@ def test_an_alert_outlives_a_restart_of_six_minutes():
 def test_every_alert_has_a_section_in_the_runbooks_and_every_such_section_an_alert():
     sections = re.findall(r"^## (Iam\w+)$", RUNBOOKS, re.MULTILINE)
     assert sorted(sections) == NAMES
+    links_at_the_top = re.findall(r"\(#(iam\w+)\)", RUNBOOKS.split("\n## ")[0])
+    assert sorted(links_at_the_top) == sorted(name.lower() for name in NAMES)
 
 
 def test_every_section_of_an_alert_has_something_to_run_or_to_ask():
