@@ -59,7 +59,7 @@ class Scraper(threading.Thread):
             started = time.monotonic()
             try:
                 check_whole(scrape(self.url))
-            except Exception as error:  # Every entry is an error. They are shown at the end.
+            except Exception as error:  # All failures are shown at the end.
                 self.failures.append(f"{error!r:.300}")
             self.scrapes += 1
             self.slowest = max(self.slowest, time.monotonic() - started)
