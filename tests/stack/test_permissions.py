@@ -115,8 +115,12 @@ def test_the_readme_shows_the_policies_of_an_account():
             or statement["Action"]
         }
 
-    [block] = re.findall(r"```json\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    readme = (ROOT / "README.md").read_text()
+    [block] = re.findall(r"```json\n(.*?)```", readme, re.DOTALL)
     assert allowed(json.loads(block)["Statement"]) == allowed(statements(*OF_ACCOUNT))
+    [rows] = re.findall(r"^\| permission `iam:…` .*\n.*\n((?:\|.*\n)+)", readme, re.MULTILINE)
+    names = [name for row in rows.splitlines() for name in re.findall(r"`(\w+)`", row.split("|")[1])]
+    assert sorted(f"iam:{name}" for name in names) == sorted(actions(*OF_ACCOUNT))
 
 
 # --- Observations ---
