@@ -22,7 +22,7 @@ RESULTS = ROOT / "target/bench"
 # The tests' harness knows how to run the exporter and to read its pages; who imports it imports this
 # module first. The tests run a debug build.
 sys.path.insert(0, str(ROOT / "tests/stack"))
-os.environ.setdefault("IAM_KEY_EXPORTER_BIN", str(ROOT / "target/release/iam-key-exporter"))
+BINARY = os.environ.setdefault("IAM_KEY_EXPORTER_BIN", str(ROOT / "target/release/iam-key-exporter"))
 # nginx is not on every user's PATH.
 os.environ["PATH"] += os.pathsep + "/usr/sbin"
 
@@ -47,7 +47,7 @@ def machine():
         "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / MIB / 1024:.0f} GiB",
         "kernel": platform.release(),
         "rustc": said("rustc", "--version"),
-        "exporter": said(os.environ["IAM_KEY_EXPORTER_BIN"], "--version"),
+        "exporter": said(BINARY, "--version"),
         "nginx": said("nginx", "-v"),
         "wrk": said("wrk", "--version"),
         "prometheus": said("promtool", "--version"),
