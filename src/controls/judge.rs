@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Control, Credential, Outcomes, Settings, Unknown, Violation};
 use crate::clock::is_from_the_future;
-use crate::evidence::{EvidenceKind, PasswordPolicy};
+use crate::evidence::{EvidenceKind, PasswordPolicy, Standing};
 use crate::failure::Reason;
 use crate::policy::Age;
 use crate::report::{Key, Problem, ROOT_USER, Report, User};
@@ -115,10 +115,11 @@ impl<'a> Judgement<'a, '_> {
 
     /// Why evidence is not known.
     fn lack_of(&self, kind: EvidenceKind) -> Unknown {
-        match self.account.evidence.outcome(kind).1 {
-            Some(Reason::AccessDenied) => Unknown::Denied(kind),
-            Some(_) => Unknown::Failed(kind),
-            None => Unknown::NotRead(kind),
+        match self.account.evidence.standing(kind, self.now) {
+            Standing::Failed(Reason::AccessDenied) => Unknown::Denied(kind),
+            Standing::Failed(_) => Unknown::Failed(kind),
+            Standing::Old => Unknown::OldAnswer(kind),
+            Standing::NotRead | Standing::Good => Unknown::NotRead(kind),
         }
     }
 
@@ -143,7 +144,7 @@ impl<'a> Judgement<'a, '_> {
             (Some(true), None) => self.unknown(Control::ConsoleMfa, MFA_ACTIVE),
             (None, _) => self.unknown(Control::ConsoleMfa, PASSWORD_ENABLED),
         }
-        let policies = self.account.evidence.user_policies.value.as_ref();
+        let policies = self.account.evidence.user_policies.known(self.now);
         match policies.map(|users| users.get(&user.name)) {
             None => {
                 let lack = self.lack_of(EvidenceKind::UserPolicies);
@@ -287,7 +288,7 @@ impl<'a> Judgement<'a, '_> {
         if has_no_root {
             return;
         }
-        let summary = self.account.evidence.summary.value.unwrap_or_default();
+        let summary = self.account.evidence.summary.known(self.now).copied().unwrap_or_default();
         let is_active = |key: &Option<Key>| key.as_ref().is_some_and(|key| key.active);
         let reported = row.map(|(user, _)| user);
         let root = Root {
@@ -312,11 +313,10 @@ impl<'a> Judgement<'a, '_> {
 
     /// Why the report and the summary do not say something of the root user.
     fn lack_of_summary(&self, root: &Root, column: Unknown) -> Unknown {
-        let outcome = self.account.evidence.outcome(EvidenceKind::AccountSummary);
-        match outcome {
-            // Nothing but the report was to say it.
-            (None, None) | (Some(true), _) => root.row.map_or(Unknown::RootRow, |_| column),
-            _ => self.lack_of(EvidenceKind::AccountSummary),
+        match self.account.evidence.standing(EvidenceKind::AccountSummary, self.now) {
+            // Nothing but the report was to say it, or the summary does not say it either.
+            Standing::NotRead | Standing::Good => root.row.map_or(Unknown::RootRow, |_| column),
+            Standing::Old | Standing::Failed(_) => self.lack_of(EvidenceKind::AccountSummary),
         }
     }
 
@@ -383,7 +383,7 @@ impl<'a> Judgement<'a, '_> {
             (None, Some(true)) if !spares => Some(true),
             (None, _) => None,
         };
-        let virtual_mfa = self.account.evidence.root_virtual_mfa.value;
+        let virtual_mfa = self.account.evidence.root_virtual_mfa.known(self.now).copied();
         let password = self.lack_of_summary(root, PASSWORD_ENABLED);
         match (root.mfa, needs_mfa) {
             (_, Some(false)) => return,
@@ -418,7 +418,7 @@ impl<'a> Judgement<'a, '_> {
     }
 
     fn password_policy(&mut self) {
-        let known = self.account.evidence.password_policy.value;
+        let known = self.account.evidence.password_policy.known(self.now);
         let lack = self.lack_of(EvidenceKind::PasswordPolicy);
         let controls: [Requirement; 7] = [
             (Control::PasswordExpiry, |policy| {

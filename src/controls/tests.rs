@@ -903,6 +903,50 @@ fn no_password_policy_violates_each_and_one_that_may_not_be_read_decides_none() 
     }
 }
 
+// --- The age of what was read ---
+
+#[test]
+fn an_answer_of_more_than_eight_hours_ago_decides_nothing() {
+    let csv = csv_of("aws", &[root(&[("mfa_active", N_A)]), user(&[])], &[]);
+    let fine = account_of(&csv);
+    let mut violating = fine.clone();
+    violating.evidence = Evidence {
+        summary: Reading::of(
+            AccountSummary { root_mfa: Some(false), ..AccountSummary::default() },
+            now(),
+        ),
+        password_policy: Reading::of(None, now()),
+        root_virtual_mfa: Reading::of(true, now()),
+        user_policies: Reading::of(Arc::new([("alpha".to_owned(), true)].into()), now()),
+    };
+    for (control, kind) in [
+        (Control::RootMfa, EvidenceKind::AccountSummary),
+        (Control::RootHardwareMfa, EvidenceKind::AccountSummary),
+        (Control::PasswordLength, EvidenceKind::PasswordPolicy),
+        (Control::PoliciesOnGroupsOnly, EvidenceKind::UserPolicies),
+    ] {
+        for (account, number) in [(&fine, 0), (&violating, 1)] {
+            let at = |hours, seconds| {
+                let time = now() + TimeDelta::hours(hours) + TimeDelta::seconds(seconds);
+                judge(account, &Settings::default(), time).expect("a report").get(control).clone()
+            };
+            assert_eq!(at(8, 0).count(), Some(number), "{}", control.name());
+            let Outcome { violations, unknown, .. } = at(8, 1);
+            assert_eq!((violations, unknown.contains(&Unknown::OldAnswer(kind))), (vec![], true));
+        }
+    }
+    // The list of devices alone.
+    let mut account = account(&[root(&[])]);
+    account.evidence.root_virtual_mfa.read = Some(now() - TimeDelta::hours(9));
+    let unknown = Err(Unknown::OldAnswer(EvidenceKind::VirtualMfaDevices));
+    assert_is(&account, Control::RootHardwareMfa, unknown, "nine hours");
+    // A failure says more than the age does.
+    account.evidence.root_virtual_mfa.failure = Some(Reason::Timeout);
+    let unknown = Err(Unknown::Failed(EvidenceKind::VirtualMfaDevices));
+    assert_is(&account, Control::RootHardwareMfa, unknown, "the call failed since");
+    assert_is(&account, Control::RootMfa, Ok(0), "the report says it");
+}
+
 // --- All of an account ---
 
 #[test]

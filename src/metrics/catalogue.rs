@@ -166,11 +166,11 @@ catalogue! {
     CONTROL_VIOLATION = gauge(Group::Controls, "iam_control_violation", &["account_id", "control", "user"],
         "Number of violations of the control by the user, for users with any; absent if controls.users is false. From the credential report, which AWS renews at most every four hours, and from calls after each new report.");
     CONTROL_UNDECIDED = gauge(Group::Controls, "iam_control_undecided", &["account_id", "control", "reason", "missing"],
-        "1 for each reason why the control cannot be decided, or not for all users. Reasons: access_denied, call_failed, not_read, not_listed (missing is the permission of the call), no_value (missing is the column of the report), no_row, rejected_rows, old_report, keys_not_listed.");
+        "1 for each reason why the control cannot be decided, or not for all users. Reasons: access_denied, call_failed, old_answer, not_read, not_listed (missing is the permission of the call), no_value (missing is the column of the report), no_row, rejected_rows, old_report, keys_not_listed.");
     CONTROL_INFO = gauge(Group::Controls, "iam_control_info", &crate::controls::catalogue::LABELS,
         "The control's title and its number in each version of the CIS AWS Foundations benchmark, empty if a version does not have it; the value is 1.");
     CONTROL_DATA_AVAILABLE = gauge(Group::Controls, "iam_exporter_control_data_available", &["account_id", "permission"],
-        "Whether the data for controls that needs the permission could last be read (1) or not (0), in which case the data read before stays. Absent before the first try and for data that the configuration does not ask for.");
+        "Whether the data for controls that needs the permission could last be read (1) or not (0). Data read before counts for 8 hours, and not if the permission is missing. Absent before the first try and for data that the configuration does not ask for.");
 
     OWNER_KEYS = gauge(Group::Owners, "iam_owner_access_keys", &["account_id", "account_name", "tag_NAME", "status"],
         "Number of the owner's access keys by status: unrotated, due_soon, ok, exempt, inactive, not_judged (active, but of unknown age). Each key has exactly one status. From the report, which AWS renews at most every four hours, or from a later call.");

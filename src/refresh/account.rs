@@ -373,11 +373,11 @@ impl RefreshContext<'_> {
         }
         let known = account.tags.as_ref().is_some_and(|tags| tags.keys == keys);
         let lacks_tags = needs_tags && !(known && account.refresh.tags == Tried::Ok);
-        let lacks_policies = needs_policies && account.evidence.user_policies.is_due();
+        let now = self.clock.now();
+        let lacks_policies = needs_policies && account.evidence.user_policies.is_due(now);
         if account.generated == last && !lacks_tags && !lacks_policies {
             return Ok(());
         }
-        let now = self.clock.now();
         let read = timeout_at(deadline, self.source.users(target, &keys)).await;
         let read = read.unwrap_or_else(|_| Err(Failure::deadline()));
         if needs_tags {
@@ -390,14 +390,15 @@ impl RefreshContext<'_> {
                 Ok(())
             }
             Err(failure) => {
-                account.evidence.user_policies.fail(failure.reason, now);
+                account.evidence.user_policies.fail(failure.reason);
                 if needs_tags { Err(failure) } else { self.tolerate(account, failure) }
             }
         }
     }
 
-    /// Reads what controls need, once for each new report. A call that failed is made again with the next
-    /// refresh, unless a permission is missing, which is no failure: the controls say so.
+    /// Reads what controls need, once for each new report, and again when an answer gets old. A call that
+    /// failed is made again with the next refresh, unless a permission is missing, which is no failure: the
+    /// controls say so.
     async fn read_evidence(
         &self,
         target: &Target,
@@ -660,7 +661,7 @@ async fn ask<T>(
         *reading = Reading::default();
         return Ok(());
     }
-    if !is_new && !reading.is_due() {
+    if !is_new && !reading.is_due(now) {
         return Ok(());
     }
     match timeout_at(half(deadline), call).await.unwrap_or_else(|_| Err(Failure::deadline())) {
@@ -669,7 +670,7 @@ async fn ask<T>(
             Ok(())
         }
         Err(failure) => {
-            reading.fail(failure.reason, now);
+            reading.fail(failure.reason);
             Err(failure)
         }
     }

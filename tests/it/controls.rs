@@ -9,7 +9,7 @@ use iam_key_exporter::clock::Clock;
 use iam_key_exporter::config::Config;
 use iam_key_exporter::controls::rows::Results;
 use iam_key_exporter::controls::{Control, Settings, Unknown, judge};
-use iam_key_exporter::evidence::EvidenceKind;
+use iam_key_exporter::evidence::{EvidenceKind, Standing};
 use iam_key_exporter::failure::Reason;
 use iam_key_exporter::refresh::Schedule;
 use iam_key_exporter::refresh::account::RefreshOutcome;
@@ -205,13 +205,47 @@ async fn what_was_read_stays_when_a_later_call_fails() {
     subject.renew();
     subject.refresh().await;
     assert_eq!(subject.outcome(Control::PasswordLength), Ok(1));
-    assert_eq!(subject.account.evidence.password_policy.worked(), Some(false));
+    let reading = &subject.account.evidence.password_policy;
+    assert_eq!(reading.standing(Utc::now()), Standing::Failed(Reason::Throttled));
 
     let reading = &mut subject.account.evidence.password_policy;
     reading.read = reading.read.map(|read| read - TimeDelta::hours(9));
     subject.refresh().await;
     let failed = vec![Unknown::Failed(EvidenceKind::PasswordPolicy)];
     assert_eq!(subject.outcome(Control::PasswordLength), Err(failed), "not for ever");
+}
+
+/// An account that cannot be reached any more makes no call that could fail.
+#[tokio::test]
+async fn what_was_read_counts_for_eight_hours_after_all_access_is_lost() {
+    let mut subject = Subject::new("", |_| None);
+    subject.refresh().await;
+    subject.follow(|_| Some(error(403, "AccessDenied")));
+    let (outcome, calls) = subject.refresh().await;
+    assert!(outcome.failure.is_some());
+    assert_eq!(calls, NONE);
+    assert_eq!(subject.outcome(Control::PasswordLength), Ok(0));
+    let reading = &mut subject.account.evidence.password_policy;
+    reading.read = reading.read.map(|read| read - TimeDelta::hours(9));
+    let (_, calls) = subject.refresh().await;
+    assert_eq!(calls, NONE);
+    let old = vec![Unknown::OldAnswer(EvidenceKind::PasswordPolicy)];
+    assert_eq!(subject.outcome(Control::PasswordLength), Err(old));
+}
+
+#[tokio::test]
+async fn what_gets_old_is_read_again_although_there_is_no_new_report() {
+    let mut subject = Subject::new("controls: { read: [password_policy, user_policies] }", |call| {
+        (call == DETAILS).then(|| users(&["alpha"]))
+    });
+    subject.refresh().await;
+    for (hours, expected) in [(3, &NONE[..]), (5, &[DETAILS, POLICY])] {
+        let evidence = &mut subject.account.evidence;
+        for read in [&mut evidence.password_policy.read, &mut evidence.user_policies.read] {
+            *read = Some(Utc::now() - TimeDelta::hours(hours));
+        }
+        assert_eq!(subject.refresh().await.1, expected, "after {hours} hours");
+    }
 }
 
 #[tokio::test]
@@ -324,7 +358,7 @@ async fn an_answer_that_lacks_what_counts_decides_nothing() {
     ] {
         assert_eq!(subject.outcome(control), Err(vec![Unknown::Failed(kind)]));
     }
-    assert_eq!(subject.account.evidence.summary.worked(), Some(true));
+    assert_eq!(subject.account.evidence.summary.standing(Utc::now()), Standing::Good);
 }
 
 #[tokio::test]
