@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Control, Credential, Outcomes, Settings, Unknown, Violation};
+use super::{Control, Credential, Outcome, Outcomes, Settings, Unknown, Violation};
 use crate::clock::is_from_the_future;
 use crate::evidence::{EvidenceKind, PasswordPolicy, Standing};
 use crate::failure::Reason;
@@ -14,6 +14,8 @@ use crate::state::Account;
 pub const MAX_KEY_AGE: TimeDelta = TimeDelta::days(90);
 /// A key that was made within this time of its user was made with the user.
 const SETUP: TimeDelta = TimeDelta::minutes(1);
+/// AWS gives the time of the last use as the beginning of a quarter of an hour.
+const USE_STEP: TimeDelta = TimeDelta::minutes(15);
 const MIN_PASSWORD_LENGTH: i32 = 14;
 /// After this number of days a password policy must expire a password.
 pub const MAX_PASSWORD_AGE_DAYS: i32 = 90;
@@ -38,10 +40,10 @@ const OF_CREDENTIALS: [Control; 4] = [
     Control::NoKeyAtUserSetup,
 ];
 /// The controls about the root user.
-const OF_ROOT: [Control; 4] =
+pub(super) const OF_ROOT: [Control; 4] =
     [Control::RootNoAccessKey, Control::RootMfa, Control::RootHardwareMfa, Control::RootNotUsed];
 /// The controls about users.
-const OF_USERS: [Control; 6] = [
+pub(super) const OF_USERS: [Control; 6] = [
     Control::AccessKeysRotated,
     Control::UnusedCredentialsDisabled,
     Control::OneActiveKeyPerUser,
@@ -169,18 +171,18 @@ impl<'a> Judgement<'a, '_> {
             |age| Violation { credential: Some(Credential::Key(slot)), age, ..Violation::of(user) };
         let age = self.age(key.last_rotated);
         let must_be_used = self.settings.benchmark.wants_keys_used();
-        match age {
-            Some(age) if age.exceeds(MAX_KEY_AGE) => {
+        match (age, used_since_rotation(key)) {
+            (Some(age), _) if age.exceeds(MAX_KEY_AGE) => {
                 self.violation(Control::AccessKeysRotated, violation(Some(age)));
             }
-            Some(age) if must_be_used && key.never_used => {
+            (Some(age), Some(false)) if must_be_used => {
                 self.violation(Control::AccessKeysRotated, violation(Some(age)));
             }
-            Some(_) if must_be_used && key.last_used.is_none() => {
+            (Some(_), None) if must_be_used => {
                 self.unknown(Control::AccessKeysRotated, KEY_LAST_USED);
             }
-            Some(_) => {}
-            None => self.unknown(Control::AccessKeysRotated, KEY_LAST_ROTATED),
+            (Some(_), _) => {}
+            (None, _) => self.unknown(Control::AccessKeysRotated, KEY_LAST_ROTATED),
         }
 
         let unused = self.age(key.last_used.or(key.last_rotated.filter(|_| key.never_used)));
@@ -239,22 +241,24 @@ impl<'a> Judgement<'a, '_> {
         }
     }
 
-    /// What rows that could not be read may hide.
+    /// What rows that could not be read may hide. The report has one row of the root user, so the controls
+    /// about root depend on that row alone.
     fn rows(&mut self, report: &Report) {
-        // Which of two rows is right, and whether they are root's, is not known.
-        let is_twice = report.rejected.iter().any(|row| row.problem == Problem::Duplicate);
-        if report.missing > 0 || is_twice {
+        if report.missing > 0 {
             OF_USERS.iter().for_each(|control| self.unknown(*control, Unknown::Rows));
         }
-        if is_twice {
-            OF_ROOT.iter().for_each(|control| self.unknown(*control, Unknown::Rows));
-        }
-        // A key that was left out of its row. Whose it is, is not known.
-        let mut rejected = report.rejected.iter();
-        if rejected.any(|row| ["access_key_1_active", "access_key_2_active"].contains(&row.column))
-        {
-            let hidden = OF_CREDENTIALS.iter().chain(&[Control::RootNoAccessKey]);
-            hidden.for_each(|control| self.unknown(*control, KEY_ACTIVE));
+        for row in &report.rejected {
+            // Which of two rows is right is not known.
+            if row.problem == Problem::Duplicate {
+                let controls: &[Control] = if row.is_root { &OF_ROOT } else { &OF_USERS };
+                controls.iter().for_each(|control| self.unknown(*control, Unknown::Rows));
+            }
+            // A key of which the status is not known counts as active.
+            if ["access_key_1_active", "access_key_2_active"].contains(&row.column) {
+                let controls =
+                    if row.is_root { &[Control::RootNoAccessKey][..] } else { &OF_CREDENTIALS };
+                controls.iter().for_each(|control| self.unknown(*control, KEY_ACTIVE));
+            }
         }
     }
 
@@ -283,7 +287,7 @@ impl<'a> Judgement<'a, '_> {
             (false, false) => &[],
         };
         for control in inapplicable {
-            self.outcomes.of(*control).is_inapplicable = true;
+            *self.outcomes.of(*control) = Outcome { is_inapplicable: true, ..Outcome::default() };
         }
         if has_no_root {
             return;
@@ -446,6 +450,14 @@ impl<'a> Judgement<'a, '_> {
             }
         }
     }
+}
+
+/// Whether the key was used after it was made or last rotated. `None` if that is not known.
+fn used_since_rotation(key: &Key) -> Option<bool> {
+    if key.never_used {
+        return Some(false);
+    }
+    Some(key.last_used? + USE_STEP > key.last_rotated?)
 }
 
 impl<'a> Violation<'a> {

@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
+use super::judge::{OF_ROOT, OF_USERS};
 use super::*;
 use crate::confirmation::{ListedKey, merge};
 use crate::evidence::{AccountSummary, Evidence, PasswordPolicy, Reading};
@@ -42,7 +43,10 @@ fn now() -> DateTime<Utc> {
 
 /// The time that number of hundredths of a day ago.
 fn ago(hundredths: i64) -> String {
-    let time = now() - TimeDelta::seconds(hundredths * 864);
+    as_text(now() - TimeDelta::seconds(hundredths * 864))
+}
+
+fn as_text(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
@@ -395,10 +399,7 @@ fn further_keys_count_when_aws_has_listed_them() {
 fn a_key_made_with_a_console_user_and_never_used_is_one_of_setup() {
     let control = Control::NoKeyAtUserSetup;
     let created = now() - TimeDelta::days(30);
-    let after = |seconds: i64| {
-        let time = created + TimeDelta::seconds(seconds);
-        time.to_rfc3339_opts(SecondsFormat::Secs, true)
-    };
+    let after = |seconds| as_text(created + TimeDelta::seconds(seconds));
     let row = |slot, enabled: &str, active: &str, made: &str, used: &str| {
         let created = vec![("user_creation_time", after(0))];
         let password = password(enabled, "no_information", &after(0), "true");
@@ -482,14 +483,7 @@ fn policies_belong_on_groups() {
 fn an_account_without_users_violates_no_control_about_them() {
     let mut account = account(&[root(&[])]);
     account.evidence.user_policies = denied();
-    for control in [
-        Control::AccessKeysRotated,
-        Control::UnusedCredentialsDisabled,
-        Control::OneActiveKeyPerUser,
-        Control::NoKeyAtUserSetup,
-        Control::ConsoleMfa,
-        Control::PoliciesOnGroupsOnly,
-    ] {
+    for control in OF_USERS {
         assert_is(&account, control, Ok(0), control.name());
     }
 }
@@ -515,16 +509,19 @@ fn rows_that_cannot_be_read_leave_controls_about_users_undecided_and_violations_
     assert_eq!((violations.len(), unknown, status), (1, vec![Unknown::Rows], Status::Violated));
 
     let unclear = user(&[("access_key_1_active", "perhaps"), ("access_key_1_last_rotated", &old)]);
-    let account = self::account(&[unclear]);
+    let account = self::account(std::slice::from_ref(&unclear));
     let (violations, unknown, status) =
         outcome_by(Benchmark::NEWEST, &account, Control::AccessKeysRotated);
     let column = Unknown::Column("access_key_N_active");
     assert_eq!((violations.len(), unknown, status), (1, vec![column], Status::Violated), "active");
-    assert_is(&account, Control::RootNoAccessKey, Err(column), "it may be root's");
+    let account = self::account(&[root(&[]), unclear]);
+    assert_is(&account, Control::RootNoAccessKey, Ok(0), "root's row is clear");
     let of_root = root(&[("access_key_2_active", "perhaps"), ("access_key_2_last_rotated", &old)]);
-    let account = self::account(&[of_root]);
-    let (violations, ..) = outcome_by(Benchmark::NEWEST, &account, Control::RootNoAccessKey);
-    assert_eq!(violations.len(), 1, "a key of root without a status counts as active");
+    let account = self::account(&[of_root, user(&[])]);
+    let (violations, unknown, _) =
+        outcome_by(Benchmark::NEWEST, &account, Control::RootNoAccessKey);
+    assert_eq!((violations.len(), unknown), (1, vec![column]), "it counts as active");
+    assert_is(&account, Control::AccessKeysRotated, Ok(0), "the user's row is clear");
     // A field that is odd beside the key hides no key.
     let odd = user_with(&[key(1, "true", &days_ago(60), "yesterday")]);
     let account = self::account(&[root(&[]), odd]);
@@ -568,22 +565,50 @@ fn account_made(account: &mut Account, days_ago: i64) -> Account {
 
 #[test]
 fn a_row_that_is_there_twice_decides_nothing() {
-    let account = account(&[root(&[]), root(&[("mfa_active", "false")]), user(&[]), user(&[])]);
-    for control in [Control::RootMfa, Control::RootNoAccessKey, Control::ConsoleMfa] {
-        assert_is(&account, control, Err(Unknown::Rows), control.name());
+    let of_root = account(&[root(&[]), root(&[("mfa_active", "false")]), user(&[])]);
+    assert_root_is(&of_root, [Err(Unknown::Rows); 4], "root is there twice");
+    let of_user = account(&[root(&[]), user(&[]), user(&[])]);
+    assert_root_is(&of_user, [Ok(0); 4], "a user is there twice");
+    for control in OF_USERS {
+        assert_is(&of_root, control, Ok(0), control.name());
+        assert_is(&of_user, control, Err(Unknown::Rows), control.name());
     }
-    assert_is(&account, Control::PasswordLength, Ok(0), "it is not in the report");
+    assert_is(&of_root, Control::PasswordLength, Ok(0), "it is not in the report");
 }
 
 #[test]
-fn only_the_first_version_wants_every_key_to_be_used() {
+fn only_the_first_version_wants_every_key_to_be_used_since_its_rotation() {
     let control = Control::AccessKeysRotated;
-    let account = account(&[user_with(&[key(1, "true", &days_ago(10), N_A)])]);
-    assert_is_by(Benchmark::V1_1, &account, control, Ok(1), "never used");
-    assert_is_by(Benchmark::V1_2, &account, control, Ok(0), "any other version");
-    let account = self::account(&[user_with(&[key(1, "true", &days_ago(10), "perhaps")])]);
+    let rotated = now() - TimeDelta::days(10);
+    let used = |seconds| as_text(rotated + TimeDelta::seconds(seconds));
     let unknown = Err(Unknown::Column("access_key_N_last_used_date"));
-    assert_is_by(Benchmark::V1_1, &account, control, unknown, "not known");
+    for (used, expected, why) in [
+        (N_A.to_owned(), Ok(1), "never used"),
+        (used(-86_400), Ok(1), "only before its rotation"),
+        (used(-900), Ok(1), "in the quarter of an hour that ends with its rotation"),
+        (used(-899), Ok(0), "in the quarter of an hour of its rotation"),
+        (used(60), Ok(0), "since its rotation"),
+        ("perhaps".to_owned(), unknown, "not known"),
+    ] {
+        let account = account(&[user_with(&[key(1, "true", &as_text(rotated), &used)])]);
+        assert_is_by(Benchmark::V1_1, &account, control, expected, why);
+        assert_is_by(Benchmark::V1_2, &account, control, Ok(0), why);
+    }
+}
+
+#[test]
+fn a_rotation_or_a_change_is_no_use() {
+    let control = Control::UnusedCredentialsDisabled;
+    let (old, new) = (days_ago(100), days_ago(1));
+    for row in [
+        user_with(&[key(1, "true", &new, &old)]),
+        user_with(&[password("true", &old, &new, "true")]),
+    ] {
+        let account = account(&[row]);
+        for benchmark in Benchmark::ALL {
+            assert_is_by(benchmark, &account, control, Ok(1), "its last use is 100 days ago");
+        }
+    }
 }
 
 #[test]
@@ -622,13 +647,7 @@ fn accounts_that_are_not_decided_count_whatever_the_reasons_are() {
 /// What is expected of: no access key, MFA, hardware MFA, not used.
 #[track_caller]
 fn assert_root_is(account: &Account, expected: [Expected; 4], why: &str) {
-    let controls = [
-        Control::RootNoAccessKey,
-        Control::RootMfa,
-        Control::RootHardwareMfa,
-        Control::RootNotUsed,
-    ];
-    for (control, expected) in controls.into_iter().zip(expected) {
+    for (control, expected) in OF_ROOT.into_iter().zip(expected) {
         assert_is(account, control, expected, &format!("{}: {why}", control.name()));
     }
 }
@@ -693,12 +712,7 @@ fn root_without_credentials_passes() {
     let mut account = account(&[row]);
     account.evidence.root_virtual_mfa = denied();
     for benchmark in Benchmark::ALL {
-        for control in [
-            Control::RootNoAccessKey,
-            Control::RootMfa,
-            Control::RootHardwareMfa,
-            Control::RootNotUsed,
-        ] {
+        for control in OF_ROOT {
             assert_is_by(benchmark, &account, control, Ok(0), control.name());
         }
     }
@@ -837,6 +851,26 @@ fn china_has_no_root() {
     assert_root_is(&account, [Ok(0); 4], "no row");
     let (_, _, status) = outcome_by(Benchmark::NEWEST, &account, Control::RootNoAccessKey);
     assert_eq!(status, Status::NotApplicable);
+}
+
+#[test]
+fn a_control_about_nothing_in_the_partition_lacks_nothing() {
+    let is_inapplicable = |account: &Account, control| {
+        let expected = (vec![], vec![], Status::NotApplicable);
+        assert_eq!(outcome_by(Benchmark::NEWEST, account, control), expected);
+    };
+    // The rows of a user that are there twice or cannot be read, and a report that is too old.
+    let csv = |partition, rows: &[Row]| csv_of(partition, rows, &[]) + "\nnonsense";
+    let mut of_china = account_of(&csv("aws-cn", &[user(&[]), user(&[])]));
+    let of_china = account_made(&mut of_china, 400);
+    for control in OF_ROOT {
+        is_inapplicable(&of_china, control);
+    }
+    let of_govcloud = account_of(&csv("aws-us-gov", &[root(&[]), root(&[]), user(&[])]));
+    for control in [Control::RootMfa, Control::RootHardwareMfa] {
+        is_inapplicable(&of_govcloud, control);
+    }
+    assert_is(&of_govcloud, Control::RootNoAccessKey, Err(Unknown::Rows), "it can have keys");
 }
 
 // --- The password policy ---

@@ -131,6 +131,8 @@ pub struct RejectedRow {
     pub column: &'static str,
     /// What is wrong with it. Never the value: it may name a person.
     pub problem: Problem,
+    /// Whether the row is the root user's, as far as it could be read.
+    pub is_root: bool,
 }
 
 impl fmt::Display for RejectedRow {
@@ -246,6 +248,7 @@ impl Report {
         for (line, number) in lines {
             rows += 1;
             let user = read(line, &columns, &mut fields, &mut interner);
+            let is_root = user.as_ref().is_ok_and(|(user, _)| user.is_root());
             let outcome = user.and_then(|(user, warning)| {
                 report.claim(&user)?;
                 if !names.insert(user.name.clone()) {
@@ -265,6 +268,7 @@ impl Report {
                 line: number,
                 column,
                 problem,
+                is_root,
             }));
             if report.rejected.len() > MAX_REJECTED {
                 return Err(Error::MostlyUnreadable { first: report.rejected.swap_remove(0) });
