@@ -8,34 +8,9 @@ use super::*;
 use crate::confirmation::{ListedKey, merge};
 use crate::evidence::{AccountSummary, Evidence, PasswordPolicy, Reading};
 use crate::failure::Reason;
-use crate::report::{ROOT_USER, Report};
+use crate::report::{COLUMNS, ROOT_USER, Report};
 use crate::state::{Account, State, Tried};
 use rows::Results;
-
-const COLUMNS: [&str; 22] = [
-    "user",
-    "arn",
-    "user_creation_time",
-    "password_enabled",
-    "password_last_used",
-    "password_last_changed",
-    "password_next_rotation",
-    "mfa_active",
-    "access_key_1_active",
-    "access_key_1_last_rotated",
-    "access_key_1_last_used_date",
-    "access_key_1_last_used_region",
-    "access_key_1_last_used_service",
-    "access_key_2_active",
-    "access_key_2_last_rotated",
-    "access_key_2_last_used_date",
-    "access_key_2_last_used_region",
-    "access_key_2_last_used_service",
-    "cert_1_active",
-    "cert_1_last_rotated",
-    "cert_2_active",
-    "cert_2_last_rotated",
-];
 
 fn now() -> DateTime<Utc> {
     "2026-11-01T12:00:00Z".parse().expect("a time")
@@ -376,10 +351,9 @@ fn two_active_keys_are_one_too_many() {
 
 #[test]
 fn further_keys_count_when_aws_has_listed_them() {
-    let row = user_with(&[key(1, "true", &days_ago(1), &days_ago(1))]);
-    let csv = csv_of("aws", &[row], &[]);
-    let csv = csv.replacen('\n', ",additional_credentials_info\n", 1) + ",2 more access keys";
-    let mut account = account_of(&csv);
+    let more = vec![("additional_credentials_info", "2 more access keys".to_owned())];
+    let row = user_with(&[key(1, "true", &days_ago(1), &days_ago(1)), more]);
+    let mut account = account(&[row]);
     for control in [Control::AccessKeysRotated, Control::OneActiveKeyPerUser] {
         assert_is(&account, control, Err(Unknown::Keys), "not listed");
     }

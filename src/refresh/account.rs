@@ -1,6 +1,5 @@
 //! One refresh of one account: identity, report, details, confirmation.
 
-use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
@@ -287,6 +286,9 @@ impl RefreshContext<'_> {
                 log_report(&report, &account.id, generated);
                 if let Some(before) = &account.report {
                     report.keep_missing(before);
+                    if let Some(known) = &mut account.service_credentials {
+                        Arc::make_mut(known).forget_gone(before, &report);
+                    }
                 }
                 account.report = Some(report);
                 account.fingerprint = fingerprint;
@@ -495,14 +497,13 @@ impl RefreshContext<'_> {
         let listed = timeout_at(deadline, self.source.service_credentials(target)).await;
         let listed = listed.unwrap_or_else(|_| Err(Failure::deadline()));
         account.refresh.service_credentials = Tried::Failed;
-        let listed = Arc::new(listed?);
-        account.service_credentials = Some(listed.clone());
-        // Whoever is newer than the report is in the next one. Without a user no rule can decide.
-        let users = account.report.iter().flat_map(|report| &report.users);
-        let users: HashSet<&str> = users.map(|user| user.name.as_str()).collect();
+        account.service_credentials = Some(Arc::new(listed?));
+        // Whoever is newer than the report is in the next one. Without a user no rule can decide, and need
+        // not if the credential cannot be used.
+        let now = self.clock.now();
         let is_older = |time| account.generated.is_none_or(|generated| time <= generated);
-        let mut all = listed.all();
-        if all.any(|(user, it)| !users.contains(user) && is_older(it.created)) {
+        let others = account.service_credentials_of_others();
+        if others.iter().any(|(_, it)| it.key(now).active && is_older(it.created)) {
             let message =
                 "ListServiceSpecificCredentials: credentials of users who are not in the report";
             return Err(Failure::new(Reason::ServiceError, message));
