@@ -110,8 +110,8 @@ impl<T> Reading<T> {
         }
     }
 
-    /// The last good answer, if it is not too old at `now`. Whoever loses all access to an account makes no
-    /// call that could fail.
+    /// The last good answer, if it is not too old at `now`. That does not wait for a call to fail: of an
+    /// account that cannot be reached no call is made.
     pub fn known(&self, now: DateTime<Utc>) -> Option<&T> {
         self.value.as_ref().filter(|_| !self.is_older(STALE, now))
     }
