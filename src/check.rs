@@ -22,7 +22,7 @@ use crate::findings::{
 use crate::metrics::filter::Filter;
 use crate::metrics::page;
 use crate::policy::KeyStatus;
-use crate::printable::{escape, is_printable};
+use crate::printable::{escape, is_printable, spreadsheet_cell};
 use crate::refresh::Schedule;
 use crate::refresh::account::{RefreshContext, refresh_account};
 use crate::render::leave_out_what_panics;
@@ -75,8 +75,8 @@ pub struct CheckOutcome {
     pub outlived: usize,
     /// How many users have more keys or certificates than the report shows, and AWS did not list them.
     pub unlisted: usize,
-    /// Failures by account id: of refreshes, tags, aliases and confirmations.
-    pub failures: Vec<(String, Failure)>,
+    /// Failures by account id.
+    pub failures: Vec<AccountFailure>,
     /// Rules that apply to no user, perhaps by a typing error.
     pub idle_rules: Vec<String>,
     /// The shard that these accounts belong to.
@@ -85,6 +85,18 @@ pub struct CheckOutcome {
     pub time_of_files: Option<&'static str>,
     /// Whether service-specific credentials are wanted, and report files do not have them.
     pub lacks_service_credentials: bool,
+}
+
+/// Why something of an account could not be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountFailure {
+    /// The account's id.
+    pub account_id: String,
+    /// What failed.
+    pub failure: Failure,
+    /// Whether it limits only what is said of keys. No control needs tags, an alias or service-specific
+    /// credentials.
+    pub is_of_keys: bool,
 }
 
 /// How many keys are unrotated.
@@ -147,16 +159,20 @@ pub async fn run(
         let lacks_name = outcome.alias.is_some();
         let lacks_more = lacks_service_credentials(&outcome.account, config);
         failed += usize::from(outcome.failure.is_some() || lacks_tags || lacks_name || lacks_more);
+        // Policies are read with the tags. Report files have neither.
+        let lacks_only_tags = outcome.account.evidence.user_policies.failure.is_none();
         let all = [
-            outcome.failure,
-            outcome.tags,
-            outcome.alias,
-            outcome.service_credentials,
-            outcome.confirmation,
-            outcome.evidence,
+            (outcome.failure, false),
+            (outcome.tags, lacks_only_tags),
+            (outcome.alias, true),
+            (outcome.service_credentials, true),
+            (outcome.confirmation, false),
+            (outcome.evidence, false),
         ];
-        let all = all.into_iter().flatten();
-        failures.extend(all.map(|failure| (outcome.account.id.clone(), failure)));
+        failures.extend(all.into_iter().filter_map(|(failure, is_of_keys)| {
+            let account_id = outcome.account.id.clone();
+            Some(AccountFailure { account_id, failure: failure?, is_of_keys })
+        }));
         accounts.push(Arc::new(outcome.account));
         bar.inc(1);
     }
@@ -167,8 +183,12 @@ pub async fn run(
     let left_out = leave_out_what_panics(&mut state, config, now);
     failed += left_out.len();
     unread += left_out.len();
-    failures.extend(left_out);
-    failures.sort_by(|(a, _), (b, _)| a.cmp(b));
+    failures.extend(left_out.into_iter().map(|(account_id, failure)| AccountFailure {
+        account_id,
+        failure,
+        is_of_keys: false,
+    }));
+    failures.sort_by(|a, b| a.account_id.cmp(&b.account_id));
     let accounts = Overview::new(&state, config, now).accounts;
     let not_judged = accounts.iter().map(|it| it.count(KeyStatus::NotJudged)).sum();
     let unlisted = accounts.iter().map(|it| it.unlisted).sum();
@@ -273,12 +293,12 @@ impl CheckOutcome {
     }
 
     /// A line for each failure.
-    fn failure_lines(&self) -> String {
-        let line = |(account, failure): &(String, Failure)| {
-            let account = escape(account);
+    fn failure_lines<'a>(&self, failures: impl Iterator<Item = &'a AccountFailure>) -> String {
+        let line = |AccountFailure { account_id, failure, .. }: &AccountFailure| {
+            let account = escape(account_id);
             format!("account {account}: {}: {failure}\n", failure.reason.as_str())
         };
-        let mut failures: String = self.failures.iter().map(line).collect();
+        let mut failures: String = failures.map(line).collect();
         if let Some(failure) = &self.listing {
             let reason = failure.reason.as_str();
             failures.insert_str(0, &format!("listing accounts: {reason}: {failure}\n"));
@@ -288,7 +308,7 @@ impl CheckOutcome {
 
     /// The lines after the list: one for each failure, and the result.
     pub fn summary(&self, unrotated: UnrotatedCount) -> String {
-        let mut failures = self.failure_lines();
+        let mut failures = self.failure_lines(self.failures.iter());
         if self.not_judged > 0 {
             let keys = self.not_judged;
             failures
@@ -348,7 +368,7 @@ impl CheckOutcome {
     /// What to tell a person after the results: a line for each failure and for what is not known, and what
     /// was found.
     pub fn summary_of_controls(&self, results: &Results) -> String {
-        let mut lines = self.failure_lines();
+        let mut lines = self.failure_lines(self.failures.iter().filter(|it| !it.is_of_keys));
         // Each reason once, with the controls.
         let mut reasons: BTreeMap<(String, usize), Vec<String>> = BTreeMap::new();
         for Sum { number, control, unknown, .. } in &results.sums {
@@ -401,7 +421,7 @@ impl CheckOutcome {
         match format {
             OutputFormat::Table => write_controls_table(results, &shown, to),
             OutputFormat::Json => write_json(&shown, to),
-            OutputFormat::Csv => write_csv(rows::COLUMNS, shown.iter().map(|row| row.fields()), to),
+            OutputFormat::Csv => write_csv(rows::COLUMNS, shown.iter().map(|row| row.cells()), to),
             OutputFormat::Prometheus => {
                 write_page(&page::text(&self.state, config, filter, self.now), to)
             }
@@ -512,6 +532,7 @@ fn write_json(rows: &impl Serialize, mut to: impl io::Write) -> io::Result<()> {
     writeln!(to)
 }
 
+/// For a program that reads every cell as text, and for a spreadsheet.
 fn write_csv<const N: usize>(
     header: [&str; N],
     rows: impl Iterator<Item = [String; N]>,
@@ -520,7 +541,7 @@ fn write_csv<const N: usize>(
     let mut csv = csv::Writer::from_writer(to);
     csv.write_record(header)?;
     for row in rows {
-        csv.write_record(row)?;
+        csv.write_record(row.map(spreadsheet_cell))?;
     }
     csv.flush()
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::failure::Reason;
 use crate::report::STALE;
@@ -25,13 +25,26 @@ pub struct Evidence {
 /// The last good answer, and how the last try went.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Reading<T> {
-    /// The last good answer. It stays for a while when a later try fails, but not when a permission was
-    /// taken away.
+    /// The last good answer. It stays when a later try fails, but not when a permission was taken away.
+    /// Whether it still counts depends on the time: see [`Reading::known`].
     pub value: Option<T>,
     /// When that was.
     pub read: Option<DateTime<Utc>>,
     /// Why the last try failed.
     pub failure: Option<Reason>,
+}
+
+/// How a reading stands at some moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Nothing was asked yet.
+    NotRead,
+    /// The last try worked.
+    Good,
+    /// The last try worked, but so long ago that its answer does not count any more.
+    Old,
+    /// The last try failed.
+    Failed(Reason),
 }
 
 /// One kind of evidence: one call of AWS.
@@ -89,45 +102,54 @@ impl<T> Reading<T> {
         Reading { value: Some(value), read: Some(read), failure: None }
     }
 
-    /// Notes that a try failed at this time.
-    pub fn fail(&mut self, reason: Reason, now: DateTime<Utc>) {
+    /// Notes that a try failed.
+    pub fn fail(&mut self, reason: Reason) {
         self.failure = Some(reason);
-        let is_old = self.read.is_none_or(|read| now - read > STALE);
-        if reason == Reason::AccessDenied || is_old {
+        if reason == Reason::AccessDenied {
             (self.value, self.read) = (None, None);
         }
     }
 
-    /// Whether the last try worked. `None` before the first.
-    pub fn worked(&self) -> Option<bool> {
-        match self.failure {
-            Some(_) => Some(false),
-            None => self.value.as_ref().map(|_| true),
+    /// The last good answer, if it is not too old at `now`. That does not wait for a call to fail: of an
+    /// account that cannot be reached no call is made.
+    pub fn known(&self, now: DateTime<Utc>) -> Option<&T> {
+        self.value.as_ref().filter(|_| !self.is_older(STALE, now))
+    }
+
+    /// How it stands at `now`.
+    pub fn standing(&self, now: DateTime<Utc>) -> Standing {
+        match (self.failure, &self.value) {
+            (Some(reason), _) => Standing::Failed(reason),
+            (None, None) => Standing::NotRead,
+            (None, Some(_)) if self.known(now).is_none() => Standing::Old,
+            (None, Some(_)) => Standing::Good,
         }
     }
 
-    /// Whether the next refresh asks again although the report is the same. A missing permission is
-    /// looked for with the next report only, so that an account at rest costs no further calls.
-    pub fn is_due(&self) -> bool {
+    /// Whether the refresh at `now` asks again although the report is the same: after a failure, and in time
+    /// before the answer gets too old. A missing permission is looked for with the next report only, so that
+    /// an account at rest costs no further calls.
+    pub fn is_due(&self, now: DateTime<Utc>) -> bool {
         match self.failure {
             Some(reason) => reason != Reason::AccessDenied,
-            None => self.value.is_none(),
+            None => self.is_older(STALE / 2, now),
         }
+    }
+
+    /// Whether the last good answer is older than this, or there is none.
+    fn is_older(&self, age: TimeDelta, now: DateTime<Utc>) -> bool {
+        self.read.is_none_or(|read| now - read > age)
     }
 }
 
 impl Evidence {
-    /// Whether the last try to read this worked. `None` before the first. And why it failed.
-    pub fn outcome(&self, kind: EvidenceKind) -> (Option<bool>, Option<Reason>) {
+    /// How this kind stands at `now`.
+    pub fn standing(&self, kind: EvidenceKind, now: DateTime<Utc>) -> Standing {
         match kind {
-            EvidenceKind::AccountSummary => (self.summary.worked(), self.summary.failure),
-            EvidenceKind::PasswordPolicy => {
-                (self.password_policy.worked(), self.password_policy.failure)
-            }
-            EvidenceKind::VirtualMfaDevices => {
-                (self.root_virtual_mfa.worked(), self.root_virtual_mfa.failure)
-            }
-            EvidenceKind::UserPolicies => (self.user_policies.worked(), self.user_policies.failure),
+            EvidenceKind::AccountSummary => self.summary.standing(now),
+            EvidenceKind::PasswordPolicy => self.password_policy.standing(now),
+            EvidenceKind::VirtualMfaDevices => self.root_virtual_mfa.standing(now),
+            EvidenceKind::UserPolicies => self.user_policies.standing(now),
         }
     }
 

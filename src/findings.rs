@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 use crate::config::Config;
 use crate::policy::owner::{KeySummary, Owner, Owners};
 use crate::policy::{Age, Exemption, KeyStatus, Ruling, Subject, Tag, Verdict};
-use crate::report::Key;
+use crate::report::{Key, User};
 use crate::service_credentials::ServiceCredential;
 use crate::state::{Account, State, Tried};
 
@@ -169,6 +169,18 @@ fn of_account(
         let has_more = user.additional_credentials && !user.is_root();
         let is_unlisted = has_more && !account.confirmed.knows(&user.name);
         unlisted += usize::from(is_unlisted && ruling.exemption.is_none());
+    }
+    for (name, credential) in account.service_credentials_of_others() {
+        let user = User { name: name.to_owned(), ..User::default() };
+        let (subject, ruling) = (account.subject(&user), config.policy.default_ruling());
+        let key = credential.key(now);
+        let verdict = ruling.judge(&key, now);
+        let place = owners.place(account.tags_of(name));
+        owners.keys(place).add(&key, &verdict, &ruling, now);
+        if is_wanted(verdict.status) {
+            let finding = Finding::new(&subject, &key, &verdict, &ruling, &rules);
+            findings.push(finding.of_service(credential, now));
+        }
     }
     let owned =
         |owner: Owner| (owner.tags.iter().map(|value| (*value).to_owned()).collect(), owner.keys);

@@ -1,4 +1,4 @@
-//! Escapes for text from AWS, files and clients, so that it is safe on a terminal.
+//! Escapes for text from AWS, files and clients, so that it is safe on a terminal or in a spreadsheet.
 
 use std::fmt::Write;
 
@@ -51,6 +51,13 @@ fn push_escaped(to: &mut String, c: char) {
     }
 }
 
+/// The text as a cell of CSV that no spreadsheet calculates. Names and tags can begin like a formula: such
+/// a cell gets an apostrophe in front. In some languages wide forms of the signs count, too.
+pub fn spreadsheet_cell(text: String) -> String {
+    const FORMULA: [char; 11] = ['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠'];
+    if text.starts_with(FORMULA) { format!("'{text}") } else { text }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -63,6 +70,16 @@ mod tests {
         let escaped = r"a\u001b[2Jb\r\n\tc\u009b31m\u007f\u202ed\u0000 ";
         assert_eq!(escape(text), format!("{escaped}\u{e9}\u{1f511}\\"));
         assert_eq!(escape_lines("a\u{1b}\n\tb\n"), "a\\u001b\n\\tb\n");
+    }
+
+    #[test]
+    fn a_cell_that_would_be_a_formula_begins_with_an_apostrophe() {
+        for sign in "=+-@\t\r\n＝＋－＠".chars() {
+            assert_eq!(spreadsheet_cell(format!("{sign}1")), format!("'{sign}1"));
+        }
+        for text in ["", "a=b", "1.5", "'=1", " x"] {
+            assert_eq!(spreadsheet_cell(text.to_owned()), text);
+        }
     }
 
     proptest! {

@@ -232,6 +232,10 @@ fn verdicts(account: &Account, config: &Config, now: DateTime<Utc>) -> u64 {
             (&credential.id, credential.created, status, unrotated).hash(&mut hasher);
         }
     }
+    for (user, credential) in account.service_credentials_of_others() {
+        let verdict = config.policy.default_ruling().judge(&credential.key(now), now);
+        (user, &credential.id, verdict.status).hash(&mut hasher);
+    }
     hasher.finish()
 }
 

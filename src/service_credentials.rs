@@ -4,12 +4,12 @@
 //! They are judged like access keys, by the same rules and exemptions. That is the exporter's own rule: no
 //! benchmark has a control for them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::report::Key;
+use crate::report::{Key, Report};
 
 /// The service-specific credentials of an account's users, by the users' names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -57,10 +57,30 @@ impl ServiceCredentials {
         users.flat_map(|(user, all)| all.iter().map(move |credential| (user.as_str(), credential)))
     }
 
+    /// Those of users who are not in the report, each with its user.
+    pub fn of_others(&self, report: &Report) -> Vec<(&str, &ServiceCredential)> {
+        if self.0.is_empty() {
+            return Vec::new();
+        }
+        let users = names(report);
+        self.all().filter(|(user, _)| !users.contains(user)).collect()
+    }
+
+    /// Forgets those of users who were in the report `before` and are not in the new one.
+    pub fn forget_gone(&mut self, before: &Report, new: &Report) {
+        let (before, new) = (names(before), names(new));
+        self.0.retain(|user, _| new.contains(user.as_str()) || !before.contains(user.as_str()));
+    }
+
     /// Those of a user, by service and id.
     pub fn of(&self, user: &str) -> &[ServiceCredential] {
         self.0.get(user).map_or(&[], Vec::as_slice)
     }
+}
+
+/// The names of the report's users.
+fn names(report: &Report) -> HashSet<&str> {
+    report.users.iter().map(|user| user.name.as_str()).collect()
 }
 
 impl ServiceCredential {

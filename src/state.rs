@@ -237,6 +237,21 @@ impl Account {
         self.service_credentials.as_ref().map_or(&[], |known| known.of(&user.name))
     }
 
+    /// The service-specific credentials of users who are not in the report, each with its user. They are
+    /// judged by the default: no rule can decide about a user of whom nothing but the name is known.
+    pub fn service_credentials_of_others(&self) -> Vec<(&str, &ServiceCredential)> {
+        match (&self.service_credentials, &self.report) {
+            (Some(known), Some(report)) => known.of_others(report),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The user's tags, as far as they are known.
+    pub fn tags_of(&self, user: &str) -> &[Tag] {
+        let tags = self.tags.as_ref().and_then(|tags| tags.by_user.get(user));
+        tags.map_or(&[], Vec::as_slice)
+    }
+
     /// Whether all of these tags were read. Otherwise missing tags are not known to be missing.
     pub fn knows_tags(&self, keys: &BTreeSet<String>) -> bool {
         self.tags.as_ref().is_some_and(|tags| keys.is_subset(&tags.keys))
@@ -244,12 +259,11 @@ impl Account {
 
     /// One user with the tags that are known.
     pub fn subject<'a>(&'a self, user: &'a User) -> Subject<'a> {
-        let tags = self.tags.as_ref().and_then(|tags| tags.by_user.get(&user.name));
         Subject {
             account_id: &self.id,
             account_name: &self.name,
             user,
-            tags: tags.map_or(&[], Vec::as_slice),
+            tags: self.tags_of(&user.name),
         }
     }
 }

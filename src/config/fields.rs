@@ -133,6 +133,14 @@ pub fn time_delta<'de, D: Deserializer<'de>>(field: D) -> Result<Option<TimeDelt
     read_given(field, |text: String| parse_time_delta(&text))
 }
 
+/// A limit of a control. Controls count days, and AWS reports are hours old, so shorter limits are mistakes.
+pub fn days<'de, D: Deserializer<'de>>(field: D) -> Result<Option<TimeDelta>, D::Error> {
+    read_given(field, |text: String| match parse_time_delta(&text)? {
+        limit if limit < TimeDelta::days(1) => Err("must be at least 1d".to_owned()),
+        limit => Ok(limit),
+    })
+}
+
 /// Like [`time_delta`], but an empty field counts as unset.
 pub fn time_delta_or_empty<'de, D>(field: D) -> Result<Option<TimeDelta>, D::Error>
 where

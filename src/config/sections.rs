@@ -12,7 +12,7 @@ use super::accounts::{ListedAccount, Organization, listed_accounts};
 use super::fields;
 use crate::controls::{Benchmark, Settings};
 use crate::evidence::EvidenceKind;
-use crate::policy::{Decision, Exemption, Match, Pattern, Rule};
+use crate::policy::{Decision, Exemption, Match, Pattern, Rule, in_days};
 
 /// An empty section counts as missing, for example one with every line commented out.
 #[derive(Debug, Default, Deserialize)]
@@ -69,9 +69,9 @@ struct ControlsFields {
     enabled: bool,
     #[serde(deserialize_with = "fields::benchmark")]
     benchmark: Benchmark,
-    #[serde(deserialize_with = "fields::time_delta")]
+    #[serde(deserialize_with = "fields::days")]
     unused_after: Option<TimeDelta>,
-    #[serde(deserialize_with = "fields::time_delta")]
+    #[serde(deserialize_with = "fields::days")]
     root_unused_for: Option<TimeDelta>,
     users: bool,
     #[serde(deserialize_with = "fields::evidence")]
@@ -161,11 +161,15 @@ impl<'de> Deserialize<'de> for ControlsSection {
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<ControlsFields, A::Error> {
                 let fields = ControlsFields::deserialize(MapAccessDeserializer::new(map))?;
                 let limit = fields.benchmark.unused_after();
-                if fields.unused_after.is_some_and(|unused_after| unused_after > limit) {
-                    let problem = "unused_after is longer than the benchmark allows";
-                    return Err(A::Error::custom(problem));
+                match fields.unused_after.filter(|unused_after| *unused_after > limit) {
+                    Some(longer) => Err(A::Error::custom(format!(
+                        "unused_after of {} is longer than the {} of CIS {}",
+                        in_days(longer),
+                        in_days(limit),
+                        fields.benchmark.as_str()
+                    ))),
+                    None => Ok(fields),
                 }
-                Ok(fields)
             }
         }
 

@@ -27,7 +27,7 @@ fn every_field_is_read() {
          confirm: { enabled: true, rate: 2 }\n\
          service_credentials: { enabled: false }\n\
          labels: { user_tags: [team, owner] }\n\
-         controls: { benchmark: v1.3, unused_after: 30d, root_unused_for: 12h, users: false, read: [user_policies, account_summary] }\n",
+         controls: { benchmark: v1.3, unused_after: 30d, root_unused_for: 36h, users: false, read: [user_policies, account_summary] }\n",
     )
     .expect("a configuration");
     let expected = "\
@@ -40,7 +40,7 @@ rotation.rules[0]: user svc-*, path /service/*, account 123456789012, tag tier=g
 rotation.rules[1]: user vendor-sync: exempt until 2027-03-02T00:00:00Z: vendor cannot rotate before the 3.2 release
 confirm: 2 requests a second for each account
 service credentials: never
-controls: CIS v1.3, unused after 30d, root unused for 43200s, users: false, read: account_summary, user_policies
+controls: CIS v1.3, unused after 30d, root unused for 129600s, users: false, read: account_summary, user_policies
 label: tag team as tag_team
 label: tag owner as tag_owner
 ";

@@ -90,7 +90,7 @@ pub const TABLE: [Entry; Control::COUNT] = [
     entry(Control::AccessKeysRotated, "access_keys_rotated",
         ["1.4", "1.4", "1.14", "1.14", "1.13", "2.13", "2.12"],
         "Ensure access keys are rotated every 90 days or less",
-        "Each active key of a user that is older than 90 days, and in v1.1 also one that was never used. Exemptions and other limits of the configuration do not count here."),
+        "Each active key of a user that is older than 90 days, and in v1.1 also one that was not used since its last rotation. Exemptions and other limits of the configuration do not count here."),
     entry(Control::UnusedCredentialsDisabled, "unused_credentials_disabled",
         ["1.3", "1.3", "1.12", "1.12", "1.11", "2.11", "2.11"],
         "Ensure credentials unused for 45 days or more are disabled",

@@ -2,9 +2,9 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Control, Credential, Outcomes, Settings, Unknown, Violation};
+use super::{Control, Credential, Outcome, Outcomes, Settings, Unknown, Violation};
 use crate::clock::is_from_the_future;
-use crate::evidence::{EvidenceKind, PasswordPolicy};
+use crate::evidence::{EvidenceKind, PasswordPolicy, Standing};
 use crate::failure::Reason;
 use crate::policy::Age;
 use crate::report::{Key, Problem, ROOT_USER, Report, User};
@@ -14,6 +14,8 @@ use crate::state::Account;
 pub const MAX_KEY_AGE: TimeDelta = TimeDelta::days(90);
 /// A key that was made within this time of its user was made with the user.
 const SETUP: TimeDelta = TimeDelta::minutes(1);
+/// AWS gives the time of the last use as the beginning of a quarter of an hour.
+const USE_STEP: TimeDelta = TimeDelta::minutes(15);
 const MIN_PASSWORD_LENGTH: i32 = 14;
 /// After this number of days a password policy must expire a password.
 pub const MAX_PASSWORD_AGE_DAYS: i32 = 90;
@@ -38,10 +40,10 @@ const OF_CREDENTIALS: [Control; 4] = [
     Control::NoKeyAtUserSetup,
 ];
 /// The controls about the root user.
-const OF_ROOT: [Control; 4] =
+pub(super) const OF_ROOT: [Control; 4] =
     [Control::RootNoAccessKey, Control::RootMfa, Control::RootHardwareMfa, Control::RootNotUsed];
 /// The controls about users.
-const OF_USERS: [Control; 6] = [
+pub(super) const OF_USERS: [Control; 6] = [
     Control::AccessKeysRotated,
     Control::UnusedCredentialsDisabled,
     Control::OneActiveKeyPerUser,
@@ -115,10 +117,11 @@ impl<'a> Judgement<'a, '_> {
 
     /// Why evidence is not known.
     fn lack_of(&self, kind: EvidenceKind) -> Unknown {
-        match self.account.evidence.outcome(kind).1 {
-            Some(Reason::AccessDenied) => Unknown::Denied(kind),
-            Some(_) => Unknown::Failed(kind),
-            None => Unknown::NotRead(kind),
+        match self.account.evidence.standing(kind, self.now) {
+            Standing::Failed(Reason::AccessDenied) => Unknown::Denied(kind),
+            Standing::Failed(_) => Unknown::Failed(kind),
+            Standing::Old => Unknown::OldAnswer(kind),
+            Standing::NotRead | Standing::Good => Unknown::NotRead(kind),
         }
     }
 
@@ -143,7 +146,7 @@ impl<'a> Judgement<'a, '_> {
             (Some(true), None) => self.unknown(Control::ConsoleMfa, MFA_ACTIVE),
             (None, _) => self.unknown(Control::ConsoleMfa, PASSWORD_ENABLED),
         }
-        let policies = self.account.evidence.user_policies.value.as_ref();
+        let policies = self.account.evidence.user_policies.known(self.now);
         match policies.map(|users| users.get(&user.name)) {
             None => {
                 let lack = self.lack_of(EvidenceKind::UserPolicies);
@@ -168,18 +171,18 @@ impl<'a> Judgement<'a, '_> {
             |age| Violation { credential: Some(Credential::Key(slot)), age, ..Violation::of(user) };
         let age = self.age(key.last_rotated);
         let must_be_used = self.settings.benchmark.wants_keys_used();
-        match age {
-            Some(age) if age.exceeds(MAX_KEY_AGE) => {
+        match (age, used_since_rotation(key)) {
+            (Some(age), _) if age.exceeds(MAX_KEY_AGE) => {
                 self.violation(Control::AccessKeysRotated, violation(Some(age)));
             }
-            Some(age) if must_be_used && key.never_used => {
+            (Some(age), Some(false)) if must_be_used => {
                 self.violation(Control::AccessKeysRotated, violation(Some(age)));
             }
-            Some(_) if must_be_used && key.last_used.is_none() => {
+            (Some(_), None) if must_be_used => {
                 self.unknown(Control::AccessKeysRotated, KEY_LAST_USED);
             }
-            Some(_) => {}
-            None => self.unknown(Control::AccessKeysRotated, KEY_LAST_ROTATED),
+            (Some(_), _) => {}
+            (None, _) => self.unknown(Control::AccessKeysRotated, KEY_LAST_ROTATED),
         }
 
         let unused = self.age(key.last_used.or(key.last_rotated.filter(|_| key.never_used)));
@@ -238,22 +241,24 @@ impl<'a> Judgement<'a, '_> {
         }
     }
 
-    /// Findings that rejected rows may hide.
+    /// Findings that rejected rows may hide. The report has one row of the root user, so the controls about root
+    /// depend on that row alone.
     fn rows(&mut self, report: &Report) {
-        // Which of two rows is right, and whether they are root's, is not known.
-        let is_twice = report.rejected.iter().any(|row| row.problem == Problem::Duplicate);
-        if report.missing > 0 || is_twice {
+        if report.missing > 0 {
             OF_USERS.iter().for_each(|control| self.unknown(*control, Unknown::Rows));
         }
-        if is_twice {
-            OF_ROOT.iter().for_each(|control| self.unknown(*control, Unknown::Rows));
-        }
-        // A key that was left out of its row. Whose it is, is not known.
-        let mut rejected = report.rejected.iter();
-        if rejected.any(|row| ["access_key_1_active", "access_key_2_active"].contains(&row.column))
-        {
-            let hidden = OF_CREDENTIALS.iter().chain(&[Control::RootNoAccessKey]);
-            hidden.for_each(|control| self.unknown(*control, KEY_ACTIVE));
+        for row in &report.rejected {
+            // Which of two rows is right is not known.
+            if row.problem == Problem::Duplicate {
+                let controls: &[Control] = if row.is_root { &OF_ROOT } else { &OF_USERS };
+                controls.iter().for_each(|control| self.unknown(*control, Unknown::Rows));
+            }
+            // A key of which the status is not known counts as active.
+            if ["access_key_1_active", "access_key_2_active"].contains(&row.column) {
+                let controls =
+                    if row.is_root { &[Control::RootNoAccessKey][..] } else { &OF_CREDENTIALS };
+                controls.iter().for_each(|control| self.unknown(*control, KEY_ACTIVE));
+            }
         }
     }
 
@@ -282,12 +287,12 @@ impl<'a> Judgement<'a, '_> {
             (false, false) => &[],
         };
         for control in inapplicable {
-            self.outcomes.of(*control).is_inapplicable = true;
+            *self.outcomes.of(*control) = Outcome { is_inapplicable: true, ..Outcome::default() };
         }
         if has_no_root {
             return;
         }
-        let summary = self.account.evidence.summary.value.unwrap_or_default();
+        let summary = self.account.evidence.summary.known(self.now).copied().unwrap_or_default();
         let is_active = |key: &Option<Key>| key.as_ref().is_some_and(|key| key.active);
         let reported = row.map(|(user, _)| user);
         let root = Root {
@@ -312,11 +317,10 @@ impl<'a> Judgement<'a, '_> {
 
     /// Why the report and the summary do not say something of the root user.
     fn lack_of_summary(&self, root: &Root, column: Unknown) -> Unknown {
-        let outcome = self.account.evidence.outcome(EvidenceKind::AccountSummary);
-        match outcome {
-            // Nothing but the report was to say it.
-            (None, None) | (Some(true), _) => root.row.map_or(Unknown::RootRow, |_| column),
-            _ => self.lack_of(EvidenceKind::AccountSummary),
+        match self.account.evidence.standing(EvidenceKind::AccountSummary, self.now) {
+            // Nothing but the report was to say it, or the summary does not say it either.
+            Standing::NotRead | Standing::Good => root.row.map_or(Unknown::RootRow, |_| column),
+            Standing::Old | Standing::Failed(_) => self.lack_of(EvidenceKind::AccountSummary),
         }
     }
 
@@ -383,7 +387,7 @@ impl<'a> Judgement<'a, '_> {
             (None, Some(true)) if !spares => Some(true),
             (None, _) => None,
         };
-        let virtual_mfa = self.account.evidence.root_virtual_mfa.value;
+        let virtual_mfa = self.account.evidence.root_virtual_mfa.known(self.now).copied();
         let password = self.lack_of_summary(root, PASSWORD_ENABLED);
         match (root.mfa, needs_mfa) {
             (_, Some(false)) => return,
@@ -418,7 +422,7 @@ impl<'a> Judgement<'a, '_> {
     }
 
     fn password_policy(&mut self) {
-        let known = self.account.evidence.password_policy.value;
+        let known = self.account.evidence.password_policy.known(self.now);
         let lack = self.lack_of(EvidenceKind::PasswordPolicy);
         let controls: [Requirement; 7] = [
             (Control::PasswordExpiry, |policy| {
@@ -446,6 +450,14 @@ impl<'a> Judgement<'a, '_> {
             }
         }
     }
+}
+
+/// Whether the key was used after it was made or last rotated. `None` if that is not known.
+fn used_since_rotation(key: &Key) -> Option<bool> {
+    if key.never_used {
+        return Some(false);
+    }
+    Some(key.last_used? + USE_STEP > key.last_rotated?)
 }
 
 impl<'a> Violation<'a> {

@@ -24,6 +24,7 @@ use chrono::TimeDelta;
 
 use crate::evidence::EvidenceKind;
 use crate::policy::Age;
+use crate::report::STALE;
 pub use catalogue::{Benchmark, Control};
 pub use judge::judge;
 
@@ -85,6 +86,8 @@ pub enum Unknown {
     Denied(EvidenceKind),
     /// The call failed for another reason.
     Failed(EvidenceKind),
+    /// The last answer is too old, and the call was not made again.
+    OldAnswer(EvidenceKind),
     /// The call was not made: the configuration does not ask for it, or the source has only reports.
     NotRead(EvidenceKind),
     /// The answer of the call lacks a user of the report.
@@ -199,6 +202,7 @@ impl Unknown {
         match self {
             Unknown::Denied(_) => "access_denied",
             Unknown::Failed(_) => "call_failed",
+            Unknown::OldAnswer(_) => "old_answer",
             Unknown::NotRead(_) => "not_read",
             Unknown::NotListed(_) => "not_listed",
             Unknown::Column(_) => "no_value",
@@ -214,6 +218,7 @@ impl Unknown {
         match self {
             Unknown::Denied(kind)
             | Unknown::Failed(kind)
+            | Unknown::OldAnswer(kind)
             | Unknown::NotRead(kind)
             | Unknown::NotListed(kind) => kind.permission(),
             Unknown::Column(name) => name,
@@ -228,6 +233,10 @@ impl Unknown {
         match self {
             Unknown::Denied(kind) => format!("{} is denied", kind.permission()),
             Unknown::Failed(kind) => format!("{} failed", kind.permission()),
+            Unknown::OldAnswer(kind) => {
+                let hours = STALE.num_hours();
+                format!("the last answer of {} is more than {hours} hours old", kind.permission())
+            }
             Unknown::NotRead(kind) => {
                 format!("a report file does not have it ({})", kind.permission())
             }

@@ -154,7 +154,7 @@ impl Results {
     }
 }
 
-/// The names of [`ControlRow::fields`].
+/// The names of [`ControlRow::fields`] and [`ControlRow::cells`].
 pub const COLUMNS: [&str; 15] = [
     "account_id",
     "account_name",
@@ -187,13 +187,22 @@ impl ControlRow {
         [Status::Violated, Status::NotDecided].map(Status::as_str).contains(&self.result)
     }
 
-    /// The row as text, for tables and CSV. Unknown values are empty.
+    /// The row as text, for tables. Unknown values are empty.
     pub fn fields(&self) -> [String; COLUMNS.len()] {
+        self.with_number(self.number.to_owned())
+    }
+
+    /// The row for CSV. Of the number `1.10` a spreadsheet would make `1.1`, which is another control.
+    pub fn cells(&self) -> [String; COLUMNS.len()] {
+        self.with_number(format!("CIS {}", self.number))
+    }
+
+    fn with_number(&self, number: String) -> [String; COLUMNS.len()] {
         [
             self.account_id.clone(),
             self.account_name.clone(),
             self.benchmark.to_owned(),
-            self.number.to_owned(),
+            number,
             self.control.to_owned(),
             self.result.to_owned(),
             self.user.clone().unwrap_or_default(),

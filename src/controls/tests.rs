@@ -3,38 +3,14 @@ use std::sync::Arc;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
+use super::judge::{OF_ROOT, OF_USERS};
 use super::*;
 use crate::confirmation::{ListedKey, merge};
 use crate::evidence::{AccountSummary, Evidence, PasswordPolicy, Reading};
 use crate::failure::Reason;
-use crate::report::{ROOT_USER, Report};
+use crate::report::{COLUMNS, ROOT_USER, Report};
 use crate::state::{Account, State, Tried};
 use rows::Results;
-
-const COLUMNS: [&str; 22] = [
-    "user",
-    "arn",
-    "user_creation_time",
-    "password_enabled",
-    "password_last_used",
-    "password_last_changed",
-    "password_next_rotation",
-    "mfa_active",
-    "access_key_1_active",
-    "access_key_1_last_rotated",
-    "access_key_1_last_used_date",
-    "access_key_1_last_used_region",
-    "access_key_1_last_used_service",
-    "access_key_2_active",
-    "access_key_2_last_rotated",
-    "access_key_2_last_used_date",
-    "access_key_2_last_used_region",
-    "access_key_2_last_used_service",
-    "cert_1_active",
-    "cert_1_last_rotated",
-    "cert_2_active",
-    "cert_2_last_rotated",
-];
 
 fn now() -> DateTime<Utc> {
     "2026-11-01T12:00:00Z".parse().expect("a time")
@@ -42,7 +18,10 @@ fn now() -> DateTime<Utc> {
 
 /// The time that number of hundredths of a day ago.
 fn ago(hundredths: i64) -> String {
-    let time = now() - TimeDelta::seconds(hundredths * 864);
+    as_text(now() - TimeDelta::seconds(hundredths * 864))
+}
+
+fn as_text(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
@@ -372,10 +351,9 @@ fn two_active_keys_are_one_too_many() {
 
 #[test]
 fn further_keys_count_when_aws_has_listed_them() {
-    let row = user_with(&[key(1, "true", &days_ago(1), &days_ago(1))]);
-    let csv = csv_of("aws", &[row], &[]);
-    let csv = csv.replacen('\n', ",additional_credentials_info\n", 1) + ",2 more access keys";
-    let mut account = account_of(&csv);
+    let more = vec![("additional_credentials_info", "2 more access keys".to_owned())];
+    let row = user_with(&[key(1, "true", &days_ago(1), &days_ago(1)), more]);
+    let mut account = account(&[row]);
     for control in [Control::AccessKeysRotated, Control::OneActiveKeyPerUser] {
         assert_is(&account, control, Err(Unknown::Keys), "not listed");
     }
@@ -395,10 +373,7 @@ fn further_keys_count_when_aws_has_listed_them() {
 fn a_key_made_with_a_console_user_and_never_used_is_one_of_setup() {
     let control = Control::NoKeyAtUserSetup;
     let created = now() - TimeDelta::days(30);
-    let after = |seconds: i64| {
-        let time = created + TimeDelta::seconds(seconds);
-        time.to_rfc3339_opts(SecondsFormat::Secs, true)
-    };
+    let after = |seconds| as_text(created + TimeDelta::seconds(seconds));
     let row = |slot, enabled: &str, active: &str, made: &str, used: &str| {
         let created = vec![("user_creation_time", after(0))];
         let password = password(enabled, "no_information", &after(0), "true");
@@ -482,14 +457,7 @@ fn policies_belong_on_groups() {
 fn an_account_without_users_violates_no_control_about_them() {
     let mut account = account(&[root(&[])]);
     account.evidence.user_policies = denied();
-    for control in [
-        Control::AccessKeysRotated,
-        Control::UnusedCredentialsDisabled,
-        Control::OneActiveKeyPerUser,
-        Control::NoKeyAtUserSetup,
-        Control::ConsoleMfa,
-        Control::PoliciesOnGroupsOnly,
-    ] {
+    for control in OF_USERS {
         assert_is(&account, control, Ok(0), control.name());
     }
 }
@@ -515,16 +483,19 @@ fn rows_that_cannot_be_read_leave_controls_about_users_undecided_and_violations_
     assert_eq!((violations.len(), unknown, status), (1, vec![Unknown::Rows], Status::Violated));
 
     let unclear = user(&[("access_key_1_active", "perhaps"), ("access_key_1_last_rotated", &old)]);
-    let account = self::account(&[unclear]);
+    let account = self::account(std::slice::from_ref(&unclear));
     let (violations, unknown, status) =
         outcome_by(Benchmark::NEWEST, &account, Control::AccessKeysRotated);
     let column = Unknown::Column("access_key_N_active");
     assert_eq!((violations.len(), unknown, status), (1, vec![column], Status::Violated), "active");
-    assert_is(&account, Control::RootNoAccessKey, Err(column), "it may be root's");
+    let account = self::account(&[root(&[]), unclear]);
+    assert_is(&account, Control::RootNoAccessKey, Ok(0), "root's row is clear");
     let of_root = root(&[("access_key_2_active", "perhaps"), ("access_key_2_last_rotated", &old)]);
-    let account = self::account(&[of_root]);
-    let (violations, ..) = outcome_by(Benchmark::NEWEST, &account, Control::RootNoAccessKey);
-    assert_eq!(violations.len(), 1, "a key of root without a status counts as active");
+    let account = self::account(&[of_root, user(&[])]);
+    let (violations, unknown, _) =
+        outcome_by(Benchmark::NEWEST, &account, Control::RootNoAccessKey);
+    assert_eq!((violations.len(), unknown), (1, vec![column]), "it counts as active");
+    assert_is(&account, Control::AccessKeysRotated, Ok(0), "the user's row is clear");
     // A field that is odd beside the key hides no key.
     let odd = user_with(&[key(1, "true", &days_ago(60), "yesterday")]);
     let account = self::account(&[root(&[]), odd]);
@@ -568,22 +539,50 @@ fn account_made(account: &mut Account, days_ago: i64) -> Account {
 
 #[test]
 fn a_row_that_is_there_twice_decides_nothing() {
-    let account = account(&[root(&[]), root(&[("mfa_active", "false")]), user(&[]), user(&[])]);
-    for control in [Control::RootMfa, Control::RootNoAccessKey, Control::ConsoleMfa] {
-        assert_is(&account, control, Err(Unknown::Rows), control.name());
+    let of_root = account(&[root(&[]), root(&[("mfa_active", "false")]), user(&[])]);
+    assert_root_is(&of_root, [Err(Unknown::Rows); 4], "root is there twice");
+    let of_user = account(&[root(&[]), user(&[]), user(&[])]);
+    assert_root_is(&of_user, [Ok(0); 4], "a user is there twice");
+    for control in OF_USERS {
+        assert_is(&of_root, control, Ok(0), control.name());
+        assert_is(&of_user, control, Err(Unknown::Rows), control.name());
     }
-    assert_is(&account, Control::PasswordLength, Ok(0), "it is not in the report");
+    assert_is(&of_root, Control::PasswordLength, Ok(0), "it is not in the report");
 }
 
 #[test]
-fn only_the_first_version_wants_every_key_to_be_used() {
+fn only_the_first_version_wants_every_key_to_be_used_since_its_rotation() {
     let control = Control::AccessKeysRotated;
-    let account = account(&[user_with(&[key(1, "true", &days_ago(10), N_A)])]);
-    assert_is_by(Benchmark::V1_1, &account, control, Ok(1), "never used");
-    assert_is_by(Benchmark::V1_2, &account, control, Ok(0), "any other version");
-    let account = self::account(&[user_with(&[key(1, "true", &days_ago(10), "perhaps")])]);
+    let rotated = now() - TimeDelta::days(10);
+    let used = |seconds| as_text(rotated + TimeDelta::seconds(seconds));
     let unknown = Err(Unknown::Column("access_key_N_last_used_date"));
-    assert_is_by(Benchmark::V1_1, &account, control, unknown, "not known");
+    for (used, expected, why) in [
+        (N_A.to_owned(), Ok(1), "never used"),
+        (used(-86_400), Ok(1), "only before its rotation"),
+        (used(-900), Ok(1), "in the quarter of an hour that ends with its rotation"),
+        (used(-899), Ok(0), "in the quarter of an hour of its rotation"),
+        (used(60), Ok(0), "since its rotation"),
+        ("perhaps".to_owned(), unknown, "not known"),
+    ] {
+        let account = account(&[user_with(&[key(1, "true", &as_text(rotated), &used)])]);
+        assert_is_by(Benchmark::V1_1, &account, control, expected, why);
+        assert_is_by(Benchmark::V1_2, &account, control, Ok(0), why);
+    }
+}
+
+#[test]
+fn a_rotation_or_a_change_is_no_use() {
+    let control = Control::UnusedCredentialsDisabled;
+    let (old, new) = (days_ago(100), days_ago(1));
+    for row in [
+        user_with(&[key(1, "true", &new, &old)]),
+        user_with(&[password("true", &old, &new, "true")]),
+    ] {
+        let account = account(&[row]);
+        for benchmark in Benchmark::ALL {
+            assert_is_by(benchmark, &account, control, Ok(1), "its last use is 100 days ago");
+        }
+    }
 }
 
 #[test]
@@ -622,13 +621,7 @@ fn accounts_that_are_not_decided_count_whatever_the_reasons_are() {
 /// The expected results of: no access key, MFA, hardware MFA, not used.
 #[track_caller]
 fn assert_root_is(account: &Account, expected: [Expected; 4], why: &str) {
-    let controls = [
-        Control::RootNoAccessKey,
-        Control::RootMfa,
-        Control::RootHardwareMfa,
-        Control::RootNotUsed,
-    ];
-    for (control, expected) in controls.into_iter().zip(expected) {
+    for (control, expected) in OF_ROOT.into_iter().zip(expected) {
         assert_is(account, control, expected, &format!("{}: {why}", control.name()));
     }
 }
@@ -693,12 +686,7 @@ fn root_without_credentials_passes() {
     let mut account = account(&[row]);
     account.evidence.root_virtual_mfa = denied();
     for benchmark in Benchmark::ALL {
-        for control in [
-            Control::RootNoAccessKey,
-            Control::RootMfa,
-            Control::RootHardwareMfa,
-            Control::RootNotUsed,
-        ] {
+        for control in OF_ROOT {
             assert_is_by(benchmark, &account, control, Ok(0), control.name());
         }
     }
@@ -839,6 +827,26 @@ fn china_has_no_root() {
     assert_eq!(status, Status::NotApplicable);
 }
 
+#[test]
+fn a_control_about_nothing_in_the_partition_lacks_nothing() {
+    let is_inapplicable = |account: &Account, control| {
+        let expected = (vec![], vec![], Status::NotApplicable);
+        assert_eq!(outcome_by(Benchmark::NEWEST, account, control), expected);
+    };
+    // The rows of a user that are there twice or cannot be read, and a report that is too old.
+    let csv = |partition, rows: &[Row]| csv_of(partition, rows, &[]) + "\nnonsense";
+    let mut of_china = account_of(&csv("aws-cn", &[user(&[]), user(&[])]));
+    let of_china = account_made(&mut of_china, 400);
+    for control in OF_ROOT {
+        is_inapplicable(&of_china, control);
+    }
+    let of_govcloud = account_of(&csv("aws-us-gov", &[root(&[]), root(&[]), user(&[])]));
+    for control in [Control::RootMfa, Control::RootHardwareMfa] {
+        is_inapplicable(&of_govcloud, control);
+    }
+    assert_is(&of_govcloud, Control::RootNoAccessKey, Err(Unknown::Rows), "it can have keys");
+}
+
 // --- The password policy ---
 
 const OF_POLICY: [Control; 7] = [
@@ -901,6 +909,50 @@ fn no_password_policy_violates_each_and_one_that_may_not_be_read_decides_none() 
             assert_is(&account, control, expected, control.name());
         }
     }
+}
+
+// --- The age of what was read ---
+
+#[test]
+fn an_answer_of_more_than_eight_hours_ago_decides_nothing() {
+    let csv = csv_of("aws", &[root(&[("mfa_active", N_A)]), user(&[])], &[]);
+    let fine = account_of(&csv);
+    let mut violating = fine.clone();
+    violating.evidence = Evidence {
+        summary: Reading::of(
+            AccountSummary { root_mfa: Some(false), ..AccountSummary::default() },
+            now(),
+        ),
+        password_policy: Reading::of(None, now()),
+        root_virtual_mfa: Reading::of(true, now()),
+        user_policies: Reading::of(Arc::new([("alpha".to_owned(), true)].into()), now()),
+    };
+    for (control, kind) in [
+        (Control::RootMfa, EvidenceKind::AccountSummary),
+        (Control::RootHardwareMfa, EvidenceKind::AccountSummary),
+        (Control::PasswordLength, EvidenceKind::PasswordPolicy),
+        (Control::PoliciesOnGroupsOnly, EvidenceKind::UserPolicies),
+    ] {
+        for (account, number) in [(&fine, 0), (&violating, 1)] {
+            let at = |hours, seconds| {
+                let time = now() + TimeDelta::hours(hours) + TimeDelta::seconds(seconds);
+                judge(account, &Settings::default(), time).expect("a report").get(control).clone()
+            };
+            assert_eq!(at(8, 0).count(), Some(number), "{}", control.name());
+            let Outcome { violations, unknown, .. } = at(8, 1);
+            assert_eq!((violations, unknown.contains(&Unknown::OldAnswer(kind))), (vec![], true));
+        }
+    }
+    // The list of devices alone.
+    let mut account = account(&[root(&[])]);
+    account.evidence.root_virtual_mfa.read = Some(now() - TimeDelta::hours(9));
+    let unknown = Err(Unknown::OldAnswer(EvidenceKind::VirtualMfaDevices));
+    assert_is(&account, Control::RootHardwareMfa, unknown, "nine hours");
+    // A failure says more than the age does.
+    account.evidence.root_virtual_mfa.failure = Some(Reason::Timeout);
+    let unknown = Err(Unknown::Failed(EvidenceKind::VirtualMfaDevices));
+    assert_is(&account, Control::RootHardwareMfa, unknown, "the call failed since");
+    assert_is(&account, Control::RootMfa, Ok(0), "the report says it");
 }
 
 // --- All of an account ---

@@ -166,11 +166,11 @@ catalogue! {
     CONTROL_VIOLATION = gauge(Group::Controls, "iam_control_violation", &["account_id", "control", "user"],
         "Number of violations of the control by the user, for users with at least one. Absent if controls.users is false. From the credential report, which AWS renews at most every four hours, and from calls after each new report.");
     CONTROL_UNDECIDED = gauge(Group::Controls, "iam_control_undecided", &["account_id", "control", "reason", "missing"],
-        "1 for each reason why the control is not decided, or not for all users. The reasons are access_denied, call_failed, not_read, not_listed, no_value, no_row, rejected_rows, old_report and keys_not_listed. The label missing names the missing permission, column or row, if there is one.");
+        "1 for each reason why the control is not decided, or not for all users. The reasons are access_denied, call_failed, old_answer, not_read, not_listed, no_value, no_row, rejected_rows, old_report and keys_not_listed. The label missing names the missing permission, column or row, if there is one.");
     CONTROL_INFO = gauge(Group::Controls, "iam_control_info", &crate::controls::catalogue::LABELS,
         "The control's title, and its number in each version of the CIS AWS Foundations benchmark. The number is empty if a version does not have the control. The value is 1.");
     CONTROL_DATA_AVAILABLE = gauge(Group::Controls, "iam_exporter_control_data_available", &["account_id", "permission"],
-        "Whether the last attempt to read the data for controls that needs the permission succeeded (1) or failed (0). After a failure the last good data still counts. Absent before the first attempt, and for data that the configuration does not request.");
+        "Whether the last attempt to read the data for controls that needs the permission succeeded (1) or failed (0). After a failure, older data counts for 8 hours, or not at all if the permission is missing. Absent before the first attempt, and for data that the configuration does not request.");
 
     OWNER_KEYS = gauge(Group::Owners, "iam_owner_access_keys", &["account_id", "account_name", "tag_NAME", "status"],
         "Number of the owner's access keys by status: unrotated, due_soon, ok, exempt, inactive, not_judged (active, but of unknown age). Each key has exactly one status. From the report, which AWS renews at most every four hours, or from a later call.");

@@ -151,8 +151,7 @@ impl Policy {
             Decision::MaxAge(_) => true,
         };
         let decided = |(_, rule): &(usize, &Rule)| in_force(rule) && rule.matches.includes(subject);
-        let Policy { max_age, warn_before, .. } = *self;
-        let default = Ruling { max_age, warn_before, exemption: None, rule: None };
+        let default = self.default_ruling();
         match self.rules.iter().enumerate().find(decided) {
             None => default,
             Some((index, rule)) => match &rule.decision {
@@ -164,6 +163,12 @@ impl Policy {
                 }
             },
         }
+    }
+
+    /// The ruling if no rule decides.
+    pub fn default_ruling(&self) -> Ruling<'_> {
+        let Policy { max_age, warn_before, .. } = *self;
+        Ruling { max_age, warn_before, exemption: None, rule: None }
     }
 
     /// Whether a rule needs tags.

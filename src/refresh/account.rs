@@ -1,6 +1,5 @@
 //! One refresh of one account: identity, report, details, confirmation.
 
-use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
@@ -287,6 +286,9 @@ impl RefreshContext<'_> {
                 log_report(&report, &account.id, generated);
                 if let Some(before) = &account.report {
                     report.keep_missing(before);
+                    if let Some(known) = &mut account.service_credentials {
+                        Arc::make_mut(known).forget_gone(before, &report);
+                    }
                 }
                 account.report = Some(report);
                 account.fingerprint = fingerprint;
@@ -373,11 +375,11 @@ impl RefreshContext<'_> {
         }
         let known = account.tags.as_ref().is_some_and(|tags| tags.keys == keys);
         let lacks_tags = needs_tags && !(known && account.refresh.tags == Tried::Ok);
-        let lacks_policies = needs_policies && account.evidence.user_policies.is_due();
+        let now = self.clock.now();
+        let lacks_policies = needs_policies && account.evidence.user_policies.is_due(now);
         if account.generated == last && !lacks_tags && !lacks_policies {
             return Ok(());
         }
-        let now = self.clock.now();
         let read = timeout_at(deadline, self.source.users(target, &keys)).await;
         let read = read.unwrap_or_else(|_| Err(Failure::deadline()));
         if needs_tags {
@@ -390,14 +392,15 @@ impl RefreshContext<'_> {
                 Ok(())
             }
             Err(failure) => {
-                account.evidence.user_policies.fail(failure.reason, now);
+                account.evidence.user_policies.fail(failure.reason);
                 if needs_tags { Err(failure) } else { self.tolerate(account, failure) }
             }
         }
     }
 
-    /// Reads what controls need, once for each new report. A call that failed is made again with the next
-    /// refresh, unless a permission is missing, which is no failure: the controls say so.
+    /// Reads what controls need, once for each new report, and again when an answer gets old. A call that
+    /// failed is made again with the next refresh, unless a permission is missing, which is no failure: the
+    /// controls say so.
     async fn read_evidence(
         &self,
         target: &Target,
@@ -494,14 +497,13 @@ impl RefreshContext<'_> {
         let listed = timeout_at(deadline, self.source.service_credentials(target)).await;
         let listed = listed.unwrap_or_else(|_| Err(Failure::deadline()));
         account.refresh.service_credentials = Tried::Failed;
-        let listed = Arc::new(listed?);
-        account.service_credentials = Some(listed.clone());
-        // Whoever is newer than the report is in the next one. Without a user no rule can decide.
-        let users = account.report.iter().flat_map(|report| &report.users);
-        let users: HashSet<&str> = users.map(|user| user.name.as_str()).collect();
+        account.service_credentials = Some(Arc::new(listed?));
+        // Whoever is newer than the report is in the next one. Without a user no rule can decide, and need
+        // not if the credential cannot be used.
+        let now = self.clock.now();
         let is_older = |time| account.generated.is_none_or(|generated| time <= generated);
-        let mut all = listed.all();
-        if all.any(|(user, it)| !users.contains(user) && is_older(it.created)) {
+        let others = account.service_credentials_of_others();
+        if others.iter().any(|(_, it)| it.key(now).active && is_older(it.created)) {
             let message =
                 "ListServiceSpecificCredentials: credentials of users who are not in the report";
             return Err(Failure::new(Reason::ServiceError, message));
@@ -660,7 +662,7 @@ async fn ask<T>(
         *reading = Reading::default();
         return Ok(());
     }
-    if !is_new && !reading.is_due() {
+    if !is_new && !reading.is_due(now) {
         return Ok(());
     }
     match timeout_at(half(deadline), call).await.unwrap_or_else(|_| Err(Failure::deadline())) {
@@ -669,7 +671,7 @@ async fn ask<T>(
             Ok(())
         }
         Err(failure) => {
-            reading.fail(failure.reason, now);
+            reading.fail(failure.reason);
             Err(failure)
         }
     }

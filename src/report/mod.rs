@@ -46,6 +46,33 @@ const MAX_REJECTED: usize = 100_000;
 /// The user name under which the report lists the account's root user.
 pub const ROOT_USER: &str = "<root_account>";
 
+/// The columns of AWS's report, in AWS's order. Older reports lack the last one.
+pub const COLUMNS: [&str; 23] = [
+    "user",
+    "arn",
+    "user_creation_time",
+    "password_enabled",
+    "password_last_used",
+    "password_last_changed",
+    "password_next_rotation",
+    "mfa_active",
+    "access_key_1_active",
+    "access_key_1_last_rotated",
+    "access_key_1_last_used_date",
+    "access_key_1_last_used_region",
+    "access_key_1_last_used_service",
+    "access_key_2_active",
+    "access_key_2_last_rotated",
+    "access_key_2_last_used_date",
+    "access_key_2_last_used_region",
+    "access_key_2_last_used_service",
+    "cert_1_active",
+    "cert_1_last_rotated",
+    "cert_2_active",
+    "cert_2_last_rotated",
+    "additional_credentials_info",
+];
+
 /// One account's credential report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
@@ -62,7 +89,7 @@ pub struct Report {
 }
 
 /// One row: an IAM user, or the account's root user.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct User {
     /// The user's name, or [`ROOT_USER`].
     pub name: String,
@@ -131,6 +158,8 @@ pub struct RejectedRow {
     pub column: &'static str,
     /// The error in it. Never the value, which may name a person.
     pub problem: Problem,
+    /// Whether the row is the root user's, as far as it could be read.
+    pub is_root: bool,
 }
 
 impl fmt::Display for RejectedRow {
@@ -246,6 +275,7 @@ impl Report {
         for (line, number) in lines {
             rows += 1;
             let user = read(line, &columns, &mut fields, &mut interner);
+            let is_root = user.as_ref().is_ok_and(|(user, _)| user.is_root());
             let outcome = user.and_then(|(user, warning)| {
                 report.claim(&user)?;
                 if !names.insert(user.name.clone()) {
@@ -265,6 +295,7 @@ impl Report {
                 line: number,
                 column,
                 problem,
+                is_root,
             }));
             if report.rejected.len() > MAX_REJECTED {
                 return Err(Error::MostlyUnreadable { first: report.rejected.swap_remove(0) });

@@ -690,6 +690,7 @@ fn a_line_that_is_too_long_costs_its_row_and_no_memory() {
 #[test]
 fn a_report_of_rubbish_is_refused_before_it_takes_much_memory() {
     let csv = format!("{HEADER}\n{}\n{}", row("first", NO_KEYS), "x\n".repeat(MAX_REJECTED + 1));
-    let first = RejectedRow { line: 3, column: "user", problem: Problem::FieldCount };
+    let first =
+        RejectedRow { line: 3, column: "user", problem: Problem::FieldCount, is_root: false };
     assert_eq!(Report::parse(csv.as_bytes()), Err(Error::MostlyUnreadable { first }));
 }

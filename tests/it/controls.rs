@@ -9,7 +9,7 @@ use iam_key_exporter::clock::Clock;
 use iam_key_exporter::config::Config;
 use iam_key_exporter::controls::rows::Results;
 use iam_key_exporter::controls::{Control, Settings, Unknown, judge};
-use iam_key_exporter::evidence::EvidenceKind;
+use iam_key_exporter::evidence::{EvidenceKind, Standing};
 use iam_key_exporter::failure::Reason;
 use iam_key_exporter::refresh::Schedule;
 use iam_key_exporter::refresh::account::RefreshOutcome;
@@ -205,13 +205,48 @@ async fn what_was_read_stays_when_a_later_call_fails() {
     subject.renew();
     subject.refresh().await;
     assert_eq!(subject.outcome(Control::PasswordLength), Ok(1));
-    assert_eq!(subject.account.evidence.password_policy.worked(), Some(false));
+    let reading = &subject.account.evidence.password_policy;
+    assert_eq!(reading.standing(Utc::now()), Standing::Failed(Reason::Throttled));
 
     let reading = &mut subject.account.evidence.password_policy;
     reading.read = reading.read.map(|read| read - TimeDelta::hours(9));
     subject.refresh().await;
     let failed = vec![Unknown::Failed(EvidenceKind::PasswordPolicy)];
     assert_eq!(subject.outcome(Control::PasswordLength), Err(failed), "not for ever");
+}
+
+/// An account that cannot be reached any more makes no call that could fail.
+#[tokio::test]
+async fn what_was_read_counts_for_eight_hours_after_all_access_is_lost() {
+    let mut subject = Subject::new("", |_| None);
+    subject.refresh().await;
+    subject.follow(|_| Some(error(403, "AccessDenied")));
+    let (outcome, calls) = subject.refresh().await;
+    assert!(outcome.failure.is_some());
+    assert_eq!(calls, NONE);
+    assert_eq!(subject.outcome(Control::PasswordLength), Ok(0));
+    let reading = &mut subject.account.evidence.password_policy;
+    reading.read = reading.read.map(|read| read - TimeDelta::hours(9));
+    let (_, calls) = subject.refresh().await;
+    assert_eq!(calls, NONE);
+    let old = vec![Unknown::OldAnswer(EvidenceKind::PasswordPolicy)];
+    assert_eq!(subject.outcome(Control::PasswordLength), Err(old));
+}
+
+#[tokio::test]
+async fn what_gets_old_is_read_again_although_there_is_no_new_report() {
+    let mut subject =
+        Subject::new("controls: { read: [password_policy, user_policies] }", |call| {
+            (call == DETAILS).then(|| users(&["alpha"]))
+        });
+    subject.refresh().await;
+    for (hours, expected) in [(3, &NONE[..]), (5, &[DETAILS, POLICY])] {
+        let evidence = &mut subject.account.evidence;
+        for read in [&mut evidence.password_policy.read, &mut evidence.user_policies.read] {
+            *read = Some(Utc::now() - TimeDelta::hours(hours));
+        }
+        assert_eq!(subject.refresh().await.1, expected, "after {hours} hours");
+    }
 }
 
 #[tokio::test]
@@ -324,7 +359,7 @@ async fn an_answer_that_lacks_what_counts_decides_nothing() {
     ] {
         assert_eq!(subject.outcome(control), Err(vec![Unknown::Failed(kind)]));
     }
-    assert_eq!(subject.account.evidence.summary.worked(), Some(true));
+    assert_eq!(subject.account.evidence.summary.standing(Utc::now()), Standing::Good);
 }
 
 #[tokio::test]
@@ -444,11 +479,11 @@ fn check_decides_of_a_report_file_what_it_can() {
     let names = ["number", "control", "result", "user", "credential", "reason", "missing"];
     let rows = columns(&found, &names);
     for row in [
-        "2.11 unused_credentials_disabled violated a,b key 1  ",
-        "2.12 access_keys_rotated violated a,b key 1  ",
-        "2.13 policies_on_groups_only not_decided   not_read iam:GetAccountAuthorizationDetails",
-        "2.4 root_no_access_key not_decided   no_row <root_account>",
-        "2.7 root_not_used not_decided   no_row <root_account>",
+        "CIS 2.11 unused_credentials_disabled violated a,b key 1  ",
+        "CIS 2.12 access_keys_rotated violated a,b key 1  ",
+        "CIS 2.13 policies_on_groups_only not_decided   not_read iam:GetAccountAuthorizationDetails",
+        "CIS 2.4 root_no_access_key not_decided   no_row <root_account>",
+        "CIS 2.7 root_not_used not_decided   no_row <root_account>",
     ] {
         assert!(rows.iter().any(|it| it == row), "{row} in {rows:#?}");
     }
@@ -486,9 +521,9 @@ fn the_version_of_the_benchmark_decides_numbers_and_limits() {
     let csv = report([row(ACCOUNT, "/", "alpha", &format!("true,{used},{used},us-east-1,s3"))]);
     for (version, expected) in [
         ("v1.2", None),
-        ("v1.4", Some("1.12 unused_credentials_disabled v1.4 60.00")),
-        ("v4.0.1", Some("1.12 unused_credentials_disabled v4.0 60.00")),
-        ("v7.0", Some("2.11 unused_credentials_disabled v7.0 60.00")),
+        ("v1.4", Some("CIS 1.12 unused_credentials_disabled v1.4 60.00")),
+        ("v4.0.1", Some("CIS 1.12 unused_credentials_disabled v4.0 60.00")),
+        ("v7.0", Some("CIS 2.11 unused_credentials_disabled v7.0 60.00")),
     ] {
         let (_, found, _) = check_file(&csv, &["--format", "csv", "--benchmark", version]);
         let rows = columns(&found, &["number", "control", "benchmark", "days"]);
@@ -505,6 +540,68 @@ fn the_version_of_the_benchmark_decides_numbers_and_limits() {
     let refused = output(&["check", "--controls", "--benchmark", "v8.0"]);
     assert_eq!(refused.status.code(), Some(2));
     assert_eq!(output(&["check", "--benchmark", "v7.0"]).status.code(), Some(2));
+}
+
+#[test]
+fn a_spreadsheet_changes_no_cell_and_json_is_exact() {
+    let csv = report([row(ACCOUNT, "/", "=user", &unused(OLD))]);
+    let of = |format| {
+        let version = ["--benchmark", "v3.0", "--show", "every", "--format", format];
+        check_file(&csv, &version).1
+    };
+    let numbers = columns(&of("csv"), &["number"]);
+    assert!(numbers.contains(&"CIS 1.10".to_owned()), "{numbers:?}");
+    assert!(numbers.iter().all(|number| number.starts_with("CIS 1.")), "{numbers:?}");
+    assert!(columns(&of("csv"), &["user"]).contains(&"'=user".to_owned()));
+    let found: serde_json::Value = serde_json::from_str(&of("json")).expect("JSON");
+    let found = found.as_array().expect("an array");
+    assert!(found.iter().any(|row| row["number"] == "1.10"), "{found:?}");
+    assert!(found.iter().any(|row| row["user"] == "=user"), "{found:?}");
+}
+
+/// The shorter limit counts: that of the file, or that of the version that decides.
+#[test]
+fn the_limit_of_the_file_makes_that_of_any_version_shorter() {
+    let csv = report([row(ACCOUNT, "/", "alpha", &used())]);
+    let limit = |config: &str, arguments: &[&str]| {
+        let folder = Folder::new();
+        folder.write("config.yaml", config);
+        let path = folder.file("config.yaml");
+        let config = ["--config.file", path.to_str().expect("UTF-8"), "--show", "every"];
+        let (_, found, error) =
+            check_file(&csv, &[&config[..], &["--format", "csv"], arguments].concat());
+        if found.is_empty() {
+            return error;
+        }
+        let limits = columns(&found, &["control", "limit_days"]);
+        let limit = limits.iter().find_map(|row| row.strip_prefix("unused_credentials_disabled "));
+        limit.expect("a limit").to_owned()
+    };
+    let of_60 = "controls: { benchmark: v1.3, unused_after: 60d }";
+    assert_eq!(limit(of_60, &[]), "60.00");
+    assert_eq!(limit(of_60, &["--benchmark", "v1.1"]), "60.00");
+    assert_eq!(limit(of_60, &["--benchmark", "v7.0"]), "45.00");
+    let of_30 = "controls: { benchmark: v7.0, unused_after: 30d }";
+    for version in ["v1.3", "v7.0"] {
+        assert_eq!(limit(of_30, &["--benchmark", version]), "30.00");
+    }
+    // The file has to be valid as it is.
+    let refused = limit("controls: { unused_after: 60d }", &["--benchmark", "v1.3"]);
+    let expected =
+        "config.yaml:1: controls: unused_after of 60d is longer than the 45d of CIS v7.0";
+    assert!(refused.contains(expected), "{refused}");
+}
+
+#[test]
+fn tags_that_a_report_file_lacks_say_nothing_of_controls() {
+    let folder = Folder::new();
+    let rules = "rotation: { rules: [{ match: { tags: { team: shop } }, max_age: 30d }] }";
+    folder.write("config.yaml", rules);
+    let path = folder.file("config.yaml");
+    let csv = report([row(ACCOUNT, "/", "alpha", &used())]);
+    let config = ["--config.file", path.to_str().expect("UTF-8")];
+    let (_, _, summary) = check_file(&csv, &config);
+    assert!(!summary.contains("tags"), "{summary}");
 }
 
 #[tokio::test]
@@ -524,7 +621,7 @@ async fn check_exits_with_0_1_and_2() {
         });
         let settings = Settings { read: EvidenceKind::ALL.into(), ..Settings::default() };
         let controls = Some(settings.clone());
-        // Nobody may read the alias. No control needs it.
+        // Nobody may read the alias. No control needs it, so the summary does not name it.
         let rules = "rotation: { rules: [{ match: { account: prod-* }, max_age: 30d }] }";
         let config = Config { controls, service_credentials: false, ..parse(rules) };
         let (schedule, clock) = (Schedule::default(), Clock::system());
@@ -533,5 +630,9 @@ async fn check_exits_with_0_1_and_2() {
         let results = Results::new(&outcome.state, &settings, outcome.now);
         let summary = outcome.summary_of_controls(&results);
         assert_eq!(outcome.exit_code_of_controls(&results), expected, "{replaced}: {summary}");
+        assert!(!summary.contains("ListAccountAliases"), "{summary}");
+        assert!(
+            outcome.failures.iter().any(|it| it.is_of_keys) == (replaced != "GetCredentialReport")
+        );
     }
 }

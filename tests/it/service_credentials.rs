@@ -290,7 +290,7 @@ async fn each_kind_of_credential_counts_as_what_it_is() {
                 ["beta", "cassandra", "YOUNG", "Active", &young, ""],
                 // Nobody can say that it cannot be used.
                 ["beta", "cassandra", "STRANGE", "Suspended", OLD, ""],
-                // A user whom the report does not have yet shows with the next one, as do the access keys.
+                // Of a user whom the report does not have yet.
                 ["gamma", "bedrock", "NEW", "Active", &just_now, ""],
             ],
             None,
@@ -314,28 +314,89 @@ async fn each_kind_of_credential_counts_as_what_it_is() {
         let is_young = of(&page, "age_days", id).expect("an age") < 3.0;
         assert_eq!(is_young, id == "YOUNG", "{id}");
     }
-    assert_eq!(of(&page, "active", "NEW"), None);
+    assert_eq!((of(&page, "active", "NEW"), of(&page, "unrotated", "NEW")), (Some(1.0), Some(0.0)));
     assert_eq!(value(&page, UNROTATED), Some(5.0));
     let finding = "iam_owner_findings{account_id=\"123456789012\",account_name=\"the-alias\",finding=\"unrotated_service_credential\"}";
     assert_eq!(value(&page, finding), Some(5.0));
 }
 
-#[tokio::test]
-async fn credentials_of_users_who_are_not_in_the_report_are_not_known() {
-    let gamma = |_: &str| {
+/// A list with a credential of a user whom the report lacks, of this status and with this expiry.
+fn with_gamma(
+    status: &'static str,
+    expires: &'static str,
+) -> impl Fn(&str) -> Answer + Clone + Send + 'static {
+    move |_| {
         service_credentials(
             &[
                 ["alpha", "bedrock", "A1", "Active", OLD, ""],
-                ["gamma", "bedrock", "C1", "Active", OLD, ""],
+                ["gamma", "bedrock", "C1", status, OLD, expires],
+            ],
+            None,
+        )
+    }
+}
+
+#[tokio::test]
+async fn credentials_of_users_who_are_not_in_the_report_count_and_are_not_known_for_sure() {
+    // Nobody knows whether the rule is about this user.
+    let rules = "rotation: { rules: [{ match: { path: / }, exempt: { reason: vendor } }] }\n";
+    for (config, unrotated) in [("", 2.0), (rules, 1.0)] {
+        for status in ["Active", "Suspended"] {
+            let gamma = with_gamma(status, "");
+            let mut subject = Subject::new(config, gamma.clone());
+            let (failure, page) = subject.refresh().await;
+            assert!(failure.expect("a failure").message.contains("not in the report"));
+            assert_eq!(value(&page, AVAILABLE), Some(0.0));
+            assert_eq!(value(&page, UNROTATED), Some(unrotated));
+            assert_eq!(of(&page, "unrotated", "C1"), Some(1.0));
+            let finding = "iam_owner_findings{account_id=\"123456789012\",account_name=\"the-alias\",finding=\"unrotated_service_credential\"}";
+            assert_eq!(value(&page, finding), Some(unrotated));
+            let (code, summary) = check(config, gamma).await;
+            assert_eq!(code, 2);
+            let found = format!("; unrotated service-specific credentials: {unrotated}; ");
+            assert!(summary.contains(&found), "{summary}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_credential_that_cannot_be_used_needs_no_user() {
+    for (status, expires) in
+        [("Inactive", ""), ("Expired", OLD), ("Active", "2021-01-01T00:00:00Z")]
+    {
+        let gamma = with_gamma(status, expires);
+        let (failure, page) = Subject::new("", gamma.clone()).refresh().await;
+        assert_eq!(failure, None, "{status}");
+        assert_eq!((value(&page, AVAILABLE), value(&page, UNROTATED)), (Some(1.0), Some(1.0)));
+        assert_eq!(check("", gamma).await.0, 1, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn a_user_who_left_takes_the_credentials_along_although_the_list_fails() {
+    let both = |_: &str| {
+        service_credentials(
+            &[
+                ["alpha", "bedrock", "A1", "Active", OLD, ""],
+                ["beta", "bedrock", "B1", "Active", OLD, ""],
             ],
             None,
         )
     };
-    let mut subject = Subject::new("", gamma);
+    let mut subject = Subject::new("", both);
+    let (_, page) = subject.refresh().await;
+    assert_eq!(value(&page, UNROTATED), Some(2.0));
+    let report = report([row(ACCOUNT, "/", "alpha", "false,N/A,N/A,N/A,N/A")]);
+    let mut usual = account(move |_| report_at(&report, Utc::now()));
+    subject.aws.follow(move |request: &Request| match request.operation.as_str() {
+        OPERATION => (Duration::ZERO, error(403, "AccessDenied")),
+        _ => usual(request),
+    });
+    subject.account.generated = Some(Utc::now() - TimeDelta::hours(5));
     let (failure, page) = subject.refresh().await;
-    assert!(failure.expect("a failure").message.contains("not in the report"));
-    assert_eq!((value(&page, AVAILABLE), value(&page, UNROTATED)), (Some(0.0), Some(1.0)));
-    assert_eq!(check("", gamma).await.0, 2);
+    assert!(failure.is_some());
+    assert_eq!((of(&page, "active", "A1"), of(&page, "active", "B1")), (Some(1.0), None));
+    assert_eq!(value(&page, UNROTATED), Some(1.0));
 }
 
 #[tokio::test]

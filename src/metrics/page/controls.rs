@@ -7,6 +7,7 @@ use super::super::text::{Writer, push_label};
 use crate::config::Config;
 use crate::controls::catalogue::TABLE;
 use crate::controls::{Benchmark, Control, Outcome, Outcomes, judge};
+use crate::evidence::Standing;
 use crate::state::{Account, State};
 
 /// Writes the outcome of each control for each account that was read.
@@ -77,7 +78,12 @@ pub fn write(state: &State, config: &Config, now: DateTime<Utc>, page: &mut Writ
     page.family(&names::CONTROL_DATA_AVAILABLE, |family| {
         for (account, labels, _) in &judged {
             for kind in &settings.read {
-                let Some(worked) = account.evidence.outcome(*kind).0 else { continue };
+                let worked = match account.evidence.standing(*kind, now) {
+                    Standing::NotRead => continue,
+                    Standing::Failed(_) => false,
+                    // An old answer shows in the controls, and why there is no newer one in the refreshes.
+                    Standing::Good | Standing::Old => true,
+                };
                 let labels = [labels.as_str(), ",permission=\"", kind.permission(), "\""];
                 family.sample(&labels, worked);
             }

@@ -22,8 +22,8 @@ use crate::config::{Config, TagLabel};
 use crate::confirmation::MAX_KEYS;
 use crate::failure::Reason;
 use crate::findings::{lacks_name, lacks_tags};
-use crate::policy::owner::Owners;
-use crate::policy::{Exemption, KeyStatus, Verdict};
+use crate::policy::owner::{KeySummary, Owners};
+use crate::policy::{Exemption, KeyStatus, Ruling, Verdict};
 use crate::report::{Certificate, Key, User};
 use crate::service_credentials::ServiceCredential;
 use crate::state::{Account, State};
@@ -170,7 +170,7 @@ struct KeyRow<'a> {
 struct ServiceCredentialRow {
     /// `account_id="…",user="…",service_name="…",credential_id="…"`
     labels: String,
-    active: bool,
+    key: Key,
     expiry: Option<DateTime<Utc>>,
     verdict: Verdict,
 }
@@ -240,18 +240,20 @@ impl<'a> Rows<'a> {
                     });
                 }
                 for credential in account.service_credentials_of(user) {
-                    let key = credential.key(now);
-                    let verdict = ruling.judge(&key, now);
-                    owners.keys(owner).add_service_credential(&key, &verdict);
-                    rows.service_credentials.push(ServiceCredentialRow {
-                        labels: service_credential_labels(&rows.labels[labels.clone()], credential),
-                        active: key.active,
-                        expiry: credential.expiry(now),
-                        verdict,
-                    });
+                    let labels = &rows.labels[labels.clone()];
+                    let row = ServiceCredentialRow::new(labels, credential, &ruling, now);
+                    rows.push_service_credential(row, owners.keys(owner));
                 }
                 let owner = first_owner + owner;
                 rows.users.push(UserRow { user, knows_tags, owner, labels });
+            }
+            for (user, credential) in account.service_credentials_of_others() {
+                let mut labels = labels.clone();
+                push_label(&mut labels, "user", user);
+                let ruling = config.policy.default_ruling();
+                let row = ServiceCredentialRow::new(&labels, credential, &ruling, now);
+                let owner = owners.place(account.tags_of(user));
+                rows.push_service_credential(row, owners.keys(owner));
             }
             let users = first_user..rows.users.len();
             let keys = first_key..rows.keys.len();
@@ -270,6 +272,11 @@ impl<'a> Rows<'a> {
             });
         }
         rows
+    }
+
+    fn push_service_credential(&mut self, row: ServiceCredentialRow, owner: &mut KeySummary) {
+        owner.add_service_credential(&row.key, &row.verdict);
+        self.service_credentials.push(row);
     }
 
     fn labels(&self, row: &UserRow) -> &str {
@@ -355,7 +362,7 @@ impl<'a> Rows<'a> {
             });
         };
         per_credential(&names::SERVICE_CREDENTIAL_AGE, |row| row.verdict.age.map(Value::from));
-        per_credential(&names::SERVICE_CREDENTIAL_ACTIVE, |row| Some(row.active.into()));
+        per_credential(&names::SERVICE_CREDENTIAL_ACTIVE, |row| Some(row.key.active.into()));
         per_credential(&names::SERVICE_CREDENTIAL_UNROTATED, |row| {
             row.verdict.unrotated.map(Value::from)
         });
@@ -505,11 +512,20 @@ impl<'a> Rows<'a> {
     }
 }
 
-fn service_credential_labels(user_labels: &str, credential: &ServiceCredential) -> String {
-    let mut labels = user_labels.to_owned();
-    push_label(&mut labels, "service_name", &credential.service);
-    push_label(&mut labels, "credential_id", &credential.id);
-    labels
+impl ServiceCredentialRow {
+    fn new(
+        user_labels: &str,
+        credential: &ServiceCredential,
+        ruling: &Ruling,
+        now: DateTime<Utc>,
+    ) -> ServiceCredentialRow {
+        let mut labels = user_labels.to_owned();
+        push_label(&mut labels, "service_name", &credential.service);
+        push_label(&mut labels, "credential_id", &credential.id);
+        let key = credential.key(now);
+        let verdict = ruling.judge(&key, now);
+        ServiceCredentialRow { labels, key, expiry: credential.expiry(now), verdict }
+    }
 }
 
 #[cfg(test)]

@@ -5,34 +5,7 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 
 use super::Demo;
-use crate::report::ROOT_USER;
-
-/// The columns of AWS's report, in AWS's order, with the additional one.
-const HEADER: [&str; 23] = [
-    "user",
-    "arn",
-    "user_creation_time",
-    "password_enabled",
-    "password_last_used",
-    "password_last_changed",
-    "password_next_rotation",
-    "mfa_active",
-    "access_key_1_active",
-    "access_key_1_last_rotated",
-    "access_key_1_last_used_date",
-    "access_key_1_last_used_region",
-    "access_key_1_last_used_service",
-    "access_key_2_active",
-    "access_key_2_last_rotated",
-    "access_key_2_last_used_date",
-    "access_key_2_last_used_region",
-    "access_key_2_last_used_service",
-    "cert_1_active",
-    "cert_1_last_rotated",
-    "cert_2_active",
-    "cert_2_last_rotated",
-    "additional_credentials_info",
-];
+use crate::report::{COLUMNS, ROOT_USER};
 
 const PATHS: [&str; 4] = ["/", "/service/", "/ci/", "/vendor/"];
 const SERVICES: [&str; 8] = ["s3", "sts", "ec2", "iam", "dynamodb", "sqs", "ses", "ecr"];
@@ -45,7 +18,7 @@ impl Demo {
         names.sort();
         let mut csv = csv::Writer::from_writer(Vec::new());
         let mut write = |row: &[String]| csv.write_record(row).expect("memory takes every byte");
-        write(&HEADER.map(str::to_owned));
+        write(&COLUMNS.map(str::to_owned));
         write(&self.root(account).0);
         names.iter().for_each(|name| write(&self.user(account, name).0));
         csv.into_inner().expect("memory takes every byte")
@@ -180,11 +153,11 @@ impl Demo {
 }
 
 /// A row of the report, filled with AWS's text for "there is none".
-struct DemoRow([String; 23]);
+struct DemoRow([String; COLUMNS.len()]);
 
 impl DemoRow {
     fn new(user: &str, arn: String) -> DemoRow {
-        let mut row = DemoRow(HEADER.map(|column| {
+        let mut row = DemoRow(COLUMNS.map(|column| {
             if column.ends_with("_active") { "false".to_owned() } else { "N/A".to_owned() }
         }));
         row.set("user", user);
@@ -203,7 +176,7 @@ impl DemoRow {
 }
 
 fn place(column: &str) -> usize {
-    HEADER.iter().position(|name| *name == column).expect("a column of the report")
+    COLUMNS.iter().position(|name| *name == column).expect("a column of the report")
 }
 
 fn time(time: DateTime<Utc>) -> String {

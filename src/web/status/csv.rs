@@ -10,6 +10,7 @@ use super::select::{about, candidates, select};
 use super::trust::{self, Gap};
 use crate::findings::{COLUMNS, Finding};
 use crate::policy::in_days;
+use crate::printable::spreadsheet_cell;
 use crate::render::Snapshot;
 
 /// The columns after [`COLUMNS`].
@@ -23,8 +24,7 @@ const NOT_ALL_KNOWN: &str = "not_all_known";
 /// auditors. An account whose keys are not known has its own row. So has one of which not all is
 /// known, if it has no other row: the state of the account is in each row.
 ///
-/// Spreadsheets treat a cell that begins with one of `= + - @`, tab or carriage return as a formula,
-/// and names and tags can begin with one. Such cells get an apostrophe in front.
+/// No cell is one that a spreadsheet calculates: see [`spreadsheet_cell`].
 pub fn render(snapshot: &Snapshot, query: &Query) -> Vec<u8> {
     let keys = candidates(snapshot, query);
     let rows = select(&about(&keys, query, &snapshot.config.user_tags), query);
@@ -33,7 +33,7 @@ pub fn render(snapshot: &Snapshot, query: &Query) -> Vec<u8> {
         accounts.iter().map(|row| (row.account.id.as_str(), row)).collect();
     let mut csv = ::csv::Writer::from_writer(Vec::new());
     let mut write = |row: Vec<String>| {
-        csv.write_record(row.into_iter().map(harmless)).expect("memory takes every byte");
+        csv.write_record(row.into_iter().map(spreadsheet_cell)).expect("memory takes every byte");
     };
     write(columns().map(str::to_owned).collect());
     let mut have_rows = HashSet::new();
@@ -95,8 +95,4 @@ pub fn file_name(query: &Query, now: DateTime<Utc>) -> String {
 
 fn time(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Secs, true)
-}
-
-pub(super) fn harmless(cell: String) -> String {
-    if cell.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{cell}") } else { cell }
 }
