@@ -6,6 +6,10 @@
 //! chooses. After a failure it waits for [`Schedule::pause`].
 
 pub mod account;
+mod confirm;
+pub mod context;
+mod details;
+mod report;
 
 use std::collections::BTreeMap;
 use std::future::pending;
@@ -27,7 +31,8 @@ use crate::source::Source;
 use crate::state::Account;
 use crate::store::Store;
 
-use account::{RefreshContext, RefreshOutcome, refresh_account};
+use account::{RefreshOutcome, refresh_account};
+use context::RefreshContext;
 
 /// When accounts are refreshed.
 #[derive(Debug, Clone, PartialEq, Eq)]
