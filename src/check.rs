@@ -76,7 +76,7 @@ pub struct CheckOutcome {
     pub outlived: usize,
     /// How many users have more keys or certificates than the report shows, and AWS did not list them.
     pub unlisted: usize,
-    /// Failures by account id: of refreshes, tags, aliases and confirmations.
+    /// Failures by account: of refreshes, tags, aliases and confirmations.
     pub failures: Vec<(String, Failure)>,
     /// Rules that apply to no user, perhaps by a typing error.
     pub idle_rules: Vec<String>,
@@ -110,7 +110,7 @@ pub async fn run(
     if let (true, Some(failure)) = (targets.is_empty(), &listing) {
         return Err(failure.clone());
     }
-    targets.retain(|target| schedule.shard.owns(&target.id));
+    targets.retain(|target| schedule.shard.owns(target.label()));
     let time_of_files = source.time_of_report_files();
     let bar = ProgressBar::new(targets.len() as u64).with_style(
         ProgressStyle::with_template("{bar:40} {pos}/{len} accounts, {elapsed}")
@@ -157,7 +157,7 @@ pub async fn run(
             outcome.evidence,
         ];
         let all = all.into_iter().flatten();
-        failures.extend(all.map(|failure| (outcome.account.id.clone(), failure)));
+        failures.extend(all.map(|failure| (outcome.account.label().to_owned(), failure)));
         accounts.push(Arc::new(outcome.account));
         bar.inc(1);
     }

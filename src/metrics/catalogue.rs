@@ -216,14 +216,14 @@ catalogue! {
     REFRESH_FAILURES = counter(Group::Refresh, "iam_refresh_failures_total", &["account_id", "reason"],
         "Failed refreshes of the account by reason.");
     UNIDENTIFIED_FAILURES = counter(Group::Refresh, "iam_exporter_unidentified_refresh_failures_total", &["reason"],
-        "Failed refreshes by reason, for accounts whose id is not known yet because GetCallerIdentity has not succeeded.");
+        "Failed refreshes by reason, for accounts whose id is not known yet because GetCallerIdentity has not succeeded, or because their report file was never read.");
 
     BUILD_INFO = gauge(Group::Exporter, "iam_exporter_build_info", &["version", "revision", "rustc", "os", "arch"],
         "The exporter's version and commit (with -modified if its sources were changed), the compiler's version, and the platform. The value is 1.");
     ACCOUNTS = gauge(Group::Exporter, "iam_exporter_accounts", &["state"],
         "Number of accounts by state: ok, failing, pending (not tried yet), duplicate (another source has a newer report).");
     UNIDENTIFIED_ACCOUNTS = gauge(Group::Exporter, "iam_exporter_unidentified_accounts", &[],
-        "Number of accounts whose id is not known yet because GetCallerIdentity has not succeeded. They have no other series.");
+        "Number of accounts whose id is not known yet because GetCallerIdentity has not succeeded, or because their report file was never read. They have no other series.");
     DISCOVERY_SUCCESS = gauge(Group::Exporter, "iam_exporter_discovery_success", &[],
         "Whether the last list of accounts or report files could be read (1) or not (0, also before the first attempt). After a failure the last good list still counts.");
     SHARD = gauge(Group::Exporter, "iam_exporter_shard", &[],

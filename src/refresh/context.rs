@@ -46,7 +46,7 @@ impl RefreshContext<'_> {
             self.source.forget_credentials_of(target);
         }
         if let Some(id) = self.account_id(target, deadline).await? {
-            account.identify(&id, &target.id, &target.name);
+            account.identify(&id, &target.name);
         }
         Ok(())
     }

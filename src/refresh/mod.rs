@@ -190,7 +190,7 @@ impl Running {
     fn update(&mut self, shared: &Arc<Shared>, config: &Config) {
         let Shared { source, schedule, store, .. } = &**shared;
         let mut known = source.known(config);
-        known.targets.retain(|target| schedule.shard.owns(&target.id));
+        known.targets.retain(|target| schedule.shard.owns(target.label()));
         store.set_targets(known);
         let targets: BTreeMap<String, Access> =
             store.targets().into_iter().map(|target| (target.key, target.access)).collect();
@@ -262,7 +262,7 @@ async fn keep_fresh(shared: Arc<Shared>, key: String) {
         let RefreshOutcome { mut account, reached, failure, .. } = outcome;
         drop(permit);
         force &= failure.is_some();
-        let id = Some(account.id.as_str());
+        let id = Some(account.label());
         faults.refresh.note(id, "refresh", failure.as_ref());
         if outcome.has_details {
             faults.confirmation.note(id, "confirmation", outcome.confirmation.as_ref());

@@ -46,7 +46,7 @@ impl RefreshContext<'_> {
                 let mut report = read(csv, parsed, expected).await?;
                 self.check_empty(target, account, &report, deadline).await?;
                 if let Some(id) = &report.account_id {
-                    account.identify(id, &target.id, &target.name);
+                    account.identify(id, &target.name);
                 }
                 log_report(&report, &account.id, generated);
                 if let Some(before) = &account.report {
