@@ -3,7 +3,7 @@
 use tokio::time::Instant;
 
 use super::context::RefreshContext;
-use super::details::half;
+use super::progress::Progress;
 use crate::failure::{Failure, Reason};
 use crate::panics::catch_async;
 use crate::source::target::Target;
@@ -89,7 +89,7 @@ impl RefreshContext<'_> {
             return;
         }
         *reached = true;
-        let mut verified = account.clone();
+        let verified = account.clone();
         let last = account.generated;
         *failure = match self.paused.filter(|_| account.id == id) {
             Some(failure) => Some(failure.clone()),
@@ -116,31 +116,40 @@ impl RefreshContext<'_> {
             *tags = read.err();
             return;
         }
-        // Slow details leave time for confirmation.
-        let until = half(deadline);
-        *tags = self.read_users(target, account, last, until).await.err();
-        *alias = self.read_alias(target, account, last, until).await.err();
-        *service_credentials =
-            self.read_service_credentials(target, account, last, until).await.err();
         let so_far = |account: &Account| {
             let mut so_far = account.clone();
             self.record(&mut so_far, failure.as_ref(), started);
             publish(&so_far);
         };
-        let checked = match self.confirm(target, account, &mut verified, deadline, so_far).await {
-            Ok(refusal) => {
-                *confirmation = refusal;
-                // Keys come first: confirmation leaves a tenth of the time. Half of that is for the question
-                // whose the answers are, without which nothing of this refresh counts.
-                let until = deadline - self.timeout / 20;
-                *evidence = self.read_evidence(target, account, last, until).await.err();
-                self.identify_again(target, account, &verified, deadline).await
-            }
-            Err(wrong) => Err(wrong),
+        let is_new = account.generated != last;
+        let mut progress = Progress::new(self, target, deadline, verified, so_far);
+        let checked = async {
+            // Slow details leave time for confirmation.
+            let calls = self.ask_for_details(target, account, is_new, half(deadline));
+            let details = progress.wait_for(account, calls).await?;
+            *tags = self.take_users(account, details.users).err();
+            *alias = self.take_alias(target, account, details.alias).err();
+            let listed = details.service_credentials;
+            *service_credentials = self.take_service_credentials(account, listed).err();
+            // Keys come first: confirmation leaves a tenth of the time. Half of that is for the question
+            // whose the answers are, without which nothing of this refresh counts.
+            let until = deadline - self.timeout / 10;
+            *confirmation = self.confirm(target, account, &mut progress, until).await?;
+            let until = deadline - self.timeout / 20;
+            let calls = self.ask_for_control_data(target, account, is_new, until);
+            let answers = progress.wait_for(account, calls).await?;
+            *evidence = self.take_control_data(account, answers).err();
+            progress.verify(account).await
         };
-        if let Err(wrong) = checked {
-            *account = verified;
+        if let Err(wrong) = checked.await {
+            *account = progress.verified;
             (*failure, *has_details) = (Some(wrong), false);
         }
     }
+}
+
+/// Half of the time until then.
+fn half(until: Instant) -> Instant {
+    let now = Instant::now();
+    now + until.saturating_duration_since(now) / 2
 }

@@ -6,16 +6,12 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 
 use super::context::RefreshContext;
+use super::progress::Progress;
 use crate::confirmation::merge;
 use crate::failure::{Failure, Reason};
 use crate::report::Key;
 use crate::source::target::Target;
 use crate::state::{Account, Tried};
-
-/// A refresh that is still confirming publishes its results so far at this interval,
-const PUBLISH_WHILE_CONFIRMING: Duration = Duration::from_secs(10);
-/// and a first report after this time.
-const PUBLISH_FIRST_REPORT: Duration = Duration::from_secs(2);
 
 /// A call that has no answer after this time, or after half of a refresh, has failed. One that was cut off
 /// earlier has not.
@@ -36,9 +32,8 @@ impl RefreshContext<'_> {
         &self,
         target: &Target,
         account: &mut Account,
-        verified: &mut Account,
-        deadline: Instant,
-        so_far: impl Fn(&Account),
+        progress: &mut Progress<'_, impl Fn(&Account)>,
+        until: Instant,
     ) -> Result<Option<Failure>, Failure> {
         let Some(rate) = self.config.confirm else {
             account.refresh.confirmation = Tried::NotYet;
@@ -47,13 +42,8 @@ impl RefreshContext<'_> {
             account.confirmed = Arc::default();
             return Ok(None);
         };
-        // Time for controls, and for the question whose the answers are.
-        let until = deadline - self.timeout / 10;
         let mut turns = interval(Duration::from_secs(1) / rate);
         turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let is_new = account.refresh.last.is_none();
-        let wait = if is_new { PUBLISH_FIRST_REPORT } else { PUBLISH_WHILE_CONFIRMING };
-        let mut publication = Instant::now() + wait;
         let (mut refusal, mut refusals) = (None, 0);
         let flagged = self.flagged(account);
         let mut waiting = flagged.len();
@@ -98,13 +88,9 @@ impl RefreshContext<'_> {
                     }
                 }
             }
-            if Instant::now() >= publication {
-                publication = Instant::now() + PUBLISH_WHILE_CONFIRMING;
+            if progress.is_due() {
                 account.refresh.waiting = Some(waiting);
-                // Nothing of another account is published.
-                self.identify_again(target, account, verified, deadline).await?;
-                so_far(account);
-                verified.clone_from(account);
+                progress.publish(account).await?;
             }
         }
         account.refresh.waiting = Some(waiting);

@@ -1,7 +1,10 @@
 //! Details that the report does not have: tags, the alias, service-specific credentials, and data for
 //! controls. Each is read once for each new report, and again if that failed.
+//!
+//! Calls that do not need each other's answers are made at the same time, so that one that hangs takes no
+//! time of the others.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -9,67 +12,142 @@ use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 
 use super::context::RefreshContext;
-use crate::evidence::{Evidence, EvidenceKind, Reading};
+use crate::evidence::{AccountSummary, Evidence, EvidenceKind, PasswordPolicy, Reading};
 use crate::failure::{Failure, Reason};
+use crate::service_credentials::ServiceCredentials;
 use crate::source::target::Target;
-use crate::state::{Account, Tried};
+use crate::state::{Account, Tags, Tried};
+
+/// The answer to a call. `None`: it was not made.
+type Answer<T> = Option<Result<T, Failure>>;
+
+/// What is read before confirmation, because it decides who is flagged, or is about keys.
+#[derive(Debug)]
+pub(super) struct Details {
+    pub(super) users: Answer<Users>,
+    pub(super) alias: Answer<Option<String>>,
+    pub(super) service_credentials: Answer<ServiceCredentials>,
+}
+
+/// What is read after confirmation: only controls need it.
+#[derive(Debug)]
+pub(super) struct ControlData {
+    summary: Answer<AccountSummary>,
+    password_policy: Answer<Option<PasswordPolicy>>,
+    root_virtual_mfa: Answer<bool>,
+}
+
+/// The users' tags, and whether each has policies beside those of its groups.
+type Users = (Tags, BTreeMap<String, bool>);
 
 impl RefreshContext<'_> {
-    /// Reads the tags that the configuration needs, and with them who has policies, once for each new
-    /// report. Without tags, policies are read only if the configuration asks for them, and then a missing
-    /// permission is no failure.
-    pub(super) async fn read_users(
+    /// Makes the calls for details that are due, until then. `is_new`: the report is.
+    pub(super) async fn ask_for_details(
         &self,
         target: &Target,
-        account: &mut Account,
-        last: Option<DateTime<Utc>>,
-        deadline: Instant,
-    ) -> Result<(), Failure> {
+        account: &Account,
+        is_new: bool,
+        until: Instant,
+    ) -> Details {
+        let keys = self.config.tag_keys();
+        let wants_list = self.config.service_credentials;
+        let lacks_list = account.refresh.service_credentials != Tried::Ok;
+        let (users, alias, service_credentials) = tokio::join!(
+            ask(self.users_are_due(account, is_new), self.source.users(target, &keys), until),
+            ask(self.alias_is_due(target, account, is_new), self.source.alias(target), until),
+            ask(
+                wants_list && (is_new || lacks_list),
+                self.source.service_credentials(target),
+                until,
+            ),
+        );
+        Details { users, alias, service_credentials }
+    }
+
+    /// Makes the calls that only controls need and that are due, until then. `is_new`: the report is. A call
+    /// that failed is made again with the next refresh, unless a permission is missing, which is no
+    /// failure: the controls say so.
+    pub(super) async fn ask_for_control_data(
+        &self,
+        target: &Target,
+        account: &Account,
+        is_new: bool,
+        until: Instant,
+    ) -> ControlData {
+        let Evidence { summary, password_policy, root_virtual_mfa, .. } = &account.evidence;
+        let is_due = |kind, lacks_it| self.config.reads(kind) && (is_new || lacks_it);
+        let summary_is_due = is_due(EvidenceKind::AccountSummary, summary.is_due());
+        let policy_is_due = is_due(EvidenceKind::PasswordPolicy, password_policy.is_due());
+        let devices_are_due = is_due(EvidenceKind::VirtualMfaDevices, root_virtual_mfa.is_due());
+        let (summary, password_policy, root_virtual_mfa) = tokio::join!(
+            ask(summary_is_due, self.source.summary(target), until),
+            ask(policy_is_due, self.source.password_policy(target), until),
+            ask(devices_are_due, self.source.root_virtual_mfa(target), until),
+        );
+        ControlData { summary, password_policy, root_virtual_mfa }
+    }
+
+    /// Whether the users are asked for: for the tags that the configuration needs, or because it asks for
+    /// their policies.
+    fn users_are_due(&self, account: &Account, is_new: bool) -> bool {
         let keys = self.config.tag_keys();
         let needs_tags = !keys.is_empty();
+        let needs_policies = self.config.reads(EvidenceKind::UserPolicies);
+        let knows_tags = account.tags.as_ref().is_some_and(|tags| tags.keys == keys);
+        needs_tags && (is_new || !knows_tags || account.refresh.tags != Tried::Ok)
+            || needs_policies && (is_new || account.evidence.user_policies.is_due())
+    }
+
+    /// Updates the account from the list of users. Without tags, policies are read only if the
+    /// configuration asks for them, and then a missing permission is no failure.
+    pub(super) fn take_users(
+        &self,
+        account: &mut Account,
+        answer: Answer<Users>,
+    ) -> Result<(), Failure> {
+        let needs_tags = !self.config.tag_keys().is_empty();
         if !needs_tags {
             account.tags = None;
             account.refresh.tags = Tried::NotYet;
         }
-        let needs_policies = self.config.reads(EvidenceKind::UserPolicies);
-        if !needs_tags && !needs_policies {
-            account.evidence.user_policies = Reading::default();
-            return Ok(());
-        }
-        let known = account.tags.as_ref().is_some_and(|tags| tags.keys == keys);
-        let lacks_tags = needs_tags && !(known && account.refresh.tags == Tried::Ok);
-        let lacks_policies = needs_policies && account.evidence.user_policies.is_due();
-        if account.generated == last && !lacks_tags && !lacks_policies {
-            return Ok(());
-        }
-        let now = self.clock.now();
-        let read = timeout_at(deadline, self.source.users(target, &keys)).await;
-        let read = read.unwrap_or_else(|_| Err(Failure::deadline()));
-        if needs_tags {
-            account.refresh.tags = Tried::from_result(&read);
-        }
-        match read {
-            Ok((tags, policies)) => {
-                account.tags = needs_tags.then(|| Arc::new(tags));
-                account.evidence.user_policies = Reading::of(Arc::new(policies), now);
-                Ok(())
+        let policies = match answer {
+            None => None,
+            Some(Err(failure)) => Some(Err(failure)),
+            Some(Ok((tags, policies))) => {
+                if needs_tags {
+                    account.tags = Some(Arc::new(tags));
+                    account.refresh.tags = Tried::Ok;
+                }
+                Some(Ok(Arc::new(policies)))
             }
-            Err(failure) => {
-                account.evidence.user_policies.fail(failure.reason, now);
-                if needs_tags { Err(failure) } else { self.tolerate(account, failure) }
+        };
+        let is_wanted = needs_tags || self.config.reads(EvidenceKind::UserPolicies);
+        let reading = &mut account.evidence.user_policies;
+        match take(reading, is_wanted, policies, self.clock.now()) {
+            None => Ok(()),
+            Some(failure) if needs_tags => {
+                account.refresh.tags = Tried::Failed;
+                Err(failure)
             }
+            Some(failure) => tolerate(account, failure),
         }
     }
 
-    /// Reads the alias of an account without a configured name: once for each new report, and if it
-    /// could not be read but rules need it, in each refresh. Otherwise a missing permission is not
-    /// a failure.
-    pub(super) async fn read_alias(
+    /// Whether the alias is asked for: of an account without a configured name, and if it could not be read
+    /// but rules need it, in each refresh.
+    fn alias_is_due(&self, target: &Target, account: &Account, is_new: bool) -> bool {
+        let lacks_it =
+            || account.refresh.name != Tried::Ok && self.config.policy.needs_name(&account.id);
+        target.name.is_empty() && (is_new || lacks_it())
+    }
+
+    /// Updates the account from its alias. If no rule needs the name, a missing permission is not a
+    /// failure.
+    pub(super) fn take_alias(
         &self,
         target: &Target,
         account: &mut Account,
-        last: Option<DateTime<Utc>>,
-        deadline: Instant,
+        answer: Answer<Option<String>>,
     ) -> Result<(), Failure> {
         if !target.name.is_empty() {
             account.refresh.name = Tried::Ok;
@@ -79,47 +157,38 @@ impl RefreshContext<'_> {
         if !is_needed && account.refresh.name == Tried::Failed {
             account.refresh.name = Tried::NotYet;
         }
-        let is_due = is_needed && account.refresh.name != Tried::Ok;
-        if account.generated == last && !is_due {
-            return Ok(());
-        }
-        let read = timeout_at(deadline, self.source.alias(target)).await;
-        let read = read.unwrap_or_else(|_| Err(Failure::deadline()));
-        // If no rule needs the name, a failure does not matter.
-        let is_missed = is_needed || read.is_ok();
-        account.refresh.name = if is_missed { Tried::from_result(&read) } else { Tried::NotYet };
-        match read {
-            Ok(alias) => {
+        match answer {
+            None => Ok(()),
+            Some(Ok(alias)) => {
+                account.refresh.name = Tried::Ok;
                 account.alias = alias;
                 account.rename(&target.name);
                 Ok(())
             }
-            Err(failure) if is_needed => Err(failure),
-            Err(error) => {
+            Some(Err(failure)) if is_needed => {
+                account.refresh.name = Tried::Failed;
+                Err(failure)
+            }
+            Some(Err(error)) => {
+                account.refresh.name = Tried::NotYet;
                 debug!(account = account.id, %error, "alias not read");
                 Ok(())
             }
         }
     }
 
-    /// Lists the service-specific credentials, if they are wanted, once for each new report.
-    pub(super) async fn read_service_credentials(
+    /// Updates the account from its service-specific credentials.
+    pub(super) fn take_service_credentials(
         &self,
-        target: &Target,
         account: &mut Account,
-        last: Option<DateTime<Utc>>,
-        deadline: Instant,
+        answer: Answer<ServiceCredentials>,
     ) -> Result<(), Failure> {
         if !self.config.service_credentials {
             account.service_credentials = None;
             account.refresh.service_credentials = Tried::NotYet;
             return Ok(());
         }
-        if account.generated == last && account.refresh.service_credentials == Tried::Ok {
-            return Ok(());
-        }
-        let listed = timeout_at(deadline, self.source.service_credentials(target)).await;
-        let listed = listed.unwrap_or_else(|_| Err(Failure::deadline()));
+        let Some(listed) = answer else { return Ok(()) };
         account.refresh.service_credentials = Tried::Failed;
         let listed = Arc::new(listed?);
         account.service_credentials = Some(listed.clone());
@@ -137,75 +206,81 @@ impl RefreshContext<'_> {
         Ok(())
     }
 
-    /// Reads what controls need, once for each new report. A call that failed is made again with the next
-    /// refresh, unless a permission is missing, which is no failure: the controls say so.
-    pub(super) async fn read_evidence(
+    /// Updates the account from what controls need.
+    pub(super) fn take_control_data(
         &self,
-        target: &Target,
         account: &mut Account,
-        last: Option<DateTime<Utc>>,
-        deadline: Instant,
+        answers: ControlData,
     ) -> Result<(), Failure> {
-        let (is_new, now) = (account.generated != last, self.clock.now());
-        let Evidence { summary, password_policy, root_virtual_mfa, .. } = &mut account.evidence;
-        let is_wanted = self.config.reads(EvidenceKind::AccountSummary);
-        let call = self.source.summary(target);
-        let first = ask(summary, is_wanted, is_new, call, (now, deadline)).await;
-        let is_wanted = self.config.reads(EvidenceKind::PasswordPolicy);
-        let call = self.source.password_policy(target);
-        let second = ask(password_policy, is_wanted, is_new, call, (now, deadline)).await;
-        let is_wanted = self.config.reads(EvidenceKind::VirtualMfaDevices);
-        let call = self.source.root_virtual_mfa(target);
-        let third = ask(root_virtual_mfa, is_wanted, is_new, call, (now, deadline)).await;
-        let mut failures: Vec<Failure> = [first, second, third]
-            .into_iter()
-            .filter_map(|read| self.tolerate(account, read.err()?).err())
-            .collect();
-        // Of several, the one because of which the exporter has to wait.
-        failures.sort_by_key(|failure| !failure.reason.is_overload());
-        failures.into_iter().next().map_or(Ok(()), Err)
-    }
-
-    /// A permission that is missing for data that nothing else needs is no failure.
-    fn tolerate(&self, account: &Account, failure: Failure) -> Result<(), Failure> {
-        if failure.reason != Reason::AccessDenied {
-            return Err(failure);
-        }
-        debug!(account = account.id, error = %failure, "data for controls not read");
-        Ok(())
+        let now = self.clock.now();
+        let ControlData { summary, password_policy, root_virtual_mfa } = answers;
+        let wants = |kind| self.config.reads(kind);
+        let evidence = &mut account.evidence;
+        let failures = [
+            take(&mut evidence.summary, wants(EvidenceKind::AccountSummary), summary, now),
+            take(
+                &mut evidence.password_policy,
+                wants(EvidenceKind::PasswordPolicy),
+                password_policy,
+                now,
+            ),
+            take(
+                &mut evidence.root_virtual_mfa,
+                wants(EvidenceKind::VirtualMfaDevices),
+                root_virtual_mfa,
+                now,
+            ),
+        ];
+        let failures = failures.into_iter().flatten();
+        most_urgent(failures.filter_map(|it| tolerate(account, it).err())).map_or(Ok(()), Err)
     }
 }
 
-/// Half of the time until then.
-pub(super) fn half(until: Instant) -> Instant {
-    let now = Instant::now();
-    now + until.saturating_duration_since(now) / 2
-}
-
-/// Makes a call if its answer is wanted, and either the report is new or the last call has to be made again.
-/// An answer that is not wanted is forgotten. It leaves half of the time for further calls.
+/// Makes a call if it is due. Until then it has all of the time.
 async fn ask<T>(
+    is_due: bool,
+    call: impl Future<Output = Result<T, Failure>>,
+    until: Instant,
+) -> Answer<T> {
+    if !is_due {
+        return None;
+    }
+    Some(timeout_at(until, call).await.unwrap_or_else(|_| Err(Failure::deadline())))
+}
+
+/// Updates a reading. An answer that is not wanted is forgotten. Returns why there is none.
+fn take<T>(
     reading: &mut Reading<T>,
     is_wanted: bool,
-    is_new: bool,
-    call: impl Future<Output = Result<T, Failure>>,
-    (now, deadline): (DateTime<Utc>, Instant),
-) -> Result<(), Failure> {
+    answer: Answer<T>,
+    now: DateTime<Utc>,
+) -> Option<Failure> {
     if !is_wanted {
         *reading = Reading::default();
-        return Ok(());
+        return None;
     }
-    if !is_new && !reading.is_due() {
-        return Ok(());
-    }
-    match timeout_at(half(deadline), call).await.unwrap_or_else(|_| Err(Failure::deadline())) {
+    match answer? {
         Ok(value) => {
             *reading = Reading::of(value, now);
-            Ok(())
+            None
         }
         Err(failure) => {
             reading.fail(failure.reason, now);
-            Err(failure)
+            Some(failure)
         }
     }
+}
+
+/// A permission that is missing for data that nothing else needs is no failure.
+fn tolerate(account: &Account, failure: Failure) -> Result<(), Failure> {
+    if failure.reason != Reason::AccessDenied {
+        return Err(failure);
+    }
+    debug!(account = account.id, error = %failure, "data for controls not read");
+    Ok(())
+}
+
+/// Of several failures, the one because of which the exporter has to wait.
+fn most_urgent(failures: impl Iterator<Item = Failure>) -> Option<Failure> {
+    failures.min_by_key(|failure| !failure.reason.is_overload())
 }

@@ -9,6 +9,7 @@ pub mod account;
 mod confirm;
 pub mod context;
 mod details;
+mod progress;
 mod report;
 
 use std::collections::BTreeMap;
