@@ -70,6 +70,8 @@ pub struct Tags {
     pub keys: BTreeSet<String>,
     /// The tags by user. Users without any of these tags are left out.
     pub by_user: BTreeMap<String, Vec<Tag>>,
+    /// The users of the report whose tags are not known, because AWS did not list these users.
+    pub unlisted: BTreeSet<String>,
 }
 
 /// The id of an account until it is known.
@@ -243,6 +245,11 @@ impl Account {
     /// Whether all of these tags were read. Otherwise missing tags are not known to be missing.
     pub fn knows_tags(&self, keys: &BTreeSet<String>) -> bool {
         self.tags.as_ref().is_some_and(|tags| keys.is_subset(&tags.keys))
+    }
+
+    /// Whether the user's tags are among the tags that were read.
+    pub fn lists_tags_of(&self, user: &User) -> bool {
+        self.tags.as_ref().is_some_and(|tags| !tags.unlisted.contains(&user.name))
     }
 
     /// One user with the tags that are known.

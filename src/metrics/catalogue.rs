@@ -128,7 +128,7 @@ catalogue! {
     USER_INFO = gauge(Group::Users, "iam_user_info", &["account_id", "user", "arn"],
         "The user's ARN. The value is 1. From the report, which AWS renews at most every four hours.");
     USER_TAGS = gauge(Group::Users, "iam_user_tags", &["account_id", "user", "tag_NAME"],
-        "The user's tags in labels.user_tags of the configuration, each as a label. The value is 1. Read with each report, which AWS renews at most every four hours.");
+        "The user's tags in labels.user_tags of the configuration, each as a label. The value is 1. Absent for users whose tags are not known. Read with each report, which AWS renews at most every four hours.");
     USER_CREATED = gauge(Group::Users, "iam_user_created_timestamp_seconds", USER,
         "When the user was created. From the report, which AWS renews at most every four hours.");
     USER_MFA_ACTIVE = gauge(Group::Users, "iam_user_mfa_active", USER,
@@ -208,7 +208,7 @@ catalogue! {
     CONFIRMATION_WAITING = gauge(Group::Refresh, "iam_exporter_confirmation_waiting_users", ACCOUNT,
         "Number of users with an unrotated key that the last refresh did not confirm, because its time was over or AWS refused. Absent before the first confirmation.");
     TAGS_AVAILABLE = gauge(Group::Refresh, "iam_exporter_tags_available", ACCOUNT,
-        "Whether the users' tags could last be read (1) or not (0), in which case those known before stay; absent where no tags are asked for.");
+        "Whether the users' tags could last be read (1) or not (0, also if the list lacks users of the report), in which case those known before stay; absent where no tags are asked for.");
     SERVICE_CREDENTIALS_AVAILABLE = gauge(Group::Refresh, "iam_exporter_service_credentials_available", ACCOUNT,
         "Whether the service-specific credentials could last be listed (1) or not (0), in which case those known before stay. Absent before the first try, if the configuration turns them off, and for report files.");
     NAME_AVAILABLE = gauge(Group::Refresh, "iam_exporter_account_name_available", ACCOUNT,

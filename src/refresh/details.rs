@@ -37,8 +37,19 @@ pub(super) struct ControlData {
     root_virtual_mfa: Answer<bool>,
 }
 
-/// The users' tags, and whether each has policies beside those of its groups.
-type Users = (Tags, BTreeMap<String, bool>);
+/// The users with their tags and policies.
+#[derive(Debug)]
+pub(super) struct Users {
+    tags: Tags,
+    policies: BTreeMap<String, bool>,
+    /// Users of the report who are gone.
+    gone: Vec<String>,
+    /// Why the list lacks other users of the report.
+    lack: Option<Failure>,
+}
+
+/// About how many users who are not in the list of users a refresh asks.
+const MAX_UNLISTED: usize = 3;
 
 impl RefreshContext<'_> {
     /// Makes the calls for details that are due, until then. `is_new`: the report is.
@@ -49,11 +60,10 @@ impl RefreshContext<'_> {
         is_new: bool,
         until: Instant,
     ) -> Details {
-        let keys = self.config.tag_keys();
         let wants_list = self.config.service_credentials;
         let lacks_list = account.refresh.service_credentials != Tried::Ok;
         let (users, alias, service_credentials) = tokio::join!(
-            ask(self.users_are_due(account, is_new), self.source.users(target, &keys), until),
+            ask(self.users_are_due(account, is_new), self.users(target, account), until),
             ask(self.alias_is_due(target, account, is_new), self.source.alias(target), until),
             ask(
                 wants_list && (is_new || lacks_list),
@@ -98,6 +108,48 @@ impl RefreshContext<'_> {
             || needs_policies && (is_new || account.evidence.user_policies.is_due())
     }
 
+    /// The users with their tags and policies. A user of the report who is not in the list has unknown tags,
+    /// not none, unless the user is gone.
+    async fn users(&self, target: &Target, account: &Account) -> Result<Users, Failure> {
+        let keys = self.config.tag_keys();
+        let (mut tags, policies) = self.source.users(target, &keys).await?;
+        let reported = account.report.iter().flat_map(|report| &report.users);
+        let unlisted: Vec<&str> = reported
+            .filter(|user| !keys.is_empty() && !user.is_root())
+            .filter(|user| !policies.contains_key(&user.name))
+            .filter(|user| account.confirmed.keys(user).is_some())
+            .map(|user| user.name.as_str())
+            .collect();
+        let before = account.tags.as_ref().filter(|before| before.keys == keys);
+        for user in &unlisted {
+            let name = (*user).to_owned();
+            match before.and_then(|before| before.by_user.get(*user)) {
+                Some(known) => drop(tags.by_user.insert(name, known.clone())),
+                None => drop(tags.unlisted.insert(name)),
+            }
+        }
+        let (gone, lack) = self.ask_about(target, &unlisted).await;
+        Ok(Users { tags, policies, gone, lack })
+    }
+
+    /// Which of these users are gone, and why the others may still exist. Asks about a few of them.
+    async fn ask_about(&self, target: &Target, users: &[&str]) -> (Vec<String>, Option<Failure>) {
+        let mut gone = Vec::new();
+        for user in users.iter().take(MAX_UNLISTED) {
+            match self.source.keys(target, user).await {
+                Ok(None) => gone.push((*user).to_owned()),
+                Ok(Some(_)) => break,
+                Err(failure) => return (gone, Some(failure)),
+            }
+        }
+        let lack = (gone.len() < users.len()).then(|| {
+            let message =
+                "GetAccountAuthorizationDetails: the list lacks users who are in the report";
+            Failure::new(Reason::ServiceError, message)
+        });
+        (gone, lack)
+    }
+
     /// Updates the account from the list of users. Without tags, policies are read only if the
     /// configuration asks for them, and then a missing permission is no failure.
     pub(super) fn take_users(
@@ -110,20 +162,26 @@ impl RefreshContext<'_> {
             account.tags = None;
             account.refresh.tags = Tried::NotYet;
         }
+        let mut lack = None;
         let policies = match answer {
             None => None,
             Some(Err(failure)) => Some(Err(failure)),
-            Some(Ok((tags, policies))) => {
+            Some(Ok(users)) => {
                 if needs_tags {
-                    account.tags = Some(Arc::new(tags));
+                    account.tags = Some(Arc::new(users.tags));
                     account.refresh.tags = Tried::Ok;
                 }
-                Some(Ok(Arc::new(policies)))
+                for user in &users.gone {
+                    Arc::make_mut(&mut account.confirmed).insert(user, None);
+                }
+                lack = users.lack;
+                Some(Ok(Arc::new(users.policies)))
             }
         };
         let is_wanted = needs_tags || self.config.reads(EvidenceKind::UserPolicies);
         let reading = &mut account.evidence.user_policies;
-        match take(reading, is_wanted, policies, self.clock.now()) {
+        let failure = take(reading, is_wanted, policies, self.clock.now());
+        match failure.or(lack) {
             None => Ok(()),
             Some(failure) if needs_tags => {
                 account.refresh.tags = Tried::Failed;
