@@ -210,7 +210,7 @@ catalogue! {
     TAGS_AVAILABLE = gauge(Group::Refresh, "iam_exporter_tags_available", ACCOUNT,
         "Whether the users' tags could last be read (1) or not (0, also if the list lacks users of the report), in which case those known before stay; absent where no tags are asked for.");
     SERVICE_CREDENTIALS_AVAILABLE = gauge(Group::Refresh, "iam_exporter_service_credentials_available", ACCOUNT,
-        "Whether the service-specific credentials could last be listed (1) or not (0), in which case those known before stay. Absent before the first try, if the configuration turns them off, and for report files.");
+        "Whether the service-specific credentials could last be listed (1, also if the partition has no such call, so that there are none) or not (0, also if AWS refused one service), in which case those known before stay. Absent before the first try, if the configuration turns them off, and for report files.");
     NAME_AVAILABLE = gauge(Group::Refresh, "iam_exporter_account_name_available", ACCOUNT,
         "Whether the account's name is known (1), or a rule by account name needs its alias and the last attempt to read it failed (0). Such rules do not apply to an account whose alias was never read. Absent before the first refresh, for report files, and if no rule needs the missing name.");
     REFRESH_FAILURES = counter(Group::Refresh, "iam_refresh_failures_total", &["account_id", "reason"],

@@ -9,12 +9,12 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use tokio::time::{Instant, timeout_at};
-use tracing::debug;
+use tracing::{debug, info};
 
 use super::context::RefreshContext;
 use crate::evidence::{AccountSummary, Evidence, EvidenceKind, PasswordPolicy, Reading};
 use crate::failure::{Failure, Reason};
-use crate::service_credentials::ServiceCredentials;
+use crate::service_credentials::CredentialList;
 use crate::source::target::Target;
 use crate::state::{Account, Tags, Tried};
 
@@ -26,7 +26,7 @@ type Answer<T> = Option<Result<T, Failure>>;
 pub(super) struct Details {
     pub(super) users: Answer<Users>,
     pub(super) alias: Answer<Option<String>>,
-    pub(super) service_credentials: Answer<ServiceCredentials>,
+    pub(super) service_credentials: Answer<Option<CredentialList>>,
 }
 
 /// What is read after confirmation: only controls need it.
@@ -239,7 +239,7 @@ impl RefreshContext<'_> {
     pub(super) fn take_service_credentials(
         &self,
         account: &mut Account,
-        answer: Answer<ServiceCredentials>,
+        answer: Answer<Option<CredentialList>>,
     ) -> Result<(), Failure> {
         if !self.config.service_credentials {
             account.service_credentials = None;
@@ -248,17 +248,33 @@ impl RefreshContext<'_> {
         }
         let Some(listed) = answer else { return Ok(()) };
         account.refresh.service_credentials = Tried::Failed;
-        let listed = Arc::new(listed?);
-        account.service_credentials = Some(listed.clone());
+        let failed = |why: &str| {
+            let message = format!("ListServiceSpecificCredentials: {why}");
+            Err(Failure::new(Reason::ServiceError, message))
+        };
+        let before = account.service_credentials.clone().unwrap_or_default();
+        let Some(listed) = listed? else {
+            if before.all().next().is_some() {
+                return failed("AWS has listed credentials, and now says that it has no such call");
+            }
+            info!(account = account.id, "the partition has no service-specific credentials");
+            account.service_credentials = Some(before);
+            account.refresh.service_credentials = Tried::Ok;
+            return Ok(());
+        };
+        let credentials = listed.completed_by(&before);
         // Whoever is newer than the report is in the next one. Without a user no rule can decide.
         let users = account.report.iter().flat_map(|report| &report.users);
         let users: HashSet<&str> = users.map(|user| user.name.as_str()).collect();
         let is_older = |time| account.generated.is_none_or(|generated| time <= generated);
-        let mut all = listed.all();
-        if all.any(|(user, it)| !users.contains(user) && is_older(it.created)) {
-            let message =
-                "ListServiceSpecificCredentials: credentials of users who are not in the report";
-            return Err(Failure::new(Reason::ServiceError, message));
+        let lacks_users =
+            credentials.all().any(|(user, it)| !users.contains(user) && is_older(it.created));
+        account.service_credentials = Some(Arc::new(credentials));
+        if let Some(failure) = most_urgent(listed.refused.into_iter().map(|(_, why)| why)) {
+            return Err(failure);
+        }
+        if lacks_users {
+            return failed("credentials of users who are not in the report");
         }
         account.refresh.service_credentials = Tried::Ok;
         Ok(())
