@@ -24,7 +24,8 @@ use crate::metrics::page;
 use crate::policy::KeyStatus;
 use crate::printable::{escape, is_printable, spreadsheet_cell};
 use crate::refresh::Schedule;
-use crate::refresh::account::{RefreshContext, refresh_account};
+use crate::refresh::account::refresh_account;
+use crate::refresh::context::RefreshContext;
 use crate::render::leave_out_what_panics;
 use crate::report::STALE;
 use crate::shard::Shard;
@@ -75,7 +76,7 @@ pub struct CheckOutcome {
     pub outlived: usize,
     /// How many users have more keys or certificates than the report shows, and AWS did not list them.
     pub unlisted: usize,
-    /// Failures by account id.
+    /// Failures by account: of refreshes, tags, aliases and confirmations.
     pub failures: Vec<AccountFailure>,
     /// Rules that apply to no user, perhaps by a typing error.
     pub idle_rules: Vec<String>,
@@ -90,8 +91,8 @@ pub struct CheckOutcome {
 /// Why something of an account could not be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccountFailure {
-    /// The account's id.
-    pub account_id: String,
+    /// The account's id. If it was never read: the name of its profile, role or file.
+    pub account: String,
     /// What failed.
     pub failure: Failure,
     /// Whether it limits only what is said of keys. No control needs tags, an alias or service-specific
@@ -121,7 +122,7 @@ pub async fn run(
     if let (true, Some(failure)) = (targets.is_empty(), &listing) {
         return Err(failure.clone());
     }
-    targets.retain(|target| schedule.shard.owns(&target.id));
+    targets.retain(|target| schedule.shard.owns(target.label()));
     let time_of_files = source.time_of_report_files();
     let bar = ProgressBar::new(targets.len() as u64).with_style(
         ProgressStyle::with_template("{bar:40} {pos}/{len} accounts, {elapsed}")
@@ -170,8 +171,8 @@ pub async fn run(
             (outcome.evidence, false),
         ];
         failures.extend(all.into_iter().filter_map(|(failure, is_of_keys)| {
-            let account_id = outcome.account.id.clone();
-            Some(AccountFailure { account_id, failure: failure?, is_of_keys })
+            let account = outcome.account.label().to_owned();
+            Some(AccountFailure { account, failure: failure?, is_of_keys })
         }));
         accounts.push(Arc::new(outcome.account));
         bar.inc(1);
@@ -183,12 +184,12 @@ pub async fn run(
     let left_out = leave_out_what_panics(&mut state, config, now);
     failed += left_out.len();
     unread += left_out.len();
-    failures.extend(left_out.into_iter().map(|(account_id, failure)| AccountFailure {
-        account_id,
+    failures.extend(left_out.into_iter().map(|(account, failure)| AccountFailure {
+        account,
         failure,
         is_of_keys: false,
     }));
-    failures.sort_by(|a, b| a.account_id.cmp(&b.account_id));
+    failures.sort_by(|a, b| a.account.cmp(&b.account));
     let accounts = Overview::new(&state, config, now).accounts;
     let not_judged = accounts.iter().map(|it| it.count(KeyStatus::NotJudged)).sum();
     let unlisted = accounts.iter().map(|it| it.unlisted).sum();
@@ -294,8 +295,8 @@ impl CheckOutcome {
 
     /// A line for each failure.
     fn failure_lines<'a>(&self, failures: impl Iterator<Item = &'a AccountFailure>) -> String {
-        let line = |AccountFailure { account_id, failure, .. }: &AccountFailure| {
-            let account = escape(account_id);
+        let line = |AccountFailure { account, failure, .. }: &AccountFailure| {
+            let account = escape(account);
             format!("account {account}: {}: {failure}\n", failure.reason.as_str())
         };
         let mut failures: String = failures.map(line).collect();

@@ -9,11 +9,21 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use crate::failure::Failure;
 use crate::report::{Key, Report};
 
 /// The service-specific credentials of an account's users, by the users' names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ServiceCredentials(BTreeMap<String, Vec<ServiceCredential>>);
+
+/// A list of an account's credentials, as AWS gives it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CredentialList {
+    /// The credentials.
+    pub credentials: ServiceCredentials,
+    /// The services whose credentials AWS did not list, and why.
+    pub refused: Vec<(&'static str, Failure)>,
+}
 
 /// A credential of a user for one service. Ordered by service and id.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -81,6 +91,17 @@ impl ServiceCredentials {
 /// The names of the report's users.
 fn names(report: &Report) -> HashSet<&str> {
     report.users.iter().map(|user| user.name.as_str()).collect()
+}
+
+impl CredentialList {
+    /// The credentials, and of the services that AWS refused those that were known `before`.
+    pub fn completed_by(&self, before: &ServiceCredentials) -> ServiceCredentials {
+        let is_refused =
+            |service: &str| self.refused.iter().any(|(refused, _)| *refused == service);
+        let kept = before.all().filter(|(_, credential)| is_refused(&credential.service));
+        let all = self.credentials.all().chain(kept);
+        all.map(|(user, credential)| (user.to_owned(), credential.clone())).collect()
+    }
 }
 
 impl ServiceCredential {

@@ -19,8 +19,7 @@ use crate::service_credentials::{ServiceCredential, ServiceCredentials};
 pub struct State {
     /// One entry for each account id, in the order of the ids.
     pub accounts: Vec<Arc<Account>>,
-    /// Accounts whose id is not known yet, or a report file that was never read and has the name of
-    /// another file's account.
+    /// Accounts whose id is not known yet.
     pub unidentified: Vec<Arc<Account>>,
     /// How many refreshes of such accounts failed since the start, by reason.
     pub unidentified_failures: FailureCounts,
@@ -37,9 +36,10 @@ pub struct State {
 /// One account as of its last refresh.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
-    /// 12 digits. Before they are known: the name of the report file, or [`UNKNOWN_ACCOUNT`].
+    /// 12 digits. Before they are known: [`UNKNOWN_ACCOUNT`].
     pub id: String,
-    /// The configured name, or the organization's, or else its alias. May be empty.
+    /// The configured name, the organization's, or that of the report file, or else its alias. May be
+    /// empty.
     pub name: String,
     /// The account's alias, if it was read and there is one.
     pub alias: Option<String>,
@@ -70,10 +70,18 @@ pub struct Tags {
     pub keys: BTreeSet<String>,
     /// The tags by user. Users without any of these tags are left out.
     pub by_user: BTreeMap<String, Vec<Tag>>,
+    /// The users of the report whose tags are not known, because AWS did not list these users.
+    pub unlisted: BTreeSet<String>,
 }
 
-/// The id of the default credentials' account until it is known.
+/// The id of an account until it is known.
 pub const UNKNOWN_ACCOUNT: &str = "unknown";
+
+/// How logs and people name the account with this id: by its name until the id is known, as by that of a
+/// report file.
+pub fn label<'a>(id: &'a str, name: &'a str) -> &'a str {
+    if id != UNKNOWN_ACCOUNT || name.is_empty() { id } else { name }
+}
 
 /// The results of one account's refreshes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -178,20 +186,17 @@ impl Account {
         };
     }
 
-    /// Sets the id that was verified. `given` is the id that the source gave the account before,
-    /// and `name` its configured name. Data of another account is not carried over.
-    pub fn identify(&mut self, id: &str, given: &str, name: &str) {
-        if self.is_unverified(given) && given != UNKNOWN_ACCOUNT {
-            self.id = id.to_owned();
-        } else if self.id != id {
+    /// Sets the id that was verified. `name` is the configured name. Data of another account is not
+    /// carried over.
+    pub fn identify(&mut self, id: &str, name: &str) {
+        if self.id != id {
             *self = Account::pending(id, name);
         }
     }
 
-    /// Whether its id is still the one from the source, such as the name of a report file, because
-    /// no report was read.
-    pub fn is_unverified(&self, given: &str) -> bool {
-        self.id == given && self.report.is_none()
+    /// How logs and people name it: see [`label`].
+    pub fn label(&self) -> &str {
+        label(&self.id, &self.name)
     }
 
     /// Records the end of a refresh.
@@ -257,6 +262,11 @@ impl Account {
         self.tags.as_ref().is_some_and(|tags| keys.is_subset(&tags.keys))
     }
 
+    /// Whether the user's tags are among the tags that were read.
+    pub fn lists_tags_of(&self, user: &User) -> bool {
+        self.tags.as_ref().is_some_and(|tags| !tags.unlisted.contains(&user.name))
+    }
+
     /// One user with the tags that are known.
     pub fn subject<'a>(&'a self, user: &'a User) -> Subject<'a> {
         Subject {
@@ -278,20 +288,12 @@ impl State {
         discovery: Tried,
         ready: bool,
     ) -> State {
-        let (mut unidentified, mut accounts): (Vec<_>, Vec<Arc<Account>>) =
+        let (unidentified, mut accounts): (Vec<_>, Vec<Arc<Account>>) =
             accounts.into_iter().partition(|account| account.id == UNKNOWN_ACCOUNT);
         let all = accounts.len();
         accounts.sort_by(|a, b| a.id.cmp(&b.id).then_with(|| b.newness().cmp(&a.newness())));
-        let mut unread = Vec::new();
-        accounts.dedup_by(|later, first| {
-            let is_same = later.id == first.id;
-            if is_same && later.report.is_none() {
-                unread.push(later.clone());
-            }
-            is_same
-        });
-        let duplicates = all - accounts.len() - unread.len();
-        unidentified.append(&mut unread);
+        accounts.dedup_by(|later, first| later.id == first.id);
+        let duplicates = all - accounts.len();
         let unidentified_failures = FailureCounts::default();
         State {
             accounts,
@@ -339,12 +341,21 @@ mod tests {
             report: report("2026-01-01T00:00:00Z"),
             ..Account::pending("123456789012", "prod")
         };
-        let unread = Account::pending("123456789012", "123456789012");
+        let unread = Account::pending(UNKNOWN_ACCOUNT, "123456789012");
         for accounts in [[&read, &unread], [&unread, &read]] {
             let state = State::new(accounts.map(|it| Arc::new(it.clone())), Tried::Ok, true);
             assert_eq!((&*state.accounts[0], &*state.unidentified[0]), (&read, &unread));
             assert_eq!(state.duplicates, 0);
         }
+    }
+
+    #[test]
+    fn an_account_is_called_by_its_name_until_its_id_is_known() {
+        let mut account = Account::pending(UNKNOWN_ACCOUNT, "prod");
+        assert_eq!(account.label(), "prod");
+        account.identify("123456789012", "prod");
+        assert_eq!((account.label(), account.name.as_str()), ("123456789012", "prod"));
+        assert_eq!(Account::pending(UNKNOWN_ACCOUNT, "").label(), UNKNOWN_ACCOUNT);
     }
 
     #[test]

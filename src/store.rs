@@ -106,8 +106,8 @@ impl Store {
             let at = fault.as_ref().map(|fault| fault.since).max(*last_success);
             let (id, account) = (account.id.clone(), Arc::new(account));
             let before = std::mem::replace(&mut entry.account, account.clone());
-            let before_id = before.id.clone();
-            if before.id != id && !before.is_unverified(&target.id) {
+            let is_other = before.id != id;
+            if is_other && before.id != UNKNOWN_ACCOUNT {
                 let (reason, why) = if *are_files {
                     (Reason::UnreadableFile, "its report file is of another account now")
                 } else {
@@ -122,8 +122,10 @@ impl Store {
                 before.refresh.fault = at.map(|since| Fault { message: why.into(), since });
                 left.push((Arc::new(before), Instant::now()));
             }
-            if before_id != id && target.id == UNKNOWN_ACCOUNT && id != UNKNOWN_ACCOUNT {
-                log("accounts joined", std::slice::from_ref(&id), "the credentials are of it");
+            if is_other {
+                let why =
+                    if *are_files { "a report file is of it" } else { "the credentials are of it" };
+                log("accounts joined", std::slice::from_ref(&id), why);
             }
             // Of files that have a report of this account, the one that has left may be the newer one.
             let is_newer =
@@ -166,9 +168,10 @@ impl Store {
         }
         let is_excluded = |_: &String, entry: &mut Entry| excluded.contains(&entry.account.id);
         let excluded = before.extract_if(.., is_excluded);
-        let excluded: Vec<String> = excluded.map(|(_, entry)| entry.account.id.clone()).collect();
+        let label = |(_, entry): (String, Entry)| entry.account.label().to_owned();
+        let excluded: Vec<String> = excluded.map(label).collect();
         let gone = before.extract_if(.., |_, _| is_all);
-        let gone: Vec<String> = gone.map(|(_, entry)| entry.account.id.clone()).collect();
+        let gone: Vec<String> = gone.map(label).collect();
         accounts.by_key.append(&mut before);
         drop(accounts);
         changed |= !(excluded.is_empty() && gone.is_empty());
@@ -230,6 +233,15 @@ mod tests {
 
     fn target(key: &str) -> Target {
         all(&[(key, "")]).targets.remove(0)
+    }
+
+    /// Targets of accounts whose ids are not known yet.
+    fn unknown(keys: &[&str], are_files: bool) -> Discovered {
+        let mut discovered = all(&keys.iter().map(|key| (*key, "")).collect::<Vec<_>>());
+        for target in &mut discovered.targets {
+            target.id = UNKNOWN_ACCOUNT.to_owned();
+        }
+        Discovered { are_files, ..discovered }
     }
 
     fn tried(key: &str) -> Account {
@@ -334,7 +346,7 @@ mod tests {
             (false, Reason::Credentials, "credentials"),
         ] {
             let store = Store::default();
-            store.set_targets(Discovered { are_files, ..all(&[("a", "")]) });
+            store.set_targets(unknown(&["a"], are_files));
             let mut before = tried("1");
             before.refresh.last_success = Some(chrono::DateTime::UNIX_EPOCH);
             store.publish(&target("a"), before.clone());
@@ -361,7 +373,7 @@ mod tests {
             Account { report: Some(report.into()), ..tried(id) }
         };
         let store = Store::default();
-        store.set_targets(Discovered { are_files: true, ..all(&[("a", ""), ("b", "")]) });
+        store.set_targets(unknown(&["a", "b"], true));
         let (new, old) = (read("111111111111", "2026-01-02"), read("111111111111", "2026-01-01"));
         store.publish(&target("a"), new.clone());
         store.publish(&target("b"), old.clone());

@@ -110,8 +110,9 @@ async fn ask(answer: Answer) -> Option<Failure> {
         Operation::ListAccountAliases => source.alias(target()).await.err(),
         Operation::ListServiceSpecificCredentials => {
             match source.service_credentials(target()).await {
-                Ok(credentials) => {
-                    for credential in credentials.of("u") {
+                Ok(listed) => {
+                    let listed = listed.unwrap_or_default().credentials;
+                    for credential in listed.of("u") {
                         let (key, expiry) = (credential.key(now()), credential.expiry(now()));
                         assert!(!key.active || expiry.is_none_or(|expiry| expiry > now()));
                     }

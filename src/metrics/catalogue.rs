@@ -128,7 +128,7 @@ catalogue! {
     USER_INFO = gauge(Group::Users, "iam_user_info", &["account_id", "user", "arn"],
         "The user's ARN. The value is 1. From the report, which AWS renews at most every four hours.");
     USER_TAGS = gauge(Group::Users, "iam_user_tags", &["account_id", "user", "tag_NAME"],
-        "The user's tags in labels.user_tags of the configuration, each as a label. The value is 1. Read with each report, which AWS renews at most every four hours.");
+        "The user's tags in labels.user_tags of the configuration, each as a label. The value is 1. Absent for users whose tags are not known. Read with each report, which AWS renews at most every four hours.");
     USER_CREATED = gauge(Group::Users, "iam_user_created_timestamp_seconds", USER,
         "When the user was created. From the report, which AWS renews at most every four hours.");
     USER_MFA_ACTIVE = gauge(Group::Users, "iam_user_mfa_active", USER,
@@ -208,22 +208,22 @@ catalogue! {
     CONFIRMATION_WAITING = gauge(Group::Refresh, "iam_exporter_confirmation_waiting_users", ACCOUNT,
         "Number of users with an unrotated key that the last refresh did not confirm, because its time was over or AWS refused. Absent before the first confirmation.");
     TAGS_AVAILABLE = gauge(Group::Refresh, "iam_exporter_tags_available", ACCOUNT,
-        "Whether the users' tags that the configuration requests could be read (1) or not (0). After a failure the last good tags still count. Absent if the configuration requests no tags.");
+        "Whether the users' tags that the configuration requests could be read (1) or not (0, also if the list lacks users of the report). After a failure the last good tags still count. Absent if the configuration requests no tags.");
     SERVICE_CREDENTIALS_AVAILABLE = gauge(Group::Refresh, "iam_exporter_service_credentials_available", ACCOUNT,
-        "Whether the last attempt to list service-specific credentials succeeded (1) or failed (0). After a failure the last good list still counts. Absent before the first attempt, for report files, and if the configuration turns them off.");
+        "Whether the last attempt to list service-specific credentials succeeded (1, also if the partition does not have the call and so no such keys) or failed (0, also if AWS refused one service). After a failure the last good list still counts. Absent before the first attempt, for report files, and if the configuration turns them off.");
     NAME_AVAILABLE = gauge(Group::Refresh, "iam_exporter_account_name_available", ACCOUNT,
         "Whether the account's name is known (1), or a rule by account name needs its alias and the last attempt to read it failed (0). Such rules do not apply to an account whose alias was never read. Absent before the first refresh, for report files, and if no rule needs the missing name.");
     REFRESH_FAILURES = counter(Group::Refresh, "iam_refresh_failures_total", &["account_id", "reason"],
         "Failed refreshes of the account by reason.");
     UNIDENTIFIED_FAILURES = counter(Group::Refresh, "iam_exporter_unidentified_refresh_failures_total", &["reason"],
-        "Failed refreshes by reason, for accounts whose id is not known yet because GetCallerIdentity has not succeeded.");
+        "Failed refreshes by reason, for accounts whose id is not known yet because GetCallerIdentity has not succeeded, or because their report file was never read.");
 
     BUILD_INFO = gauge(Group::Exporter, "iam_exporter_build_info", &["version", "revision", "rustc", "os", "arch"],
         "The exporter's version and commit (with -modified if its sources were changed), the compiler's version, and the platform. The value is 1.");
     ACCOUNTS = gauge(Group::Exporter, "iam_exporter_accounts", &["state"],
         "Number of accounts by state: ok, failing, pending (not tried yet), duplicate (another source has a newer report).");
     UNIDENTIFIED_ACCOUNTS = gauge(Group::Exporter, "iam_exporter_unidentified_accounts", &[],
-        "Number of accounts whose id is not known yet because GetCallerIdentity has not succeeded. They have no other series.");
+        "Number of accounts whose id is not known yet because GetCallerIdentity has not succeeded, or because their report file was never read. They have no other series.");
     DISCOVERY_SUCCESS = gauge(Group::Exporter, "iam_exporter_discovery_success", &[],
         "Whether the last list of accounts or report files could be read (1) or not (0, also before the first attempt). After a failure the last good list still counts.");
     SHARD = gauge(Group::Exporter, "iam_exporter_shard", &[],

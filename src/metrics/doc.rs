@@ -13,9 +13,9 @@ After reading this page you know every metric that the exporter can expose, and 
 - **A value that is not known has no series.** It is never 0, and never 1970.
 - **The report.** Most values come from the credential report of an account. AWS renews it at most every four hours.
   [freshness.md](freshness.md) explains which values later calls replace.
-- **`account_id`** is the account's 12 digits. An account whose id is not known yet has no series. It counts in
-  `iam_exporter_accounts`, `iam_exporter_unidentified_accounts` and `iam_exporter_unidentified_refresh_failures_total`. A
-  report file that was never read has the file's name there.
+- **`account_id`** is the account's 12 digits. An account whose id is not known yet has no series, such as that of a
+  report file that was never read. It counts in `iam_exporter_accounts`, `iam_exporter_unidentified_accounts` and
+  `iam_exporter_unidentified_refresh_failures_total`.
 - **`user`** is the user's name, or `<root_account>` for root.
 - **`key`** and **`cert`** are the slot in the report, `1` or `2`. More keys of a user have higher numbers. After a
   rotation the same slot can hold another key.

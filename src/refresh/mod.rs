@@ -6,6 +6,11 @@
 //! chooses. After a failure it waits for [`Schedule::pause`].
 
 pub mod account;
+mod confirm;
+pub mod context;
+mod details;
+mod progress;
+mod report;
 
 use std::collections::BTreeMap;
 use std::future::pending;
@@ -27,7 +32,8 @@ use crate::source::Source;
 use crate::state::Account;
 use crate::store::Store;
 
-use account::{RefreshContext, RefreshOutcome, refresh_account};
+use account::{RefreshOutcome, refresh_account};
+use context::RefreshContext;
 
 /// When accounts are refreshed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -185,7 +191,7 @@ impl Running {
     fn update(&mut self, shared: &Arc<Shared>, config: &Config) {
         let Shared { source, schedule, store, .. } = &**shared;
         let mut known = source.known(config);
-        known.targets.retain(|target| schedule.shard.owns(&target.id));
+        known.targets.retain(|target| schedule.shard.owns(target.label()));
         store.set_targets(known);
         let targets: BTreeMap<String, Access> =
             store.targets().into_iter().map(|target| (target.key, target.access)).collect();
@@ -257,7 +263,7 @@ async fn keep_fresh(shared: Arc<Shared>, key: String) {
         let RefreshOutcome { mut account, reached, failure, .. } = outcome;
         drop(permit);
         force &= failure.is_some();
-        let id = Some(account.id.as_str());
+        let id = Some(account.label());
         faults.refresh.note(id, "refresh", failure.as_ref());
         if outcome.has_details {
             faults.confirmation.note(id, "confirmation", outcome.confirmation.as_ref());

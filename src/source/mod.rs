@@ -17,7 +17,7 @@ use crate::confirmation::ListedKey;
 use crate::evidence::{AccountSummary, PasswordPolicy};
 use crate::failure::{Failure, Reason};
 use crate::panics::catch_async;
-use crate::service_credentials::ServiceCredentials;
+use crate::service_credentials::CredentialList;
 use crate::state::Tags;
 use target::{Discovered, FetchResult, Target};
 
@@ -204,15 +204,15 @@ impl Source {
         }
     }
 
-    /// The service-specific credentials of all users.
+    /// The service-specific credentials of all users. `None` if the account's partition has none.
     pub async fn service_credentials(
         &self,
         target: &Target,
-    ) -> Result<ServiceCredentials, Failure> {
+    ) -> Result<Option<CredentialList>, Failure> {
         match self {
             Source::Aws(aws) => aws.service_credentials(target).await,
             Source::Files(_) => Err(reports_only()),
-            Source::Demo(demo) => Ok(demo.service_credentials(target).await),
+            Source::Demo(demo) => Ok(Some(demo.service_credentials(target).await)),
         }
     }
 

@@ -9,6 +9,7 @@ use crate::clock::is_from_the_future;
 use crate::config::Access;
 use crate::failure::Failure;
 use crate::report::Report;
+use crate::state::label;
 
 /// AWS generates a new report at most this often. Within this time it returns the last report
 /// again.
@@ -25,13 +26,20 @@ pub fn is_good(generated: DateTime<Utc>, now: DateTime<Utc>) -> bool {
 pub struct Target {
     /// Identifies this account within its source.
     pub key: String,
-    /// The account's id, if it is known before the first report: see
-    /// [`Account::id`](crate::state::Account::id).
+    /// The account's id, or [`UNKNOWN_ACCOUNT`](crate::state::UNKNOWN_ACCOUNT) if only its credentials or its
+    /// report say it.
     pub id: String,
     /// The account's name. May be empty.
     pub name: String,
     /// The credentials to use. Only for AWS.
     pub access: Access,
+}
+
+impl Target {
+    /// How logs and people name it: see [`label`].
+    pub fn label(&self) -> &str {
+        label(&self.id, &self.name)
+    }
 }
 
 /// The accounts that a source found.

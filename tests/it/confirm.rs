@@ -402,6 +402,96 @@ async fn without_the_permission_there_are_no_tags_and_all_else_is_as_before() {
     assert_eq!(value(&page, "iam_unrotated_keys_total"), Some(1.0));
 }
 
+/// The account of alpha and beta, whose keys are young, with this list of users, and this answer about the
+/// keys of each.
+fn listing(
+    list: &'static [(&str, &str, &str)],
+    answer: impl Fn() -> Answer + Send + 'static,
+    generated: DateTime<Utc>,
+) -> impl FnMut(&str) -> Answer + Send + 'static {
+    move |call: &str| match call {
+        "GetCredentialReport" => users(&[], &["alpha", "beta"], generated),
+        "GetAccountAuthorizationDetails" => tags(list, None),
+        _ => answer(),
+    }
+}
+
+const LABELS: &str = "labels: { user_tags: [team] }\n";
+const BOTH: &[(&str, &str, &str)] = &[("alpha", "team", "payments"), ("beta", "team", "web")];
+
+/// The team of a user by the page. Without a series, it is not known.
+fn team(page: &str, user: &str) -> Option<String> {
+    let start = format!("iam_user_tags{{account_id=\"123456789012\",user=\"{user}\",tag_team=\"");
+    let team = page.lines().find_map(|line| line.strip_prefix(&start))?;
+    Some(team.trim_end_matches("\"} 1").to_owned())
+}
+
+#[tokio::test]
+async fn a_user_whom_the_list_of_users_lacks_has_unknown_tags_and_not_none() {
+    let generated = Utc::now() - TimeDelta::hours(1);
+    let exists = || keys(&[("AKIANEW", "Active", &now())]);
+    let available = "iam_exporter_tags_available";
+    for (list, alpha) in [(&[][..], None), (&BOTH[..1], Some("payments".to_owned()))] {
+        let mut subject = subject(LABELS, listing(list, exists, generated)).await;
+        for _ in 0..2 {
+            let (_, _, tags) = subject.outcome().await;
+            let failure = tags.expect("a failure");
+            assert_eq!(failure.reason, Reason::ServiceError);
+            assert!(failure.message.contains("lacks users"), "{failure}");
+            let page = subject.page();
+            assert_eq!(value(&page, available), Some(0.0));
+            assert_eq!((team(&page, "alpha"), team(&page, "beta")), (alpha.clone(), None));
+            assert_eq!(value(&page, "iam_users"), Some(2.0));
+        }
+        subject.follow(listing(BOTH, exists, generated));
+        assert_eq!(subject.outcome().await.2, None, "it is tried again");
+        let page = subject.page();
+        assert_eq!(value(&page, available), Some(1.0));
+        assert_eq!(team(&page, "beta").as_deref(), Some("web"));
+    }
+}
+
+#[tokio::test]
+async fn a_user_who_is_gone_needs_no_tags() {
+    let generated = Utc::now() - TimeDelta::hours(1);
+    let gone = || error(404, "NoSuchEntity");
+    let mut subject = subject(LABELS, listing(&BOTH[..1], gone, generated)).await;
+    let (calls, _, tags) = subject.outcome().await;
+    assert_eq!(tags, None);
+    assert_eq!(calls.last().map(String::as_str), Some("ListAccessKeys beta"));
+    let page = subject.page();
+    assert_eq!(value(&page, "iam_exporter_tags_available"), Some(1.0));
+    assert_eq!((value(&page, "iam_users"), team(&page, "beta")), (Some(1.0), None));
+    assert_eq!(subject.refresh().await, [""; 0], "once for each report");
+}
+
+#[tokio::test]
+async fn a_user_who_may_be_gone_has_unknown_tags_until_aws_says_it() {
+    let generated = Utc::now() - TimeDelta::hours(1);
+    let denied = || error(403, "AccessDenied");
+    let mut subject = subject(LABELS, listing(&BOTH[..1], denied, generated)).await;
+    let (_, _, tags) = subject.outcome().await;
+    assert_eq!(tags.map(|failure| failure.reason), Some(Reason::AccessDenied));
+    let page = subject.page();
+    assert_eq!((value(&page, "iam_users"), team(&page, "beta")), (Some(2.0), None));
+    assert_eq!(value(&page, "iam_exporter_tags_available"), Some(0.0));
+}
+
+#[tokio::test]
+async fn the_tags_of_a_user_whom_a_later_list_lacks_stay() {
+    let exists = || keys(&[("AKIANEW", "Active", &now())]);
+    let generated = Utc::now() - TimeDelta::hours(1);
+    let mut subject = subject(LABELS, listing(BOTH, exists, generated)).await;
+    assert_eq!(subject.outcome().await.2, None);
+    subject.account.generated = Some(Utc::now() - TimeDelta::hours(5));
+    subject.follow(listing(&[], exists, Utc::now()));
+    assert!(subject.outcome().await.2.is_some());
+    let page = subject.page();
+    assert_eq!(value(&page, "iam_exporter_tags_available"), Some(0.0));
+    let teams = ["alpha", "beta"].map(|user| team(&page, user));
+    assert_eq!(teams, [Some("payments".to_owned()), Some("web".to_owned())]);
+}
+
 #[tokio::test]
 async fn an_old_report_that_is_better_than_none_gets_its_tags() {
     let generated = Utc::now() - TimeDelta::hours(5);

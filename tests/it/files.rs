@@ -118,19 +118,49 @@ fn check_takes_the_newer_of_two_files_and_says_that_there_are_two() {
 }
 
 #[test]
-fn a_file_that_is_no_report_fails_alone_and_shows_under_its_name() {
+fn a_file_that_is_no_report_fails_alone_and_has_a_name_but_no_account_id() {
+    for name in ["bad", "222222222222"] {
+        let folder = Folder::new();
+        folder.write("good.csv", &report("111111111111", "a"));
+        folder.write(&format!("{name}.csv"), "<html>\n");
+        // One refresh only: the failure is counted once.
+        let exporter = Exporter::start(&["--source.reports", folder.path()]);
+        exporter.wait_until_ready();
+        let page = exporter.get("/metrics");
+        let ids = page.split("account_id=\"").skip(1).map(|rest| &rest[..13]);
+        assert!(ids.clone().count() > 10 && ids.clone().all(|id| id == "111111111111\""), "{page}");
+        assert_eq!(value(&page, "iam_refresh_success"), Some(1.0));
+        assert_eq!(value(&page, "iam_exporter_accounts{state=\"failing\"}"), Some(1.0));
+        assert_eq!(value(&page, "iam_exporter_unidentified_accounts"), Some(1.0));
+        let count = "iam_exporter_unidentified_refresh_failures_total{reason=\"malformed_report\"}";
+        assert_eq!(value(&page, count), Some(1.0));
+        exporter.log_line(&format!("account={name} reason=malformed_report"));
+        assert!(exporter.get("/").contains(&format!("<bdi>{name}</bdi>")), "the status page");
+        let check = output(&["check", "--source.reports", folder.path()]);
+        let stderr = String::from_utf8_lossy(&check.stderr).into_owned();
+        assert_eq!(check.status.code(), Some(2), "{stderr}");
+        assert!(stderr.contains(&format!("account {name}: malformed_report: ")), "{stderr}");
+        assert!(stderr.contains("accounts read: 1 of 2"), "{stderr}");
+    }
+}
+
+#[test]
+fn a_file_that_can_be_read_later_gets_its_account_id_and_keeps_it() {
     let folder = Folder::new();
-    folder.write("good.csv", &report("111111111111", "a"));
-    folder.write("bad.csv", "<html>\n");
-    // One refresh only: the failure is counted once.
-    let exporter = Exporter::start(&["--source.reports", folder.path()]);
-    exporter.wait_until_ready();
-    let page = exporter.get("/metrics");
-    assert_eq!(value(&page, "iam_refresh_success{account_id=\"111111111111\"}"), Some(1.0));
-    assert_eq!(value(&page, "iam_refresh_success{account_id=\"bad\"}"), Some(0.0));
-    let count = "iam_refresh_failures_total{account_id=\"bad\",reason=\"malformed_report\"}";
-    assert_eq!(value(&page, count), Some(1.0));
-    assert_eq!(value(&page, "iam_exporter_accounts{state=\"failing\"}"), Some(1.0));
+    folder.write("prod.csv", "<html>\n");
+    let exporter = start(&folder);
+    let unidentified = "iam_exporter_unidentified_accounts";
+    assert_eq!(value(&exporter.get("/metrics"), unidentified), Some(1.0));
+    folder.write("prod.csv", &report("111111111111", "a"));
+    let page = exporter.page_where(|page| page.contains("account_id=\"111111111111\""));
+    assert_eq!(value(&page, unidentified), Some(0.0));
+    let count =
+        "iam_refresh_failures_total{account_id=\"111111111111\",reason=\"malformed_report\"}";
+    assert_eq!(value(&page, count), Some(0.0), "nothing of it failed");
+    folder.write("prod.csv", "<html>\n");
+    let page = exporter.page_where(|page| value(page, count) >= Some(1.0));
+    assert_eq!(value(&page, unidentified), Some(0.0));
+    assert_eq!(value(&page, "iam_refresh_success{account_id=\"111111111111\"}"), Some(0.0));
 }
 
 #[test]
@@ -142,7 +172,7 @@ fn what_is_no_file_fails_alone_until_a_file_takes_its_place() {
     let exporter = start(&folder);
     let page = exporter.get("/metrics");
     assert_eq!(value(&page, "iam_refresh_success{account_id=\"111111111111\"}"), Some(1.0));
-    let count = "iam_refresh_failures_total{account_id=\"prod\",reason=\"unreadable_file\"}";
+    let count = "iam_exporter_unidentified_refresh_failures_total{reason=\"unreadable_file\"}";
     assert!(value(&page, count) >= Some(1.0), "{page}");
     let line = exporter.log_line("account=prod reason=unreadable_file");
     assert!(line.contains("prod.csv: is a directory"), "{line}");
@@ -262,7 +292,8 @@ fn a_bad_file_that_comes_later_does_not_take_readiness_away() {
     folder.write("a.csv", &report("111111111111", "a"));
     let exporter = start(&folder);
     folder.write("bad.csv", "<html>\n");
-    exporter.page_where(|page| page.contains("account_id=\"bad\""));
+    exporter
+        .page_where(|page| value(page, "iam_exporter_accounts{state=\"failing\"}") == Some(1.0));
     assert_eq!(exporter.request("GET", "/-/ready", &[]).status, 200);
 }
 

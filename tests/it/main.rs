@@ -13,6 +13,7 @@ mod docs;
 mod faults;
 mod files;
 mod fleet;
+mod hanging;
 mod health;
 mod http2;
 mod identity;

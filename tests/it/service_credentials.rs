@@ -160,17 +160,17 @@ async fn a_list_without_an_end_or_with_a_part_missing_is_no_list() {
     let Answer::Reply(_, whole) = old(&["A1"]) else { unreachable!() };
     let endless = || service_credentials(&[], Some("again"));
     let Answer::Reply(_, endless) = endless() else { unreachable!() };
-    let mut answers = vec![
+    // What else can be missing in an answer is a matter of its XML.
+    let without = |part: &str, other: &str| whole.replace(part, other);
+    for answer in [
         endless,
-        whole.replace("<Status>Active</Status>", ""),
-        whole.replace("<CreateDate>", "<CreatedDate>"),
-        whole.replace("<UserName>alpha</UserName>", "<UserName></UserName>"),
-        whole.replace("<member>", ""),
-        whole.replace("ServiceSpecificCredentials>", "Credentials>"),
-        whole.replace("2020-01-01", "2020-13-01"),
-    ];
-    answers.extend([30, 300, whole.len() - 40].map(|cut| whole[..cut].to_owned()));
-    for answer in answers {
+        without("<Status>Active</Status>", ""),
+        without("<CreateDate>", "<CreatedDate>"),
+        without("<UserName>alpha</UserName>", "<UserName></UserName>"),
+        without("ServiceSpecificCredentials>", "Credentials>"),
+        without("2020-01-01", "2020-13-01"),
+        whole[..whole.len() - 40].to_owned(),
+    ] {
         let text = answer.clone();
         let mut subject = Subject::new("", move |_| Answer::Reply(200, text.clone()));
         let (failure, page) = subject.refresh().await;
@@ -217,8 +217,34 @@ async fn without_the_permission_nothing_is_made_up() {
 }
 
 #[tokio::test]
-async fn of_a_partition_that_lacks_the_call_nothing_is_made_up() {
-    nothing_is_made_up(|| error(400, "InvalidAction"), Reason::ServiceError, "InvalidAction").await;
+async fn a_partition_that_lacks_the_call_has_no_such_credentials() {
+    for (status, code) in
+        [(400, "InvalidAction"), (404, "InvalidAction"), (400, "UnknownOperationException")]
+    {
+        let mut subject = Subject::new("", move |_| error(status, code));
+        let (failure, page) = subject.refresh().await;
+        assert_eq!((failure, subject.asked()), (None, vec!["all".to_owned()]));
+        assert_eq!((value(&page, AVAILABLE), value(&page, UNROTATED)), (Some(1.0), Some(0.0)));
+        subject.refresh().await;
+        assert_eq!(subject.asked(), [""; 0], "once for each report");
+        assert_eq!(check("", move |_| error(status, code)).await.0, 0);
+    }
+}
+
+#[tokio::test]
+async fn a_partition_does_not_lose_a_call_that_it_had() {
+    let mut subject = Subject::new("", |_| old(&["A1"]));
+    subject.refresh().await;
+    subject.follow_with_new_report(|_| error(400, "InvalidAction"));
+    let (failure, page) = subject.refresh().await;
+    assert_eq!(failure.expect("a failure").reason, Reason::ServiceError);
+    assert_eq!((value(&page, AVAILABLE), value(&page, UNROTATED)), (Some(0.0), Some(1.0)));
+}
+
+#[tokio::test]
+async fn a_path_that_is_not_found_says_nothing_of_the_partition() {
+    let refusal = || Answer::Reply(404, "<html>not found</html>".to_owned());
+    nothing_is_made_up(refusal, Reason::ServiceError, "404").await;
 }
 
 #[tokio::test]
@@ -250,16 +276,43 @@ async fn if_aws_wants_a_service_each_of_them_is_asked_for() {
     }
 }
 
-#[tokio::test]
-async fn if_one_service_is_refused_the_list_is_not_known() {
-    let mut subject = Subject::new("", move |what| match what {
+/// AWS wants to be asked for one service at a time, and these are those of Bedrock and of CloudWatch Logs.
+fn by_service(
+    bedrock: fn() -> Answer,
+    logs: fn() -> Answer,
+) -> impl Fn(&str) -> Answer + Send + 'static {
+    move |what| match what {
         "all" => error(400, "ValidationError"),
-        "bedrock" => old(&["A1"]),
-        _ => error(403, "AccessDenied"),
-    });
+        "bedrock" => bedrock(),
+        "logs" => logs(),
+        _ => service_credentials(&[], None),
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_is_refused_hides_no_other() {
+    let refused = || error(403, "AccessDenied");
+    let mut subject = Subject::new("", by_service(refused, || old(&["A1"])));
     let (failure, page) = subject.refresh().await;
     assert_eq!(failure.expect("a failure").reason, Reason::AccessDenied);
-    assert_eq!((value(&page, AVAILABLE), value(&page, UNROTATED)), (Some(0.0), None));
+    assert_eq!((value(&page, AVAILABLE), value(&page, UNROTATED)), (Some(0.0), Some(1.0)));
+    subject.refresh().await;
+    assert_eq!(subject.asked().len(), 10, "it is tried again");
+    assert_eq!(check("", by_service(refused, || old(&["A1"]))).await.0, 2);
+}
+
+#[tokio::test]
+async fn of_a_service_that_is_refused_what_was_known_stays() {
+    let logs = || service_credentials(&[["beta", "logs", "B1", "Active", OLD, ""]], None);
+    let mut subject = Subject::new("", by_service(|| old(&["A1"]), logs));
+    let (failure, page) = subject.refresh().await;
+    assert_eq!((failure, value(&page, UNROTATED)), (None, Some(2.0)));
+    let throttled = || error(400, "Throttling");
+    subject.follow_with_new_report(by_service(|| service_credentials(&[], None), throttled));
+    let (failure, page) = subject.refresh().await;
+    assert_eq!(failure.expect("a failure").reason, Reason::Throttled);
+    assert_eq!((value(&page, AVAILABLE), value(&page, UNROTATED)), (Some(0.0), Some(1.0)));
+    assert_eq!((of(&page, "active", "A1"), of(&page, "active", "B1")), (None, Some(1.0)));
 }
 
 #[tokio::test]

@@ -145,7 +145,7 @@ struct Rows<'a> {
 
 struct UserRow<'a> {
     user: &'a User,
-    /// Whether the account's tags were read.
+    /// Whether the user's tags were read.
     knows_tags: bool,
     /// The place of the user's owner.
     owner: usize,
@@ -245,6 +245,7 @@ impl<'a> Rows<'a> {
                     rows.push_service_credential(row, owners.keys(owner));
                 }
                 let owner = first_owner + owner;
+                let knows_tags = knows_tags && account.lists_tags_of(user);
                 rows.users.push(UserRow { user, knows_tags, owner, labels });
             }
             for (user, credential) in account.service_credentials_of_others() {
@@ -379,7 +380,7 @@ impl<'a> Rows<'a> {
                 family.sample(&[&labels], 1_i64);
             }
         });
-        // One for each user of an account whose tags were read, so that a join loses nobody.
+        // One for each user whose tags were read, so that a join loses nobody.
         page.family(&names::USER_TAGS, |family| {
             for row in self.users.iter().filter(|row| row.knows_tags && !self.tags.is_empty()) {
                 let tags = &self.labels[self.owners[row.owner].tags.clone()];

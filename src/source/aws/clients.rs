@@ -1,16 +1,19 @@
 //! One set of clients for each account, with its own credentials.
 
 use std::collections::{HashMap, HashSet};
+use std::error::Error;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use aws_config::SdkConfig;
 use aws_sdk_iam::config::retry::RetryPartition;
+use aws_sdk_iam::error::{ProvideErrorMetadata, SdkError};
 
 use super::call_limit::CallLimit;
 use super::credentials::{
     BaseCredentials, CredentialCache, CredentialKey, account_id, assuming, sts_config,
 };
-use super::sdk::{CountRequests, signing_region, time_limits};
+use super::errors;
+use super::sdk::{CountRequests, Operation, signing_region, time_limits};
 use crate::config::Access;
 use crate::failure::Failure;
 use crate::metrics::exporter::AwsRequests;
@@ -139,6 +142,19 @@ impl AccountClient {
     /// The same for a call that can wait until there are reports.
     pub(super) async fn call_for_details<T>(&self, call: impl Future<Output = T>) -> T {
         self.detail_limit.call(call).await
+    }
+
+    /// The same, with the failure that an error is.
+    pub(super) async fn ask_for_details<T, E>(
+        &self,
+        operation: Operation,
+        call: impl Future<Output = Result<T, SdkError<E>>>,
+    ) -> Result<T, Failure>
+    where
+        E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+    {
+        let answer = self.call_for_details(call).await;
+        answer.map_err(|error| errors::failure(operation, &error))
     }
 
     /// The account of the credentials: 12 digits. Needs no permission.

@@ -3,12 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use aws_sdk_iam::operation::get_account_authorization_details::GetAccountAuthorizationDetailsOutput;
 use aws_sdk_iam::operation::get_account_password_policy::GetAccountPasswordPolicyError;
+use aws_sdk_iam::operation::list_virtual_mfa_devices::ListVirtualMfaDevicesOutput;
 use aws_sdk_iam::types::{AssignmentStatusType, EntityType, SummaryKeyType, UserDetail};
 
 use super::clients::AccountClient;
 use super::errors;
-use super::pages::Pages;
+use super::pages::read_pages;
 use super::sdk::Operation;
 use crate::evidence::{AccountSummary, PasswordPolicy};
 use crate::failure::{Failure, Reason};
@@ -25,19 +27,13 @@ pub async fn users(
     let mut policies = BTreeMap::new();
     let mut tags = Tags { keys: keys.clone(), ..Tags::default() };
     let mut interner = Interner::default();
-    let mut pages = Pages::of(Operation::GetAccountAuthorizationDetails);
-    loop {
-        let call = client
-            .iam
-            .get_account_authorization_details()
-            .filter(EntityType::User)
-            .max_items(1000)
-            .set_marker(pages.marker())
-            .send();
-        let page = client
-            .call_for_details(call)
-            .await
-            .map_err(|error| errors::failure(Operation::GetAccountAuthorizationDetails, &error))?;
+    let operation = Operation::GetAccountAuthorizationDetails;
+    let ask = |marker| {
+        let call = client.iam.get_account_authorization_details();
+        let call = call.filter(EntityType::User).max_items(1000).set_marker(marker).send();
+        client.ask_for_details(operation, call)
+    };
+    let take = |page: GetAccountAuthorizationDetailsOutput| {
         for user in page.user_detail_list.unwrap_or_default() {
             let has_policies = !(user.user_policy_list().is_empty()
                 && user.attached_managed_policies().is_empty());
@@ -53,16 +49,16 @@ pub async fn users(
                 tags.by_user.insert(name, wanted);
             }
         }
-        if !pages.go_on(page.is_truncated, page.marker)? {
-            return Ok((tags, policies));
-        }
-    }
+        Ok((page.is_truncated, page.marker))
+    };
+    read_pages(operation, ask, take).await?;
+    Ok((tags, policies))
 }
 
 /// The answer of `GetAccountSummary` about the root user.
 pub async fn summary(client: &AccountClient) -> Result<AccountSummary, Failure> {
-    let output = client.call_for_details(client.iam.get_account_summary().send()).await;
-    let output = output.map_err(|error| errors::failure(Operation::GetAccountSummary, &error))?;
+    let call = client.iam.get_account_summary().send();
+    let output = client.ask_for_details(Operation::GetAccountSummary, call).await?;
     let numbers: HashMap<SummaryKeyType, i32> = output.summary_map.unwrap_or_default();
     let is_there = |key| numbers.get(&key).map(|number| *number > 0);
     Ok(AccountSummary {
@@ -105,19 +101,13 @@ pub async fn password_policy(client: &AccountClient) -> Result<Option<PasswordPo
 /// as AWS once called that of root.
 pub async fn root_virtual_mfa(client: &AccountClient) -> Result<bool, Failure> {
     let mut found = false;
-    let mut pages = Pages::of(Operation::ListVirtualMfaDevices);
-    loop {
-        let call = client
-            .iam
-            .list_virtual_mfa_devices()
-            .assignment_status(AssignmentStatusType::Assigned)
-            .max_items(1000)
-            .set_marker(pages.marker())
-            .send();
-        let page = client
-            .call_for_details(call)
-            .await
-            .map_err(|error| errors::failure(Operation::ListVirtualMfaDevices, &error))?;
+    let operation = Operation::ListVirtualMfaDevices;
+    let ask = |marker| {
+        let call = client.iam.list_virtual_mfa_devices();
+        let call = call.assignment_status(AssignmentStatusType::Assigned).max_items(1000);
+        client.ask_for_details(operation, call.set_marker(marker).send())
+    };
+    let take = |page: ListVirtualMfaDevicesOutput| {
         for device in page.virtual_mfa_devices {
             match device.user.map(|user| user.arn).filter(|arn| !arn.is_empty()) {
                 Some(arn) => found |= arn.ends_with(":root"),
@@ -127,16 +117,15 @@ pub async fn root_virtual_mfa(client: &AccountClient) -> Result<bool, Failure> {
                 }
             }
         }
-        if !pages.go_on(page.is_truncated, page.marker)? {
-            return Ok(found);
-        }
-    }
+        Ok((page.is_truncated, page.marker))
+    };
+    read_pages(operation, ask, take).await?;
+    Ok(found)
 }
 
 /// The account's alias, by `ListAccountAliases`: an account has one or none.
 pub async fn alias(client: &AccountClient) -> Result<Option<String>, Failure> {
-    match client.call_for_details(client.iam.list_account_aliases().send()).await {
-        Ok(output) => Ok(output.account_aliases.into_iter().next()),
-        Err(error) => Err(errors::failure(Operation::ListAccountAliases, &error)),
-    }
+    let call = client.iam.list_account_aliases().send();
+    let output = client.ask_for_details(Operation::ListAccountAliases, call).await?;
+    Ok(output.account_aliases.into_iter().next())
 }

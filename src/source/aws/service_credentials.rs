@@ -1,16 +1,17 @@
 //! The service-specific credentials of all users of an account.
 
 use aws_sdk_iam::error::ProvideErrorMetadata;
+use aws_sdk_iam::operation::list_service_specific_credentials::ListServiceSpecificCredentialsOutput;
 use aws_sdk_iam::types::{ServiceSpecificCredentialMetadata, StatusType};
 use chrono::DateTime;
 
 use super::clients::AccountClient;
 use super::errors;
-use super::pages::Pages;
+use super::pages::read_pages;
 use super::sdk::Operation;
 use crate::failure::{Failure, Reason};
 use crate::report::intern::Interner;
-use crate::service_credentials::{ServiceCredential, ServiceCredentials};
+use crate::service_credentials::{CredentialList, ServiceCredential, ServiceCredentials};
 
 /// The services that have such credentials.
 const SERVICES: [&str; 4] = [
@@ -23,6 +24,13 @@ const SERVICES: [&str; 4] = [
 /// AWS's code for a service that has no such credentials in this partition.
 const NOT_SUPPORTED: &str = "NotSupportedService";
 
+/// AWS's codes for a call that does not exist in this partition.
+const NO_SUCH_CALL: [&str; 3] = ["InvalidAction", "UnknownOperation", "UnknownOperationException"];
+
+/// AWS's codes if it wants other parameters, such as the name of a service.
+const OTHER_PARAMETERS: [&str; 5] =
+    ["ValidationError", "ValidationException", "InvalidInput", "MissingParameter", NOT_SUPPORTED];
+
 /// A list that was not given, and AWS's code for why.
 struct Refusal {
     code: Option<String>,
@@ -30,75 +38,89 @@ struct Refusal {
 }
 
 /// Those of all users by `ListServiceSpecificCredentials`, in pages of up to 1000. If AWS does not list
-/// them for all services at once, those of one service after the other.
-pub async fn service_credentials(client: &AccountClient) -> Result<ServiceCredentials, Failure> {
-    let all = match list(client, None).await {
-        Err(refusal) if refusal.is_about_parameters() => list_by_service(client).await,
-        all => all.map_err(|refusal| refusal.failure),
-    }?;
-    let mut interner = Interner::default();
-    let all = all.into_iter().map(|credential| listed(credential, &mut interner));
-    // A key must not vanish because it could not be read.
-    all.collect::<Option<_>>().ok_or_else(|| unreadable("a time that is out of range"))
+/// them for all services at once, those of one service after the other. `None` if the partition does not have
+/// the call: without it nobody can have such a credential.
+pub async fn service_credentials(
+    client: &AccountClient,
+) -> Result<Option<CredentialList>, Failure> {
+    match list(client, None).await {
+        Ok(credentials) => Ok(Some(CredentialList { credentials, refused: Vec::new() })),
+        Err(refusal) if refusal.is_one_of(&NO_SUCH_CALL) => Ok(None),
+        Err(refusal) if refusal.is_one_of(&OTHER_PARAMETERS) => {
+            list_by_service(client).await.map(Some)
+        }
+        Err(refusal) => Err(refusal.failure),
+    }
 }
 
-async fn list_by_service(
-    client: &AccountClient,
-) -> Result<Vec<ServiceSpecificCredentialMetadata>, Failure> {
-    let mut all = Vec::new();
+/// Fails if AWS refuses every service.
+async fn list_by_service(client: &AccountClient) -> Result<CredentialList, Failure> {
+    let (mut listed, mut refused) = (Vec::new(), Vec::new());
     for service in SERVICES {
         match list(client, Some(service)).await {
-            Ok(of_service) => all.extend(of_service),
+            Ok(credentials) => listed.push(credentials),
             // Nobody can have a credential for it.
-            Err(refusal) if refusal.is(NOT_SUPPORTED) => {}
-            Err(refusal) => return Err(refusal.failure),
+            Err(refusal) if refusal.is_one_of(&[NOT_SUPPORTED]) => {
+                listed.push(ServiceCredentials::default());
+            }
+            Err(refusal) => refused.push((service, refusal.failure)),
         }
     }
-    Ok(all)
+    if listed.is_empty()
+        && let Some((_, failure)) = refused.pop()
+    {
+        return Err(failure);
+    }
+    let credentials = listed.iter().flat_map(ServiceCredentials::all);
+    let credentials = credentials.map(|(user, it)| (user.to_owned(), it.clone())).collect();
+    Ok(CredentialList { credentials, refused })
 }
 
 /// Every page of the list, of one service or of all.
 async fn list(
     client: &AccountClient,
     service: Option<&str>,
-) -> Result<Vec<ServiceSpecificCredentialMetadata>, Refusal> {
-    let mut pages = Pages::of(Operation::ListServiceSpecificCredentials);
+) -> Result<ServiceCredentials, Refusal> {
+    let operation = Operation::ListServiceSpecificCredentials;
+    let mut interner = Interner::default();
     let mut all = Vec::new();
-    loop {
-        let call = client
-            .iam
-            .list_service_specific_credentials()
-            .all_users(true)
-            .set_service_name(service.map(str::to_owned))
-            .max_items(1000)
-            .set_marker(pages.marker())
-            .send();
-        let page = client.call_for_details(call).await.map_err(|error| Refusal {
-            code: error.code().map(str::to_owned),
-            failure: errors::failure(Operation::ListServiceSpecificCredentials, &error),
-        })?;
-        all.extend(page.service_specific_credentials.unwrap_or_default());
-        let has_more = pages.go_on(page.is_truncated, page.marker);
-        if !has_more.map_err(|failure| Refusal { code: None, failure })? {
-            return Ok(all);
+    let ask = |marker| {
+        let call = client.iam.list_service_specific_credentials().all_users(true);
+        let call = call.set_service_name(service.map(str::to_owned)).max_items(1000);
+        let call = client.call_for_details(call.set_marker(marker).send());
+        async move {
+            call.await.map_err(|error| Refusal {
+                code: error.code().map(str::to_owned),
+                failure: errors::failure(operation, &error),
+            })
         }
-    }
+    };
+    let take = |page: ListServiceSpecificCredentialsOutput| {
+        for credential in page.service_specific_credentials.unwrap_or_default() {
+            // A key must not vanish because it could not be read.
+            let credential = listed(credential, &mut interner).ok_or_else(|| {
+                let name = operation.as_str();
+                let message = format!("{name}: a time that is out of range");
+                Failure::new(Reason::ServiceError, message)
+            })?;
+            all.push(credential);
+        }
+        Ok((page.is_truncated, page.marker))
+    };
+    read_pages(operation, ask, take).await?;
+    Ok(all.into_iter().collect())
 }
 
 impl Refusal {
-    /// Whether AWS wants other parameters, such as the name of a service.
-    fn is_about_parameters(&self) -> bool {
-        let codes = ["ValidationError", "ValidationException", "InvalidInput", "MissingParameter"];
-        codes.iter().any(|code| self.is(code)) || self.is(NOT_SUPPORTED)
-    }
-
-    fn is(&self, code: &str) -> bool {
-        self.code.as_deref() == Some(code)
+    fn is_one_of(&self, codes: &[&str]) -> bool {
+        self.code.as_deref().is_some_and(|code| codes.contains(&code))
     }
 }
 
-fn unreadable(what: &str) -> Failure {
-    Failure::new(Reason::ServiceError, format!("ListServiceSpecificCredentials: {what}"))
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Refusal {
+        Refusal { code: None, failure }
+    }
 }
 
 /// The credential and its user. A status that is not known counts as active.

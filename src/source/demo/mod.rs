@@ -199,7 +199,7 @@ impl Demo {
                 (user, tags)
             });
             let by_user = by_user.filter(|(_, tags)| !tags.is_empty()).collect();
-            (Tags { keys, by_user }, policies)
+            (Tags { keys, by_user, ..Tags::default() }, policies)
         });
         Ok(users.await.expect("making tags does not panic"))
     }

@@ -7,7 +7,7 @@ use tokio::task::spawn_blocking;
 
 use super::super::target::Target;
 use super::{Demo, account, key_id};
-use crate::service_credentials::{ServiceCredential, ServiceCredentials};
+use crate::service_credentials::{CredentialList, ServiceCredential, ServiceCredentials};
 
 /// Each with whether its credentials can expire. Most are made for Bedrock.
 const SERVICES: [(&str, bool); 6] = [
@@ -24,13 +24,11 @@ const LIFETIMES: [Option<i64>; 6] = [None, None, Some(90), Some(365), Some(1_825
 
 impl Demo {
     /// Those of all users of an account. Few users have one.
-    pub(in super::super) async fn service_credentials(
-        &self,
-        target: &Target,
-    ) -> ServiceCredentials {
+    pub(in super::super) async fn service_credentials(&self, target: &Target) -> CredentialList {
         let (demo, account) = (self.clone(), account(target));
         let credentials = spawn_blocking(move || demo.service_credentials_of(account));
-        credentials.await.expect("making credentials does not panic")
+        let credentials = credentials.await.expect("making credentials does not panic");
+        CredentialList { credentials, refused: Vec::new() }
     }
 
     fn service_credentials_of(&self, account: usize) -> ServiceCredentials {

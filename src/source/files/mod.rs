@@ -34,6 +34,7 @@ use crate::failure::{Failure, Reason};
 use crate::panics::catch;
 use crate::pipe;
 use crate::report::Report;
+use crate::state::UNKNOWN_ACCOUNT;
 
 /// Report files.
 #[derive(Debug)]
@@ -417,7 +418,9 @@ fn target(path: &Path) -> Target {
         _ if pipe::is_stdin(path) => "stdin".to_owned(),
         name => as_text(name.unwrap_or_default()),
     };
-    Target { key: as_text(path.as_os_str()), id: name.clone(), name, access: Access::default() }
+    // Only its report says which account it is of.
+    let id = UNKNOWN_ACCOUNT.to_owned();
+    Target { key: as_text(path.as_os_str()), id, name, access: Access::default() }
 }
 
 /// The name, with `\xFF` for bytes that are not UTF-8, so that different names stay different.

@@ -148,7 +148,7 @@ impl<'a> AccountSummary<'a> {
     pub fn cause(&self) -> Option<String> {
         let Health::Failing(reason) = self.health else { return None };
         let message = self.account.refresh.fault.as_ref().map(|fault| &*fault.message);
-        Some(message.unwrap_or(reason.as_str()).replace(&self.account.id, "\u{2026}"))
+        Some(message.unwrap_or(reason.as_str()).replace(self.account.label(), "\u{2026}"))
     }
 }
 

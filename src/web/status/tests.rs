@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -12,7 +13,7 @@ use crate::failure::{Failure, Reason};
 use crate::findings::Finding;
 use crate::metrics::exporter::ExporterMetrics;
 use crate::metrics::filter::Filter;
-use crate::policy::{Age, KeyStatus};
+use crate::policy::{Age, KeyStatus, Tag};
 use crate::render::{Renderer, Snapshot};
 use crate::report::Report;
 use crate::service_credentials::ServiceCredential;
@@ -163,6 +164,11 @@ fn pages_are_cut_at_their_size_and_a_page_that_is_gone_is_the_last_one() {
     assert_eq!(part(4_000_000_000, 20_000), (100, 100, 19_800..20_000));
 }
 
+/// The users' tags with the key `team`.
+fn tags_of_team(by_user: BTreeMap<String, Vec<Tag>>) -> Tags {
+    Tags { keys: ["team".to_owned()].into(), by_user, ..Tags::default() }
+}
+
 /// The account of a report file with one old key of this user, whom these tags belong to.
 fn account_of(user: &str, name: &str, tags: &[(&str, &str)]) -> Account {
     let csv = format!(
@@ -173,10 +179,7 @@ fn account_of(user: &str, name: &str, tags: &[(&str, &str)]) -> Account {
     Account {
         report: Some(Report::parse(csv.as_bytes()).expect("a report").into()),
         generated: Some(now() - TimeDelta::hours(1)),
-        tags: Some(
-            Tags { keys: ["team".to_owned()].into(), by_user: [(user.to_owned(), tags)].into() }
-                .into(),
-        ),
+        tags: Some(tags_of_team([(user.to_owned(), tags)].into()).into()),
         ..Account::pending("123456789012", name)
     }
 }
@@ -358,7 +361,7 @@ fn page_of(account: &str, user: &str, path: &str, asked: &str) -> String {
     let tags = [(user.to_owned(), vec![("team".into(), "<b>\"&'".repeat(50).into())])].into();
     let account = Account {
         report: Some(Report::parse(csv.as_bytes()).expect("a report").into()),
-        tags: Some(Tags { keys: ["team".to_owned()].into(), by_user: tags }.into()),
+        tags: Some(tags_of_team(tags).into()),
         ..Account::pending("123456789012", account)
     };
     page_of_state(State::new([account.into()], Tried::Ok, true), with_team(), asked)

@@ -16,6 +16,16 @@ fn result(operation: &str, content: &str) -> Answer {
     )
 }
 
+/// A page of a list with these members; the marker of the next page.
+fn page(operation: &str, list: &str, members: &str, next: Option<&str>) -> Answer {
+    let marker = next.map_or(String::new(), |next| format!("<Marker>{next}</Marker>"));
+    let is_truncated = next.is_some();
+    result(
+        operation,
+        &format!("<IsTruncated>{is_truncated}</IsTruncated>{marker}<{list}>{members}</{list}>"),
+    )
+}
+
 /// An error. The message does not matter.
 pub fn error(status: u16, code: &str) -> Answer {
     Answer::Reply(
@@ -69,11 +79,7 @@ pub fn accounts<'a>(
 
 /// The alias that the account has.
 pub fn alias() -> Answer {
-    result(
-        "ListAccountAliases",
-        "<IsTruncated>false</IsTruncated><AccountAliases><member>the-alias</member>\
-         </AccountAliases>",
-    )
+    page("ListAccountAliases", "AccountAliases", "<member>the-alias</member>", None)
 }
 
 /// The summary of an account whose root user has a password and MFA, and no key.
@@ -133,15 +139,7 @@ pub fn virtual_mfa_devices(devices: &[(&str, Option<&str>)], next: Option<&str>)
             )
         })
         .collect();
-    let marker = next.map_or(String::new(), |next| format!("<Marker>{next}</Marker>"));
-    let is_truncated = next.is_some();
-    result(
-        "ListVirtualMFADevices",
-        &format!(
-            "<IsTruncated>{is_truncated}</IsTruncated>{marker}\
-             <VirtualMFADevices>{members}</VirtualMFADevices>"
-        ),
-    )
+    page("ListVirtualMFADevices", "VirtualMFADevices", &members, next)
 }
 
 /// STARTED, INPROGRESS or COMPLETE.
@@ -177,12 +175,7 @@ pub fn keys(keys: &[(&str, &str, &str)]) -> Answer {
             )
         })
         .collect();
-    result(
-        "ListAccessKeys",
-        &format!(
-            "<IsTruncated>false</IsTruncated><AccessKeyMetadata>{members}</AccessKeyMetadata>"
-        ),
-    )
+    page("ListAccessKeys", "AccessKeyMetadata", &members, None)
 }
 
 /// One page of users with one tag each: (user, key, value), and the marker of the next page.
@@ -196,15 +189,7 @@ pub fn tags(users: &[(&str, &str, &str)], next: Option<&str>) -> Answer {
             )
         })
         .collect();
-    let marker = next.map_or(String::new(), |next| format!("<Marker>{next}</Marker>"));
-    let is_truncated = next.is_some();
-    result(
-        "GetAccountAuthorizationDetails",
-        &format!(
-            "<IsTruncated>{is_truncated}</IsTruncated>{marker}\
-             <UserDetailList>{members}</UserDetailList>"
-        ),
-    )
+    page("GetAccountAuthorizationDetails", "UserDetailList", &members, next)
 }
 
 /// One page of service-specific credentials: (user, service, id, status, created, when it expires, or
@@ -225,15 +210,7 @@ pub fn service_credentials(credentials: &[[&str; 6]], next: Option<&str>) -> Ans
             )
         })
         .collect();
-    let marker = next.map_or(String::new(), |next| format!("<Marker>{next}</Marker>"));
-    let is_truncated = next.is_some();
-    result(
-        "ListServiceSpecificCredentials",
-        &format!(
-            "<ServiceSpecificCredentials>{members}</ServiceSpecificCredentials>\
-             <IsTruncated>{is_truncated}</IsTruncated>{marker}"
-        ),
-    )
+    page("ListServiceSpecificCredentials", "ServiceSpecificCredentials", &members, next)
 }
 
 fn time(time: DateTime<Utc>) -> String {

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use iam_key_exporter::clock::Clock;
 use iam_key_exporter::config::Config;
-use iam_key_exporter::refresh::account::{RefreshContext, RefreshOutcome, refresh_account};
+use iam_key_exporter::refresh::account::{RefreshOutcome, refresh_account};
+use iam_key_exporter::refresh::context::RefreshContext;
 use iam_key_exporter::refresh::{self, Schedule};
 use iam_key_exporter::source::{Source, target::Target};
 use iam_key_exporter::state::{Account, State};

@@ -1,0 +1,147 @@
+//! Calls for details that hang: they take no time of the others, and nobody waits for them to see keys.
+
+use std::time::Duration;
+
+use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
+use iam_key_exporter::config::Config;
+use iam_key_exporter::evidence::{EvidenceKind, Standing};
+use iam_key_exporter::failure::Reason;
+use iam_key_exporter::state::{Account, State, Tried};
+use tokio::time::{Instant, sleep};
+
+use crate::support::answers::{identity, keys, report, report_at, tags};
+use crate::support::fake_aws::{FakeAws, Scenario, account, sdk_config};
+use crate::support::protocol::{Answer, Request};
+use crate::support::refresh::{only_target, parse, published, refresh, run};
+use crate::support::report::{OLD, of_one};
+use crate::support::time::beginning;
+
+const USERS: &str = "GetAccountAuthorizationDetails";
+const ALIAS: &str = "ListAccountAliases";
+const CREDENTIALS: &str = "ListServiceSpecificCredentials";
+const SUMMARY: &str = "GetAccountSummary";
+const POLICY: &str = "GetAccountPasswordPolicy";
+const DEVICES: &str = "ListVirtualMFADevices";
+const DETAILS: [&str; 3] = [USERS, ALIAS, CREDENTIALS];
+const OF_CONTROLS: [&str; 3] = [SUMMARY, POLICY, DEVICES];
+
+/// Asks for all of them, and cannot do without the alias.
+fn config() -> Config {
+    let rules = "rotation: { rules: [{ match: { account: prod-* }, max_age: 30d }] }\n";
+    parse(&format!("{rules}labels: {{ user_tags: [team] }}\n"))
+}
+
+/// The account of alpha, who has an old key. These calls hang, and the others for details take so long.
+fn hanging(
+    calls: &[&'static str],
+    delay: Duration,
+    report: impl Fn() -> Answer + Send + 'static,
+) -> impl Scenario {
+    let calls = calls.to_vec();
+    let mut usual = account(move |call| match call {
+        "GetCredentialReport" => report(),
+        USERS => tags(&[("alpha", "team", "payments")], None),
+        _ => keys(&[("AKIAOLD", "Active", OLD)]),
+    });
+    move |request: &Request| {
+        let operation = request.operation.as_str();
+        if calls.contains(&operation) {
+            return (Duration::ZERO, Answer::Hang);
+        }
+        let is_slow = DETAILS.contains(&operation) || OF_CONTROLS.contains(&operation);
+        (if is_slow { delay } else { Duration::ZERO }, usual(request).1)
+    }
+}
+
+/// Which of the calls failed, in a refresh with the default time limit.
+async fn failed(calls: &[&'static str]) -> Vec<&'static str> {
+    let aws = FakeAws::new(hanging(calls, Duration::from_secs(18), || report("alpha", 1)));
+    // Nobody reads a request in memory, which the SDK would take for a connection that stalls.
+    let config_of_aws = sdk_config("http://in-memory")
+        .into_builder()
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+        .build();
+    let source = aws.source_with(config_of_aws);
+    let target = only_target(&source);
+    let pending = Account::pending(&target.id, &target.name);
+    let limit = Duration::from_secs(120);
+    let outcome = refresh(&source, &target, &pending, &config(), limit).await;
+    assert_eq!((outcome.failure, outcome.confirmation), (None, None), "{calls:?}");
+    assert_eq!(outcome.account.refresh.confirmation, Tried::Ok, "{calls:?}");
+    let evidence = &outcome.account.evidence;
+    let of_controls = |kind| matches!(evidence.standing(kind, beginning()), Standing::Failed(_));
+    let all = [
+        (USERS, outcome.tags.is_some()),
+        (ALIAS, outcome.alias.is_some()),
+        (CREDENTIALS, outcome.service_credentials.is_some()),
+        (SUMMARY, of_controls(EvidenceKind::AccountSummary)),
+        (POLICY, of_controls(EvidenceKind::PasswordPolicy)),
+        (DEVICES, of_controls(EvidenceKind::VirtualMfaDevices)),
+    ];
+    all.into_iter().filter_map(|(call, has_failed)| has_failed.then_some(call)).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_hangs_takes_no_time_of_another() {
+    for calls in [&[][..], &[USERS], &[ALIAS], &[CREDENTIALS], &[SUMMARY], &[POLICY], &[DEVICES]] {
+        assert_eq!(failed(calls).await, calls);
+    }
+    for calls in [&[USERS, ALIAS][..], &[ALIAS, SUMMARY, POLICY], &[SUMMARY, DEVICES]] {
+        assert_eq!(failed(calls).await, calls);
+    }
+}
+
+/// Whether there is a report, and how long it took to be there.
+async fn first_report(calls: &[&'static str]) -> (State, Duration) {
+    let report = || report_at(&of_one("alpha"), beginning());
+    let aws = FakeAws::new(hanging(calls, Duration::ZERO, report));
+    let store = run(aws.source(), config());
+    let start = Instant::now();
+    let is_there = |state: &State| state.accounts.iter().any(|account| account.report.is_some());
+    let state = published(&store, is_there).await;
+    let elapsed = start.elapsed();
+    // The refresh that is still going on ends as well.
+    sleep(Duration::from_secs(240)).await;
+    let later = store.snapshot();
+    assert_eq!(later.accounts[0].refresh.last.and_then(|last| last.failure), None, "{calls:?}");
+    assert_eq!(later.accounts[0].refresh.confirmation, Tried::Ok, "{calls:?}");
+    (state, elapsed)
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_report_does_not_wait_for_calls_that_hang() {
+    let (state, elapsed) = first_report(&OF_CONTROLS).await;
+    assert!(elapsed < Duration::from_secs(5), "{elapsed:?}");
+    assert_eq!(state.accounts[0].refresh.confirmation, Tried::Ok, "with what is known so far");
+    assert!(state.accounts[0].tags.is_some() && state.accounts[0].service_credentials.is_some());
+    let (state, elapsed) = first_report(&DETAILS).await;
+    assert!(elapsed < Duration::from_secs(5), "{elapsed:?}");
+    let account = &state.accounts[0];
+    assert_eq!((&account.tags, &account.service_credentials), (&None, &None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_published_while_calls_hang_that_may_be_another_accounts() {
+    let report = || report_at(&of_one("alpha"), beginning());
+    let (mut usual, mut identities) = (hanging(&OF_CONTROLS, Duration::ZERO, report), 0);
+    let aws = FakeAws::new(move |request: &Request| {
+        identities += usize::from(request.operation == "GetCallerIdentity");
+        if request.operation == "GetCallerIdentity" && identities == 2 {
+            return (Duration::ZERO, identity("210987654321"));
+        }
+        usual(request)
+    });
+    let store = run(aws.source(), config());
+    let start = Instant::now();
+    let credentials = Some(Reason::Credentials);
+    let state = published(&store, |state| {
+        let first = state.accounts.first();
+        assert!(first.is_none_or(|account| account.report.is_none()), "it is not published");
+        first.and_then(|account| account.refresh.last?.failure) == credentials
+    })
+    .await;
+    assert_eq!(state.accounts.len(), 1);
+    assert!(start.elapsed() < Duration::from_secs(5), "nothing more is asked of it");
+    let is_read = |state: &State| state.accounts[0].report.is_some();
+    assert!(is_read(&published(&store, is_read).await), "when they are its own again");
+}
