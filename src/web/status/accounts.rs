@@ -6,12 +6,13 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 
+use super::choices::{AccountFilter, AccountSort, KeyFilter};
 use super::components::{
     account_cell, counted, grouped, long, moment, pager, relative, rows_of, runbook, since, table,
     without_stop,
 };
 use super::health::{AccountSummary, Health, troubles};
-use super::query::{AccountFilter, AccountSort, KeyFilter, MAX_TEXT, Query};
+use super::query::{MAX_TEXT, Query};
 use super::select::words;
 use super::{Pagination, StatusSettings};
 use crate::state::Account;

@@ -3,8 +3,9 @@
 use chrono::{DateTime, Datelike, NaiveDate, Utc};
 use icalendar::{Calendar, Component, Event, EventLike};
 
+use super::choices::KeyFilter;
 use super::components::{account_name, grouped};
-use super::query::{KeyFilter, Query};
+use super::query::Query;
 use super::select::{about, candidates};
 use super::trust::{self, Gap};
 use super::{health, keys};

@@ -4,12 +4,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 use maud::{Markup, html};
 
 use super::Pagination;
+use super::choices::{KeyFilter, Order, Sort};
 use super::components::{
     account_cell, account_name, counted, date, due, grouped, in_words, owner, pager, relative,
     rows_of, table, when,
 };
 use super::health::{AccountSummary, Known};
-use super::query::{KeyFilter, MAX_TEXT, Order, Query, Sort};
+use super::query::{MAX_TEXT, Query};
 use super::select::select;
 use crate::findings::Finding;
 use crate::policy::KeyStatus;

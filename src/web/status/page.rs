@@ -5,9 +5,10 @@ use chrono::{DateTime, Utc};
 use maud::{DOCTYPE, Markup, html};
 
 use super::accounts;
+use super::choices::KeyFilter;
 use super::components::{counted, in_words, moment};
 use super::health::{self, AccountSummary, Known};
-use super::query::{KeyFilter, Query};
+use super::query::Query;
 use super::select::{about, candidates};
 use super::{StatusSettings, keys, teams, trust};
 use crate::policy::KeyStatus;

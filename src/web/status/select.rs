@@ -5,9 +5,10 @@ use std::cmp::Reverse;
 
 use regex::{Regex, RegexBuilder};
 
+use super::choices::{AccountFilter, KeyFilter, KeyKind, Order, Sort};
 use super::components::account_name;
 use super::health::Health;
-use super::query::{AccountFilter, KeyFilter, KeyKind, Order, Query, Sort};
+use super::query::Query;
 use crate::config::TagLabel;
 use crate::findings::{Finding, every_key};
 use crate::policy::owner::was_time_to_use;

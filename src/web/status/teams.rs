@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 
+use super::choices::KeyFilter;
 use super::components::{counted, due, grouped, table};
 use super::health::Known;
-use super::query::{KeyFilter, Query};
+use super::query::Query;
 use crate::policy::KeyStatus;
 use crate::policy::owner::{FindingKind, KeySummary};
 use crate::render::Snapshot;

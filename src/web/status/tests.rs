@@ -2,8 +2,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::choices::AccountFilter;
 use super::components::{due, grouped, in_words, relative};
-use super::query::{AccountFilter, Query};
+use super::query::Query;
 use super::select::{about, select};
 use super::*;
 use crate::clock::Clock;

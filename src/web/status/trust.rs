@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use maud::{Markup, html};
 
 use super::StatusSettings;
+use super::choices::{AccountFilter, AccountSort};
 use super::components::{counted, grouped, moment, relative, runbook, without_stop};
 use super::health::{AccountSummary, Health, Known, Trouble, troubles};
-use super::query::{AccountFilter, AccountSort, Query};
+use super::query::Query;
 use super::select::words;
 use crate::render::Snapshot;
 use crate::state::Tried;
