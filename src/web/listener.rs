@@ -39,7 +39,7 @@ pub async fn bind(address: &str) -> io::Result<TcpListener> {
     if let Some(port) = address.strip_prefix(':') {
         let port: u16 =
             port.parse().map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "not a port"))?;
-        // The IPv6 socket takes IPv4 as well; there is none where IPv6 is off.
+        // The IPv6 socket takes IPv4 as well. It is missing if IPv6 is off.
         return match listen(SocketAddr::from(([0u16; 8], port))) {
             Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
                 listen(SocketAddr::from(([0u8; 4], port)))
@@ -58,7 +58,7 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     // Otherwise a restart fails while old connections are still closing.
     socket.set_reuseaddr(true)?;
     if address.is_ipv6() && address.ip().is_unspecified() {
-        // Whatever the default of this system is, as Go's programs do.
+        // The default of this system does not matter, as in Go's programs.
         SockRef::from(&socket).set_only_v6(false)?;
     }
     socket.bind(address)?;
@@ -80,7 +80,7 @@ pub fn raise_descriptor_limit() -> u64 {
     }
 }
 
-/// Where the exporter listens.
+/// The exporter's listeners.
 #[derive(Debug)]
 pub struct Listeners {
     /// For everything.
@@ -89,7 +89,7 @@ pub struct Listeners {
     pub health: Option<TcpListener>,
 }
 
-/// Serves the site on all listeners until `stop` is true; then stops listening and lets running
+/// Serves the site on all listeners until `stop` is true. Then stops listening and lets running
 /// responses finish.
 pub async fn serve(listeners: Listeners, site: Site, limits: Limits, stop: watch::Receiver<bool>) {
     let places = |limits| Arc::new(Places::new(limits, site.metrics.clone()));

@@ -1,4 +1,4 @@
-//! One connection, from its TLS handshake to its graceful end, with limits on what its client may do.
+//! One connection, from its TLS handshake to its graceful end, with limits for its client.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -74,7 +74,7 @@ async fn accept_stream(stream: TcpStream, service: &ClientService) -> Option<Str
     }
 }
 
-/// Serves a connection until it ends, is silent for long, becomes old, or the exporter stops; then
+/// Serves a connection until it ends, is silent for long, becomes old, or the exporter stops. Then
 /// lets a running response finish, with a time limit.
 async fn serve_requests(
     mut connection: Connection<Timed>,
