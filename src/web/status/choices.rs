@@ -37,9 +37,9 @@ macro_rules! choices {
 }
 
 choices! {
-    /// A kind of keys.
+    /// A kind of keys, which is counted apart from others.
     pub enum KeyKind ("kind", "access_key or service_credential") {
-        /// Access keys, which alerts on keys count.
+        /// Access keys.
         AccessKey = "access_key",
         /// Service-specific credentials, such as API keys for Bedrock.
         ServiceCredential = "service_credential",

@@ -6,8 +6,8 @@ use maud::{Markup, html};
 use super::StatusSettings;
 use super::choices::KeyFilter;
 use super::components::{
-    account_cell, account_name, counted, date, due, in_words, moment, owner, relative, runbook,
-    since, when, without_stop,
+    account_cell, account_name, capitalized, counted, date, due, in_words, moment, owner, relative,
+    runbook, sentence, since, when,
 };
 use super::health::{self, Trouble};
 use super::keys::{badge, due_cell, last_day, limit, never, no_id, sheet};
@@ -58,11 +58,10 @@ pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> 
             .refresh
             .fault
             .as_ref()
-            .map(|fault| format!(": {}", without_stop(&fault.message)));
+            .map_or(".".to_owned(), |fault| format!(": {}", sentence(&fault.message)));
         return missing(&format!(
-            "Account {} was never read{}. Nothing is known of its keys.",
-            account.id,
-            why.unwrap_or_default()
+            "Account {} was never read{why} Nothing is known of its keys.",
+            account.id
         ));
     };
     let keys = all_keys(account, &snapshot.config, snapshot.now);
@@ -141,7 +140,15 @@ impl Facts<'_> {
                             }
                         }
                     }
-                    div { dt { "Due" } dd { (due_cell(finding, now)) } }
+                    div {
+                        dt { "Due" }
+                        dd {
+                            @match finding.due {
+                                Some(time) => { (due(time, now)) small { (moment(time)) } }
+                                None => (due_cell(finding, now)),
+                            }
+                        }
+                    }
                     div {
                         dt { @if finding.service.is_some() { "Credential id" } @else { "Access key id" } }
                         dd {
@@ -151,7 +158,15 @@ impl Facts<'_> {
                             }
                         }
                     }
-                    div { dt { "Created or rotated" } dd { @match finding.last_rotated { Some(time) => (date(time)), None => span.none { "not known" } } } }
+                    div {
+                        dt { "Created or rotated" }
+                        dd {
+                            @match finding.last_rotated {
+                                Some(time) => (moment(time)),
+                                None => span.none { "not known" },
+                            }
+                        }
+                    }
                     @if let Some(service) = &finding.service {
                         div { dt { "Service" } dd { (service) } }
                         div { dt { "Expires" } dd { (when(finding.expires, now, "never")) } }
@@ -235,7 +250,7 @@ impl Facts<'_> {
             @if let Some(fault) = &refresh.fault {
                 p.notice.bad {
                     "Refreshes of this account have failed for " (since(fault.since, snapshot.now))
-                    ": " bdi { (without_stop(&fault.message)) } ". What follows may be out of date. "
+                    ": " bdi { (sentence(&fault.message)) } " What follows may be out of date. "
                     (runbook(settings, "iamrefreshfailing"))
                 }
             }
@@ -311,10 +326,4 @@ fn unreadable_rows(account: &Account) -> String {
             counted(count, "row")
         ),
     }
-}
-
-/// The text with its first letter as a capital, if it has one.
-fn capitalized(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().into_iter().flat_map(char::to_uppercase).chain(chars).collect()
 }

@@ -151,12 +151,17 @@ impl Query {
         Query { sort, order, page: 1, ..self.clone() }
     }
 
+    /// The same keys, but of this kind.
+    pub fn of_kind(&self, kind: KeyKind) -> Query {
+        Query { kind: Some(kind), ..self.clone() }
+    }
+
     /// The same keys, but of this status.
     pub fn showing(&self, show: KeyFilter) -> Query {
         Query { show, page: 1, ..self.clone() }
     }
 
-    /// The keys of any status that it selects, in words such as `team=payments, backup`. Empty:
+    /// The keys of any kind and status that it selects, in words such as `team=payments, backup`. Empty:
     /// all.
     pub fn subject(&self) -> String {
         let mut words: Vec<String> = [&self.account, &self.user]
@@ -171,10 +176,6 @@ impl Query {
             value => format!("{key}={value}"),
         }));
         words.extend(self.no_other_tags.then(|| "no other tag".to_owned()));
-        words.extend(self.kind.map(|kind| match kind {
-            KeyKind::AccessKey => "access keys".to_owned(),
-            KeyKind::ServiceCredential => "service-specific credentials".to_owned(),
-        }));
         if !self.search.is_empty() {
             words.push(format!("\u{201c}{}\u{201d}", self.search));
         }
