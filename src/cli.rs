@@ -236,7 +236,7 @@ pub struct Flags {
     #[arg(
         long = "web.dashboard-url",
         value_name = "URL",
-        value_parser = dashboard_url,
+        value_parser = url,
         global = true
     )]
     pub dashboard_url: Option<String>,
@@ -455,28 +455,18 @@ fn telemetry_path(text: &str) -> Result<String, String> {
     }
 }
 
+/// The status page may link to this. Other schemes could run code in a reader's browser.
+fn url(text: &str) -> Result<String, &'static str> {
+    let is_blank = |c: char| c.is_whitespace() || c.is_control();
+    match text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")) {
+        Some(rest) if !rest.is_empty() && !rest.contains(is_blank) => Ok(text.to_owned()),
+        _ => Err("must begin with https:// or http:// and have no blanks"),
+    }
+}
+
+/// Links add the section.
 fn runbook_url(text: &str) -> Result<String, &'static str> {
-    if is_url(text) && !text.contains('#') {
-        Ok(text.to_owned())
-    } else {
-        Err("must begin with https:// or http:// and have no part after #")
-    }
-}
-
-fn dashboard_url(text: &str) -> Result<String, &'static str> {
-    if is_url(text) {
-        Ok(text.to_owned())
-    } else {
-        Err("must begin with https:// or http:// and have no blanks")
-    }
-}
-
-/// Whether the status page may link to this. Other schemes could run code in a reader's browser.
-fn is_url(text: &str) -> bool {
-    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
-    rest.is_some_and(|rest| {
-        !rest.is_empty() && !rest.contains(|c: char| c.is_whitespace() || c.is_control())
-    })
+    if text.contains('#') { Err("must have no part after #") } else { url(text) }
 }
 
 fn log_level(text: &str) -> Result<Level, String> {

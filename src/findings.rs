@@ -80,7 +80,7 @@ pub struct Overview {
     pub accounts: Vec<AccountOverview>,
 }
 
-/// The keys of one account, service-specific credentials included.
+/// The access keys of one account, and its unrotated service-specific credentials.
 #[derive(Debug, Default)]
 pub struct AccountOverview {
     /// By owner: the values of the tags that the configuration names, in its order.
@@ -108,9 +108,14 @@ impl AccountOverview {
     /// The overview of an account without a report.
     pub const NOTHING: AccountOverview = AccountOverview { owners: Vec::new(), unlisted: 0 };
 
-    /// The number of keys of this status.
+    /// The number of access keys of this status.
     pub fn count(&self, status: KeyStatus) -> usize {
         self.owners.iter().map(|(_, keys)| keys.count(status)).sum()
+    }
+
+    /// The number of unrotated service-specific credentials.
+    pub fn unrotated_service_credentials(&self) -> usize {
+        self.owners.iter().map(|(_, keys)| keys.unrotated_service_credentials()).sum()
     }
 }
 
@@ -160,7 +165,7 @@ fn of_account(
         for credential in account.service_credentials_of(user) {
             let key = credential.key(now);
             let verdict = ruling.judge(&key, now);
-            owners.keys(place).add(&key, &verdict, &ruling, now);
+            owners.keys(place).add_service_credential(&key, &verdict);
             if is_wanted(verdict.status) {
                 let finding = Finding::new(&subject, &key, &verdict, &ruling, &rules);
                 findings.push(finding.of_service(credential, now));

@@ -240,7 +240,12 @@ impl KeySummary {
         found.next().map(|(finding, keys)| (finding, keys, self.to_do - keys))
     }
 
-    /// The number of keys.
+    /// The number of service-specific credentials that are unrotated.
+    pub fn unrotated_service_credentials(&self) -> usize {
+        self.found(FindingKind::UnrotatedServiceCredential).map_or(0, |found| found.keys)
+    }
+
+    /// The number of access keys.
     pub fn total(&self) -> usize {
         self.counts.iter().sum()
     }

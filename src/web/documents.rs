@@ -11,7 +11,8 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::spawn_blocking;
 
 use super::places::Answering;
-use super::status::query::{InvalidQuery, Query};
+use super::status::choices::InvalidQuery;
+use super::status::query::Query;
 use super::status::{self, StatusSettings};
 use crate::metrics::gzip;
 use crate::render::Snapshot;

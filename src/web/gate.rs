@@ -18,7 +18,8 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tracing::debug;
 
-use super::auth::{Credentials, Login, Logins};
+use super::auth::credentials::Credentials;
+use super::auth::logins::{Login, Logins};
 use super::body::Body;
 use super::config::WebConfig;
 use super::rate::{Rates, network};

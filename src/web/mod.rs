@@ -20,6 +20,7 @@ pub mod reload;
 mod reporting_stream;
 mod response;
 pub mod routes;
+mod served_connection;
 pub mod status;
 mod stream;
 pub mod systemd;

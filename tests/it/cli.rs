@@ -71,7 +71,11 @@ fn bad_input_is_refused_in_one_line_that_names_it() {
         ),
         (
             &["--web.runbook-url", "javascript:alert(1)"],
-            "invalid value 'javascript:alert(1)' for '--web.runbook-url <URL>': must begin with https:// or http:// and have no part after #",
+            "invalid value 'javascript:alert(1)' for '--web.runbook-url <URL>': must begin with https:// or http:// and have no blanks",
+        ),
+        (
+            &["--web.runbook-url", "https://runbooks.example/#top"],
+            "invalid value 'https://runbooks.example/#top' for '--web.runbook-url <URL>': must have no part after #",
         ),
         (
             &["--web.dashboard-url", "javascript:alert(1)"],

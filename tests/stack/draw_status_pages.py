@@ -23,7 +23,19 @@ def main(folder, names):
             SITUATIONS[name].start(Path(temporary)) as exporter,
             Browser(f"{temporary}/browser") as browser,
         ):
-            draw(browser, folder, name, f"{exporter.url}/")
+            for page, url in pages(browser, f"{exporter.url}/").items():
+                draw(browser, folder, f"{name}{page}", url)
+
+
+def pages(browser, url):
+    """The first page, and from there that of the first key, and every key of the first account."""
+    browser.get(url)
+    urls = {"": url}
+    if keys := browser.all("#keys tbody th a"):
+        urls["-key"] = keys[0].get_attribute("href")
+    if ids := browser.all("#accounts tbody th > :last-child"):
+        urls["-account"] = f"{url}?account={ids[0].get_attribute('textContent')}&show=every"
+    return urls
 
 
 def draw(browser, folder, name, url):

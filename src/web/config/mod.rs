@@ -13,7 +13,7 @@ use std::sync::Arc;
 use hyper::header::{HeaderName, HeaderValue};
 use rustls::ServerConfig;
 
-use super::auth::Users;
+use super::auth::users::Users;
 use super::client_certificates::ClientAuth;
 use super::rate::RateLimit;
 use super::tls;

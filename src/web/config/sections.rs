@@ -12,7 +12,7 @@ use serde_saphyr::Spanned;
 
 use super::fault::Fault;
 use super::fields::{self, Curve, Suite, Version};
-use crate::web::auth::Hash;
+use crate::web::auth::users::Hash;
 use crate::web::client_certificates::ClientAuth;
 use crate::web::rate::RateLimit;
 

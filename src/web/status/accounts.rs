@@ -6,12 +6,13 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 
+use super::choices::{AccountFilter, AccountSort, KeyFilter, KeyKind};
 use super::components::{
-    account_cell, counted, grouped, long, moment, pager, relative, rows_of, runbook, since, table,
-    without_stop,
+    account_cell, counted, grouped, long, moment, pager, relative, rows_of, runbook, sentence,
+    since, table,
 };
-use super::health::{AccountSummary, Health, troubles};
-use super::query::{AccountFilter, AccountSort, KeyFilter, MAX_TEXT, Query};
+use super::health::{AccountSummary, Health, Known, KnownKeys, troubles};
+use super::query::{MAX_TEXT, Query};
 use super::select::words;
 use super::{Pagination, StatusSettings};
 use crate::state::Account;
@@ -60,27 +61,44 @@ fn health(accounts: &[&AccountSummary]) -> String {
 }
 
 /// The tile: whether accounts need attention.
-pub fn tile(accounts: &[&AccountSummary]) -> Markup {
+pub fn tile(accounts: &[&AccountSummary], query: &Query) -> Markup {
     let Counts { ok: _, degraded, failing, pending } = Counts::new(accounts);
     let of_all = format!("of {}", counted(accounts.len(), "account"));
-    let (class, number, what) = if accounts.is_empty() {
-        (Some("bad"), 0, "accounts known".to_owned())
+    let (class, number, what, state) = if accounts.is_empty() {
+        (Some("bad"), 0, "accounts known".to_owned(), None)
     } else if failing > 0 {
-        let degraded = (degraded > 0).then(|| format!(", {} degraded", grouped(degraded)));
-        (Some("bad"), failing, format!("{of_all} failing{}", degraded.unwrap_or_default()))
+        (Some("bad"), failing, format!("{of_all} failing"), Some(AccountFilter::Failing))
     } else if pending > 0 {
-        (Some("doubt"), pending, format!("{of_all} not tried yet"))
+        (Some("doubt"), pending, format!("{of_all} not tried yet"), Some(AccountFilter::Pending))
     } else if degraded > 0 {
-        (Some("doubt"), degraded, format!("{of_all} degraded"))
+        (Some("doubt"), degraded, format!("{of_all} degraded"), Some(AccountFilter::Degraded))
     } else {
         let what = if accounts.len() == 1 { "account ok" } else { "accounts ok" };
-        (None, accounts.len(), what.to_owned())
+        (None, accounts.len(), what.to_owned(), Some(AccountFilter::Ok))
     };
     html! {
         li class=[class] {
-            a href="#accounts" { strong { (grouped(number)) } " " span { (what) } }
+            a href=(link(query, state, "")) { strong { (grouped(number)) } " " span { (what) } }
+            @if degraded > 0 && state != Some(AccountFilter::Degraded) {
+                p.doubt {
+                    a href=(link(query, Some(AccountFilter::Degraded), "")) {
+                        (grouped(degraded)) " degraded"
+                    }
+                }
+            }
         }
     }
+}
+
+/// The link to the accounts of this state for which `find` finds something.
+pub fn link(query: &Query, state: Option<AccountFilter>, find: &str) -> String {
+    let find = find.to_owned();
+    Query { state, find, accounts: None, ..query.clone() }.link() + "#accounts"
+}
+
+/// What finds exactly the accounts with this trouble, or with this cause of failures.
+pub fn exactly(what: &str) -> String {
+    format!("\"{}\"", what.chars().take(MAX_TEXT - 2).collect::<String>())
 }
 
 /// The section of the page. `accounts` are those of the query's exact parameters.
@@ -88,6 +106,7 @@ pub fn section(
     settings: &StatusSettings,
     now: DateTime<Utc>,
     accounts: &[&AccountSummary],
+    known: KnownKeys,
     query: &Query,
 ) -> Markup {
     let listed = select(accounts, query);
@@ -101,21 +120,22 @@ pub fn section(
     let is_about_all = query.subject().is_empty();
     let is_open =
         asks || accounts.len() <= FEW && is_about_all || !is_calm && query.search.is_empty();
-    let link = |page| Query { accounts: Some(page), ..query.clone() }.link() + "#accounts";
+    let page = |page| Query { accounts: Some(page), ..query.clone() }.link() + "#accounts";
     let caption = html! { "Accounts: " (rows_of(&pagination, listed.len())) };
     let head = html! {
         th scope="col" { "Account" }
         th scope="col" { "State" }
-        th.number scope="col" { "Unrotated keys" }
+        th.number scope="col" { "Unrotated access keys" }
+        @if known.has_service_credentials() { th.number scope="col" { "Unrotated API keys" } }
         th scope="col" { "Report of" }
         th scope="col" { "Next refresh" }
     };
     let body = html! {
-        @for row in &listed[pagination.rows.clone()] { (account(settings, now, row)) }
+        @for row in &listed[pagination.rows.clone()] { (account(settings, now, known, row)) }
     };
     let list = html! {
         (table("accounts", &caption, &head, &body))
-        (pager(&pagination, "Pages of accounts", link))
+        (pager(&pagination, "Pages of accounts", page))
     };
     html! {
         section id="accounts" aria-labelledby="accounts-heading" {
@@ -149,20 +169,28 @@ fn select<'a, 'b>(
     query: &Query,
 ) -> Vec<&'a AccountSummary<'b>> {
     let words = words(&query.find);
-    let is_wanted = |row: &&&AccountSummary| {
+    let is_found = |row: &AccountSummary| {
         let cause = row.cause().unwrap_or_default();
         let reason = match row.health {
             Health::Failing(reason) => reason.as_str(),
             _ => row.health.as_str(),
         };
+        let mut words = words.iter();
+        words.all(|word| {
+            let troubles = row.troubles.iter().map(|trouble| trouble.what);
+            [&row.account.id, &row.account.name, &cause, reason]
+                .into_iter()
+                .chain(troubles)
+                .any(|text| word.is_match(text))
+        })
+    };
+    let has_exactly = |row: &AccountSummary| {
+        let troubles = row.troubles.iter().map(|trouble| exactly(trouble.what));
+        troubles.chain(row.cause().map(|cause| exactly(&cause))).any(|what| what == query.find)
+    };
+    let is_wanted = |row: &&&AccountSummary| {
         query.state.is_none_or(|state| state.includes(row.health, row.is_read()))
-            && words.iter().all(|word| {
-                let troubles = row.troubles.iter().map(|trouble| trouble.what);
-                [&row.account.id, &row.account.name, &cause, reason]
-                    .into_iter()
-                    .chain(troubles)
-                    .any(|text| word.is_match(text))
-            })
+            && if query.find.starts_with('"') { has_exactly(row) } else { is_found(row) }
     };
     let mut rows: Vec<_> = accounts.iter().filter(is_wanted).copied().collect();
     match query.accounts_sort {
@@ -189,12 +217,9 @@ fn causes(settings: &StatusSettings, accounts: &[&AccountSummary], query: &Query
     let troubles = troubles(accounts);
     let more = failures.len().saturating_sub(MAX_CAUSES);
     let line = |count: usize, what: &str, state, section| {
-        // Its words, without parts that differ between accounts.
-        let find: String = what.replace('\u{2026}', " ").chars().take(MAX_TEXT).collect();
-        let find = find.trim().to_owned();
-        let link = Query { state, find, accounts: None, ..query.clone() }.link() + "#accounts";
+        let link = link(query, state, &exactly(what));
         html! {
-            li { a href=(link) { (counted(count, "account")) } ": " bdi { (without_stop(what)) } ". " (runbook(settings, section)) }
+            li { a href=(link) { (counted(count, "account")) } ": " bdi { (sentence(what)) } " " (runbook(settings, section)) }
         }
     };
     html! {
@@ -222,7 +247,7 @@ fn controls(query: &Query) -> Markup {
     let sorts = [
         (AccountSort::State, "Most urgent first"),
         (AccountSort::Name, "Name"),
-        (AccountSort::Unrotated, "Most unrotated keys first"),
+        (AccountSort::Unrotated, "Most unrotated access keys first"),
         (AccountSort::Report, "Oldest report first"),
     ];
     let own = ["state", "find", "accounts_sort", "accounts"];
@@ -257,7 +282,12 @@ fn controls(query: &Query) -> Markup {
     }
 }
 
-fn account(settings: &StatusSettings, now: DateTime<Utc>, row: &AccountSummary) -> Markup {
+fn account(
+    settings: &StatusSettings,
+    now: DateTime<Utc>,
+    known: KnownKeys,
+    row: &AccountSummary,
+) -> Markup {
     let Account { id, name, generated, refresh, .. } = row.account;
     // A running refresh has a time in the past.
     let next = refresh.next.filter(|next| *next > now);
@@ -289,14 +319,16 @@ fn account(settings: &StatusSettings, now: DateTime<Utc>, row: &AccountSummary) 
                     small { a href={ (of_account.showing(KeyFilter::NotJudged).link()) "#keys" } { "Keys of unknown age" } }
                 }
             }
-            td.number data-label="Unrotated keys" {
-                @if row.is_read() {
-                    a href={ (of_account.link()) "#keys" } {
-                        @if !row.is_whole { "at least " }
-                        (grouped(row.unrotated))
-                    }
-                } @else {
-                    span.none { "not known" }
+            td.number data-label="Unrotated access keys" {
+                (number(row.known(KeyKind::AccessKey), row.unrotated, &of_account.of_kind(KeyKind::AccessKey)))
+            }
+            @if known.has_service_credentials() {
+                td.number data-label="Unrotated API keys" {
+                    (number(
+                        row.known(KeyKind::ServiceCredential),
+                        row.unrotated_service_credentials,
+                        &of_account.of_kind(KeyKind::ServiceCredential),
+                    ))
                 }
             }
             td data-label="Report of" {
@@ -311,6 +343,16 @@ fn account(settings: &StatusSettings, now: DateTime<Utc>, row: &AccountSummary) 
                     None => "now",
                 }
             }
+        }
+    }
+}
+
+/// A number of keys, which leads to those of this query.
+fn number(known: Known, count: usize, query: &Query) -> Markup {
+    html! {
+        @match known {
+            Known::Nothing => span.none { "not known" },
+            _ => a href={ (query.link()) "#keys" } { (known.of(count)) },
         }
     }
 }

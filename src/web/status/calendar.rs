@@ -3,9 +3,10 @@
 use chrono::{DateTime, Datelike, NaiveDate, Utc};
 use icalendar::{Calendar, Component, Event, EventLike};
 
+use super::choices::KeyFilter;
 use super::components::{account_name, grouped};
-use super::query::{KeyFilter, Query};
-use super::select::{about, candidates};
+use super::query::Query;
+use super::select::{about, candidates, select};
 use super::trust::{self, Gap};
 use super::{health, keys};
 use crate::findings::Finding;
@@ -22,10 +23,12 @@ pub fn render(snapshot: &Snapshot, query: &Query) -> String {
     let keys = candidates(snapshot, &query);
     let ends = |key: &Finding| key.due.or(key.exemption.as_ref().and_then(|it| it.end));
     let is_active = |key: &&Finding| key.status != KeyStatus::Inactive;
-    let about = about(&keys, &query, &snapshot.config.user_tags).into_iter().filter(is_active);
+    let about = about(&keys, &query, &snapshot.config.user_tags);
+    let active = select(&about, &query).into_iter().filter(is_active);
     // Years in a calendar have four digits. A later end counts as no end.
     let has_day = |(time, _): &(DateTime<Utc>, _)| (0..10_000).contains(&time.year());
-    let mut due: Vec<_> = about.filter_map(|key| Some((ends(key)?, key))).filter(has_day).collect();
+    let mut due: Vec<_> =
+        active.filter_map(|key| Some((ends(key)?, key))).filter(has_day).collect();
     due.sort_by_key(|(time, _)| *time);
     let mut calendar = Calendar::new();
     calendar.name("IAM access keys");

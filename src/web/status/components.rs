@@ -3,6 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use maud::{Markup, html};
 
+use super::choices::{KeyFilter, KeyKind};
 use super::{Pagination, StatusSettings};
 use crate::findings::Finding;
 use crate::policy::Tag;
@@ -26,9 +27,10 @@ pub fn account_name(finding: &Finding) -> &str {
     }
 }
 
-/// The message of an error, to be followed by a full stop. AWS ends some with one.
-pub fn without_stop(message: &str) -> &str {
-    message.trim_end_matches('.')
+/// The message of an error as a sentence with one full stop. AWS ends some with one. Questions have none.
+pub fn sentence(message: &str) -> String {
+    let message = message.trim_end_matches('.');
+    if message.ends_with('?') { message.to_owned() } else { format!("{message}.") }
 }
 
 /// A link to a section of the runbooks.
@@ -169,6 +171,32 @@ pub fn in_words(span: TimeDelta) -> String {
     counted(seconds / length, unit)
 }
 
+/// Keys of this kind, or of both.
+pub fn noun(kind: Option<KeyKind>, count: usize) -> &'static str {
+    match (kind, count) {
+        (None, 1) => "key",
+        (None, _) => "keys",
+        (Some(KeyKind::AccessKey), 1) => "access key",
+        (Some(KeyKind::AccessKey), _) => "access keys",
+        (Some(KeyKind::ServiceCredential), 1) => "API key",
+        (Some(KeyKind::ServiceCredential), _) => "API keys",
+    }
+}
+
+/// The keys that a list has, in words. `soon` is the time within which they are due soon.
+pub fn named(show: KeyFilter, kind: Option<KeyKind>, count: usize, soon: &str) -> String {
+    let keys = noun(kind, count);
+    match show {
+        KeyFilter::Unrotated => format!("unrotated {keys}"),
+        KeyFilter::DueSoon => format!("{keys} due within {soon}"),
+        KeyFilter::Exempt => format!("exempt {keys}"),
+        KeyFilter::NeverUsed => format!("active {keys} never used for a week"),
+        KeyFilter::NotJudged => format!("active {keys} of unknown age"),
+        KeyFilter::All => format!("unrotated, due and exempt {keys}"),
+        KeyFilter::Every => format!("every {}", noun(kind, 1)),
+    }
+}
+
 /// A number and its noun.
 pub fn counted(count: usize, what: &str) -> String {
     match count {
@@ -188,4 +216,10 @@ pub fn grouped(number: usize) -> String {
         grouped.push(digit);
     }
     grouped
+}
+
+/// The text with its first letter as a capital, if it has one.
+pub fn capitalized(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().into_iter().flat_map(char::to_uppercase).chain(chars).collect()
 }

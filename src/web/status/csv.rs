@@ -90,7 +90,8 @@ pub fn file_name(query: &Query, now: DateTime<Utc>) -> String {
     let subject: String = words.flat_map(|word| ["-", word]).collect();
     let subject: String = subject.chars().take(60).collect();
     let show = query.show.as_str();
-    format!("iam-access-keys-{show}{subject}-{}.csv", now.format("%Y%m%dT%H%M%SZ"))
+    let kind = query.kind.map_or(String::new(), |kind| format!("-{}", kind.as_str()));
+    format!("iam-access-keys-{show}{kind}{subject}-{}.csv", now.format("%Y%m%dT%H%M%SZ"))
 }
 
 fn time(time: DateTime<Utc>) -> String {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
+use super::choices::KeyKind;
 use super::components::grouped;
 use crate::config::Config;
 use crate::failure::Reason;
@@ -22,14 +23,18 @@ pub struct AccountSummary<'a> {
     pub account: &'a Account,
     /// Its status.
     pub health: Health,
-    /// The number of its unrotated keys that are known.
+    /// The number of its unrotated access keys that are known.
     pub unrotated: usize,
+    /// The number of its unrotated service-specific credentials that are known.
+    pub unrotated_service_credentials: usize,
     /// Problems besides a failing refresh.
     pub troubles: Vec<Trouble>,
     /// The number of its active keys of unknown age.
     pub not_judged: usize,
-    /// Whether all of its unrotated keys are known.
-    pub is_whole: bool,
+    /// Whether all of its unrotated access keys are known.
+    is_whole: bool,
+    /// Whether its service-specific credentials are wanted and could not be listed.
+    lacks_service_credentials: bool,
 }
 
 /// Missing data of an account.
@@ -95,6 +100,7 @@ impl<'a> AccountSummary<'a> {
         now: DateTime<Utc>,
     ) -> AccountSummary<'a> {
         let unrotated = overview.count(KeyStatus::Unrotated);
+        let unrotated_service_credentials = overview.unrotated_service_credentials();
         let not_judged = overview.count(KeyStatus::NotJudged);
         let unlisted = overview.unlisted;
         let refresh = &account.refresh;
@@ -102,7 +108,7 @@ impl<'a> AccountSummary<'a> {
         let waiting = refresh.waiting.unwrap_or_default();
         let lacks_tags = lacks_tags(account, config);
         let lacks_name = lacks_name(account, config);
-        let lacks_credentials = lacks_service_credentials(account, config);
+        let lacks_service_credentials = lacks_service_credentials(account, config);
         let is_outlived = is_outlived(account, config, now);
         let is_unconfirmed = refresh.confirmation == Tried::Failed;
         let has_no_tags = refresh.tags == Tried::Failed || lacks_tags;
@@ -123,7 +129,7 @@ impl<'a> AccountSummary<'a> {
             several("users not confirmed", waiting, "iamkeyexporterconfirmationwaiting"),
             one("tags not read", has_no_tags, "iamkeyexportertagsunavailable"),
             one(no_name, lacks_name, "iamkeyexporteraccountnameunavailable"),
-            one(no_list, lacks_credentials, "iamkeyexporterservicecredentialsunavailable"),
+            one(no_list, lacks_service_credentials, "iamkeyexporterservicecredentialsunavailable"),
         ];
         let troubles: Vec<Trouble> = troubles.into_iter().flatten().collect();
         let health = match refresh.last.map(|attempt| attempt.failure) {
@@ -134,14 +140,41 @@ impl<'a> AccountSummary<'a> {
         };
         let is_judged = account.report.is_some() && rejected + not_judged + unlisted == 0;
         let is_failing = matches!(health, Health::Failing(_));
-        let lacks_details = lacks_tags || lacks_name || lacks_credentials;
-        let is_whole = is_judged && !(is_failing || lacks_details || is_outlived);
-        AccountSummary { account, health, unrotated, troubles, not_judged, is_whole }
+        let is_whole = is_judged && !(is_failing || lacks_tags || lacks_name || is_outlived);
+        AccountSummary {
+            account,
+            health,
+            unrotated,
+            unrotated_service_credentials,
+            troubles,
+            not_judged,
+            is_whole,
+            lacks_service_credentials,
+        }
     }
 
-    /// Whether its keys are known at all.
+    /// Whether its access keys are known at all.
     pub fn is_read(&self) -> bool {
         self.account.report.is_some()
+    }
+
+    /// Whether all unrotated keys of this kind are known, or of both kinds, as far as they are wanted.
+    pub fn is_whole(&self, kind: Option<KeyKind>) -> bool {
+        let is_listed = kind == Some(KeyKind::AccessKey) || !self.lacks_service_credentials;
+        self.is_whole && is_listed
+    }
+
+    /// What is known of its keys of this kind.
+    pub fn known(&self, kind: KeyKind) -> Known {
+        let is_read = match kind {
+            KeyKind::AccessKey => self.is_read(),
+            KeyKind::ServiceCredential => self.account.service_credentials.is_some(),
+        };
+        match (is_read, self.is_whole(Some(kind))) {
+            (false, _) => Known::Nothing,
+            (true, false) => Known::Some,
+            (true, true) => Known::All,
+        }
     }
 
     /// Why refreshes fail, in words that are the same for all accounts with the same fault.
@@ -177,23 +210,72 @@ impl Health {
 /// Whether a number of keys is complete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Known {
-    /// Every account was read, and all of it is known.
+    /// All of them are known.
     All,
     /// There may be more.
     Some,
-    /// No account was read.
+    /// None of them is known.
     Nothing,
 }
 
 impl Known {
-    /// Whether the keys of these accounts are known. `is_all`: there are no other accounts.
-    pub fn new(accounts: &[&AccountSummary], is_all: bool) -> Known {
-        if !accounts.iter().any(|row| row.is_read()) {
-            Known::Nothing
-        } else if is_all && accounts.iter().all(|row| row.is_whole) {
-            Known::All
-        } else {
-            Known::Some
+    /// The number, and whether it is complete.
+    pub fn of(self, number: usize) -> String {
+        match self {
+            Known::All => grouped(number),
+            Known::Some => format!("at least {}", grouped(number)),
+            Known::Nothing => "not known".to_owned(),
+        }
+    }
+}
+
+/// What is known of the keys of some accounts.
+#[derive(Debug, Clone, Copy)]
+pub struct KnownKeys {
+    /// Of access keys.
+    pub access_keys: Known,
+    /// Of service-specific credentials. `None`: the configuration leaves them out.
+    pub service_credentials: Option<Known>,
+}
+
+impl KnownKeys {
+    /// What is known of the keys of these accounts.
+    pub fn new(snapshot: &Snapshot, accounts: &[&AccountSummary]) -> KnownKeys {
+        let State { ready, discovery, .. } = snapshot.state;
+        // Otherwise there may be other accounts.
+        let is_all = ready && discovery != Tried::Failed;
+        let known = |kind| {
+            let mut of_accounts = accounts.iter().map(|row| row.known(kind));
+            if of_accounts.clone().all(|known| known == Known::Nothing) {
+                Known::Nothing
+            } else if is_all && of_accounts.all(|known| known == Known::All) {
+                Known::All
+            } else {
+                Known::Some
+            }
+        };
+        let wanted = snapshot.config.service_credentials.then_some(KeyKind::ServiceCredential);
+        KnownKeys { access_keys: known(KeyKind::AccessKey), service_credentials: wanted.map(known) }
+    }
+
+    /// Whether service-specific credentials are wanted, and some accounts have listed them.
+    pub fn has_service_credentials(self) -> bool {
+        self.service_credentials.is_some_and(|known| known != Known::Nothing)
+    }
+
+    /// The kind of keys that a list has if it is to have those of this kind, or of both. `None`: both.
+    pub fn listed(self, kind: Option<KeyKind>) -> Option<KeyKind> {
+        kind.or((!self.has_service_credentials()).then_some(KeyKind::AccessKey))
+    }
+
+    /// What is known of the keys of this kind, or of both.
+    pub fn of(self, kind: Option<KeyKind>) -> Known {
+        let service_credentials = self.service_credentials.unwrap_or(Known::Nothing);
+        match self.listed(kind) {
+            Some(KeyKind::AccessKey) => self.access_keys,
+            Some(KeyKind::ServiceCredential) => service_credentials,
+            None if self.access_keys == service_credentials => self.access_keys,
+            None => Known::Some,
         }
     }
 }

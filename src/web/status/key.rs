@@ -1,19 +1,19 @@
-//! The page of one key: the problem, the owner, the due date, and the steps, with commands to copy.
-
-use std::borrow::Cow;
+//! The page of one key: the problem, the owner, the due date, and the `steps`.
 
 use form_urlencoded::byte_serialize;
 use maud::{Markup, html};
 
 use super::StatusSettings;
+use super::choices::KeyFilter;
 use super::components::{
-    account_cell, account_name, counted, date, due, in_words, moment, owner, relative, runbook,
-    since, when, without_stop,
+    account_cell, account_name, capitalized, counted, date, due, in_words, moment, owner, relative,
+    runbook, sentence, since, when,
 };
 use super::health::{self, Trouble};
 use super::keys::{badge, due_cell, last_day, limit, never, no_id, sheet};
 use super::page::{frame, invalid, missing};
-use super::query::{KeyFilter, Query};
+use super::query::Query;
+use super::steps;
 use super::trust::no_account;
 use crate::findings::{Finding, all_keys};
 use crate::policy::KeyStatus;
@@ -58,11 +58,10 @@ pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> 
             .refresh
             .fault
             .as_ref()
-            .map(|fault| format!(": {}", without_stop(&fault.message)));
+            .map_or(".".to_owned(), |fault| format!(": {}", sentence(&fault.message)));
         return missing(&format!(
-            "Account {} was never read{}. Nothing is known of its keys.",
-            account.id,
-            why.unwrap_or_default()
+            "Account {} was never read{why} Nothing is known of its keys.",
+            account.id
         ));
     };
     let keys = all_keys(account, &snapshot.config, snapshot.now);
@@ -141,7 +140,15 @@ impl Facts<'_> {
                             }
                         }
                     }
-                    div { dt { "Due" } dd { (due_cell(finding, now)) } }
+                    div {
+                        dt { "Due" }
+                        dd {
+                            @match finding.due {
+                                Some(time) => { (due(time, now)) small { (moment(time)) } }
+                                None => (due_cell(finding, now)),
+                            }
+                        }
+                    }
                     div {
                         dt { @if finding.service.is_some() { "Credential id" } @else { "Access key id" } }
                         dd {
@@ -151,7 +158,15 @@ impl Facts<'_> {
                             }
                         }
                     }
-                    div { dt { "Created or rotated" } dd { @match finding.last_rotated { Some(time) => (date(time)), None => span.none { "not known" } } } }
+                    div {
+                        dt { "Created or rotated" }
+                        dd {
+                            @match finding.last_rotated {
+                                Some(time) => (moment(time)),
+                                None => span.none { "not known" },
+                            }
+                        }
+                    }
                     @if let Some(service) = &finding.service {
                         div { dt { "Service" } dd { (service) } }
                         div { dt { "Expires" } dd { (when(finding.expires, now, "never")) } }
@@ -164,7 +179,7 @@ impl Facts<'_> {
             }
             section aria-labelledby="steps" {
                 h2 id="steps" { "What to do" }
-                (self.steps())
+                (steps::render(settings, finding, self.of_user))
             }
             section.screen aria-labelledby="links" {
                 h2 id="links" { "See also" }
@@ -235,7 +250,7 @@ impl Facts<'_> {
             @if let Some(fault) = &refresh.fault {
                 p.notice.bad {
                     "Refreshes of this account have failed for " (since(fault.since, snapshot.now))
-                    ": " bdi { (without_stop(&fault.message)) } ". What follows may be out of date. "
+                    ": " bdi { (sentence(&fault.message)) } " What follows may be out of date. "
                     (runbook(settings, "iamrefreshfailing"))
                 }
             }
@@ -283,116 +298,6 @@ impl Facts<'_> {
         }
     }
 
-    fn steps(&self) -> Markup {
-        let Facts { settings, finding, .. } = *self;
-        if finding.user == ROOT_USER {
-            return html! {
-                ol {
-                    li { "See where the key is used: nobody should need it. Give that program a role, or its own user." }
-                    li { "Sign in as root, open " em { "Security credentials" } ", and deactivate the key." }
-                    li { "Wait some days, and delete it there." }
-                }
-                p { a href={ (settings.runbook_url()) "#iamrootaccesskeyactive" } { "More on keys of root" } }
-            };
-        }
-        // With `=`, a name may begin with a hyphen.
-        let user = format!("--user-name={}", quoted(&finding.user));
-        if let Some(service) = &finding.service {
-            return self.steps_for_service(&user, service);
-        }
-        let id = finding.access_key_id.as_deref().unwrap_or("ACCESS_KEY_ID");
-        let active = |key: &&&Finding| key.status != KeyStatus::Inactive;
-        let is_other = |key: &&&Finding| key.service.is_none() && key.key != finding.key;
-        let others = self.of_user.iter().filter(is_other).count();
-        let is_used = !finding.never_used;
-        let is_active = active(&&finding);
-        html! {
-            (waiting(finding.status))
-            ol {
-                (right_account(&finding.account_id))
-                @if finding.access_key_id.is_none() {
-                    li {
-                        "Find the key's id"
-                        @if let Some(time) = finding.last_rotated { ": it is the one of " (date(time)) }
-                        ":"
-                        (command(&format!("aws iam list-access-keys {user}")))
-                    }
-                }
-                @if is_active {
-                    li {
-                        "See who uses it:"
-                        (command(&format!("aws iam get-access-key-last-used --access-key-id {id}")))
-                        "If a role can replace it, "
-                        a href={ (settings.runbook_url()) "#replace-a-key-by-a-role" } { "do that" }
-                        ": then there is nothing to rotate any more."
-                    }
-                    @if is_used {
-                        li {
-                            "Make a second key, and put it in the place of this one:"
-                            (command(&format!("aws iam create-access-key {user}")))
-                            @if others > 0 {
-                                "The user has another key. AWS allows two, so one that nobody uses must be deleted first."
-                            }
-                        }
-                    } @else {
-                        li { "It was never used, so it needs no replacement." }
-                    }
-                    li {
-                        "Deactivate this one. If something breaks, activate it again with " code { "--status Active" } "."
-                        (command(&format!("aws iam update-access-key {user} --access-key-id {id} --status Inactive")))
-                    }
-                }
-                li {
-                    @if is_active { "After some days, delete it:" } @else { "Delete it:" }
-                    (command(&format!("aws iam delete-access-key {user} --access-key-id {id}")))
-                }
-            }
-            p {
-                a href={ (settings.runbook_url()) "#rotate-a-key" } { "More on rotating a key" } " · "
-                a href={ (settings.runbook_url()) "#if-a-key-was-stolen" } { "If it was stolen" }
-            }
-        }
-    }
-
-    /// The steps for a service-specific credential of this user, who is given as an option.
-    fn steps_for_service(&self, user: &str, service: &str) -> Markup {
-        let Facts { settings, finding, .. } = *self;
-        let id = quoted(finding.access_key_id.as_deref().unwrap_or_default());
-        let can_expire = ["bedrock.amazonaws.com", "logs.amazonaws.com"].contains(&service);
-        let service = quoted(service);
-        let of_key = format!("{user} --service-specific-credential-id {id}");
-        let is_active = finding.status != KeyStatus::Inactive;
-        html! {
-            (waiting(finding.status))
-            ol {
-                (right_account(&finding.account_id))
-                @if is_active {
-                    li {
-                        "Find out who uses it. If a role can replace it, "
-                        a href={ (settings.runbook_url()) "#replace-a-key-by-a-role" } { "do that" }
-                        ". Otherwise make another one, and put it in the place of this one. AWS allows two of each service."
-                        @if can_expire {
-                            " The new one can expire: add " code { "--credential-age-days 90" } "."
-                        }
-                        (command(&format!("aws iam create-service-specific-credential {user} --service-name {service}")))
-                    }
-                    li {
-                        "Deactivate this one. If something breaks, activate it again with " code { "--status Active" } "."
-                        (command(&format!("aws iam update-service-specific-credential {of_key} --status Inactive")))
-                    }
-                }
-                li {
-                    @if is_active { "After some days, delete it:" } @else { "Delete it:" }
-                    (command(&format!("aws iam delete-service-specific-credential {of_key}")))
-                }
-            }
-            p {
-                a href={ (settings.runbook_url()) "#rotate-an-api-key" } { "More on rotating such a key" } " · "
-                a href={ (settings.runbook_url()) "#if-a-key-was-stolen" } { "If it was stolen" }
-            }
-        }
-    }
-
     /// The user's page in the AWS console.
     fn console(&self) -> Option<String> {
         let host = match self.account.report.as_ref()?.partition.as_deref()? {
@@ -412,27 +317,6 @@ impl Facts<'_> {
     }
 }
 
-/// Until when there is nothing to do.
-fn waiting(status: KeyStatus) -> Markup {
-    html! {
-        @match status {
-            KeyStatus::Exempt => p { "Nothing, until the exemption ends. Then:" },
-            KeyStatus::Ok => p { "Nothing yet. By the due date:" },
-            _ => {}
-        }
-    }
-}
-
-/// The first step.
-fn right_account(id: &str) -> Markup {
-    html! {
-        li {
-            "See that your credentials are those of account " code { (id) } ":"
-            (command("aws sts get-caller-identity --query Account --output text"))
-        }
-    }
-}
-
 /// That the user may be in a row of the report that was not readable. Empty if all were.
 fn unreadable_rows(account: &Account) -> String {
     match account.report.as_ref().map_or(0, |report| report.rejected.len()) {
@@ -442,21 +326,4 @@ fn unreadable_rows(account: &Account) -> String {
             counted(count, "row")
         ),
     }
-}
-
-/// The text with its first letter as a capital, if it has one.
-fn capitalized(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().into_iter().flat_map(char::to_uppercase).chain(chars).collect()
-}
-
-/// A line for a shell. A click selects it whole.
-fn command(line: &str) -> Markup {
-    html! { pre tabindex="0" { code { (line) } } }
-}
-
-/// The name as one word of a shell.
-fn quoted(name: &str) -> Cow<'_, str> {
-    // Only a zero byte cannot be quoted.
-    shlex::try_quote(name).unwrap_or_else(|_| name.replace('\0', "").into())
 }

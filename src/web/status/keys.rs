@@ -4,12 +4,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 use maud::{Markup, html};
 
 use super::Pagination;
+use super::choices::{KeyFilter, KeyKind, Order, Sort};
 use super::components::{
-    account_cell, account_name, counted, date, due, grouped, in_words, owner, pager, relative,
-    rows_of, table, when,
+    account_cell, account_name, capitalized, counted, date, due, grouped, in_words, named, noun,
+    owner, pager, relative, rows_of, table, when,
 };
-use super::health::{AccountSummary, Known};
-use super::query::{KeyFilter, MAX_TEXT, Order, Query, Sort};
+use super::health::{AccountSummary, Known, KnownKeys};
+use super::query::{MAX_TEXT, Query};
 use super::select::select;
 use crate::findings::Finding;
 use crate::policy::KeyStatus;
@@ -21,16 +22,17 @@ const PAGE_SIZE: usize = 200;
 /// The same for a list of every key of an account, to print it on one page.
 const SHEET_SIZE: usize = 5_000;
 
-/// The section of the page. `about` are the keys of any status that the query is about, and `accounts`
-/// those of the query.
+/// The section of the page. `about` are the keys of any kind and status that the query is about, and
+/// `accounts` those of the query.
 pub fn section(
     snapshot: &Snapshot,
     about: &[&Finding],
-    known: Known,
+    known: KnownKeys,
     accounts: &[&AccountSummary],
     query: &Query,
 ) -> Markup {
     let now = snapshot.now;
+    let kind = known.listed(query.kind);
     let soon = in_words(snapshot.config.policy.warn_before);
     let rows = select(about, query);
     let is_sheet = query.show == KeyFilter::Every && !query.account.is_empty();
@@ -48,8 +50,9 @@ pub fn section(
     };
     let no_tags = snapshot.config.user_tags.is_empty();
     let caption = html! {
-        (title(query.show, &soon)) ": " (rows_of(&pagination, rows.len())) (kinds(&rows))
-        @if known == Known::Some { ". There may be more" }
+        (capitalized(&named(query.show, kind, 0, &soon))) ": "
+        (rows_of(&pagination, rows.len())) (kinds(&rows, query))
+        @if known.of(query.kind) == Known::Some { ". There may be more" }
         span.screen { ". Select a user to see what to do" }
     };
     let head = html! {
@@ -71,7 +74,7 @@ pub fn section(
     html! {
         section id="keys" aria-labelledby="keys-heading" {
             h2 id="keys-heading" { "Keys" }
-            (search(query, &soon))
+            (search(query, known, &soon))
             @if rows.is_empty() {
                 p.empty { (nothing(query, known, accounts, now, &soon)) }
             } @else {
@@ -89,18 +92,14 @@ pub fn section(
     }
 }
 
-/// How many of these keys are access keys, if not all are. Metrics and alerts count the others apart.
-fn kinds(rows: &[&Finding]) -> String {
+/// How many of these keys are access keys, if there can be others. Metrics and alerts count them apart.
+fn kinds(rows: &[&Finding], query: &Query) -> String {
     let of_services = rows.iter().filter(|row| row.service.is_some()).count();
     let access_keys = rows.len() - of_services;
-    match of_services {
-        0 => String::new(),
-        _ => format!(
-            " ({}, {})",
-            counted(access_keys, "access key"),
-            counted(of_services, "API key")
-        ),
+    if of_services == 0 || query.kind.is_some() {
+        return String::new();
     }
+    format!(" ({}, {})", counted(access_keys, "access key"), counted(of_services, "API key"))
 }
 
 /// The query for every key of an account.
@@ -109,8 +108,9 @@ pub fn sheet(account: &str) -> String {
     Query { account, show: KeyFilter::Every, ..Query::default() }.link()
 }
 
-fn search(query: &Query, soon: &str) -> Markup {
-    let own = ["q", "show", "page"];
+fn search(query: &Query, known: KnownKeys, soon: &str) -> Markup {
+    let own = ["q", "show", "kind", "page"];
+    let kinds = [None, Some(KeyKind::AccessKey), Some(KeyKind::ServiceCredential)];
     html! {
         form role="search" aria-label="Keys" method="get" action="#keys" {
             div {
@@ -122,7 +122,18 @@ fn search(query: &Query, soon: &str) -> Markup {
                 label for="show" { "Show" }
                 select id="show" name="show" {
                     @for show in KeyFilter::ALL {
-                        option value=(show.as_str()) selected[*show == query.show] { (title(*show, soon)) }
+                        option value=(show.as_str()) selected[*show == query.show] { (capitalized(&named(*show, None, 0, soon))) }
+                    }
+                }
+            }
+            @if known.has_service_credentials() || query.kind.is_some() {
+                div {
+                    label for="kind" { "Kind" }
+                    select id="kind" name="kind" {
+                        @for kind in kinds {
+                            @let name = kind.map_or("Access and API keys", |_| noun(kind, 0));
+                            option value=(kind.map_or("", KeyKind::as_str)) selected[kind == query.kind] { (capitalized(name)) }
+                        }
                     }
                 }
             }
@@ -137,40 +148,32 @@ fn search(query: &Query, soon: &str) -> Markup {
     }
 }
 
-fn title(show: KeyFilter, soon: &str) -> String {
-    match show {
-        KeyFilter::Unrotated => "Unrotated keys".to_owned(),
-        KeyFilter::DueSoon => format!("Keys due within {soon}"),
-        KeyFilter::Exempt => "Exempt keys".to_owned(),
-        KeyFilter::NeverUsed => "Active keys never used for a week".to_owned(),
-        KeyFilter::NotJudged => "Active keys of unknown age".to_owned(),
-        KeyFilter::All => "Unrotated, due and exempt keys".to_owned(),
-        KeyFilter::Every => "Every key".to_owned(),
-    }
-}
-
 /// Why there is no key to list.
 fn nothing(
     query: &Query,
-    known: Known,
+    known_keys: KnownKeys,
     accounts: &[&AccountSummary],
     now: DateTime<Utc>,
     soon: &str,
 ) -> String {
     let read: Vec<_> = accounts.iter().filter(|row| row.is_read()).collect();
     let oldest = read.iter().filter_map(|row| row.account.generated).min();
-    if known == Known::Nothing {
+    let known = known_keys.of(query.kind);
+    if read.is_empty() {
         return "No account was read, so no keys are known.".to_owned();
+    } else if known == Known::Nothing {
+        return "Nothing is known of API keys: AWS has not listed them.".to_owned();
     }
+    let key = noun(known_keys.listed(query.kind), 1);
     let is = if known == Known::All { "is" } else { "is known to be" };
     let mut text = match query.show {
-        KeyFilter::Unrotated => format!("No key {is} unrotated"),
-        KeyFilter::DueSoon => format!("No key {is} due within {soon}"),
-        KeyFilter::Exempt => format!("No key {is} exempt"),
-        KeyFilter::NeverUsed => "No active key is known that was never used for a week".to_owned(),
-        KeyFilter::NotJudged => "No active key of unknown age is known".to_owned(),
-        KeyFilter::All => format!("No key {is} unrotated, due within {soon} or exempt"),
-        KeyFilter::Every => "No key is known".to_owned(),
+        KeyFilter::Unrotated => format!("No {key} {is} unrotated"),
+        KeyFilter::DueSoon => format!("No {key} {is} due within {soon}"),
+        KeyFilter::Exempt => format!("No {key} {is} exempt"),
+        KeyFilter::NeverUsed => format!("No active {key} is known that was never used for a week"),
+        KeyFilter::NotJudged => format!("No active {key} of unknown age is known"),
+        KeyFilter::All => format!("No {key} {is} unrotated, due within {soon} or exempt"),
+        KeyFilter::Every => format!("No {key} is known"),
     };
     if !query.subject().is_empty() {
         text += &format!(" of those that you ask for: {}", query.subject());

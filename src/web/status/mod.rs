@@ -1,11 +1,12 @@
 //! The status page: for a person who has no dashboard at hand. It is rendered for each request, from
 //! a snapshot, and needs no JavaScript.
 //!
-//! This file has the settings and pagination. [`query`] reads the URL, and `select` finds the keys
-//! that it asks for. [`page`] renders HTML from `health`, `trust`, `teams`, `accounts`, `keys` and
-//! `components`, [`key`] that of one key, [`csv`] the file for spreadsheets, and [`calendar`] the
-//! due dates.
+//! This file has the settings and pagination. [`query`] reads the URL, with its [`choices`], and `select`
+//! finds the keys that it asks for. [`page`] renders HTML from `health`, `trust`, `teams`, `accounts`,
+//! `keys` and `components`, [`key`] that of one key with its `steps`, [`csv`] the file for spreadsheets,
+//! and [`calendar`] the due dates.
 
+pub mod choices;
 pub mod query;
 pub mod page;
 pub mod key;
@@ -17,6 +18,7 @@ mod components;
 mod health;
 mod keys;
 mod select;
+mod steps;
 mod teams;
 mod trust;
 

@@ -5,47 +5,28 @@ use chrono::{DateTime, Utc};
 use maud::{DOCTYPE, Markup, html};
 
 use super::accounts;
-use super::components::{counted, in_words, moment};
-use super::health::{self, AccountSummary, Known};
-use super::query::{KeyFilter, Query};
+use super::choices::{KeyFilter, KeyKind};
+use super::components::{in_words, moment, named, noun};
+use super::health::{self, AccountSummary, Known, KnownKeys};
+use super::query::Query;
 use super::select::{about, candidates};
 use super::{StatusSettings, keys, teams, trust};
-use crate::policy::KeyStatus;
+use crate::findings::Finding;
 use crate::render::Snapshot;
-use crate::state::Tried;
 
 /// The page.
 pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> String {
     let keys = candidates(snapshot, query);
     let about = about(&keys, query, &snapshot.config.user_tags);
-    let count = |status| about.iter().filter(|finding| finding.status == status).count();
     let all = health::accounts(snapshot);
     let accounts: Vec<&AccountSummary> =
         all.iter().filter(|row| query.is_of_account(row.account)).collect();
-    let known = known(snapshot, &accounts);
-    let unrotated = count(KeyStatus::Unrotated);
-    let of_services = about
-        .iter()
-        .filter(|finding| finding.status == KeyStatus::Unrotated && finding.service.is_some())
-        .count();
-    let access_keys = unrotated - of_services;
+    let known = KnownKeys::new(snapshot, &accounts);
+    let soon = in_words(snapshot.config.policy.warn_before);
     let subject = Some(query.subject()).filter(|subject| !subject.is_empty());
     let title = html! {
-        @match known {
-            Known::Nothing => "Unrotated keys not known",
-            _ => { (known.of(access_keys)) " " (unrotated_keys(access_keys, of_services)) },
-        }
+        (unrotated(&about, known))
         @if let Some(subject) = &subject { ", " (subject) }
-    };
-    let soon = in_words(snapshot.config.policy.warn_before);
-    let class = match (unrotated, known) {
-        (1.., _) => Some("bad"),
-        (0, Known::All) => None,
-        (0, _) => Some("doubt"),
-    };
-    let tile = |show, count, label: &str| {
-        let link = query.showing(show).link() + "#keys";
-        html! { a href=(link) { strong { (known.of(count)) } " " span { (label) } } }
     };
     // The account's name is for printed pages.
     let name = match &accounts[..] {
@@ -67,23 +48,70 @@ pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> 
         (trust::line(settings, snapshot, &accounts, query))
         (trust::notices(settings, snapshot, &accounts, query))
         ul.tiles {
-            li class=[class] {
-                (tile(KeyFilter::Unrotated, access_keys, &unrotated_keys(access_keys, of_services)))
+            @for show in [KeyFilter::Unrotated, KeyFilter::DueSoon, KeyFilter::Exempt] {
+                (tile(&about, known, &query.showing(show), &soon))
             }
-            li { (tile(KeyFilter::DueSoon, count(KeyStatus::DueSoon), &format!("due within {soon}"))) }
-            li { (tile(KeyFilter::Exempt, count(KeyStatus::Exempt), "exempt")) }
-            (accounts::tile(&accounts))
+            (accounts::tile(&accounts, query))
         }
         (teams::section(snapshot, known, query))
-        (accounts::section(settings, snapshot.now, &accounts, query))
+        (accounts::section(settings, snapshot.now, &accounts, known, query))
         (keys::section(snapshot, &about, known, &accounts, query))
     };
     frame(settings, snapshot.now, &title, &heading, &body, &query.link())
 }
 
-/// What is known of the keys in these accounts, which are those of the query.
-pub fn known(snapshot: &Snapshot, accounts: &[&AccountSummary]) -> Known {
-    Known::new(accounts, snapshot.state.ready && snapshot.state.discovery != Tried::Failed)
+/// The number of unrotated keys in words, each kind for itself, as in metrics and alerts.
+fn unrotated(about: &[&Finding], known: KnownKeys) -> String {
+    if known.access_keys == Known::Nothing {
+        return "Unrotated keys not known".to_owned();
+    }
+    let number = |kind| {
+        let count = count(about, KeyFilter::Unrotated, kind);
+        (count, known.of(Some(kind)).of(count))
+    };
+    let (count, number_of_access_keys) = number(KeyKind::AccessKey);
+    let what = named(KeyFilter::Unrotated, Some(KeyKind::AccessKey), count, "");
+    let text = format!("{number_of_access_keys} {what}");
+    match number(KeyKind::ServiceCredential) {
+        (0, _) => text,
+        (count, number) => {
+            format!("{text} and {number} {}", noun(Some(KeyKind::ServiceCredential), count))
+        }
+    }
+}
+
+/// A tile with the number of access keys that the query is about, and below it that of API keys.
+fn tile(about: &[&Finding], known: KnownKeys, query: &Query, soon: &str) -> Markup {
+    let class = |count, known| match (count, known) {
+        (1.., _) if query.show == KeyFilter::Unrotated => Some("bad"),
+        (0, Known::Some | Known::Nothing) => Some("doubt"),
+        _ => None,
+    };
+    let link = |kind| query.of_kind(kind).link() + "#keys";
+    let access_keys = count(about, query.show, KeyKind::AccessKey);
+    let api_keys = count(about, query.show, KeyKind::ServiceCredential);
+    html! {
+        li class=[class(access_keys, known.access_keys)] {
+            a href=(link(KeyKind::AccessKey)) {
+                strong { (known.access_keys.of(access_keys)) } " "
+                span { (named(query.show, Some(KeyKind::AccessKey), access_keys, soon)) }
+            }
+            @if let Some(known) = known.service_credentials {
+                p class=[class(api_keys, known)] {
+                    a href=(link(KeyKind::ServiceCredential)) {
+                        @match known {
+                            Known::Nothing => "API keys not known",
+                            _ => { (known.of(api_keys)) " " (noun(Some(KeyKind::ServiceCredential), api_keys)) }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn count(about: &[&Finding], show: KeyFilter, kind: KeyKind) -> usize {
+    about.iter().filter(|finding| show.includes(finding) && kind.includes(finding)).count()
 }
 
 /// A page with this content. `link` is the link to itself.
@@ -158,13 +186,4 @@ fn error(settings: &StatusSettings, now: DateTime<Utc>, title: &str, what: &str)
     };
     // The address itself.
     frame(settings, now, &title, &heading, &body, "")
-}
-
-/// The words after the number of access keys. Metrics and alerts count service-specific credentials apart.
-fn unrotated_keys(access_keys: usize, of_services: usize) -> String {
-    let noun = if access_keys == 1 { "key" } else { "keys" };
-    match of_services {
-        0 => format!("unrotated access {noun}"),
-        _ => format!("unrotated access {noun} and {}", counted(of_services, "API key")),
-    }
 }

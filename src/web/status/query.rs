@@ -5,40 +5,7 @@ use std::str::FromStr;
 
 use form_urlencoded::{Serializer, parse};
 
-/// A parameter with a fixed set of values.
-macro_rules! choices {
-    (
-        $(#[$about:meta])*
-        pub enum $name:ident ($parameter:literal, $expected:literal) {
-            $($(#[$doc:meta])* $variant:ident = $text:literal,)*
-        }
-    ) => {
-        $(#[$about])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        pub enum $name {
-            $($(#[$doc])* $variant,)*
-        }
-
-        impl $name {
-            /// Every choice.
-            pub const ALL: &[$name] = &[$($name::$variant),*];
-
-            /// The parameter's value.
-            pub fn as_str(self) -> &'static str {
-                match self {
-                    $($name::$variant => $text,)*
-                }
-            }
-
-            fn parse(value: &str) -> Result<$name, InvalidQuery> {
-                match value {
-                    $($text => Ok($name::$variant),)*
-                    _ => Err(InvalidQuery::new($parameter, $expected)),
-                }
-            }
-        }
-    };
-}
+use super::choices::{AccountFilter, AccountSort, InvalidQuery, KeyFilter, KeyKind, Order, Sort};
 
 /// The parameters of the status page.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -75,102 +42,6 @@ pub struct Query {
     pub accounts_sort: AccountSort,
     /// Which page of the accounts, from 1. `None`: the first, and folded if all are ok.
     pub accounts: Option<usize>,
-}
-
-choices! {
-    /// A kind of keys.
-    pub enum KeyKind ("kind", "access_key or service_credential") {
-        /// Access keys, which alerts on keys count.
-        AccessKey = "access_key",
-        /// Service-specific credentials, such as API keys for Bedrock.
-        ServiceCredential = "service_credential",
-    }
-}
-
-choices! {
-    /// Which keys are listed.
-    pub enum KeyFilter ("show", "unrotated, due_soon, exempt, never_used, not_judged, all or every") {
-        /// Older than their maximum age.
-        Unrotated = "unrotated",
-        /// To be rotated soon.
-        DueSoon = "due_soon",
-        /// Exempt by a rule.
-        Exempt = "exempt",
-        /// Active, of any age, and never used.
-        NeverUsed = "never_used",
-        /// Active, and of unknown age.
-        NotJudged = "not_judged",
-        /// Unrotated, due soon or exempt.
-        All = "all",
-        /// Every key, also young and inactive ones.
-        Every = "every",
-    }
-}
-
-choices! {
-    /// A column that keys can be sorted by.
-    pub enum Sort ("sort", "age, due, user, account, owner or last_used") {
-        /// How old they are.
-        Age = "age",
-        /// By when they must be rotated, or until when they are exempt.
-        Due = "due",
-        /// The user's name.
-        User = "user",
-        /// The account's name, or its id.
-        Account = "account",
-        /// The values of the tags.
-        Owner = "owner",
-        /// When they were last used.
-        LastUsed = "last_used",
-    }
-}
-
-choices! {
-    /// Which way rows are sorted.
-    pub enum Order ("order", "asc or desc") {
-        /// The least first.
-        Ascending = "asc",
-        /// The most first.
-        Descending = "desc",
-    }
-}
-
-choices! {
-    /// Which accounts are listed.
-    pub enum AccountFilter ("state", "ok, degraded, failing, pending or unread") {
-        /// All of their data is known.
-        Ok = "ok",
-        /// Some of their data is not known.
-        Degraded = "degraded",
-        /// Their last refresh failed.
-        Failing = "failing",
-        /// They were not tried yet.
-        Pending = "pending",
-        /// Their keys were never read.
-        Unread = "unread",
-    }
-}
-
-choices! {
-    /// How accounts are sorted.
-    pub enum AccountSort ("accounts_sort", "state, name, unrotated or report") {
-        /// The most urgent first.
-        State = "state",
-        /// By their names, or ids.
-        Name = "name",
-        /// Those with the most unrotated keys first.
-        Unrotated = "unrotated",
-        /// Those with the oldest reports first.
-        Report = "report",
-    }
-}
-
-/// A parameter is invalid.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{parameter} must be {expected}")]
-pub struct InvalidQuery {
-    parameter: &'static str,
-    expected: String,
 }
 
 /// The longest value of a parameter that is a text, in characters.
@@ -280,12 +151,17 @@ impl Query {
         Query { sort, order, page: 1, ..self.clone() }
     }
 
+    /// The same keys, but of this kind.
+    pub fn of_kind(&self, kind: KeyKind) -> Query {
+        Query { kind: Some(kind), ..self.clone() }
+    }
+
     /// The same keys, but of this status.
     pub fn showing(&self, show: KeyFilter) -> Query {
         Query { show, page: 1, ..self.clone() }
     }
 
-    /// The keys of any status that it selects, in words such as `team=payments, backup`. Empty:
+    /// The keys of any kind and status that it selects, in words such as `team=payments, backup`. Empty:
     /// all.
     pub fn subject(&self) -> String {
         let mut words: Vec<String> = [&self.account, &self.user]
@@ -300,20 +176,10 @@ impl Query {
             value => format!("{key}={value}"),
         }));
         words.extend(self.no_other_tags.then(|| "no other tag".to_owned()));
-        words.extend(self.kind.map(|kind| match kind {
-            KeyKind::AccessKey => "access keys".to_owned(),
-            KeyKind::ServiceCredential => "service-specific credentials".to_owned(),
-        }));
         if !self.search.is_empty() {
             words.push(format!("\u{201c}{}\u{201d}", self.search));
         }
         words.join(", ")
-    }
-}
-
-impl InvalidQuery {
-    fn new(parameter: &'static str, expected: impl Into<String>) -> InvalidQuery {
-        InvalidQuery { parameter, expected: expected.into() }
     }
 }
 
@@ -337,27 +203,6 @@ fn number<T: FromStr + Default + PartialOrd>(
 ) -> Result<T, InvalidQuery> {
     let number = value.parse().ok().filter(|number| *number > T::default());
     number.ok_or_else(|| InvalidQuery::new(parameter, "a whole number from 1 on"))
-}
-
-impl Sort {
-    /// The usual order: the most urgent first, or A to Z.
-    pub fn order(self) -> Order {
-        match self {
-            Sort::Age => Order::Descending,
-            Sort::Due | Sort::User | Sort::Account | Sort::Owner | Sort::LastUsed => {
-                Order::Ascending
-            }
-        }
-    }
-}
-
-impl Order {
-    fn reverse(self) -> Order {
-        match self {
-            Order::Ascending => Order::Descending,
-            Order::Descending => Order::Ascending,
-        }
-    }
 }
 
 #[cfg(test)]

@@ -5,9 +5,10 @@ use std::cmp::Reverse;
 
 use regex::{Regex, RegexBuilder};
 
+use super::choices::{AccountFilter, KeyFilter, KeyKind, Order, Sort};
 use super::components::account_name;
 use super::health::Health;
-use super::query::{AccountFilter, KeyFilter, KeyKind, Order, Query, Sort};
+use super::query::Query;
 use crate::config::TagLabel;
 use crate::findings::{Finding, every_key};
 use crate::policy::owner::was_time_to_use;
@@ -24,7 +25,7 @@ pub fn candidates<'a>(snapshot: &'a Snapshot, query: &Query) -> Cow<'a, [Finding
     every_key(accounts, &snapshot.config, snapshot.now).into()
 }
 
-/// The keys of any status that match the query, in their order. `labels` are the tags that are
+/// The keys of any kind and status that match the query, in their order. `labels` are the tags that are
 /// labels.
 pub fn about<'a>(keys: &'a [Finding], query: &Query, labels: &[TagLabel]) -> Vec<&'a Finding> {
     let words = words(&query.search);
@@ -32,9 +33,10 @@ pub fn about<'a>(keys: &'a [Finding], query: &Query, labels: &[TagLabel]) -> Vec
     keys.iter().filter(|finding| query.is_of(finding, labels) && mentions(finding)).collect()
 }
 
-/// The keys with the query's status, in its order. Equal ones stay oldest first.
+/// The keys of the query's kind and status, in its order. Equal ones stay oldest first.
 pub fn select<'a>(about: &[&'a Finding], query: &Query) -> Vec<&'a Finding> {
-    let is_wanted = |finding: &&&Finding| query.show.includes(finding);
+    let is_of_kind = |finding: &Finding| query.kind.is_none_or(|kind| kind.includes(finding));
+    let is_wanted = |finding: &&&Finding| query.show.includes(finding) && is_of_kind(finding);
     let mut rows: Vec<&Finding> = about.iter().filter(is_wanted).copied().collect();
     let ends = |row: &Finding| row.due.or(row.exemption.as_ref().and_then(|it| it.end));
     match query.sort {
@@ -108,7 +110,7 @@ impl Query {
             && (self.id.is_empty() || self.id == id)
     }
 
-    /// Whether the key matches the exact parameters. `labels` are the tags that are labels.
+    /// Whether the key, of any kind, matches the exact parameters. `labels` are the tags that are labels.
     pub fn is_of(&self, finding: &Finding, labels: &[TagLabel]) -> bool {
         let is = |wanted: &str, text: &str| wanted.is_empty() || wanted == text;
         let value = |key: &str| {
@@ -125,9 +127,6 @@ impl Query {
             && self.is_of_key(finding)
             && self.tags.iter().all(has)
             && !(self.no_other_tags && has_other())
-            && self
-                .kind
-                .is_none_or(|kind| (kind == KeyKind::AccessKey) == finding.service.is_none())
     }
 }
 
@@ -136,6 +135,13 @@ impl Query {
 fn is_tag(tag: &str, key: &str) -> bool {
     let in_label = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' };
     tag.chars().map(in_label).eq(key.chars().map(in_label))
+}
+
+impl KeyKind {
+    /// Whether this key is of the kind.
+    pub fn includes(self, finding: &Finding) -> bool {
+        (self == KeyKind::AccessKey) == finding.service.is_none()
+    }
 }
 
 impl KeyFilter {

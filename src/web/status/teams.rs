@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 
+use super::choices::{KeyFilter, KeyKind};
 use super::components::{counted, due, grouped, table};
-use super::health::Known;
-use super::query::{KeyFilter, Query};
+use super::health::{Known, KnownKeys};
+use super::query::Query;
 use crate::policy::KeyStatus;
 use crate::policy::owner::{FindingKind, KeySummary};
 use crate::render::Snapshot;
@@ -26,14 +27,15 @@ struct Owner<'a> {
 }
 
 /// The section of the page. Empty if the configuration names no tags.
-pub fn section(snapshot: &Snapshot, known: Known, query: &Query) -> Markup {
+pub fn section(snapshot: &Snapshot, known: KnownKeys, query: &Query) -> Markup {
     let config = &snapshot.config;
     let tag_keys: Vec<&str> = config.user_tags.iter().map(|tag| tag.key.as_str()).collect();
     if tag_keys.is_empty() {
         return html! {};
     }
     let mut rows = owners(snapshot, query);
-    rows.retain(|owner| owner.keys.total() > 0);
+    let has_keys = |keys: &KeySummary| keys.total() + keys.unrotated_service_credentials() > 0;
+    rows.retain(|owner| has_keys(&owner.keys));
     // Keys without an owner come first, because nobody else looks at them.
     let is_owned = |owner: &Owner| owner.tags.iter().any(|value| !value.is_empty());
     rows.sort_by_key(|owner| (is_owned(owner), Reverse(owner.keys.count(KeyStatus::Unrotated))));
@@ -41,6 +43,8 @@ pub fn section(snapshot: &Snapshot, known: Known, query: &Query) -> Markup {
     let keys = config.tag_keys();
     let accounts = snapshot.state.accounts.iter().filter(|it| query.is_of_account(it));
     let unread = accounts.filter(|it| it.report.is_some() && !it.knows_tags(&keys)).count();
+    let is_partial =
+        [Some(known.access_keys), known.service_credentials].contains(&Some(Known::Some));
     let keys_of = |owner: &Owner| {
         let keys = tag_keys.iter().map(|key| (*key).to_owned());
         let tags = keys.zip(owner.tags.iter().cloned()).collect();
@@ -49,14 +53,15 @@ pub fn section(snapshot: &Snapshot, known: Known, query: &Query) -> Markup {
     let caption = html! { "Owners: " (grouped(rows.len())) };
     let head = html! {
         @for key in &tag_keys { th scope="col" { (key) } }
-        th.number scope="col" { "Unrotated keys" }
-        th.number scope="col" { "Oldest, in days" }
-        th scope="col" { "Next" }
-        th.number scope="col" { "Never used" }
+        th.number scope="col" { "Unrotated access keys" }
+        th.number scope="col" { "Oldest of them, in days" }
+        th scope="col" { "Next access key due" }
+        th.number scope="col" { "Access keys never used" }
+        @if known.has_service_credentials() { th.number scope="col" { "Unrotated API keys" } }
     };
     let body = html! {
         @for owner in rows.iter().take(MAX_ROWS) {
-            (row(owner, &tag_keys, &keys_of(owner), snapshot.now))
+            (row(owner, &tag_keys, &keys_of(owner), known, snapshot.now))
         }
     };
     html! {
@@ -65,9 +70,9 @@ pub fn section(snapshot: &Snapshot, known: Known, query: &Query) -> Markup {
                 h2 id="owners-heading" { "Owners" }
                 details open[rows.len() <= FEW && query.search.is_empty() && query.tags.is_empty()] {
                     summary { (counted(rows.len(), "owner")) ", by their tags" }
-                    @if known == Known::Some || unread > 0 {
+                    @if is_partial || unread > 0 {
                         p.notice.bad {
-                            @if known == Known::Some { "Some data of the accounts is missing, so there may be more keys. " }
+                            @if is_partial { "Some data of the accounts is missing, so there may be more keys. " }
                             @if unread > 0 {
                                 "The tags of users in " (counted(unread, "account")) " were not read: "
                                 "their keys have no owner here."
@@ -96,8 +101,20 @@ fn owners<'a>(snapshot: &'a Snapshot, query: &Query) -> Vec<Owner<'a>> {
 }
 
 /// `query` asks for the owner's unrotated keys.
-fn row(owner: &Owner, tag_keys: &[&str], query: &Query, now: DateTime<Utc>) -> Markup {
-    let unrotated = owner.keys.count(KeyStatus::Unrotated);
+fn row(
+    owner: &Owner,
+    tag_keys: &[&str],
+    query: &Query,
+    known: KnownKeys,
+    now: DateTime<Utc>,
+) -> Markup {
+    let number = |count: usize, query: &Query| {
+        html! {
+            @if count > 0 { a href={ (query.link()) "#keys" } { (grouped(count)) } } @else { "0" }
+        }
+    };
+    let access_keys = query.of_kind(KeyKind::AccessKey);
+    let never_used = owner.keys.found(FindingKind::NeverUsed).map_or(0, |found| found.keys);
     html! {
         tr {
             @for (column, (value, key)) in owner.tags.iter().zip(tag_keys).enumerate() {
@@ -108,24 +125,30 @@ fn row(owner: &Owner, tag_keys: &[&str], query: &Query, now: DateTime<Utc>) -> M
                     td data-label=(key) { (text) }
                 }
             }
-            td.number data-label="Unrotated keys" { (grouped(unrotated)) }
-            td.number data-label="Oldest, in days" {
+            td.number data-label="Unrotated access keys" {
+                (number(owner.keys.count(KeyStatus::Unrotated), &access_keys))
+            }
+            td.number data-label="Oldest of them, in days" {
                 @match owner.keys.oldest_unrotated {
                     Some(age) => (grouped(age.days() as usize)),
                     None => span.none { "none" },
                 }
             }
-            td data-label="Next" {
+            td data-label="Next access key due" {
                 @match owner.keys.next_due {
                     Some(next) => (due(next, now)),
                     None => span.none { "none" },
                 }
             }
-            td.number data-label="Never used" {
-                @if let Some(found) = owner.keys.found(FindingKind::NeverUsed) {
-                    a href={ (query.showing(KeyFilter::NeverUsed).link()) "#keys" } { (grouped(found.keys)) }
-                } @else {
-                    "0"
+            td.number data-label="Access keys never used" {
+                (number(never_used, &access_keys.showing(KeyFilter::NeverUsed)))
+            }
+            @if known.has_service_credentials() {
+                td.number data-label="Unrotated API keys" {
+                    (number(
+                        owner.keys.unrotated_service_credentials(),
+                        &query.of_kind(KeyKind::ServiceCredential),
+                    ))
                 }
             }
         }

@@ -3,8 +3,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::choices::AccountFilter;
 use super::components::{due, grouped, in_words, relative};
-use super::query::{AccountFilter, Query};
+use super::query::Query;
 use super::select::{about, select};
 use super::*;
 use crate::clock::Clock;
@@ -230,6 +231,10 @@ fn the_file_says_whose_keys_are_not_known() {
     assert!(text.contains(unknown) && text.lines().count() == 2, "{text}");
     let name = |asked| csv::file_name(&query(asked), now());
     assert_eq!(name(""), "iam-access-keys-unrotated-20261101T120000Z.csv");
+    assert_eq!(
+        name("kind=access_key"),
+        "iam-access-keys-unrotated-access_key-20261101T120000Z.csv"
+    );
     assert_eq!(
         name("account=123456789012&tag=team:%C3%BC/../x&show=every"),
         "iam-access-keys-every-123456789012-team-x-20261101T120000Z.csv"
@@ -482,22 +487,34 @@ fn the_tile_of_accounts_has_the_number_that_somebody_has_to_look_into() {
         || Account { generated: Some(now() - TimeDelta::days(1)), ..tried("222222222222", None) };
     let pending = || Account::pending("333333333333", "");
     let failing = || tried("444444444444", Some(Failure::new(Reason::Timeout, "no answer")));
+    let tile = |class: &str, state: &str, text: &str| {
+        format!(
+            "<li{class}><a href=\"?state={state}#accounts\"><strong>1</strong> <span>{text}</span></a>"
+        )
+    };
+    let bad = " class=\"bad\"";
+    let doubt = " class=\"doubt\"";
+    let degraded =
+        "<p class=\"doubt\"><a href=\"?state=degraded#accounts\">1 degraded</a></p></li>";
     for (accounts, expected) in [
         (
             vec![],
-            "<li class=\"bad\"><a href=\"#accounts\"><strong>0</strong> <span>accounts known<",
+            "<li class=\"bad\"><a href=\"?#accounts\"><strong>0</strong> <span>accounts known</span></a></li>".to_owned(),
         ),
-        (vec![fine()], "<li><a href=\"#accounts\"><strong>1</strong> <span>account ok<"),
-        (vec![fine(), stale()], "<strong>1</strong> <span>of 2 accounts degraded<"),
-        (vec![fine(), stale(), pending()], "<strong>1</strong> <span>of 3 accounts not tried yet<"),
+        (vec![fine()], tile("", "ok", "account ok") + "</li>"),
+        (vec![fine(), stale()], tile(doubt, "degraded", "of 2 accounts degraded") + "</li>"),
+        (
+            vec![fine(), stale(), pending()],
+            tile(doubt, "pending", "of 3 accounts not tried yet") + degraded,
+        ),
         (
             vec![fine(), stale(), pending(), failing()],
-            "<strong>1</strong> <span>of 4 accounts failing, 1 degraded<",
+            tile(bad, "failing", "of 4 accounts failing") + degraded,
         ),
     ] {
         let state = State::new(accounts.into_iter().map(Into::into), Tried::Ok, true);
         let page = page_of_state(state, Config::default(), "");
-        assert!(page.contains(expected), "{expected} in {page}");
+        assert!(page.contains(&expected), "{expected} in {page}");
     }
 }
 
@@ -526,11 +543,9 @@ fn the_page_tells_what_it_does_not_know() {
     assert!(page.contains("2026-11-01 12:00 UTC"));
     assert!(page.contains("<title>1 unrotated access key · iam-key-exporter</title>"));
     assert!(!page.contains("made up"));
-    assert!(
-        page_of("production", "backup", "/", "q=nobody").contains(
-            "No key is unrotated of those that you ask for: “nobody”. 1 of 1 account read."
-        )
-    );
+    assert!(page_of("production", "backup", "/", "q=nobody").contains(
+        "No access key is unrotated of those that you ask for: “nobody”. 1 of 1 account read."
+    ));
 }
 
 #[test]
@@ -557,6 +572,9 @@ fn the_page_of_a_key_says_what_is_wrong_and_what_to_do() {
         "https://console.aws.amazon.com/iam/home#/users/details/o%27neil?section=security_credentials",
         "payments",
         "not confirmed since",
+        // With the time, which nobody can hover for on a phone or on paper.
+        ">2020-01-01 00:00 UTC</time>",
+        ">2020-03-31 00:00 UTC</time>",
     ] {
         assert!(text.contains(part), "{part} in {text}");
     }
@@ -633,7 +651,8 @@ fn service_credentials_are_listed_among_the_keys_and_have_their_own_pages() {
     let all = list("");
     for part in [
         "<title>1 unrotated access key and 2 API keys · ",
-        "<strong>1</strong> <span>unrotated access key and 2 API keys</span>",
+        "<strong>1</strong> <span>unrotated access key</span>",
+        ">2 API keys</a>",
         "Unrotated keys: 3 (1 access key, 2 API keys)",
         "never expires",
         "expires in 3 days",
@@ -644,6 +663,11 @@ fn service_credentials_are_listed_among_the_keys_and_have_their_own_pages() {
     }
     assert!(!all.contains("codecommit"), "it has expired");
     assert!(list("q=BEDROCK").contains("<title>0 unrotated access keys and 1 API key, "));
+    // Tiles and title are about both kinds, whichever is listed.
+    let one = list("kind=access_key");
+    assert!(one.contains("<title>1 unrotated access key and 2 API keys · "), "{one}");
+    assert!(one.contains("Unrotated access keys: 1<"), "{one}");
+    assert!(list("kind=service_credential").contains("Unrotated API keys: 2<"));
     let every = list("show=every&user=a");
     assert!(every.contains("ACCA&lt;b&gt;") && every.contains("expired 3 days ago"), "{every}");
 
@@ -691,7 +715,7 @@ fn service_credentials_are_in_the_files_and_in_the_calendar() {
 }
 
 #[test]
-fn a_list_that_aws_refused_makes_the_numbers_uncertain_if_it_is_wanted() {
+fn of_a_list_that_aws_refused_nothing_is_known_if_it_is_wanted() {
     let mut account = account("123456789012", "true,2020-01-01T00:00:00Z");
     account.refresh.service_credentials = Tried::Failed;
     let page = |wanted| {
@@ -699,11 +723,124 @@ fn a_list_that_aws_refused_makes_the_numbers_uncertain_if_it_is_wanted() {
         page_of_state(State::new([account.clone().into()], Tried::Ok, true), config, "")
     };
     let wanted = page(true);
-    assert!(wanted.contains("<title>at least 1 unrotated access key · "), "{wanted}");
+    assert!(wanted.contains("<title>1 unrotated access key · "), "{wanted}");
     assert!(wanted.contains("service-specific credentials not listed"), "{wanted}");
+    assert_eq!(wanted.matches(">API keys not known</a>").count(), 3, "{wanted}");
     let unwanted = page(false);
     assert!(unwanted.contains("<title>1 unrotated access key · "), "{unwanted}");
-    assert!(!unwanted.contains("not listed"), "{unwanted}");
+    assert!(!unwanted.contains("not listed") && !unwanted.contains("API key"), "{unwanted}");
+}
+
+#[test]
+fn a_list_that_could_not_be_renewed_makes_the_number_of_api_keys_uncertain_and_no_other() {
+    let mut account = with_service_credentials(&[("logs.amazonaws.com", "ACCALOGS", None)]);
+    account.refresh.service_credentials = Tried::Failed;
+    let page = |asked: &str| {
+        let state = State::new([account.clone().into()], Tried::Ok, true);
+        page_of_state(state, Config::default(), asked)
+    };
+    let text = page("");
+    assert!(text.contains("<title>1 unrotated access key and at least 1 API key · "), "{text}");
+    assert!(text.contains(">at least 1 API key</a>"), "{text}");
+    for (asked, expected) in [
+        ("kind=access_key&show=due_soon", "No access key is due within 14 days. "),
+        ("kind=service_credential&show=due_soon", "No API key is known to be due within 14 days. "),
+        ("show=due_soon", "No key is known to be due within 14 days. "),
+    ] {
+        let text = page(asked);
+        assert!(text.contains(expected), "{asked}: {text}");
+    }
+    for (asked, is_told) in [("show=due_soon", true), ("show=due_soon&kind=access_key", false)] {
+        let state = State::new([account.clone().into()], Tried::Ok, true);
+        let file = csv::render(&snapshot(state, Config::default()), &query(asked));
+        let file = String::from_utf8(file).expect("UTF-8");
+        assert_eq!(file.contains(",not_all_known,"), is_told, "{asked}: {file}");
+    }
+    account.service_credentials = None;
+    let page = |asked: &str| {
+        let state = State::new([account.clone().into()], Tried::Ok, true);
+        page_of_state(state, Config::default(), asked)
+    };
+    for (asked, expected) in [
+        ("show=due_soon", "No access key is due within 14 days. "),
+        ("kind=service_credential", "Nothing is known of API keys: AWS has not listed them."),
+    ] {
+        let text = page(asked);
+        assert!(text.contains(expected), "{asked}: {text}");
+    }
+}
+
+/// The number at the beginning of each link to a list, and the link.
+fn counted_links(page: &str) -> Vec<(usize, String)> {
+    let mut links = Vec::new();
+    for link in page.split("<a ").skip(1).filter_map(|rest| rest.split("</a>").next()) {
+        let (_, rest) = link.split_once("href=\"").expect("a target");
+        let (target, rest) = rest.split_once('"').expect("an end");
+        let is_list = target.starts_with('?') && target.contains('#');
+        // Without tags, of which the first has begun.
+        let parts = rest.split('>').skip(1).filter_map(|part| part.split('<').next());
+        let text: String = parts.collect();
+        let text = text.trim_start_matches("refreshes of ").trim_start_matches("at least ");
+        let number = text.split([' ', ',']).next().and_then(|word| word.parse().ok());
+        if let Some(number) = number.filter(|_| is_list) {
+            links.push((number, target.replace("&amp;", "&")));
+        }
+    }
+    links
+}
+
+#[test]
+fn every_number_leads_to_that_many_rows() {
+    let services = with_service_credentials(&[
+        ("bedrock.amazonaws.com", "ACCANEVER", None),
+        ("logs.amazonaws.com", "ACCASOON", Some(3)),
+    ]);
+    let tried = |mut account: Account, failure: Option<&Failure>| {
+        account.record(failure, Duration::ZERO, now());
+        account
+    };
+    let soon = account("210987654321", "true,2026-08-10T00:00:00Z");
+    let ageless = Account { name: "gold".to_owned(), ..account("333333333333", "true,N/A") };
+    let outdated = Account { generated: Some(day(1)), ..account("444444444444", "false,N/A") };
+    let denied = Failure::new(Reason::AccessDenied, "GetCredentialReport: denied");
+    let network = Failure::new(Reason::Network, "denied");
+    let accounts = [
+        tried(Account { tags: account_of("a", "", &[("team", "x")]).tags, ..services }, None),
+        tried(soon, None),
+        tried(ageless, None),
+        tried(outdated, None),
+        tried(Account::pending("555555555555", ""), Some(&denied)),
+        tried(account_of("failing", "", &[("team", "y")]), Some(&network)),
+    ];
+    let accounts = accounts.map(|mut account| {
+        if account.id == "123456789012" && account.service_credentials.is_none() {
+            account.id = "666666666666".to_owned();
+        }
+        account
+    });
+    let page = |asked: &str| {
+        let state = State::new(accounts.clone().map(Into::into), Tried::Ok, true);
+        page_of_state(state, with_team(), asked)
+    };
+    let rows = |page: &str, section: &str, label: &str| {
+        let (_, rest) = page.split_once(&format!("<section id=\"{section}\"")).expect("a section");
+        let rest = rest.split("</section>").next().expect("an end");
+        rest.matches(&format!("<th scope=\"row\" data-label=\"{label}\"")).count()
+    };
+    for asked in ["", "kind=service_credential", "show=every&q=a", "account=123456789012"] {
+        let links = counted_links(&page(asked));
+        assert!(links.len() > 8, "{links:?}");
+        for (number, link) in links {
+            let (target, section) = link.split_once('#').expect("a section");
+            let answer = page(&target[1..]);
+            let label = if section == "keys" { "User" } else { "Account" };
+            assert_eq!(rows(&answer, section, label), number, "{link} of {asked:?}");
+        }
+    }
+    let links = counted_links(&page(""));
+    for part in ["kind=access_key", "kind=service_credential", "show=due_soon", "state=failing"] {
+        assert!(links.iter().any(|(number, link)| *number > 0 && link.contains(part)), "{part}");
+    }
 }
 
 #[test]
@@ -857,8 +994,10 @@ fn the_page_says_why_accounts_could_not_be_listed() {
     };
     let page = |fault| page_of_state(state(fault), Config::default(), "");
     let aws = page(Some("AccessDeniedException: <b>."));
-    let expected = "there may be others. The reason: <bdi>AccessDeniedException: &lt;b&gt;</bdi>. ";
+    let expected = "there may be others. The reason: <bdi>AccessDeniedException: &lt;b&gt;.</bdi> ";
     assert!(aws.contains(expected), "{aws}");
+    let folder = page(Some("reports: no *.csv: is it empty?"));
+    assert!(folder.contains("is it empty?</bdi> <a "), "{folder}");
     assert!(!page(None).contains("The reason"));
 }
 

@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use maud::{Markup, html};
 
 use super::StatusSettings;
-use super::components::{counted, grouped, moment, relative, runbook, without_stop};
-use super::health::{AccountSummary, Health, Known, Trouble, troubles};
-use super::query::{AccountFilter, AccountSort, Query};
+use super::accounts::{exactly, link};
+use super::choices::{AccountFilter, AccountSort};
+use super::components::{counted, grouped, moment, relative, runbook, sentence};
+use super::health::{AccountSummary, Health, Trouble, troubles};
+use super::query::Query;
 use super::select::words;
 use crate::render::Snapshot;
 use crate::state::Tried;
@@ -24,28 +26,30 @@ pub fn line(
     let read = accounts.iter().filter(|row| row.is_read()).count();
     let oldest = accounts.iter().filter_map(|row| row.account.generated).min();
     let unread = unread(accounts);
-    let link = |find: &str, state, accounts_sort| {
-        let find = find.to_owned();
-        Query { state, accounts_sort, accounts: Some(1), find, ..query.clone() }.link()
-            + "#accounts"
+    let all = |accounts_sort| {
+        let query = Query { accounts_sort, ..query.clone() };
+        Query { state: None, find: String::new(), accounts: Some(1), ..query }.link() + "#accounts"
     };
-    let failing = accounts.iter().filter(|row| row.is_read() && row.cause().is_some()).count();
+    let failing = accounts.iter().filter(|row| row.cause().is_some());
+    // Others that fail are among those that were never read.
+    let is_shown = failing.clone().any(|row| row.is_read());
+    let failing = failing.count();
     html! {
         p.trust {
-            a href=(link("", None, AccountSort::State)) { (grouped(read)) " of " (counted(accounts.len(), "account")) " read" }
+            (grouped(read)) " of " a href=(all(AccountSort::State)) { (counted(accounts.len(), "account")) } " read"
             @if let Some(oldest) = oldest {
-                " · " a href=(link("", None, AccountSort::Report)) { "oldest report " (relative(oldest, now)) }
+                " · " a href=(all(AccountSort::Report)) { "oldest report " (relative(oldest, now)) }
             }
-            @if failing > 0 {
-                " · " a.bad href=(link("", Some(AccountFilter::Failing), AccountSort::State)) {
+            @if is_shown {
+                " · " a.bad href=(link(query, Some(AccountFilter::Failing), "")) {
                     "refreshes of " (counted(failing, "account")) " fail"
                 }
             }
             @for (what, count, _) in troubles(accounts) {
-                " · " a href=(link(what, None, AccountSort::State)) { (what) " in " (counted(count, "account")) }
+                " · " (what) " in " a href=(link(query, None, &exactly(what))) { (counted(count, "account")) }
             }
             @if !unread.is_empty() {
-                " · " a.bad href=(link("", Some(AccountFilter::Unread), AccountSort::State)) {
+                " · " a.bad href=(link(query, Some(AccountFilter::Unread), "")) {
                     (grouped(unread.values().sum())) " never read"
                 }
                 ": " (list(&unread))
@@ -99,7 +103,7 @@ pub fn notices(
         @if state.discovery == Tried::Failed {
             p.notice.bad {
                 "The accounts could not be listed: there may be others. "
-                @if let Some(message) = &state.discovery_fault { "The reason: " bdi { (without_stop(message)) } ". " }
+                @if let Some(message) = &state.discovery_fault { "The reason: " bdi { (sentence(message)) } " " }
                 (runbook(settings, "iamaccountdiscoveryfailing"))
             }
         }
@@ -114,8 +118,11 @@ pub fn notices(
                 "Account " (row.account.id)
                 @if !row.account.name.is_empty() && row.account.name != row.account.id { " (" bdi { (row.account.name) } ")" }
                 " was never read"
-                @if let Some(cause) = &row.account.refresh.fault { ": " bdi { (without_stop(&cause.message)) } }
-                ". Nothing is known of its keys. " (runbook(settings, "iamrefreshfailing"))
+                @match &row.account.refresh.fault {
+                    Some(cause) => { ": " bdi { (sentence(&cause.message)) } }
+                    None => ".",
+                }
+                " Nothing is known of its keys. " (runbook(settings, "iamrefreshfailing"))
             }
         }
         @if accounts.is_empty() && !query.account.is_empty() {
@@ -158,7 +165,7 @@ pub fn gaps<'a>(
     let of_query: Vec<&AccountSummary> =
         accounts.iter().filter(|row| query.is_of_account(row.account)).collect();
     let incomplete = if query.search.is_empty() {
-        of_query.iter().filter(|row| !row.is_whole).copied().collect()
+        of_query.iter().filter(|row| !row.is_whole(query.kind)).copied().collect()
     } else {
         unread_of(&of_query, query)
     };
@@ -207,15 +214,4 @@ fn unread_of<'a, 'b>(
                 || words.iter().any(|word| names.iter().any(|name| word.is_match(name))))
     };
     accounts.iter().filter(is_meant).take(MAX_NAMED).copied().collect()
-}
-
-impl Known {
-    /// The number, and whether it is complete.
-    pub fn of(self, number: usize) -> String {
-        match self {
-            Known::All => grouped(number),
-            Known::Some => format!("at least {}", grouped(number)),
-            Known::Nothing => "not known".to_owned(),
-        }
-    }
 }

@@ -1,124 +1,18 @@
-//! `basic_auth_users`: names, passwords, and limits on the cost of checking them.
+//! Checks of passwords, with limits on their cost.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use hmac::{Hmac, KeyInit, Mac};
-use serde::Deserialize;
-use sha2::Sha256;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-/// A password's bcrypt hash.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub struct Hash(String);
-
-/// Checking a password with a cost of 10 takes about 50 ms, and each further 1 doubles that.
-const SLOW_COST: u32 = 15;
-const MAX_COST: u32 = 18;
-
-impl TryFrom<String> for Hash {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Hash, String> {
-        if text.parse::<bcrypt::HashParts>().is_err() {
-            return Err("is not a bcrypt hash ($2a$, $2b$, $2y$)".to_owned());
-        }
-        let hash = Hash(text);
-        match hash.cost() {
-            4..=MAX_COST => Ok(hash),
-            cost @ 19..=31 => Err(format!(
-                "has a cost of {cost}, with which each check takes half a minute or more: use 10 to 14"
-            )),
-            cost => Err(format!("has a cost of {cost}, and bcrypt has 4 to 31")),
-        }
-    }
-}
-
-impl Hash {
-    fn cost(&self) -> u32 {
-        self.0[4..6].parse().expect("a number, as was checked")
-    }
-}
-
-/// Without the hash, which could be attacked elsewhere.
-impl std::fmt::Debug for Hash {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Hash")
-    }
-}
-
-/// The users and their passwords.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Users(BTreeMap<String, Hash>);
-
-impl Users {
-    /// Users by their names.
-    pub fn new(users: BTreeMap<String, Hash>) -> Users {
-        Users(users)
-    }
-
-    /// Whether there are no users, so no password is needed.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Their names, in order.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().map(String::as_str)
-    }
-
-    /// A warning for each user who cannot log in, or only slowly.
-    pub fn warnings(&self) -> impl Iterator<Item = String> {
-        self.0.iter().filter_map(|(name, hash)| {
-            let problem = if name.contains(':') {
-                "can never log in, since a name ends at its first colon".to_owned()
-            } else if name.is_empty() {
-                "is a user without a name".to_owned()
-            } else if hash.cost() >= SLOW_COST {
-                format!("has a cost of {}: each check of the password takes seconds", hash.cost())
-            } else if hash.0.starts_with("$2x$") {
-                "was made by a program with a known fault: make a new one".to_owned()
-            } else {
-                return None;
-            };
-            Some(format!("basic_auth_users.{name}: {problem}"))
-        })
-    }
-}
-
-/// Name and password, as a client sends them.
-#[derive(Clone)]
-pub struct Credentials {
-    name: String,
-    password: Vec<u8>,
-}
-
-impl Credentials {
-    /// Reads the value of an `Authorization` header. `None` if it holds no basic credentials.
-    pub fn parse(header: &[u8]) -> Option<Credentials> {
-        let (scheme, encoded) = header.split_at_checked("Basic ".len())?;
-        if !scheme.eq_ignore_ascii_case(b"Basic ") {
-            return None;
-        }
-        let mut name = STANDARD.decode(encoded.trim_ascii()).ok()?;
-        let colon = name.iter().position(|byte| *byte == b':')?;
-        let password = name.split_off(colon + 1);
-        name.truncate(colon);
-        Some(Credentials { name: String::from_utf8(name).ok()?, password })
-    }
-
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-}
+use super::credentials::Credentials;
+use super::known::Known;
+use super::users::{Hash, Users};
 
 /// The result of a login.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,8 +23,6 @@ pub enum Login {
     Busy,
 }
 
-/// The number of logins that are remembered, so that they need no check.
-const MAX_KNOWN: usize = 1_000;
 /// A check that does not begin within this time is given up. Prometheus waits for 10 s.
 const MAX_WAIT: Duration = Duration::from_secs(8);
 
@@ -235,46 +127,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Successful logins, as hashes with a random key.
-struct Known {
-    key: [u8; 32],
-    logins: HashSet<[u8; 32]>,
-    oldest_first: VecDeque<[u8; 32]>,
-}
-
-impl Known {
-    fn new(key: [u8; 32]) -> Known {
-        Known { key, logins: HashSet::new(), oldest_first: VecDeque::new() }
-    }
-
-    fn contains(&self, credentials: &Credentials, hash: &Hash) -> bool {
-        self.logins.contains(&self.digest(credentials, hash))
-    }
-
-    fn insert(&mut self, credentials: &Credentials, hash: &Hash) {
-        let digest = self.digest(credentials, hash);
-        if self.logins.insert(digest) {
-            self.oldest_first.push_back(digest);
-        }
-        if self.oldest_first.len() > MAX_KNOWN
-            && let Some(oldest) = self.oldest_first.pop_front()
-        {
-            self.logins.remove(&oldest);
-        }
-    }
-
-    /// The length before each part keeps different logins apart.
-    fn digest(&self, credentials: &Credentials, hash: &Hash) -> [u8; 32] {
-        let mut mac =
-            Hmac::<Sha256>::new_from_slice(&self.key).expect("a key of any length is one");
-        for part in [credentials.name.as_bytes(), hash.0.as_bytes(), &credentials.password] {
-            mac.update(&(part.len() as u64).to_le_bytes());
-            mac.update(part);
-        }
-        mac.finalize().into_bytes().into()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc::channel;
@@ -296,53 +148,6 @@ mod tests {
 
     fn peer(number: u8) -> IpAddr {
         IpAddr::from([10, 0, 0, number])
-    }
-
-    #[test]
-    fn only_bcrypt_hashes_of_a_bearable_cost_are_hashes() {
-        // The last bits of salt and hash are 0.
-        let rest = format!("{}e{}", "a".repeat(21), "a".repeat(31));
-        for (text, is_hash) in [
-            (format!("$2a$10${rest}"), true),
-            (format!("$2b$04${rest}"), true),
-            (format!("$2y$18${rest}"), true),
-            (format!("$2x$10${rest}"), true),
-            (format!("$2y$03${rest}"), false),
-            (format!("$2y$19${rest}"), false),
-            (format!("$2y$32${rest}"), false),
-            (format!("$2y$1x${rest}"), false),
-            (format!("$2$10${rest}"), false),
-            (format!("$2z$10${rest}"), false),
-            (format!("$2y$10${rest}a"), false),
-            (format!("$2y$10${}", &rest[..52]), false),
-            (format!("$2y$10${}=", &rest[..52]), false),
-            (format!("$2y$10${}é", &rest[..51]), false),
-            ("password".to_owned(), false),
-            (String::new(), false),
-        ] {
-            let read = Hash::try_from(text.clone());
-            assert_eq!(read.is_ok(), is_hash, "{text}");
-            let told = format!("{read:?}");
-            assert!(!told.contains(&rest[..50]), "{told}");
-        }
-    }
-
-    #[test]
-    fn credentials_are_read_as_go_reads_them() {
-        let read = |header: String| {
-            Credentials::parse(header.as_bytes())
-                .map(|it| (it.name, String::from_utf8(it.password).expect("UTF-8")))
-        };
-        let basic = |text: &str| format!("Basic {}", STANDARD.encode(text));
-        let pair = |name: &str, password: &str| Some((name.to_owned(), password.to_owned()));
-        assert_eq!(read(basic("alice:secret")), pair("alice", "secret"));
-        assert_eq!(read(basic("alice:a:b")), pair("alice", "a:b"));
-        assert_eq!(read(basic("alice:")), pair("alice", ""));
-        assert_eq!(read(basic(":secret")), pair("", "secret"));
-        assert_eq!(read(basic("alice:secret").replace("Basic", "bAsIc")), pair("alice", "secret"));
-        for header in ["", "Basic", "Basic ", "Basic =", "Bearer YTpi", "Basic YWxpY2U="] {
-            assert_eq!(read(header.to_owned()), None, "{header}");
-        }
     }
 
     #[tokio::test]
@@ -378,29 +183,6 @@ mod tests {
         let without = users(&[("bob", "secret", 4)]);
         let login = logins.check(&without, credentials("alice", "secret"), peer(1)).await;
         assert_eq!(login, Login::Wrong);
-    }
-
-    #[test]
-    fn logins_of_the_same_letters_differ() {
-        let known = Known::new([7; 32]);
-        let hash = hash("x", 4);
-        let digest = |name, password| known.digest(&credentials(name, password), &hash);
-        assert_ne!(digest("ab", "c"), digest("a", "bc"));
-        assert_eq!(digest("ab", "c"), digest("ab", "c"));
-        let other = Known::new([8; 32]);
-        assert_ne!(digest("ab", "c"), other.digest(&credentials("ab", "c"), &hash));
-    }
-
-    #[test]
-    fn the_number_of_known_logins_is_bounded() {
-        let mut known = Known::new([7; 32]);
-        let hash = hash("x", 4);
-        for number in 0..=MAX_KNOWN {
-            known.insert(&credentials("alice", &number.to_string()), &hash);
-        }
-        assert_eq!((known.logins.len(), known.oldest_first.len()), (MAX_KNOWN, MAX_KNOWN));
-        assert!(!known.contains(&credentials("alice", "0"), &hash));
-        assert!(known.contains(&credentials("alice", "1"), &hash));
     }
 
     /// The checks that were begun, each of which ends at the test's word.
