@@ -10,8 +10,12 @@ from moto.server import ThreadedMotoServer
 from moto_account import MotoAccount, list_service_specific_credentials, reset
 
 
-def pytest_configure():
-    """Keeps the developer's own AWS account and proxy out of boto3 and requests."""
+def pytest_configure(config):
+    """Keeps the developer's own AWS account and proxy out of boto3 and requests.
+
+    And lists the tests that did not run, with the reason.
+    """
+    config.option.reportchars += "s"
     for name in list(os.environ):
         if name.startswith("AWS_") or name.lower().endswith("_proxy"):
             del os.environ[name]
