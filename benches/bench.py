@@ -1,8 +1,7 @@
-"""Shared by the benchmarks: the exporter's release build, the CPU time and memory of processes, and the
-files with the results.
+"""Shared by the benchmarks: the release build of the exporter, CPU time and memory of processes, and result files.
 
-Each benchmark is a module that runs alone and writes target/bench/NAME.json. report.py writes the tables
-of docs/benchmarks.md from these files. Everything listens on 127.0.0.1, and every wait has an end.
+Each benchmark is a module that runs alone and writes target/bench/NAME.json. report.py writes the tables of
+docs/benchmarks.md from these files. All processes listen on 127.0.0.1, and every wait has a limit.
 """
 
 import json
@@ -19,11 +18,11 @@ from statistics import median
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "target/bench"
 
-# The tests' harness knows how to run the exporter and to read its pages; who imports it imports this
-# module first. The tests run a debug build.
+# The tests' harness runs the exporter and reads its pages. Import this module before it, because the harness uses a
+# debug build by default.
 sys.path.insert(0, str(ROOT / "tests/stack"))
 os.environ.setdefault("IAM_KEY_EXPORTER_BIN", str(ROOT / "target/release/iam-key-exporter"))
-# nginx is not on every user's PATH.
+# On some machines nginx is not on the PATH of users.
 os.environ["PATH"] += os.pathsep + "/usr/sbin"
 
 # The random seed of the made-up organization.
@@ -32,7 +31,7 @@ MIB = 1 << 20
 
 
 def save(name, figures):
-    """Stores a measurement's figures with the machine and versions, and prints them."""
+    """Stores figures with the machine and the versions, and prints them."""
     RESULTS.mkdir(parents=True, exist_ok=True)
     text = json.dumps({"machine": machine(), **figures}, indent=1)
     (RESULTS / f"{name}.json").write_text(text + "\n")
@@ -40,7 +39,7 @@ def save(name, figures):
 
 
 def machine():
-    """The machine, and the versions of the programs on it."""
+    """The machine, and the versions of its programs."""
     return {
         "CPU": re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())[1],
         "cores": os.cpu_count(),
@@ -63,30 +62,30 @@ def said(*command):
 
 
 def memory(pid, field):
-    """A process's memory in bytes: VmRSS is what is resident now, VmHWM the most that ever was."""
+    """A process's memory in bytes: VmRSS is resident now, VmHWM is the maximum so far."""
     status = Path(f"/proc/{pid}/status").read_text()
     return int(re.search(rf"{field}:\s*(\d+) kB", status)[1]) * 1024
 
 
 def cpu_seconds(pid):
-    """The CPU time of a process and all its threads so far, to a hundredth of a second."""
-    # The name, in brackets, may hold spaces; utime and stime are the 14th and 15th field.
+    """The CPU time of a process and all its threads so far, in hundredths of a second."""
+    # The name, in brackets, may contain spaces. utime and stime are the 14th and 15th fields.
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def value(page, series):
-    """The value of a series, or of a metric's first, on a page too long for the harness to read whole."""
+    """The value of a series, or of a metric's first series. Fast, for pages that are too long for the harness."""
     return float(re.search(rf"^{re.escape(series)}(?:{{.*}})? (\S+)$", page, re.MULTILINE)[1])
 
 
 def free_port():
-    """A port on which nobody listens, for programs that cannot tell which one they were given."""
+    """A free port, for programs that cannot report the port that the system chose."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return free.getsockname()[1]
 
 
 def medians(rounds):
-    """The medians of a list of equal dicts of numbers."""
+    """The median of each number in a list of equal dicts."""
     return {name: median(each[name] for each in rounds) for name in rounds[0]}

@@ -1,8 +1,9 @@
 """How long Prometheus takes to answer each panel of the dashboards, over 30 days of a large fleet.
 
-Lists of keys and all numbers are of now: one scrape of the demo's page is enough. It has only the metrics that the
-dashboards name, and only the keys and users of accounts into which they look. Graphs need a past. It is given to promtool
-as text, with a sample every five minutes, and only of series that the graphs ask for.
+Lists of keys and all numbers need only the present: one scrape of the demo's page. The page is reduced to the metrics
+of the dashboards, and to the keys and users of the accounts that they show.
+
+Graphs need a past. promtool writes it from text, with a sample every five minutes, and only for series that graphs use.
 """
 
 import argparse
@@ -18,12 +19,12 @@ from subprocess import DEVNULL, run
 
 import requests
 from bench import save
-# Of the tests, which `bench` makes known.
+# From the tests. `bench` adds their folder to the path.
 from asking import BOARDS, BUILT_IN, interpolate, options, panels, strings, variables
 from drawing import interpolate as with_step
 from harness import Exporter, MadeUpPage, Prometheus, parse_labels, tool, wait_for
 
-# Accounts, and users in each, who have about as many keys.
+# The accounts, and the users in each. Each user has about one key.
 SIZES = [(1_000, 48), (1_000, 483)]
 CONFIG = """
 labels: { user_tags: [team, owner] }
@@ -43,13 +44,14 @@ scrape_configs:
   - job_name: JOB
     static_configs: [{ targets: ["ADDRESS"] }]
 """
-# Of these there are several for each user. Panels look at root users, and into the accounts that the variables choose.
+# These have several series for each user. Panels show them for root users, and for the accounts that the variables
+# choose.
 DETAILS = "iam_(?:access_key|user)_"
 ROOT_USER = "<root_account>"
 INFO = "iam_account_info"
 NAME = re.compile(r"\b(?:iam|process)_\w+")
 SAMPLE = re.compile(r"(\w+)(?:\{(.*)\})? (\S+)")
-# As they are, for `with_step`.
+# The originals, for `with_step`.
 LATER = {name: "${" + name + "}" for name in BUILT_IN}
 
 
@@ -77,8 +79,8 @@ def measure(accounts, users, step):
                 for name, board in BOARDS.items()
                 for panel in panels(board)
             ]
-            # Alternately and in random order, so that what slows Prometheus down, such as its garbage collection,
-            # does not always meet the same panel.
+            # Alternately and in random order, so that slow moments of Prometheus, such as garbage collection, do not
+            # always hit the same panel.
             dice = Random(1)
             for _ in range(ROUNDS):
                 for each in dice.sample(found, len(found)):
@@ -94,7 +96,7 @@ def measure(accounts, users, step):
 
 
 def open_board(asked, board):
-    """The variables with all teams and with one, and how long the dashboard asks for them."""
+    """The variables with all teams and with one, and how long their queries take."""
     started = time.monotonic()
     every = asked.defaults(board)
     seconds = time.monotonic() - started
@@ -111,7 +113,7 @@ def summary(rounds):
 
 
 class Asked:
-    """A Prometheus that is asked about one moment, and the 30 days before it."""
+    """A Prometheus with queries about one moment, and the 30 days before it."""
 
     def __init__(self, prometheus, now):
         self.url, self.now = f"{prometheus.url}/api/v1", now
@@ -135,7 +137,7 @@ class Asked:
         return [(series["metric"], float(series["value"][1])) for series in result]
 
     def defaults(self, board, given=None):
-        """The variables as they are once the dashboard has opened."""
+        """The variables after the dashboard opens."""
         chosen = {}
         for name, variable in variables(board).items():
             if given and name in given:
@@ -151,7 +153,7 @@ class Asked:
         return chosen
 
     def panel(self, board, title, chosen):
-        """Seconds and bytes of all the queries of a panel, one after another."""
+        """Seconds and bytes of all queries of a panel, one after another."""
         [panel] = [panel for panel in panels(board) if panel["title"] == title]
         days = int((panel.get("timeFrom") or f"{DAYS}d").removesuffix("d"))
         end = int(self.now * 1_000)
@@ -176,7 +178,7 @@ class Asked:
 
 @contextmanager
 def fleet(folder, accounts, users, step):
-    """A Prometheus that knows the fleet as it is, and the past of what is drawn as a graph."""
+    """A Prometheus with the present of the fleet, and the past of the series in graphs."""
     page = demo_page(folder, accounts, users)
     keys = page.count("\niam_access_key_active{")
     with Served(page) as server:
@@ -193,13 +195,13 @@ def fleet(folder, accounts, users, step):
         except AssertionError:
             prometheus.stop()
             raise
-    # Nothing else takes time now.
+    # Nothing else uses the processor now.
     with prometheus:
         yield prometheus, now, keys
 
 
 def demo_page(folder, accounts, users):
-    """The page of the demo with all metrics that the dashboards name. The exporter has ended then."""
+    """The demo's page with all metrics that the dashboards use. The exporter has stopped."""
     config = folder / "config.yaml"
     config.write_text(CONFIG)
     named = sorted({name for board in BOARDS.values() for text in strings(board) for name in NAME.findall(text)})
@@ -212,7 +214,7 @@ def demo_page(folder, accounts, users):
 
 
 class Served(MadeUpPage):
-    """A part of this page: details only of root users and of these accounts."""
+    """Serves a part of this page. It has details only of root users and of these accounts."""
 
     def __init__(self, page):
         super().__init__()
@@ -240,13 +242,13 @@ def accounts_of_panels(asked):
 
 
 def scraped_at(prometheus, there="up == 1"):
-    """The time of a scrape after which this is there."""
+    """Waits until a scrape has stored this metric. Returns the time of the scrape."""
     query = f"max(timestamp(up)) and on () ({there})"
     return wait_for("a scrape", lambda: prometheus.value(query), SCRAPED_SECONDS, 1)
 
 
 def write_past(folder, page, address, step):
-    """Makes the blocks of Prometheus's storage; the account with which a dashboard opens."""
+    """Writes blocks of Prometheus's storage. Returns the account that a dashboard shows first."""
     spans = drawn()
     wanted = re.compile(f"^(?:{'|'.join(spans)})[{{ ].*$", re.MULTILINE)
     past = [sample(match[0]) for match in wanted.finditer(page)]
@@ -266,7 +268,7 @@ def write_past(folder, page, address, step):
 
 
 def drawn():
-    """For how many days back something is asked of a metric, by its name."""
+    """For each metric by name, how many days back the graphs need."""
     spans = {}
     for board in BOARDS.values():
         for panel in panels(board):
@@ -281,7 +283,7 @@ def drawn():
 
 
 def is_asked_for(name, labels, first):
-    """The dashboard of an account opens with the first."""
+    """The dashboard of an account opens with the first account."""
     if name == "iam_owner_access_keys":
         drawn_for_all = labels["tag_team"] == TEAM and labels["status"] == "unrotated"
         return drawn_for_all or labels["account_id"] == first
@@ -294,7 +296,7 @@ def sample(line):
 
 
 def samples(name, labels, value, address, days, step):
-    """The lines of a series, until now; a number of keys changes about once a day."""
+    """The lines of a series up to now. A number of keys changes about once a day."""
     own = labels | {"instance": address, "job": JOB}
     series = name + "{" + ",".join(f'{label}="{text}"' for label, text in own.items()) + "}"
     end = int(time.time()) // step * step

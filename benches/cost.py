@@ -1,11 +1,12 @@
-"""What one account of 5,000 users costs: the exporter, which reads the credential report, beside a script
-that asks about each user and each key. Both at the same time, each with its own AWS, where a call
-takes 60 ms, an API answers 20 requests a second and a report takes 2 s. They have to find the same keys.
+"""The cost of one account of 5,000 users: the exporter beside a script that calls AWS for each user and key.
 
-The exporter is looked at twice: when the account is on its page, and when it has also asked AWS about
-every user whom the report says to have an unrotated key, which is where it has the ids of these keys.
+Both run at the same time, each with its own AWS. There a call takes 60 ms, an API answers 20 requests a second, and a
+report takes 2 s. Both must find the same keys.
 
-And what an account at rest costs: what is asked of AWS in a refresh while the report is young.
+The exporter is measured twice: when the account is on its page, and when it has confirmed every user with an unrotated
+key, and so has the ids of these keys.
+
+It also measures an account at rest: the calls to AWS of a refresh while the report is young.
 """
 
 import json
@@ -25,11 +26,11 @@ from fake_aws import IDENTITY, FakeAws, with_one_key
 from harness import Exporter, Page, exporter_environment, wait_for
 
 USERS = 5_000
-# Else a refresh ends after asking about 600 users, and others have their turn in the next.
+# With the default, a refresh ends after about 600 users, and the next refresh continues.
 TIMEOUT = "--refresh.timeout=5m"
 LATENCY, RATE, GENERATION = 0.06, 20, 2
 MOST_SECONDS = 900
-# Users whom the report flags in accounts at rest, and how many refreshes are counted.
+# The users with an unrotated key in accounts at rest, and the number of refreshes.
 FLAGGED, REFRESHES = (0, 10, 100), 3
 # Enough for 100 users at 5 a second.
 REST_INTERVAL = "--refresh.interval=30s"
@@ -37,7 +38,7 @@ REST_INTERVAL = "--refresh.interval=30s"
 
 @dataclass(frozen=True)
 class Key:
-    """An unrotated key; its id is empty where that is not known yet."""
+    """An unrotated key. Its id is empty if it is not known yet."""
 
     user: str
     created: int
@@ -67,7 +68,7 @@ def main():
 
 
 def run_exporter(users):
-    """What it found, and its figures at both times."""
+    """The keys that it found, and its figures at both times."""
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder, slow_aws(users) as aws:
         with Exporter(Path(folder), TIMEOUT, endpoint=aws.endpoint) as exporter:
@@ -106,7 +107,7 @@ def calls_at_rest(flagged):
             def begun():
                 return [place for place, it in enumerate(aws.actions()) if it == IDENTITY]
 
-            # The first refresh also reads the report; the last one may be on its way.
+            # The first refresh also reads the report. The last one may still be running.
             wait_for("refreshes", lambda: len(begun()) >= REFRESHES + 2, MOST_SECONDS, every=1)
             _, first, *_, end = begun()
             calls = Counter(aws.actions()[first:end])
@@ -115,7 +116,7 @@ def calls_at_rest(flagged):
 
 
 def slow_aws(users):
-    """An AWS that has made no report yet."""
+    """An AWS without a report."""
     return FakeAws(users, timedelta(0), generation=GENERATION, latency=LATENCY, rate=RATE)
 
 
@@ -131,7 +132,7 @@ def unrotated(exporter):
 
 
 def run_script(users):
-    """What the script found, and its figures."""
+    """The keys that the script found, and its figures."""
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder, slow_aws(users) as aws:
         run = subprocess.run(

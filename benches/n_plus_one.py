@@ -1,8 +1,9 @@
-"""Finds the unrotated keys of an account as scripts do: lists the users, then for each the keys, and for
-each key when it was last used. A good one of its kind: it works in threads, keeps within the rate that
-it is given, and tries again what is throttled. Prints what it found, and what that took, as JSON.
+"""Finds the unrotated keys of an account as scripts usually do.
 
-    n_plus_one.py CALLS_A_SECOND    of each API
+It lists the users, the keys of each user, and the last use of each key. It is a good script of its kind: it uses
+threads, respects a rate limit, and retries throttled calls. Prints the keys and the cost as JSON.
+
+usage: n_plus_one.py CALLS_A_SECOND of each API
 """
 
 import json
@@ -22,7 +23,7 @@ MAX_AGE_DAYS = 90
 
 
 class Pace:
-    """Lets callers through one after the other, at this rate a second."""
+    """Lets callers pass one after the other, at this rate a second."""
 
     def __init__(self, rate):
         self.pause, self.next, self.lock = 1 / rate, time.monotonic(), Lock()
@@ -72,7 +73,7 @@ def main():
 
 
 def age_days(created, now):
-    """In hundredths, cut off, as the exporter counts."""
+    """In hundredths, rounded down, as in the exporter."""
     return math.floor((now - created).total_seconds() / 864) / 100
 
 

@@ -2,8 +2,8 @@
 //! a bare pass of `csv` over the same bytes, and for the `prometheus` crate's registry and encoder
 //! with the same series.
 //!
-//! `cargo bench --bench pipeline` takes four minutes, `cargo bench --bench pipeline -- parse` only
-//! what `parse` does; docs/benchmarks.md has the figures. Criterion writes
+//! `cargo bench --bench pipeline` takes four minutes. `cargo bench --bench pipeline -- parse` runs only
+//! `parse`. docs/benchmarks.md has the figures. Criterion writes
 //! `target/criterion/GROUP/ID/new/estimates.json`. This writes `target/criterion/allocations.json`
 //! besides: how often parsing and rendering ask for memory, for how many bytes in all, and how many of
 //! them they have at the same time, such as
@@ -263,7 +263,7 @@ fn flagged<'a>(
     })
 }
 
-/// The fields of all records: what reading them with the `csv` crate costs at least.
+/// The fields of all records: the minimum for reading them with the `csv` crate.
 fn count_fields(csv: &[u8]) -> usize {
     let mut reader = csv::Reader::from_reader(csv);
     let mut record = csv::ByteRecord::new();

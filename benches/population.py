@@ -1,6 +1,8 @@
-"""A made-up account for a folder of reports, or for a made-up AWS. Its keys are spread as those of the
-exporter's demo are: nine of ten users have one, 15 % of these a second, and a quarter of the users
-never rotated theirs."""
+"""A made-up account for a folder of reports, or for a made-up AWS.
+
+Its keys have the distribution of the exporter's demo. Nine of ten users have one, 15 % of these have a second, and a
+quarter of the users never rotated theirs.
+"""
 
 import random
 from datetime import datetime, timedelta, timezone
@@ -17,7 +19,7 @@ REGIONS = "us-east-1 eu-central-1 eu-west-1 ap-southeast-2".split()
 
 
 def users(count, seed=1):
-    """This number of users, in the order of their names."""
+    """This number of users, ordered by name."""
     dice, now = random.Random(seed), datetime.now(timezone.utc)
     return sorted((user(dice, number, now) for number in range(count)), key=lambda user: user.name)
 
@@ -49,7 +51,7 @@ def key(dice, now, created, active):
 
 
 def days_ago(dice, now, least, most):
-    """A moment some days and a half ago, so that no key passes a limit of days while one measures."""
+    """A time some days and a half ago, so that no key passes a limit of days during the benchmark."""
     return now - timedelta(days=dice.randrange(least, most) + 0.5)
 
 

@@ -1,5 +1,6 @@
-"""Renews the tables of docs/benchmarks.md from the results in target/. The text around them is written by
-hand. Fails if a result or a table's mark is missing, or if a mark is unknown.
+"""Renews the tables of docs/benchmarks.md from the results in target/.
+
+The text around them is written by hand. Fails if a result or a table's mark is missing, or if a mark is unknown.
 """
 
 import json
@@ -12,7 +13,7 @@ from bench import MIB, RESULTS, ROOT
 
 PAGE = ROOT / "docs/benchmarks.md"
 START = re.compile(r"<!-- table: (.*) -->")
-# Between its marks, a table has nothing but lines of a table.
+# Between its marks there may be only lines of a table.
 BLOCK = re.compile(r"<!-- table: (.*) -->\n(?:\|.*\n|\n)*<!-- end -->")
 CRITERION = ROOT / "target/criterion"
 # Users in the benchmarks of the parts.
@@ -20,9 +21,9 @@ SIZES = 5_000, 25_000, 100_000
 NAMES = "scrape", "tls", "cost", "storage", "start", "rest", "rules", "boards", "silent"
 RENDERED = "render/text_encoder", "render/page"
 COMPARED = ("parse/report", "parse/csv_byte_record"), RENDERED
-# For the two sizes of the fleet.
+# The two sizes of the fleet.
 PANEL_SECONDS = 1, 2
-# Panels that take less are one row.
+# Faster panels share one row.
 SHORT_SECONDS = 0.1
 RELATIONS = {"at least": operator.ge, "at most": operator.le, "under": operator.lt}
 
@@ -59,7 +60,7 @@ def result(name):
 
 
 def criterion():
-    """Criterion's medians in seconds, and the allocations that the same run counted, by benchmark."""
+    """Criterion's medians in seconds, and the allocations counted in the same run, by benchmark."""
     file = CRITERION / "allocations.json"
     if not file.is_file():
         sys.exit(f"{file} is missing: run `cargo bench --locked --bench pipeline`")
@@ -72,7 +73,7 @@ def criterion():
 
 
 def tables(machine, results, medians, allocations):
-    """The tables by the names of their marks; each is a list of rows, each row a dict by column."""
+    """The tables by the names of their marks. Each is a list of rows, and each row a dict by column."""
     beside_nginx, refreshing = results["scrape"]["beside_nginx"], results["scrape"]["while_refreshing"]
     storage, start, cost = results["storage"], results["start"], results["cost"]
     return {
@@ -261,7 +262,7 @@ def cores(figures):
     return figures["cpu_seconds"] / figures["seconds"]
 
 
-# The rules that were measured, and how often Prometheus evaluates them.
+# The measured rules, and how often Prometheus evaluates them.
 RULES = {
     "silent": ("shipped, no owner has alerts", 240),
     "few": ("shipped, one owner of twenty has alerts", 240),
@@ -318,7 +319,7 @@ def account(readers):
 
 
 def account_at_rest(accounts):
-    """What is asked of AWS in each refresh."""
+    """The calls to AWS in each refresh."""
     operations = sorted({operation for each in accounts for operation in each["calls"]})
     return [
         {
@@ -456,7 +457,7 @@ def bold(ratio):
 
 
 def number(value):
-    """With the digits that mean something."""
+    """The number with its significant digits."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
@@ -467,23 +468,23 @@ def duration(seconds):
 
 
 def mebibytes(size):
-    """Of memory."""
+    """For memory."""
     return f"{number(size / MIB)} MiB"
 
 
 def megabytes(size):
-    """Of everything else."""
+    """For everything else."""
     return f"{number(size / 1e6)} MB" if size >= 1e5 else f"{number(size / 1e3)} kB"
 
 
-# The figures of a load, and how each is written.
+# The figures of a load, and the format of each.
 LOAD = {
     "scrapes_per_second": ("scrapes a second", number),
     "p50": ("p50", duration),
     "p99": ("p99", duration),
 }
 
-# What is measured while others say nothing, and how each figure is written.
+# The figures of the benchmark with silent clients, and the format of each.
 SILENT = [
     ("p50", duration),
     ("p99", duration),

@@ -1,5 +1,6 @@
-"""CPU time of a fleet at rest: 1,000 accounts of 50 users, refreshed at the default interval, and nobody
-scrapes. Each account is refreshed once in an interval, and its report does not change.
+"""CPU time of a fleet at rest: 1,000 accounts of 50 users, refreshed at the default interval, without scrapes.
+
+Each account is refreshed once in an interval, and its report does not change.
 """
 
 import argparse
@@ -16,7 +17,7 @@ ACCOUNTS, USERS = 1_000, 50
 INTERVAL = 300
 READY_SECONDS = 120
 LAST_SUCCESS = re.compile(r"^iam_refresh_last_success_timestamp_seconds\S* (\S+)$", re.MULTILINE)
-# Until the page of the first refreshes is rendered.
+# By then the page of the first refreshes is rendered.
 SETTLE_SECONDS = 5
 
 
@@ -28,7 +29,7 @@ def main():
 
 
 def rest(seconds):
-    """The exporter's CPU time in this many seconds, and how many accounts it refreshed meanwhile."""
+    """The exporter's CPU time in this many seconds, and how many accounts it refreshed in that time."""
     demo = ("demo", f"--accounts={ACCOUNTS}", f"--users={USERS}")
     with tempfile.TemporaryDirectory() as folder, Exporter(Path(folder), *demo) as exporter:
         wait_for("all accounts were read", lambda: exporter.get("/-/ready").ok, READY_SECONDS)

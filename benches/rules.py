@@ -1,8 +1,8 @@
-"""CPU time that the shipped rules cost Prometheus, beside the rules of before, which joined all keys.
+"""CPU time of Prometheus for the rules of deploy/, beside the earlier rules, which joined all keys.
 
-Nobody waits for hours of scrapes. The page of a made-up organization is served with times: each scrape gives half an
-hour of samples of some series, until all are in the memory of Prometheus. Then it loads the rules, and nothing else
-costs CPU time. Findings come last, first those of some owners and then those of all.
+To save hours of scrapes, the page of a made-up organization is served with timestamps. Each scrape adds half an hour of
+samples of some series, until Prometheus has all of them in memory. Then it loads the rules and does nothing else.
+Findings come last: first those of some owners, and then those of all.
 """
 
 import json
@@ -20,13 +20,13 @@ import yaml
 from bench import cpu_seconds, free_port, save
 from harness import ROOT, Exporter, MadeUpPage, Process, tool, wait_for
 
-# Accounts, users in each, and the seconds between evaluations: of rules with few alerts, and of all others. An evaluation
-# takes less.
+# Accounts, users in each, and the seconds between evaluations: of rules with few alerts, and of all others. An
+# evaluation takes less.
 SIZES = (100, 48, 5, 10), (1_000, 48, 10, 40), (5_000, 97, 20, None)
 # The last commit with rules that joined all keys. They were made for at most 100,000.
 BEFORE = "0dbcbc7"
-# So many owners have alerts in a fleet that is kept in order. All have one in the demo, in which a quarter of all users
-# has never rotated a key.
+# The share of owners with alerts in a well-kept fleet. In the demo all have one, because a quarter of all users has
+# never rotated a key.
 FEW = 0.05
 EVALUATIONS = 2
 
@@ -39,13 +39,14 @@ ROOT_KEYS = "iam_owner_root_access_keys"
 VIOLATIONS = "iam_control_violations"
 ROOT_CONTROL = re.compile('control="root_(mfa|not_used)"')
 CONTROL_DATA = "iam_exporter_control_data_available"
-# Series of keys and users. Only the rules of before read them, and none of these looks back.
+# Series of keys and users. Only the earlier rules read them, without looking back.
 EACH_KEY = re.compile("iam_(access_key|user)_")
 SPARSE = 4 * MINUTE, 3
 DENSE = MINUTE, 30
-# Times that move on while all is well.
+# Times that change while all is well.
 MOVES = re.compile("iam_exporter_page_rendered|iam_refresh_last_success|iam_credential_report_generated")
-# No rule reads these. And reasons of failures that only a text reads, of an alert that no account has here.
+# No rule reads these. The last are reasons of failures, which only the text of an alert uses, and that alert does not
+# fire here.
 OWNERS = "iam_owner_access_keys"
 UNREAD = re.compile('reason="(?!clock")')
 SAMPLE = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
@@ -58,8 +59,11 @@ def main():
 
 
 def measure(accounts, users, interval, longer):
-    """What an evaluation costs with this organization: of the shipped rules, with alerts for some of the owners, of the
-    simplest rules with as many alerts, and of those of before."""
+    """The cost of an evaluation with this organization.
+
+    There are four kinds of rules: those of deploy/ with alerts for some of the owners, those of deploy/ with alerts for
+    all, the simplest rules with as many alerts, and the earlier ones.
+    """
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         shipped = shipped_rules(folder / "shipped", interval)
@@ -88,7 +92,7 @@ def other_rules(folder, interval):
 
 
 def staged(samples):
-    """The samples without any finding, the findings of some owners, and those of all others."""
+    """Three stages of samples: all without findings, the findings of some owners, and those of all others."""
     dice = Random(1)
     is_one_of_few = defaultdict(lambda: dice.random() < FEW)
     silent, few, rest = [], [], []
@@ -121,8 +125,10 @@ def shipped_rules(folder, interval):
 
 
 def bare_rules(folder, interval):
-    """Rules that have as many alerts as the shipped ones on owners, and annotations that are the same for all. What they
-    cost is what Prometheus itself needs for this number of alerts."""
+    """Rules with as many alerts on owners as those of deploy/, and the same annotations for all.
+
+    Their cost is the cost of Prometheus itself for this number of alerts.
+    """
     folder.mkdir()
     names = ["summary", "description", "status_url", "dashboard_url", "runbook_url"]
     rules = [
@@ -140,7 +146,7 @@ def bare_rules(folder, interval):
 
 
 def rules_of_before(folder, interval):
-    """The rules of before, evaluated as often; none if the history is not there."""
+    """The earlier rules, evaluated as often, or no rules if the history is not available."""
     folder.mkdir()
     git = ["git", "-C", str(ROOT)]
     listed = subprocess.run(
@@ -177,8 +183,8 @@ def is_whole(exporter, accounts):
 
 
 def evaluated(folder, stages):
-    """What the rules cost that belong to each stage, once its samples are there, too."""
-    # Samples may be ten minutes ahead of time. Nothing is older than five minutes until then.
+    """The cost of each stage's rules, after its samples have arrived."""
+    # Samples may be ten minutes ahead of time. Then nothing is older than five minutes until the end.
     last = int(time.time()) + LONGEST - MINUTE
     figures = {}
     with Scrapes(last) as scrapes, Prometheus(folder, scrapes) as process:
@@ -199,11 +205,11 @@ def evaluated(folder, stages):
 
 
 def cost(process, files, idle):
-    """CPU and wall seconds of one evaluation of all rules of these files, and what Prometheus says of them."""
+    """CPU and wall seconds of one evaluation of all rules of these files, and Prometheus's own figures."""
     groups = sum(len(yaml.safe_load(file.read_text())["groups"]) for file in files)
     failed = own(process, "prometheus_rule_evaluation_failures_total")
     process.load(files)
-    # At first rules look for the state of alerts before a restart.
+    # First, rules restore the state of alerts from before a restart.
     cpu_of_evaluations(process, groups)
     cpu, seconds = cpu_of_evaluations(process, EVALUATIONS * groups)
     figures = {
@@ -217,22 +223,25 @@ def cost(process, files, idle):
 
 
 def cpu_of_evaluations(process, number):
-    """CPU and wall seconds until so many more groups were evaluated. Each group begins at its own time of the interval,
-    so between two ends of the same group each is evaluated once."""
+    """CPU and wall seconds until this many more groups were evaluated.
+
+    Each group begins at its own time in the interval. So between two ends of the same group, every group is evaluated
+    once.
+    """
     done = lambda: own(process, "prometheus_rule_group_duration_seconds_count")
     first = done()
     return cpu_until(process, lambda: done() >= first + number)
 
 
 def idle_share(process):
-    """The part of a core that it takes while there are no rules."""
+    """The share of a core that Prometheus uses without rules."""
     end = time.monotonic() + 10
     cpu, seconds = cpu_until(process, lambda: process.get("/metrics") and time.monotonic() > end)
     return cpu / seconds
 
 
 def cpu_until(process, condition):
-    """The CPU seconds that it takes until then, and the time that it is. It is asked each second."""
+    """The CPU seconds until the condition is true, and the time at that moment. It is checked each second."""
     cpu, started = cpu_seconds(process.child.pid), time.monotonic()
     wait_for("the evaluations", condition, LONGEST, every=1)
     return cpu_seconds(process.child.pid) - cpu, time.monotonic() - started
@@ -246,11 +255,11 @@ def lines(name, labels, value, times):
 
 
 class Scrapes(MadeUpPage):
-    """A server of which each scrape gets further series, each with all its samples. To be used in a `with`."""
+    """A server whose every scrape has further series, each with all its samples. Use it in a `with`."""
 
     def __init__(self, last):
         super().__init__()
-        # All are for this job, whatever else Prometheus scrapes.
+        # The body for this job. Prometheus may scrape others.
         self.rest, self.last = [("up", "", "1")], last
         self.served, self.is_over = 0, False
 
@@ -259,7 +268,7 @@ class Scrapes(MadeUpPage):
         self.is_over = False
 
     def text(self):
-        # Prometheus has read all that came before.
+        # Prometheus has read everything before this.
         self.is_over = not self.rest
         found = []
         while self.rest and len(found) < SCRAPED:
@@ -274,12 +283,12 @@ class Scrapes(MadeUpPage):
 
 
 class Prometheus(Process):
-    """A Prometheus that scrapes these series, or has rules."""
+    """A Prometheus that scrapes these series, or evaluates rules."""
 
     def __init__(self, folder, scrapes):
         self.config = folder / "prometheus.yml"
         self.config.write_text("{}")
-        # With a time of their own, samples stay when their target goes.
+        # Samples with timestamps stay when their target disappears.
         job = {"job_name": "made-up", "honor_labels": True, "scrape_interval": "10s", "scrape_timeout": "10s"}
         self.jobs = [job | {"static_configs": [{"targets": [scrapes.address]}]}]
         port = free_port()
@@ -299,7 +308,7 @@ class Prometheus(Process):
         self.configure({"scrape_configs": self.jobs})
 
     def load(self, files):
-        """Scrapes nothing more, and loads the rules of these files."""
+        """Stops scraping, and loads the rules of these files."""
         self.configure({"rule_files": [str(file) for file in files]})
 
     def configure(self, config):
@@ -312,7 +321,7 @@ class Prometheus(Process):
 
 
 def own(process, name):
-    """The sum of a metric of Prometheus itself."""
+    """The sum of one of Prometheus's own metrics."""
     return sum(map(float, re.findall(rf"^{name}(?:\{{.*\}})? (\S+)$", process.get("/metrics").text, re.MULTILINE)))
 
 

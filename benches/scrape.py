@@ -1,8 +1,9 @@
-"""How fast a page of 10,000 keys is served, beside nginx which serves the same bytes from a file; and
-what scrapes notice of a refresh of 100,000 users.
+"""How fast the exporter serves a page of 10,000 keys, beside nginx with the same bytes from a file.
 
-Throughput of one machine says little of another's, so the two are measured alternately, and what counts
-is the median of the rounds' ratios. wrk takes its share of the processor from both alike.
+It also measures how a refresh of 100,000 users affects scrapes.
+
+The throughput of one machine says little about another. So the two are measured alternately, and the result is the
+median of the rounds' ratios. wrk uses the same share of the processor for both.
 """
 
 import os
@@ -60,7 +61,7 @@ def beside_nginx():
                 "rounds": ROUNDS,
                 "seconds": SECONDS,
                 "loads": loads,
-                # Of nginx, master and workers: what they share counts once for each.
+                # nginx's master and workers. Shared memory counts once for each.
                 "memory": {
                     "exporter": memory(exporter.child.pid, "VmHWM"),
                     "nginx": nginx.memory("VmHWM"),
@@ -69,8 +70,9 @@ def beside_nginx():
 
 
 def by_turns(servers, encoding, connections):
-    """The servers under the same load, one after the other, several times; and the ratios of the first
-    to each other one."""
+    """Puts the same load on the servers alternately, several times. Returns the ratios of the first server to the
+    others, too.
+    """
     rounds = [
         {
             name: load(f"{server.url}/metrics", encoding, connections, SECONDS)
@@ -95,8 +97,10 @@ def ratios(one, other):
 
 
 def while_refreshing():
-    """The same page of 100,000 users served while nothing happens, and while the report changes and is
-    read again and again; and by nginx, beside each, to tell what sharing the cores alone costs."""
+    """The same page of 100,000 users, at rest and while the report changes all the time.
+
+    nginx serves it beside each, to show the effect of shared cores alone.
+    """
     users = population.users(REFRESHED_USERS)
     states = {"quiet": [], "busy": []}
     for _ in range(REFRESH_ROUNDS):
@@ -134,7 +138,7 @@ def scraped(users, interval):
                 ours = load(f"{exporter.url}/metrics", "gzip", REFRESH_CONNECTIONS, REFRESH_SECONDS)
                 a_minute = (reads(exporter) - before) / REFRESH_SECONDS * 60
                 refreshes = {"a_minute": a_minute, **durations(exporter)}
-                # Nobody scrapes the exporter now: what it needs is for refreshes.
+                # Without scrapes, the CPU time is that of refreshes.
                 before = cpu_seconds(exporter.child.pid)
                 theirs = load(f"{nginx.url}/metrics", "gzip", REFRESH_CONNECTIONS, REFRESH_SECONDS)
                 used = cpu_seconds(exporter.child.pid) - before
@@ -144,8 +148,9 @@ def scraped(users, interval):
 
 @contextmanager
 def changing(users, file):
-    """A report file in which one user's creation moves every few seconds: each refresh finds another. The
-    exporter does not take a file that is younger than two seconds, so the file is dated back.
+    """A report file in which one user's creation time moves every few seconds, so that each refresh finds a change.
+
+    The exporter ignores a file younger than two seconds, so the file is dated back.
     """
     report = population.report(users)
     file.write_text(report)
@@ -171,12 +176,12 @@ def changing(users, file):
 
 
 def reads(exporter):
-    """How many reports it has read that were new."""
+    """The number of new reports that the exporter has read."""
     return exporter.log.count('msg="report read"')
 
 
 def durations(exporter):
-    """How long the last refresh and the last page took, in seconds."""
+    """The seconds of the last refresh and of the last rendering of the page."""
     page = exporter.page_bytes("gzip").decode()
     return {
         "refresh": value(page, "iam_refresh_duration_seconds"),

@@ -1,7 +1,7 @@
-"""Scrapes while 1,000 and 10,000 connections of one address say nothing, beside Debian's node_exporter.
+"""Scrapes beside 1,000 and 10,000 silent connections from one address, compared with Debian's node_exporter.
 
-The connections come from 127.0.0.2, the scrapes from 127.0.0.1, each on its own connection. A connection
-that is closed is opened again, at most 200 times a second.
+The silent connections come from 127.0.0.2. The scrapes come from 127.0.0.1, each on its own connection. A closed
+connection is opened again, at most 200 times a second.
 """
 
 import argparse
@@ -68,7 +68,7 @@ def node_exporter():
 
 
 def measure(url, pid, kind, connections, seconds):
-    """How long scrapes took, how many got no answer, and what the crowd cost."""
+    """The seconds of scrapes, the number without an answer, and the cost of the crowd."""
     before = memory(pid, "VmRSS")
     with Crowd(url, kind, connections):
         until, times, lost = time.monotonic() + seconds, [], 0
@@ -81,7 +81,7 @@ def measure(url, pid, kind, connections, seconds):
             time.sleep(PAUSE_SECONDS)
         descriptors = len(os.listdir(f"/proc/{pid}/fd"))
         grown = memory(pid, "VmRSS") - before
-    # What was closed is gone before the next.
+    # Closed connections are gone before the next measurement.
     wait_for("the crowd is gone", lambda: len(os.listdir(f"/proc/{pid}/fd")) < 100, 60)
     times.sort()
     return {
@@ -95,7 +95,7 @@ def measure(url, pid, kind, connections, seconds):
 
 
 def scrape(url):
-    """How long one scrape took; None if there was no answer."""
+    """The seconds of one scrape, or None if there was no answer."""
     host, port = url.removeprefix("http://").split(":")
     started = time.monotonic()
     connection = http.client.HTTPConnection(host, int(port), timeout=10)

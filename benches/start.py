@@ -1,8 +1,8 @@
-"""How long the exporter takes to start, and what it has in memory, up to a million keys.
+"""How long the exporter takes to start, and how much memory it needs for up to a million keys.
 
-Its memory is looked at where it is largest: a page is in it, the next one is being made while accounts
-are refreshed, and somebody reads the last one. The peak is recorded before and after a reader that takes no
-gzip, who has the page unpacked.
+Its memory is measured at the maximum. At that time it holds a page, makes the next one while it refreshes accounts, and
+sends the last one to a reader. The peak is recorded before and after a reader without gzip, for which the exporter
+decompresses the page.
 """
 
 import socket
@@ -16,18 +16,18 @@ import requests
 from bench import KEYS_PER_USER, free_port, memory, save, value
 from harness import Exporter, exporter_binary, exporter_environment, wait_for
 
-# Of the demo organization.
+# In the demo organization.
 ACCOUNTS = 3
 STARTS, START_SECONDS = 20, 30
 IDLE_SECONDS = 10
-# Of accounts with as many users as AWS allows.
+# Accounts with the maximum number of users that AWS allows.
 USERS = 5_000
 KEYS = (10_000, 125_000, 250_000, 500_000, 1_000_000)
-# Each account is refreshed at least twice, and after each the page is rendered again.
+# Each account is refreshed at least twice, and the page is rendered after each.
 INTERVAL = 30
 READY_SECONDS = 300
 KEY = b"\niam_access_key_active{"
-# The exporter's own metrics are at the end of the page, and no longer than this.
+# The exporter's own metrics are at the end of the page, within this number of bytes.
 OWN_BYTES = 1 << 16
 
 
@@ -45,8 +45,10 @@ def main():
 
 
 def starts():
-    """From the process's start to the first answered scrape, and to the first with every account: the
-    medians of some starts of the demo organization, in seconds."""
+    """From the process's start to the first answered scrape, and to the first with every account.
+
+    Medians of several starts of the demo organization, in seconds.
+    """
     answered, whole = zip(*(start() for _ in range(STARTS)))
     return {"starts": STARTS, "answered": median(answered), "whole": median(whole)}
 
@@ -78,7 +80,7 @@ def start():
 
 
 def scrape(port):
-    """The page; none while nobody listens."""
+    """The page, or nothing while the exporter does not listen yet."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
             connection.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
@@ -88,7 +90,7 @@ def scrape(port):
 
 
 def idle():
-    """What the demo organization has resident when nothing happens."""
+    """The resident memory of the demo organization at rest."""
     with tempfile.TemporaryDirectory() as folder, Exporter(Path(folder), "demo") as exporter:
         exporter.wait_until_ready()
         time.sleep(IDLE_SECONDS)
@@ -96,7 +98,7 @@ def idle():
 
 
 def growth(keys):
-    """Memory with this number of keys, after some rounds of refreshes and pages, and the page's size."""
+    """Memory with this number of keys after several refreshes and renderings, and the size of the page."""
     accounts = round(keys / KEYS_PER_USER / USERS)
     demo = ("demo", f"--accounts={accounts}", f"--users={USERS}", f"--refresh.interval={INTERVAL}s")
     with tempfile.TemporaryDirectory() as folder, Exporter(Path(folder), *demo) as exporter:
@@ -114,7 +116,7 @@ def growth(keys):
         }
         found, end = 0, b""
         for chunk in chunks(exporter, "identity"):
-            # The name may lie across two chunks.
+            # The name may span two chunks.
             found += (end[1 - len(KEY) :] + chunk).count(KEY)
             end = (end + chunk)[-OWN_BYTES:]
         own = end.decode(errors="replace")
@@ -129,7 +131,7 @@ def growth(keys):
 
 
 def chunks(exporter, encoding):
-    """The page as it is sent, piece by piece: in one it is too large to handle with pleasure."""
+    """The page in pieces, as the exporter sends it. It is too large to handle as a whole."""
     headers = {"Accept-Encoding": encoding}
     response = requests.get(
         f"{exporter.url}/metrics", headers=headers, stream=True, timeout=READY_SECONDS

@@ -1,5 +1,7 @@
-"""How large and how fast the status page is with 40,000 keys to list: the first page, a search, every key, the file and
-the calendar. Fails if a page is larger or slower than people should wait for.
+"""The size and speed of the status page with 40,000 keys to list: the first page, a search, every key, the file and the
+calendar.
+
+Fails if a page is too large or too slow for people.
 """
 
 import gzip
@@ -13,7 +15,7 @@ import requests
 from bench import save
 from harness import Exporter, wait_for
 
-# So that about 40,000 keys are unrotated, due soon or exempt, and of fewer accounts so that there are as many in all.
+# With these, about 40,000 keys are unrotated, due soon or exempt. With fewer accounts, about 40,000 exist in all.
 ACCOUNTS, ACCOUNTS_OF_EVERY, USERS = 40, 13, 3_100
 KEYS = 40_000
 READY_SECONDS = 120
@@ -28,13 +30,13 @@ PAGES = {
     "file": "/keys.csv?show=all",
     "calendar": "/due.ics",
 }
-# Of pages, not of files.
+# For pages, not files.
 MAX_BYTES, MAX_SECONDS = 20_000, 0.1
 
 
 def main():
     with running(ACCOUNTS) as exporter:
-        # Nobody has looked yet: it counts every key.
+        # The first request counts every key.
         first_look = measure(f"{exporter.url}/", rounds=1)["seconds"]
         lines = listed(exporter, "all")
         account, _, user, key, *_ = lines[-1].split(",")
@@ -53,7 +55,7 @@ def main():
 
 @contextmanager
 def running(accounts):
-    """An exporter of that many accounts, all read."""
+    """An exporter of this many accounts, after all refreshes."""
     demo = ("demo", f"--accounts={accounts}", f"--users={USERS}")
     with tempfile.TemporaryDirectory() as folder, Exporter(Path(folder), *demo) as exporter:
         wait_for("all accounts were read", lambda: exporter.get("/-/ready").ok, READY_SECONDS)
@@ -68,7 +70,7 @@ def listed(exporter, show):
 
 
 def measure(url, rounds=ROUNDS):
-    """A page's size, and the median time until its last byte."""
+    """The size of a page, and the median time until its last byte."""
     times = []
     with requests.Session() as session:
         for _ in range(rounds):

@@ -1,10 +1,13 @@
-"""What a day of pages takes on Prometheus's disk, at one scrape a minute, and what it saves that ages are
-whole hundredths of a day, so that they change every 14.4 minutes instead of with every scrape.
+"""The disk space in Prometheus for a day of pages, at one scrape a minute.
 
-Nobody waits a day: its samples are made from a real page and given to promtool, which writes them as
-Prometheus does, in chunks of 120, into one block, as compaction leaves them. 10,000 keys have 170 million
-samples a day, which is more than one wants to write as text. So there are blocks of fewer keys: two tell
-how many bytes come with each key and how many are there without any, and a third checks that.
+It also measures the saving from ages in whole hundredths of a day, which change every 14.4 minutes instead of at every
+scrape.
+
+The samples of the day are made from a real page. promtool writes them as Prometheus does, in chunks of 120, into one
+block, as after compaction.
+
+10,000 keys have 170 million samples a day, too many to write as text. So there are blocks with fewer keys. Two of them
+give the bytes for each key and the bytes without any, and a third one checks the forecast.
 """
 
 import json
@@ -18,12 +21,12 @@ from random import Random
 from bench import save, value
 from harness import Exporter, tool
 
-# Of one account; the bytes of the last are foretold from those of the others.
+# In one account. The bytes of the last are forecast from the others.
 USERS = (100, 200, 400)
 KEYS = 10_000
 MINUTE, REFRESH, REPORT, DAY = 60, 5 * 60, 4 * 60 * 60, 24 * 60 * 60
 TIMES = range(0, DAY, MINUTE)
-# A block begins at a multiple of its length: a day that begins there is in one block.
+# Blocks begin at multiples of their length. A day that begins there is in one block.
 BLOCK = 54 * 60 * 60
 START = 10_000 * BLOCK
 
@@ -33,12 +36,12 @@ SAMPLE = re.compile(r"^(\w+)(\{.*\})? (\S+)$", re.MULTILINE)
 
 
 def hundredths(seconds):
-    """An age in days as the exporter has it."""
+    """An age in days as in the exporter."""
     return seconds // 864 / 100
 
 
 def full(seconds):
-    """The same, not cut off."""
+    """An age in days, not rounded."""
     return seconds / DAY
 
 
@@ -65,7 +68,7 @@ def main():
 
 
 def foretold(small, large, form, keys):
-    """The bytes of a day of pages with this number of keys, on the line through two sizes."""
+    """A forecast of the bytes of a day of pages with this number of keys, on the line through two sizes."""
     low, high = total(small, form), total(large, form)
     return low + (high - low) / (large["keys"] - small["keys"]) * (keys - small["keys"])
 
@@ -75,7 +78,7 @@ def total(size, form):
 
 
 def measure(users):
-    """The bytes of a day: of the whole page, and of the ages alone; by how ages are written."""
+    """The bytes of a day, of the whole page and of the ages alone, for each form of ages."""
     page = demo_page(users)
     samples = SAMPLE.findall(page)
     ages = [sample for sample in samples if sample[0] == AGE]
@@ -96,7 +99,7 @@ def demo_page(users):
 
 
 def lines(page, samples, age):
-    """The day's lines of each series, in OpenMetrics. Most never change."""
+    """The day's lines of each series, in OpenMetrics. Most series never change."""
     begin = int(value(page, "iam_exporter_page_rendered_timestamp_seconds"))
     created = {labels: int(at) for name, labels, at in SAMPLE.findall(page) if name == CREATED}
     dice = Random(1)
@@ -107,12 +110,12 @@ def lines(page, samples, age):
         elif name == "iam_credential_report_generated_timestamp_seconds":
             values = noted_every(REPORT, begin)
         elif name == LAST_USED and dice.random() < 0.5:
-            # Every second key is used each day, and each report says when.
+            # Every second key is used each day, and the next report has the time.
             values = noted_every(REPORT, begin)
         elif name == "iam_refresh_last_success_timestamp_seconds":
             values = noted_every(REFRESH, begin)
         elif name.startswith(("iam_refresh_duration", "iam_exporter_", "process_")):
-            # More than these do not change with each scrape, and there are few of them.
+            # Few other series change at every scrape.
             values = (dice.random() for _ in TIMES)
         else:
             values = repeat(first)
@@ -125,7 +128,7 @@ def noted_every(seconds, begin):
 
 
 def block_bytes(lines):
-    """The bytes of the block that promtool makes of these lines, its index included."""
+    """The bytes of the block that promtool makes of these lines, with its index."""
     with tempfile.TemporaryDirectory() as folder:
         text, blocks = Path(folder, "text"), Path(folder, "blocks")
         with text.open("w") as file:

@@ -1,8 +1,7 @@
-"""How fast a page of 10,000 keys is served over TLS to somebody with a password, beside nginx which does the same
-with the same bytes and the same certificate.
+"""How fast a page of 10,000 keys is served over TLS to a client with a password, beside nginx.
 
-The exporter checks a password with bcrypt once and remembers that it was right. nginx would check it with each
-request, so it gets the password itself instead of a hash, which costs it nothing.
+nginx serves the same bytes with the same certificate. The exporter checks a password with bcrypt once and remembers the
+result. nginx would check the hash for each request, so it gets the plain password instead, which costs it nothing.
 """
 
 import base64
@@ -18,7 +17,7 @@ from wrk import load, nginx_beside
 
 ROUNDS, SECONDS = 7, 3
 USER, PASSWORD = "prometheus", "secret"
-# Of the password, with a cost of 10.
+# The hash of the password, with a cost of 10.
 HASH = "$2y$10$abcdefghijklmnopqrstuuqflPDzB6gcMhKa1rZqKiun2YGL5sa2u"
 
 # wrk does not check the certificate, either.
@@ -35,7 +34,7 @@ def main():
         )
         users = folder / "users"
         users.write_text(f"{USER}:{{PLAIN}}{PASSWORD}\n")
-        # nginx's workers are somebody else.
+        # nginx's workers run as another user.
         for file in (folder, certificate, key, users):
             file.chmod(0o755)
         access = (
@@ -62,7 +61,7 @@ def loads(folder, access):
 
 
 def by_turns(servers, encoding, connections):
-    """Both servers under the same load, one after the other, several times."""
+    """Puts the same load on both servers alternately, several times."""
     credentials = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
     headers = [f"Authorization: Basic {credentials}"]
     rounds = [

@@ -1,11 +1,11 @@
 #!/bin/sh
-# Installs the programs that the measurements compare with or measure by, those that are missing,
-# from Debian. What the tests need comes from tests/tools.sh.
+# Installs nginx, wrk and node_exporter from Debian if they are missing. The benchmarks measure with them.
+# tests/tools.sh installs the programs of the tests.
 set -eu
 
 missing=
 need() {
-    # nginx is not on the PATH of everybody.
+    # On some machines nginx is not on the PATH of users.
     PATH="$PATH:/usr/sbin" command -v "$1" >/dev/null || missing="$missing $2"
 }
 need nginx nginx
@@ -17,7 +17,7 @@ sudo=
 [ "$(id -u)" = 0 ] || sudo=sudo
 export DEBIAN_FRONTEND=noninteractive
 
-# Debian starts a server when it installs one. The measurements start their own.
+# Debian starts a server when it installs one. The benchmarks start their own.
 policy=/usr/sbin/policy-rc.d
 if [ ! -e "$policy" ]; then
     trap '$sudo rm -f "$policy"' EXIT

@@ -1,4 +1,4 @@
-"""wrk, the load generator, and nginx as the measure of what a web server can do with the same bytes."""
+"""wrk, the load generator, and nginx as the reference for serving the same bytes."""
 
 import gzip
 import json
@@ -12,7 +12,7 @@ import requests
 from bench import free_port, memory
 from harness import tool, wait_for
 
-# wrk prints its figures rounded, and in several units: this has them as they are.
+# wrk rounds its figures and prints them in several units. This script prints the exact ones.
 SCRIPT = """
 done = function(summary, latency)
   local errors = summary.errors
@@ -25,8 +25,10 @@ end
 
 
 def load(url, encoding, connections, seconds, headers=()):
-    """Scrapes on this number of connections, each one after the other: scrapes a second, and the median and
-    99th percentile of how long they took, in seconds."""
+    """Scrapes on this number of connections, one request after the other on each.
+
+    Returns the scrapes a second, and the median and 99th percentile of their seconds.
+    """
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
         script.write(SCRIPT)
         script.flush()
@@ -49,8 +51,11 @@ def load(url, encoding, connections, seconds, headers=()):
 
 
 class Nginx:
-    """nginx, which serves one page from files, plain and compressed. Tuned for that: as many workers as
-    cores, files kept open, no log; the kernel sends them by itself, or nginx does in large pieces."""
+    """nginx, which serves one page from files, plain and compressed.
+
+    It is tuned for that: a worker for each core, files kept open, no log. The kernel sends the files by itself, or
+    nginx sends them in large pieces.
+    """
 
     CONFIG = """
     daemon off;
@@ -84,7 +89,7 @@ class Nginx:
 
     def __init__(self, folder, plain, packed, sendfile, access=""):
         assert gzip.decompress(packed), "not a page"
-        # Started by root, its workers are somebody else.
+        # If root starts nginx, its workers run as another user.
         folder.chmod(0o755)
         (folder / "metrics").write_bytes(plain)
         (folder / "metrics.gz").write_bytes(packed)
@@ -108,7 +113,7 @@ class Nginx:
     def answers(self):
         assert self.child.poll() is None, f"nginx ended with code {self.child.returncode}"
         try:
-            # Without a password that is an answer, too.
+            # A 401 is an answer, too.
             return requests.get(f"{self.url}/metrics", timeout=10, verify=False).status_code in (200, 401)
         except requests.ConnectionError:
             return False
@@ -129,7 +134,7 @@ class Nginx:
 
 @contextmanager
 def nginx_beside(exporter, sendfile="on", access=""):
-    """nginx with a snapshot of the exporter's page. `access`: who may read it, and with which certificate."""
+    """nginx with a copy of the exporter's page. `access` is who may read it, and the certificate."""
     with tempfile.TemporaryDirectory() as folder:
         plain, packed = (body(exporter, encoding) for encoding in ("identity", "gzip"))
         with Nginx(Path(folder), plain, packed, sendfile, access) as nginx:

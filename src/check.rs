@@ -81,7 +81,7 @@ pub struct CheckOutcome {
     pub idle_rules: Vec<String>,
     /// The shard that these accounts belong to.
     pub shard: Shard,
-    /// Where the times of reports come from, if they are files.
+    /// The source of the reports' times, if they are files.
     pub time_of_files: Option<&'static str>,
     /// Whether service-specific credentials are wanted, and report files do not have them.
     pub lacks_service_credentials: bool,
@@ -234,7 +234,7 @@ impl CheckOutcome {
         reports.map(|report| report.rejected.len()).sum()
     }
 
-    /// What limits the answer, for the end of the last line: further shards, reports and rows that were left
+    /// The limits of the answer, for the end of the last line: further shards, reports and rows left
     /// out, and the age of the oldest report.
     fn limits(&self) -> String {
         let shard = match self.shard {
@@ -480,7 +480,7 @@ fn write_controls_table(
     write_table(header, rows, to)
 }
 
-/// Columns that would say the same in each line, or what the lines above and below say.
+/// Columns that would repeat their value in each line, or the text of the lines above and below.
 const LEFT_OUT: [&str; 4] = ["benchmark", "title", "report_generated", "as_of"];
 
 fn write_table<'a, H, R>(

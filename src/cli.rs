@@ -88,10 +88,10 @@ pub enum Command {
     /// --web.listen-address, whether it is healthy. With --web.systemd-socket that is the port to ask, too.
     #[command(after_help = exit_help("health"))]
     Health {
-        /// Ask instead whether it has tried every account once.
+        /// Check instead whether the exporter has tried every account once.
         #[arg(long)]
         ready: bool,
-        /// Show the certificate in this file, if the exporter wants one of its clients.
+        /// Certificate to present, if the exporter requires one of its clients.
         #[arg(long, value_name = "PATH", requires = "client_key")]
         client_cert: Option<PathBuf>,
         /// Private key of this certificate.
@@ -314,7 +314,7 @@ pub fn write_manual(folder: &Path) -> io::Result<()> {
     program.build();
     let commands = program.get_subcommands().filter(|command| !command.is_hide_set());
     for command in iter::once(&program).chain(commands) {
-        // At the foot of each page, where it does not depend on the build.
+        // At the foot of each page, if it does not depend on the build.
         let command = command.clone().version(None).long_version(None);
         let source = format!("{NAME} {}", version::VERSION);
         Man::new(command).source(source).generate_to(folder)?;
@@ -322,7 +322,7 @@ pub fn write_manual(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// What a shell reads to complete the command line.
+/// A shell's completion script for the command line.
 pub fn completions(shell: Shell) -> String {
     let whole = Cli::command();
     // Hidden commands would be offered, too.
@@ -342,7 +342,7 @@ pub fn completions(shell: Shell) -> String {
 const NAME: &str = env!("CARGO_PKG_NAME");
 
 impl Flags {
-    /// Where to listen.
+    /// The address to listen on.
     pub fn listen(&self) -> Listen {
         if self.systemd_socket { Listen::Systemd } else { Listen::Addresses(self.listen.clone()) }
     }
@@ -359,7 +359,7 @@ impl Flags {
         })
     }
 
-    /// Where the configuration comes from.
+    /// The source of the configuration.
     pub fn origin(&self) -> Origin {
         Origin {
             file: self.config.clone(),

@@ -9,10 +9,10 @@ use chrono::{DateTime, Utc};
 use crate::failure::Reason;
 use crate::report::STALE;
 
-/// What an account was asked for. The default is that nothing was read yet.
+/// The data about an account. The default is that nothing was read yet.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Evidence {
-    /// What the summary says of the root user.
+    /// The summary's answer about the root user.
     pub summary: Reading<AccountSummary>,
     /// The password policy of IAM users. `None`: the account has none.
     pub password_policy: Reading<Option<PasswordPolicy>>,
@@ -47,7 +47,7 @@ pub enum EvidenceKind {
     UserPolicies,
 }
 
-/// What `GetAccountSummary` says of the root user. `None`: it does not say it.
+/// The answer of `GetAccountSummary` about the root user. `None` if it has none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct AccountSummary {
     /// `AccountPasswordPresent`

@@ -1,4 +1,4 @@
-//! What goes wrong: one closed set of reasons, the same in logs, metrics, `check` and the status page.
+//! Failures: one closed set of reasons, the same in logs, metrics, `check` and the status page.
 
 use crate::printable::is_printable;
 use crate::secrets;

@@ -25,7 +25,7 @@ pub struct Finding {
     /// The user's path, such as `/` or `/service/`.
     #[serde(skip)]
     pub path: String,
-    /// The access key's slot: 1, 2, or more where AWS lists more. A service-specific credential has none.
+    /// The access key's slot: 1, 2, or more if AWS lists more. A service-specific credential has none.
     pub key: Option<u8>,
     /// The id of the access key, if known, or of the service-specific credential.
     pub access_key_id: Option<String>,

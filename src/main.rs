@@ -151,7 +151,7 @@ async fn check(
     show: Show,
 ) -> anyhow::Result<ExitCode> {
     if format != OutputFormat::Prometheus {
-        // Keys are judged without what controls need of AWS.
+        // Keys are judged without the data that controls need.
         config.controls = None;
     }
     let (clock, config) = (Clock::system(), Arc::new(config));

@@ -63,9 +63,9 @@ pub enum Error {
 /// How to serve.
 #[derive(Debug)]
 pub struct ServeOptions {
-    /// Where to listen.
+    /// The address to listen on.
     pub listen: Listen,
-    /// Where to listen for health checks alone, over plain HTTP.
+    /// The address for health checks alone, over plain HTTP.
     pub health: Option<String>,
     /// How often accounts are refreshed, and which shard this is.
     pub schedule: Schedule,
@@ -79,7 +79,7 @@ pub struct ServeOptions {
     pub web_config: Option<PathBuf>,
 }
 
-/// Where to listen.
+/// The address to listen on.
 #[derive(Debug)]
 pub enum Listen {
     /// On these addresses: host:port, or :port.

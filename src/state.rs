@@ -57,7 +57,7 @@ pub struct Account {
     /// The users' service-specific credentials, as of the last report. `None` before they were
     /// listed.
     pub service_credentials: Option<Arc<ServiceCredentials>>,
-    /// What AWS says of it besides, as of the last report.
+    /// AWS's other data about it, as of the last report.
     pub evidence: Evidence,
     /// The results of its refreshes.
     pub refresh: Refresh,
@@ -133,7 +133,7 @@ impl Tried {
 /// Why refreshes fail.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// What the last one said, in one line.
+    /// The text of the last one, in one line.
     pub message: Arc<str>,
     /// When the first one failed since one last succeeded.
     pub since: DateTime<Utc>,

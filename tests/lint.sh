@@ -1,6 +1,6 @@
 #!/bin/sh
-# Checks invariants 3 and 4 of src/lib.rs: which folder may name which crates, and which modules read no
-# clock. Comments may name anything.
+# Checks invariants 3 and 4 of src/lib.rs: the folders that may use certain crates, and the modules that may not read a
+# clock. Comments may mention them.
 set -eu
 cd "$(dirname "$0")/.."
 status=0
@@ -23,7 +23,7 @@ forbid() { # RULE PATTERN FILE...
     esac
 }
 
-# A crate is named by a path into it, or imported as a whole.
+# Code uses a crate by a path into it, or imports it as a whole.
 only_under() { # FOLDER WHAT CRATES
     # shellcheck disable=SC2046 # names of files, without spaces
     forbid "$2 may only be named under $1: invariant 4 of src/lib.rs" "($3)(::|;| as )" \
@@ -33,7 +33,7 @@ only_under src/source/aws "The AWS SDK" 'aws_(sdk_[a-z]+|config|smithy_[a-z_]+|c
 only_under src/metrics "The prometheus crate" 'prometheus'
 only_under src/web "hyper" 'hyper(_util)?'
 
-# Each is a file or a folder below src.
+# Each entry is a file or a folder below src.
 for module in report policy confirmation service_credentials evidence state controls findings metrics/page metrics/text; do
     # shellcheck disable=SC2046 # names of files, without spaces
     set -- $(find src -path "src/$module.rs" -o -path "src/$module/*.rs")

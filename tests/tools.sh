@@ -1,8 +1,8 @@
 #!/bin/sh
-# Installs the programs that the tests run, those that are missing, from Debian.
+# Installs the programs that the tests run from Debian if they are missing.
 set -eu
 
-PATH=$PATH:/usr/sbin # has debootstrap, also for those who are not root
+PATH=$PATH:/usr/sbin # has debootstrap, and is missing on the PATH of some users
 missing=
 need() {
     command -v "$1" >/dev/null || missing="$missing $2"

@@ -2,7 +2,7 @@
 """Renders the rules from source/, texts.yaml and values.yaml. Needs PyYAML.
 
 It replaces each ${name} by that value and adds to each alert its severity, labels and runbook. It does nothing
-that a template of Helm could not do, too, with `replace`, `fromYaml` and `toYaml`.
+that a Helm template could not do, too, with `replace`, `fromYaml` and `toYaml`.
 """
 
 import argparse
@@ -19,7 +19,7 @@ HEADER = """\
 
 
 class Rules(yaml.SafeDumper):
-    """Writes rules as people do: expressions as they stand, long texts folded."""
+    """Writes YAML for readers: expressions unchanged, long texts folded."""
 
     def increase_indent(self, flow=False, indentless=False):
         return super().increase_indent(flow, False)
@@ -37,10 +37,10 @@ Rules.add_representer(str, write_text)
 
 
 def merged(values, changes, where=""):
-    """The values with these changes, which may name only values that there are."""
+    """The values with these changes. Unknown names are an error."""
     result = dict(values)
     for name, change in changes.items():
-        # Labels, and what is said of an alert, may be new.
+        # Labels and annotations of an alert may be new.
         if name not in values and where not in ["labels."] and not where.startswith("alerts.Iam"):
             raise SystemExit(f"there is no value {where}{name}")
         inner = isinstance(values.get(name), dict) and isinstance(change, dict)
@@ -60,7 +60,7 @@ def flat(values, prefix=""):
 
 
 def filled(text, texts):
-    """The text with each ${name} replaced, also in what replaces it."""
+    """The text with each ${name} replaced, also inside the replacements."""
 
     def value(match):
         if match[1] not in texts:
@@ -74,7 +74,7 @@ def filled(text, texts):
 
 
 def alert(rule, texts, values):
-    """The alert with all that values.yaml says of it; None if it is not wanted."""
+    """The alert with its settings in values.yaml. None if it is disabled."""
     name = rule["alert"]
     own = values["alerts"][name]
     if own.get("enabled") is False:
@@ -93,7 +93,7 @@ def alert(rule, texts, values):
 
 
 def rules(rule, source, texts, values):
-    """What an entry of the source becomes: a rule, or if it says what was so lately two."""
+    """The rules for an entry of the source: one, or two if the entry looks back."""
     if "record" in rule:
         return [rule | {"expr": filled(rule["expr"], texts)}]
     if "finding" in rule:
@@ -115,7 +115,7 @@ def indented(text):
 
 
 def rendered(path, values):
-    """Where the rules of this source belong, and their text."""
+    """The path of the rules of this source, and their text."""
     text = path.read_text()
     source = yaml.safe_load(text)
     shared = yaml.safe_load((HERE / "texts.yaml").read_text())
@@ -130,7 +130,7 @@ def rendered(path, values):
 
 
 def spaced(body):
-    """An empty line before each rule but the first of a group."""
+    """Adds an empty line before each rule except the first of a group."""
     return re.sub(r"(?<!rules:)\n(      - (?:alert|record): )", r"\n\n\1", body)
 
 

@@ -75,7 +75,7 @@ fn check_frames(mut output: &[u8]) {
     }
 }
 
-/// Sends the input, and no more; all that comes back.
+/// Sends the input, and no more. Returns all that comes back.
 async fn converse(input: &[u8]) -> BytesMut {
     let (client, server) = duplex(64 << 10);
     let peer: SocketAddr = ([127, 0, 0, 1], 1).into();
@@ -91,7 +91,7 @@ async fn converse(input: &[u8]) -> BytesMut {
     };
     let receive = async {
         let mut output = BytesMut::new();
-        // At the end of what is sent it hangs up.
+        // It hangs up after the last byte.
         while from.read_buf(&mut output).await.is_ok_and(|read| read > 0) {}
         output
     };

@@ -1,4 +1,4 @@
-//! The status page in all its forms. The first line is the query, and the rest a credential report; if it
+//! The status page in all its forms. The first line is the query, and the rest a credential report. If it
 //! is none, one with a key of every kind.
 
 #![no_main]

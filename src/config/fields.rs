@@ -279,7 +279,7 @@ pub fn benchmark<'de, D: Deserializer<'de>>(field: D) -> Result<Benchmark, D::Er
     })
 }
 
-/// What AWS is asked for.
+/// The data that the exporter asks AWS for.
 pub fn evidence<'de, D: Deserializer<'de>>(field: D) -> Result<BTreeSet<EvidenceKind>, D::Error> {
     read(field, |names: Vec<String>| {
         let kinds = names.iter().map(|name| {

@@ -122,7 +122,7 @@ pub enum Error {
         line: u64,
         /// The field's path and a colon, or nothing if the file is not YAML.
         field: String,
-        /// What is wrong there, in one line.
+        /// The error there, in one line.
         problem: String,
     },
 }

@@ -1,4 +1,4 @@
-//! Where the configuration comes from.
+//! Reads the configuration from its sources.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -8,7 +8,7 @@ use chrono::TimeDelta;
 use super::{Config, Error};
 use crate::pipe;
 
-/// Where the configuration comes from.
+/// The sources of the configuration.
 #[derive(Debug, Clone, Default)]
 pub struct Origin {
     /// The file, if there is one.

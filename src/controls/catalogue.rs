@@ -68,7 +68,7 @@ pub struct Entry {
     pub name: &'static str,
     /// The benchmark's title.
     pub title: &'static str,
-    /// What counts as a violation, in one sentence.
+    /// The definition of a violation, in one sentence.
     pub violation: &'static str,
     /// The number in v1.1, v1.2, v1.3, v1.4 to v4.0, v5.0, v6.0 and v7.0. Empty: the version does not have it.
     numbers: [&'static str; 7],
@@ -176,7 +176,7 @@ impl Control {
         self.entry().name
     }
 
-    /// Its title in this version. Where only words differ it is that of the newest.
+    /// Its title in this version. If only words differ it is that of the newest.
     pub fn title(self, benchmark: Benchmark) -> &'static str {
         match self {
             Control::UnusedCredentialsDisabled if benchmark <= Benchmark::V1_3 => {

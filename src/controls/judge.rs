@@ -10,7 +10,7 @@ use crate::policy::Age;
 use crate::report::{Key, Problem, ROOT_USER, Report, User};
 use crate::state::Account;
 
-/// The limit of the benchmark, whatever the limit of the configuration is.
+/// The limit of the benchmark. The limit of the configuration does not change it.
 pub const MAX_KEY_AGE: TimeDelta = TimeDelta::days(90);
 /// A key that was made within this time of its user was made with the user.
 const SETUP: TimeDelta = TimeDelta::minutes(1);
@@ -86,7 +86,7 @@ struct Judgement<'a, 's> {
 /// A control, and whether a password policy meets it.
 type Requirement = (Control, fn(&PasswordPolicy) -> bool);
 
-/// What is known of the root user.
+/// The known facts about the root user.
 struct Root<'a> {
     /// The row of the report, with the keys.
     row: Option<(&'a User, &'a [Option<Key>])>,
@@ -107,7 +107,7 @@ impl<'a> Judgement<'a, '_> {
         self.outcomes.of(control).unknown.insert(unknown);
     }
 
-    /// The age of what happened at a time. `None` if the time is not known, or lies ahead.
+    /// The age of an event. `None` if the time is not known, or lies ahead.
     fn age(&self, time: Option<DateTime<Utc>>) -> Option<Age> {
         let time = time.filter(|time| !is_from_the_future(*time, self.now))?;
         Some(Age::between(time, self.now))
@@ -238,7 +238,7 @@ impl<'a> Judgement<'a, '_> {
         }
     }
 
-    /// What rows that could not be read may hide.
+    /// Findings that rejected rows may hide.
     fn rows(&mut self, report: &Report) {
         // Which of two rows is right, and whether they are root's, is not known.
         let is_twice = report.rejected.iter().any(|row| row.problem == Problem::Duplicate);

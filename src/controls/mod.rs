@@ -12,7 +12,7 @@
 //! - A credential that was never used counts from when it was made: a key from its last rotation, a
 //!   password from its last change.
 //! - An inactive key violates nothing.
-//! - What is not known is not decided. Violations that are known still count.
+//! - Unknown data decides nothing. Known violations still count.
 
 pub mod catalogue;
 mod judge;
@@ -39,16 +39,16 @@ pub struct Settings {
     pub root_unused_for: TimeDelta,
     /// Whether users with violations have their own series.
     pub users: bool,
-    /// What AWS is asked for. Policies of users are also read with the users' tags.
+    /// The data that the control needs. Policies of users are also read with the users' tags.
     pub read: BTreeSet<EvidenceKind>,
 }
 
 /// How one account stands with one control.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Outcome<'a> {
-    /// What violates it, as far as that is known.
+    /// Its violations, as far as they are known.
     pub violations: Vec<Violation<'a>>,
-    /// What would have to be known to decide about the rest.
+    /// The missing data, without which the rest is not decided.
     pub unknown: BTreeSet<Unknown>,
     /// Whether the partition has nothing that the control is about, such as China, which has no root user.
     pub is_inapplicable: bool,
@@ -78,7 +78,7 @@ pub enum Credential {
     Key(u8),
 }
 
-/// What is not known.
+/// The kinds of missing data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Unknown {
     /// AWS refused the call, for want of a permission.

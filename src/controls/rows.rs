@@ -35,7 +35,7 @@ pub struct ControlRow {
     pub limit_days: Option<f64>,
     /// Why the control is not decided: see [`Unknown::reason`](super::Unknown::reason).
     pub reason: Option<&'static str>,
-    /// What is missing: a permission, a column or a row.
+    /// The missing permission, column or row.
     pub missing: Option<&'static str>,
     /// The control's title.
     pub title: &'static str,
@@ -187,7 +187,7 @@ impl ControlRow {
         [Status::Violated, Status::NotDecided].map(Status::as_str).contains(&self.result)
     }
 
-    /// The row as text, for tables and CSV. What is not known is empty.
+    /// The row as text, for tables and CSV. Unknown values are empty.
     pub fn fields(&self) -> [String; COLUMNS.len()] {
         [
             self.account_id.clone(),

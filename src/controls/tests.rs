@@ -145,7 +145,7 @@ fn outcome_by(
     (outcome.violations, outcome.unknown.into_iter().collect(), status)
 }
 
-/// What is expected: the number of violations, or what is not known.
+/// The expected number of violations, or the expected reasons why it is not decided.
 type Expected = Result<usize, Unknown>;
 
 #[track_caller]
@@ -619,7 +619,7 @@ fn accounts_that_are_not_decided_count_whatever_the_reasons_are() {
 
 // --- Root ---
 
-/// What is expected of: no access key, MFA, hardware MFA, not used.
+/// The expected results of: no access key, MFA, hardware MFA, not used.
 #[track_caller]
 fn assert_root_is(account: &Account, expected: [Expected; 4], why: &str) {
     let controls = [
@@ -755,7 +755,7 @@ fn hardware_mfa_is_one_that_is_not_in_a_whole_list_of_virtual_ones() {
             Err(Unknown::Failed(kind)),
         ),
         (Reading::default(), Err(Unknown::NotRead(kind))),
-        // A page that is lost later does not take back what was known.
+        // A page that is lost later does not change the earlier result.
         (Reading { failure: Some(Reason::Timeout), ..Reading::of(true, now()) }, Ok(1)),
     ] {
         account.evidence.root_virtual_mfa = reading.clone();

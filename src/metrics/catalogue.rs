@@ -117,13 +117,13 @@ catalogue! {
         "When the X.509 signing certificate was uploaded or last rotated. From the report, which AWS renews at most every four hours.");
 
     SERVICE_CREDENTIAL_AGE = gauge(Group::Keys, "iam_service_specific_credential_age_days", SERVICE_CREDENTIAL,
-        "Days since the service-specific credential, such as an API key for Bedrock, was created, in hundredths, cut off. Listed once for each credential report, which AWS renews at most every four hours.");
+        "Days since the service-specific credential, such as an API key for Bedrock, was created, rounded down to hundredths. Listed once for each credential report, which AWS renews at most every four hours.");
     SERVICE_CREDENTIAL_ACTIVE = gauge(Group::Keys, "iam_service_specific_credential_active", SERVICE_CREDENTIAL,
         "Whether the service-specific credential can be used (1), or is inactive or expired (0). Listed once for each credential report, which AWS renews at most every four hours.");
     SERVICE_CREDENTIAL_UNROTATED = gauge(Group::Keys, "iam_service_specific_credential_unrotated", SERVICE_CREDENTIAL,
-        "Whether the service-specific credential can be used, is not exempt, and is older than the max age of its user's keys (1) or not (0). The exporter's own rule: no benchmark has a control for such credentials. Listed once for each credential report, which AWS renews at most every four hours.");
+        "Whether the service-specific credential can be used, is not exempt, and is older than the maximum age of its user's keys (1) or not (0). This rule is the exporter's: no benchmark has a control for such credentials. Listed once for each credential report, which AWS renews at most every four hours.");
     SERVICE_CREDENTIAL_EXPIRY = gauge(Group::Keys, "iam_service_specific_credential_expiry_timestamp_seconds", SERVICE_CREDENTIAL,
-        "When the service-specific credential expires; absent if it never does, or not within 10,000 days. Listed once for each credential report, which AWS renews at most every four hours.");
+        "When the service-specific credential expires. Absent if it never does, or not within 10,000 days. Listed once for each credential report, which AWS renews at most every four hours.");
 
     USER_INFO = gauge(Group::Users, "iam_user_info", &["account_id", "user", "arn"],
         "The user's ARN. The value is 1. From the report, which AWS renews at most every four hours.");
@@ -151,7 +151,7 @@ catalogue! {
     NOT_JUDGED_KEYS = gauge(Group::Accounts, "iam_access_keys_not_judged", ACCOUNT,
         "Number of active access keys whose age is not known, because the report has no time for them or a time that lies ahead. They count neither as unrotated nor as rotated. From the credential report, which AWS renews at most every four hours.");
     UNROTATED_SERVICE_CREDENTIALS = gauge(Group::Accounts, "iam_unrotated_service_credentials", ACCOUNT,
-        "Number of service-specific credentials, such as API keys for Bedrock, that can be used, are not exempt, and are older than their max age; absent while they are not known. The exporter's own rule: no benchmark has a control for such credentials. Listed once for each credential report, which AWS renews at most every four hours.");
+        "Number of service-specific credentials, such as API keys for Bedrock, that can be used, are not exempt, and are older than their maximum age. Absent while they are not known. This rule is the exporter's: no benchmark has a control for such credentials. Listed once for each credential report, which AWS renews at most every four hours.");
     USERS = gauge(Group::Accounts, "iam_users", ACCOUNT,
         "Number of IAM users, without the root user. From the report, which AWS renews at most every four hours.");
     ACCOUNT_INFO = gauge(Group::Accounts, "iam_account_info", &["account_id", "account_name", "partition"],
@@ -162,26 +162,26 @@ catalogue! {
         "An active access key is due soon if it must be rotated within this time.");
 
     CONTROL_VIOLATIONS = gauge(Group::Controls, "iam_control_violations", &["account_id", "control"],
-        "Number of keys, credentials, users or settings that violate the control of the CIS benchmark, as far as it is known; absent if no violation is known and iam_control_undecided says why. From the credential report, which AWS renews at most every four hours, and from calls after each new report.");
+        "Number of keys, credentials, users or settings that violate the control of the CIS benchmark, as far as they are known. Absent if no violation is known and iam_control_undecided has a reason. From the credential report, which AWS renews at most every four hours, and from calls after each new report.");
     CONTROL_VIOLATION = gauge(Group::Controls, "iam_control_violation", &["account_id", "control", "user"],
-        "Number of violations of the control by the user, for users with any; absent if controls.users is false. From the credential report, which AWS renews at most every four hours, and from calls after each new report.");
+        "Number of violations of the control by the user, for users with at least one. Absent if controls.users is false. From the credential report, which AWS renews at most every four hours, and from calls after each new report.");
     CONTROL_UNDECIDED = gauge(Group::Controls, "iam_control_undecided", &["account_id", "control", "reason", "missing"],
-        "1 for each reason why the control cannot be decided, or not for all users. Reasons: access_denied, call_failed, not_read, not_listed (missing is the permission of the call), no_value (missing is the column of the report), no_row, rejected_rows, old_report, keys_not_listed.");
+        "1 for each reason why the control is not decided, or not for all users. The reasons are access_denied, call_failed, not_read, not_listed, no_value, no_row, rejected_rows, old_report and keys_not_listed. The label missing names the missing permission, column or row, if there is one.");
     CONTROL_INFO = gauge(Group::Controls, "iam_control_info", &crate::controls::catalogue::LABELS,
-        "The control's title and its number in each version of the CIS AWS Foundations benchmark, empty if a version does not have it; the value is 1.");
+        "The control's title, and its number in each version of the CIS AWS Foundations benchmark. The number is empty if a version does not have the control. The value is 1.");
     CONTROL_DATA_AVAILABLE = gauge(Group::Controls, "iam_exporter_control_data_available", &["account_id", "permission"],
-        "Whether the data for controls that needs the permission could last be read (1) or not (0), in which case the data read before stays. Absent before the first try and for data that the configuration does not ask for.");
+        "Whether the last attempt to read the data for controls that needs the permission succeeded (1) or failed (0). After a failure the last good data still counts. Absent before the first attempt, and for data that the configuration does not request.");
 
     OWNER_KEYS = gauge(Group::Owners, "iam_owner_access_keys", &["account_id", "account_name", "tag_NAME", "status"],
         "Number of the owner's access keys by status: unrotated, due_soon, ok, exempt, inactive, not_judged (active, but of unknown age). Each key has exactly one status. From the report, which AWS renews at most every four hours, or from a later call.");
     OWNER_FINDINGS = gauge(Group::Owners, "iam_owner_findings", &["account_id", "account_name", "tag_NAME", "finding"],
-        "Number of the owner's access keys that the owner should do something about, by finding: unrotated, due_soon, never_used (active for a week or longer), exemption_ending (within the time in which keys are due soon). Besides, unrotated_service_credential: the number of the owner's unrotated service-specific credentials, which count in no other finding. Absent while there is none, so that alerts cost Prometheus little. From the credential report, which AWS renews at most every four hours, or from later calls.");
+        "Number of the owner's access keys that need work, by finding: unrotated, due_soon, never_used (active for a week or longer), exemption_ending (within the time in which keys are due soon). The finding unrotated_service_credential has the number of the owner's unrotated service-specific credentials, which count in no other finding. Absent instead of 0, so that alerts cost Prometheus little. From the credential report, which AWS renews at most every four hours, or from later calls.");
     OWNER_FINDING_TIME = gauge(Group::Owners, "iam_owner_finding_timestamp_seconds", &["account_id", "account_name", "tag_NAME", "finding"],
-        "The most urgent time of the keys in iam_owner_findings: when the oldest was created or last rotated (unrotated, never_used, unrotated_service_credential), by when the first must be rotated (due_soon), when the first exemption ends (exemption_ending). From the credential report, which AWS renews at most every four hours, or from later calls.");
+        "The most urgent time of the keys in iam_owner_findings. For unrotated, never_used and unrotated_service_credential, when the oldest was created or last rotated. For due_soon, when the first must be rotated. For exemption_ending, when the first exemption ends. From the credential report, which AWS renews at most every four hours, or from later calls.");
     OWNER_MOST_URGENT = gauge(Group::Owners, "iam_owner_most_urgent_finding", &["account_id", "account_name", "tag_NAME", "finding"],
-        "Number of the owner's access keys in iam_owner_findings with the most urgent finding of the owner: unrotated, due_soon, exemption_ending, never_used, in this order. Absent for an owner without findings. Alerts read it, so that an owner has one alert at a time. From the credential report, which AWS renews at most every four hours, or from later calls.");
+        "Number of the owner's access keys with the owner's most urgent finding. The most urgent is unrotated, then due_soon, exemption_ending, never_used. Absent for an owner without these findings. Alerts use it, so that an owner has one alert at a time. From the credential report, which AWS renews at most every four hours, or from later calls.");
     OWNER_LESS_URGENT = gauge(Group::Owners, "iam_owner_less_urgent_findings", &["account_id", "account_name", "tag_NAME", "finding"],
-        "Number of the owner's other access keys in iam_owner_findings: those without the finding of iam_owner_most_urgent_finding, whose labels it has. From the credential report, which AWS renews at most every four hours, or from later calls.");
+        "Number of the owner's access keys in iam_owner_findings that iam_owner_most_urgent_finding does not count. It has the labels of that metric. From the credential report, which AWS renews at most every four hours, or from later calls.");
     OWNER_ROOT_KEYS = gauge(Group::Owners, "iam_owner_root_access_keys", &["account_id", "account_name"],
         "Number of active access keys of the account's root user. From the report, which AWS renews at most every four hours. If the report has no row of root, from GetAccountSummary: 1 if there is any key, also an inactive one. Absent if neither is known.");
     OWNER_NEVER_USED = gauge(Group::Owners, "iam_owner_access_keys_never_used", OWNER,
@@ -208,9 +208,9 @@ catalogue! {
     CONFIRMATION_WAITING = gauge(Group::Refresh, "iam_exporter_confirmation_waiting_users", ACCOUNT,
         "Number of users with an unrotated key that the last refresh did not confirm, because its time was over or AWS refused. Absent before the first confirmation.");
     TAGS_AVAILABLE = gauge(Group::Refresh, "iam_exporter_tags_available", ACCOUNT,
-        "Whether the users' tags could last be read (1) or not (0), in which case those known before stay; absent where no tags are asked for.");
+        "Whether the users' tags that the configuration requests could be read (1) or not (0). After a failure the last good tags still count. Absent if the configuration requests no tags.");
     SERVICE_CREDENTIALS_AVAILABLE = gauge(Group::Refresh, "iam_exporter_service_credentials_available", ACCOUNT,
-        "Whether the service-specific credentials could last be listed (1) or not (0), in which case those known before stay. Absent before the first try, if the configuration turns them off, and for report files.");
+        "Whether the last attempt to list service-specific credentials succeeded (1) or failed (0). After a failure the last good list still counts. Absent before the first attempt, for report files, and if the configuration turns them off.");
     NAME_AVAILABLE = gauge(Group::Refresh, "iam_exporter_account_name_available", ACCOUNT,
         "Whether the account's name is known (1), or a rule by account name needs its alias and the last attempt to read it failed (0). Such rules do not apply to an account whose alias was never read. Absent before the first refresh, for report files, and if no rule needs the missing name.");
     REFRESH_FAILURES = counter(Group::Refresh, "iam_refresh_failures_total", &["account_id", "reason"],
@@ -253,7 +253,7 @@ catalogue! {
     HTTP_CONNECTIONS = gauge(Group::Exporter, "iam_exporter_http_connections", &[],
         "Open HTTP connections: at most 256, 16 more for health checks, and 16 of --web.health-address.");
     HTTP_REFUSED = counter(Group::Exporter, "iam_exporter_http_refused_total", &["reason"],
-        "Refused connections and requests by reason: password, certificate (of the client), rate (the client asked too often), busy (too many passwords to check or pages to render), handshake (another failure of TLS), or connections (refused or closed because there were too many).");
+        "Refused connections and requests by reason: password, certificate (of the client), rate (the client made too many requests), busy (too many passwords to check or pages to render), handshake (another failure of TLS), or connections (refused or closed because there were too many).");
     HTTP_ACCEPT_FAILURES = counter(Group::Exporter, "iam_exporter_http_accept_failures_total", &[],
         "Connections that could not be accepted, for example because no file descriptors were left.");
 
@@ -291,6 +291,7 @@ mod tests {
             let first = metric.help.chars().next().expect("a help text");
             assert!(first.is_uppercase() || first.is_numeric(), "{}", metric.name);
             assert!(metric.help.ends_with('.'), "{}", metric.name);
+            assert!(!metric.help.contains(';'), "{}: two sentences", metric.name);
         }
     }
 

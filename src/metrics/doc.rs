@@ -67,6 +67,9 @@ pub fn markdown() -> String {
     page
 }
 
+/// In the texts of `HELP`. The introduction has it once.
+const AGE_OF_REPORTS: &str = ", which AWS renews at most every four hours";
+
 fn row(metric: &Metric) -> String {
     let labels: Vec<String> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
     format!(
@@ -74,6 +77,6 @@ fn row(metric: &Metric) -> String {
         metric.name,
         metric.kind.as_str(),
         labels.join(", "),
-        metric.help
+        metric.help.replace(AGE_OF_REPORTS, "")
     )
 }

@@ -280,7 +280,7 @@ impl ExporterMetrics {
 }
 
 impl AwsRequests {
-    /// Counts one request and what came back: its HTTP status, if anything.
+    /// Counts one request and the HTTP status of its response, if there was one.
     pub fn count(&self, service: &str, operation: &str, status: Option<u16>) {
         let outcome = match status {
             None => "no_response",
@@ -291,8 +291,8 @@ impl AwsRequests {
         self.counts.with_label_values(&[service, operation, outcome]).inc();
     }
 
-    /// Records by how many seconds the exporter's clock is ahead of AWS's. Returns what was recorded
-    /// before; 0 if there was nothing.
+    /// Records by how many seconds the exporter's clock is ahead of AWS's. Returns the value recorded
+    /// before, or 0 if there was nothing.
     pub fn record_clock_skew(&self, seconds: i64) -> i64 {
         let gauge = self.clock_skew.with_label_values(&[""; 0]);
         let before = gauge.get();
@@ -301,7 +301,7 @@ impl AwsRequests {
         before
     }
 
-    /// What was last recorded of the clock.
+    /// The last recorded difference of the clock.
     pub fn clock_skew(&self) -> Option<TimeDelta> {
         let is_known = self.has_clock_skew.load(Ordering::Relaxed);
         is_known.then(|| TimeDelta::seconds(self.clock_skew.with_label_values(&[""; 0]).get()))

@@ -48,7 +48,7 @@ pub fn name_pattern(pattern: &str) -> Result<Regex, FilterError> {
     }
 }
 
-/// The last line of a regex error says what is wrong; those before it draw the pattern.
+/// The last line of a regex error has the reason. Those before it draw the pattern.
 fn one_line(error: &regex::Error) -> String {
     let text = error.to_string();
     let last = text.lines().last().unwrap_or_default();

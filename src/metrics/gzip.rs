@@ -106,7 +106,7 @@ impl<'a> Compressor<'a> {
 }
 
 impl Head {
-    /// What ends the member after [`Head::bytes`] and [`Tail::blocks`]: checksum and length of both
+    /// The end of the member after [`Head::bytes`] and [`Tail::blocks`]: checksum and length of both
     /// texts.
     pub fn trailer(&self, tail: &Tail) -> [u8; 8] {
         let mut both = Crc::new();

@@ -1,5 +1,5 @@
-//! The metrics on `/metrics`. The [`catalogue`] has each one once; [`page`] is rendered from the state
-//! (`text`) and compressed ([`gzip`]); [`exporter`] has the exporter's own; [`filter`] selects; [`doc`]
+//! The metrics on `/metrics`. The [`catalogue`] has each one once. [`page`] is rendered from the state
+//! (`text`) and compressed ([`gzip`]), [`exporter`] has the exporter's own, [`filter`] selects, and [`doc`]
 //! is docs/metrics.md. The `prometheus` crate is named in this folder alone.
 
 pub mod catalogue;

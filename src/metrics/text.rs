@@ -107,7 +107,7 @@ impl<'a> Writer<'a> {
         Writer { filter, text, series: 0 }
     }
 
-    /// Hands on what is left; the number of series.
+    /// Passes on the rest of the text. Returns the number of series.
     pub fn finish(mut self) -> usize {
         self.text.hand_on(1);
         self.series

@@ -304,7 +304,7 @@ pub struct Age {
 const SECONDS_PER_HUNDREDTH: i64 = 864;
 
 impl Age {
-    /// The age at `now` of what happened at `time`; 0 if `time` is in the future, as it can be if
+    /// The age at `now` of an event at `time`. It is 0 if `time` is in the future, as it can be if
     /// clocks differ a little.
     pub fn between(time: DateTime<Utc>, now: DateTime<Utc>) -> Age {
         Age { hundredths: (now - time).num_seconds().max(0) / SECONDS_PER_HUNDREDTH }

@@ -85,7 +85,7 @@ fn an_age_is_written_as_its_number_of_days() {
     }
 }
 
-/// One rule for each way to say whom it is about, and what order does.
+/// One rule for each kind of match, and the effect of their order.
 const RULES: &str = r#"
 rotation:
   max_age: 90d
@@ -114,7 +114,7 @@ rotation:
 
 const NOW: &str = "2026-06-01T00:00:00Z";
 
-/// What decides about a user: the max age in days or an exemption, and the rule's place.
+/// The rule that decides about a user: the max age in days or an exemption, and the rule's place.
 fn decided(
     account: (&str, &str),
     user: (&str, &str),
@@ -179,7 +179,7 @@ fn the_first_rule_that_matches_decides() {
         (("333333333333", "sandbox"), ("/", "t1"), &[], ("90d", None)),
         (("111111111111", ""), ("/", "x"), &[], ("60d", Some(6))),
         (("111111111111", "sandbox"), ("/", "s1"), &[], ("1000d", Some(5))),
-        // All tags must match; their keys' case does not matter.
+        // All tags must match. Their keys' case does not matter.
         (here, ("/", "x"), &[("tier", "gold"), ("Team", "payments")], ("45d", Some(7))),
         (here, ("/", "x"), &[("tier", "gold")], ("90d", None)),
         (here, ("/", "x"), &[("tier", "silver"), ("team", "payments")], ("90d", None)),

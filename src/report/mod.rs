@@ -1,7 +1,7 @@
 //! The IAM credential report: CSV bytes → [`Report`].
 //!
 //! AWS documents the format under "Get credential reports for your AWS account" in the IAM user
-//! guide; AWS's real reports differ in places, and the parser accepts both:
+//! guide. AWS's real reports differ in places, and the parser accepts both:
 //!
 //! - Columns are found by name. Columns that are not known are ignored, optional ones may be
 //!   missing (accounts older than 2014 have fewer).
@@ -129,7 +129,7 @@ pub struct RejectedRow {
     pub line: u64,
     /// The column, by its name in the header.
     pub column: &'static str,
-    /// What is wrong with it. Never the value: it may name a person.
+    /// The error in it. Never the value, which may name a person.
     pub problem: Problem,
 }
 
@@ -206,7 +206,7 @@ pub enum Error {
     /// More rows were rejected than an account can have users.
     #[error("more than {MAX_REJECTED} rows cannot be read; the first: {first}")]
     MostlyUnreadable {
-        /// What is wrong with the first one.
+        /// The error in the first one.
         first: RejectedRow,
     },
     /// There are rows, and each one was rejected.
@@ -214,7 +214,7 @@ pub enum Error {
     NothingReadable {
         /// How many rows there are.
         rows: usize,
-        /// What is wrong with the first one.
+        /// The error in the first one.
         first: RejectedRow,
     },
 }
@@ -346,7 +346,7 @@ impl User {
         self.name == ROOT_USER
     }
 
-    /// The path within the ARN, such as `/` or `/service/`; for root `/`.
+    /// The path within the ARN, such as `/` or `/service/`, and `/` for root.
     pub fn path(&self) -> &str {
         let path = self.arn.split_once(":user").map_or("", |(_, rest)| rest);
         path.strip_suffix(self.name.as_str()).filter(|path| !path.is_empty()).unwrap_or("/")

@@ -13,7 +13,7 @@ const MAX_NAME: usize = 65;
 /// The largest number of commas in a name, a path of 512 characters, and the name again.
 const MAX_COMMAS: usize = 512 + 2 * MAX_NAME;
 
-/// A column's name, and what is wrong with its field.
+/// A column's name, and the error in its field.
 pub type Rejection = (&'static str, Problem);
 
 /// A column of the report: its name, and its index in this report's header, if it is there.
@@ -155,7 +155,7 @@ impl<'a> Row<'a> {
             return Err((c.user.name, Problem::FieldCount));
         }
         let (name, arn) = self.name_and_arn()?;
-        // Where neither status is one, the row was not read as it was meant.
+        // If neither status is one, the row was not read as intended.
         let status = |key: &KeyColumns| self.value(key.active).map(boolean);
         if let [Some(Err(problem)), Some(Err(_))] = c.keys.each_ref().map(status) {
             return Err((c.keys[0].active.name, problem));
@@ -170,7 +170,7 @@ impl<'a> Row<'a> {
             created: self.lenient(time, c.created),
             password_enabled: self.lenient(boolean, c.password_enabled),
             password_last_used: self.lenient(time, c.password_last_used),
-            // Not where AWS does not support it: the column says nothing of root there.
+            // Not if AWS does not support it: the column says nothing of root there.
             password_never_used: matches!(
                 self.field(c.password_last_used),
                 b"N/A" | b"no_information"

@@ -13,7 +13,7 @@ const ROOT: &str = "<root_account>,arn:aws:iam::123456789012:root,2020-01-01T00:
 not_supported,2026-01-02T03:04:05Z,not_supported,not_supported,true,false,N/A,N/A,N/A,N/A,\
 false,N/A,N/A,N/A,N/A,false,N/A,false,N/A";
 
-/// A row as AWS sends it; `keys` are the ten fields of both keys.
+/// A row as AWS sends it. `keys` are the ten fields of both keys.
 fn row(name: &str, keys: &str) -> String {
     format!(
         "{name},arn:aws:iam::123456789012:user/{name},2021-05-06T07:08:09Z,false,N/A,N/A,N/A,\

@@ -1,4 +1,4 @@
-//! Where credential reports come from: AWS, files, or the demo organization.
+//! The sources of credential reports: AWS, files, and the demo organization.
 
 pub mod aws;
 pub mod demo;
@@ -124,7 +124,7 @@ impl Source {
     }
 
     /// The account's report, unless the last one, generated at `last`, is still good at `now`.
-    /// Gives up at `deadline`, with what it has by then.
+    /// Gives up at `deadline` and returns the data read by then.
     pub async fn fetch(
         &self,
         target: &Target,
@@ -166,7 +166,7 @@ impl Source {
         }
     }
 
-    /// What AWS's summary of the account says of its root user.
+    /// The summary's answer about the account's root user.
     pub async fn summary(&self, target: &Target) -> Result<AccountSummary, Failure> {
         match self {
             Source::Aws(aws) => aws.summary(target).await,
@@ -216,7 +216,7 @@ impl Source {
         }
     }
 
-    /// Where the times of report files come from. `None` if AWS gives each report its time.
+    /// The source of the times of report files. `None` if AWS gives each report its time.
     pub fn time_of_report_files(&self) -> Option<&'static str> {
         match self {
             Source::Files(files) => Some(files.time_of_report()),

@@ -45,7 +45,7 @@ pub struct Discovered {
     pub excluded: BTreeSet<String>,
     /// Whether they come from files, not from credentials.
     pub are_files: bool,
-    /// Where the accounts were found, for the log.
+    /// The place in which the accounts were found, for the log.
     pub origin: &'static str,
 }
 

@@ -466,7 +466,7 @@ mod tests {
         assert_eq!(checks.next().await.0, "wrong");
         let known = check(&logins, &users, ("alice", "secret"), peer(2));
         assert_eq!(known.await.expect("no panic"), Login::Ok, "while another is checked");
-        // Two more clients, whatever they hash to.
+        // Two more clients. Their hashes do not matter.
         let others = [3, 4].map(|client| check(&logins, &users, ("alice", "new"), peer(client)));
         tokio::task::yield_now().await;
         let mut order = Vec::new();

@@ -27,7 +27,7 @@ use super::response::text;
 use super::stream::Stream;
 use crate::metrics::exporter::{ExporterMetrics, Refusal};
 
-/// Whether this is what probes ask for.
+/// Whether this is a request of a probe.
 pub fn is_health_check(path: &str) -> bool {
     matches!(path, "/-/healthy" | "/-/ready")
 }

@@ -35,7 +35,7 @@ const MAX_ANSWER_BYTES: usize = 1 << 10;
 
 type BoxError = Box<dyn StdError + Send + Sync>;
 
-/// What to ask.
+/// The question to the exporter.
 #[derive(Debug, Clone, Copy)]
 pub enum Question {
     /// Whether the process lives.
@@ -64,7 +64,7 @@ pub enum Error {
     Certificate {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it. Never holds a part of a key.
+        /// The error in it. Never holds a part of a key.
         problem: String,
     },
     /// Nobody listens.
@@ -83,7 +83,7 @@ pub enum Error {
     Unreadable {
         /// The address that was asked.
         address: SocketAddr,
-        /// What is wrong with it.
+        /// The error in it.
         error: BoxError,
     },
     /// The process says no.

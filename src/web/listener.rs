@@ -1,4 +1,4 @@
-//! Listening: addresses, limits on what clients may do, and the graceful end.
+//! Listening: addresses, limits of clients, and the graceful end.
 
 use std::io;
 use std::net::SocketAddr;
@@ -54,7 +54,7 @@ pub async fn bind(address: &str) -> io::Result<TcpListener> {
     if let Some(port) = address.strip_prefix(':') {
         let port: u16 =
             port.parse().map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "not a port"))?;
-        // The IPv6 socket takes IPv4 as well; there is none where IPv6 is off.
+        // The IPv6 socket takes IPv4 as well. It is missing if IPv6 is off.
         return match listen(SocketAddr::from(([0u16; 8], port))) {
             Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
                 listen(SocketAddr::from(([0u8; 4], port)))
@@ -73,7 +73,7 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     // Otherwise a restart fails while old connections are still closing.
     socket.set_reuseaddr(true)?;
     if address.is_ipv6() && address.ip().is_unspecified() {
-        // Whatever the default of this system is, as Go's programs do.
+        // The default of this system does not matter, as in Go's programs.
         SockRef::from(&socket).set_only_v6(false)?;
     }
     socket.bind(address)?;
@@ -95,7 +95,7 @@ pub fn raise_descriptor_limit() -> u64 {
     }
 }
 
-/// Where the exporter listens.
+/// The exporter's listeners.
 #[derive(Debug)]
 pub struct Listeners {
     /// For everything.
@@ -104,7 +104,7 @@ pub struct Listeners {
     pub health: Option<TcpListener>,
 }
 
-/// Serves the site on all listeners until `stop` is true; then stops listening and lets running
+/// Serves the site on all listeners until `stop` is true. Then stops listening and lets running
 /// responses finish.
 pub async fn serve(listeners: Listeners, site: Site, limits: Limits, stop: watch::Receiver<bool>) {
     let places = |limits| Arc::new(Places::new(limits, site.metrics.clone()));
@@ -221,7 +221,7 @@ async fn accept_stream(stream: TcpStream, service: &ClientService) -> Option<Str
     }
 }
 
-/// Serves a connection until it ends, is silent for long, becomes old, or the exporter stops; then
+/// Serves a connection until it ends, is silent for long, becomes old, or the exporter stops. Then
 /// lets a running response finish, with a time limit.
 async fn serve_requests(
     mut connection: Connection<Timed>,

@@ -691,7 +691,7 @@ mod tests {
         let busy = work(&places.admit(peer(9)).expect("a place"));
         assert_eq!(busy.queue(0, async {}).await, Some(()), "it is in the queue already");
         assert_eq!(busy.queue(99, async {}).await, None);
-        // Whoever leaves makes room.
+        // A client that leaves makes room.
         requests[0].abort();
         tokio::task::yield_now().await;
         assert_eq!(busy.queue(99, async {}).await, Some(()));

@@ -33,7 +33,7 @@ impl fmt::Display for RateLimit {
 /// seen for longest may make a burst again.
 const MAX_ADDRESSES: usize = 10_000;
 
-/// What addresses asked for lately.
+/// The recent requests of each address.
 #[derive(Debug, Default)]
 pub struct Rates(Mutex<Addresses>);
 

@@ -79,7 +79,7 @@ pub async fn route(
     }
 }
 
-/// A path that is always the same: what answers it, and what docs/reference.md says of it.
+/// A path that is always the same, its handler, and its description in docs/reference.md.
 type Fixed = (&'static str, Route, &'static str);
 
 const FIXED: [Fixed; 9] = [
@@ -102,7 +102,7 @@ const FIXED: [Fixed; 9] = [
     ),
 ];
 
-/// Every path, with the methods that it allows and what it is for.
+/// Every path, with its methods and its purpose.
 pub fn paths() -> Vec<(&'static str, &'static str, &'static str)> {
     let metrics =
         ("/metrics", Route::Metrics, "the metrics, at the path of `--web.telemetry-path`");

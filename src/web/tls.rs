@@ -1,4 +1,4 @@
-//! `tls_server_config` → what rustls serves with.
+//! `tls_server_config` → the configuration of rustls.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ const HTTP11: &[u8] = b"http/1.1";
 pub struct Resolved {
     /// For rustls.
     pub config: ServerConfig,
-    /// What it asks of clients.
+    /// Its demands on clients.
     pub client_auth: ClientAuth,
     /// Whether only clients with certain names may come in.
     pub has_allowed_sans: bool,

@@ -69,7 +69,7 @@ impl Subject {
         Client::new(&self.authority, identity).get(self.exporter.address, "/metrics", &[])
     }
 
-    /// Waits until the page shows what is wanted, for a client with this identity.
+    /// Waits until the page that a client with this identity gets passes the check.
     fn page_where(&self, identity: Option<&Identity>, wanted: impl Fn(&str) -> bool) -> String {
         let end = Instant::now() + PATIENCE;
         loop {

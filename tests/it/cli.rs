@@ -526,7 +526,7 @@ fn the_server_goes_on_where_stderr_cannot_be_written() {
     }
 }
 
-/// What it prints to stdout when it succeeds.
+/// Its stdout. It must succeed.
 fn printed(arguments: &[&str]) -> String {
     let output = output(arguments);
     assert_eq!(output.status.code(), Some(0));

@@ -205,7 +205,7 @@ async fn a_user_whom_aws_cannot_answer_for_keeps_nobody_waiting() {
     assert_eq!(value(&subject.page(), "iam_exporter_confirmation_available"), Some(0.0));
 }
 
-/// Users by the names `u0` to `u9`, all with old keys; `answer` is AWS's answer about each.
+/// Users by the names `u0` to `u9`, all with old keys. `answer` is AWS's answer about each.
 fn ten(
     answer: impl Fn(&str) -> Answer + Send + 'static,
 ) -> impl FnMut(&str) -> Answer + Send + 'static {

@@ -1,4 +1,4 @@
-//! The controls of the CIS benchmark: what AWS is asked for, and `check --controls`.
+//! The controls of the CIS benchmark: the calls to AWS for them, and `check --controls`.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -33,11 +33,11 @@ const DEVICES: &str = "ListVirtualMFADevices";
 const DETAILS: &str = "GetAccountAuthorizationDetails";
 const CREDENTIALS: &str = "ListServiceSpecificCredentials";
 
-/// What to answer to a call. `None`: as an account in which all is well.
+/// The answer to a call. `None`: as in an account without violations.
 trait Script: FnMut(&str) -> Option<Answer> + Send + 'static {}
 impl<T: FnMut(&str) -> Option<Answer> + Send + 'static> Script for T {}
 
-/// What AWS answers now, and what it was asked for.
+/// AWS's current answers, and the calls so far.
 #[derive(Clone)]
 struct World(Arc<Mutex<Inner>>);
 
@@ -47,7 +47,7 @@ struct Inner {
     calls: Vec<String>,
 }
 
-/// An account, what is known of it so far, and the AWS that has it.
+/// An account, the data about it so far, and its AWS.
 struct Subject {
     world: World,
     source: Source,
@@ -81,7 +81,7 @@ impl Subject {
         self.account.generated = self.account.generated.map(|time| time - TimeDelta::hours(4));
     }
 
-    /// Refreshes once. What came of it, and which calls for controls it cost.
+    /// Refreshes once. Returns the result and the calls for controls.
     async fn refresh(&mut self) -> (RefreshOutcome, Vec<String>) {
         self.refresh_within(Duration::from_secs(20)).await
     }
@@ -97,7 +97,7 @@ impl Subject {
         (outcome, calls.into_iter().filter(is_of_controls).collect())
     }
 
-    /// The number of violations of a control, or what is not known.
+    /// The number of violations of a control, or the reasons why it is not decided.
     fn outcome(&self, control: Control) -> Result<usize, Vec<Unknown>> {
         let outcomes = judge(&self.account, &Settings::default(), Utc::now()).expect("a report");
         let outcome = outcomes.get(control);

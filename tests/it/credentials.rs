@@ -271,7 +271,7 @@ fn a_credential_process_that_hangs_is_killed_and_named() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_proxy_gets_the_calls_but_never_sees_the_credentials_of_a_container() {
-    // The container's endpoint is the fake; the proxy is another one, and the only way to AWS.
+    // The container's endpoint is the fake. The proxy is another one, and the only way to AWS.
     let container = FakeAws::new(|_: &Request| {
         let credentials = r#"{"AccessKeyId": "AKIACONTAINER", "SecretAccessKey": "secret",
             "Token": "token", "Expiration": "2099-01-01T00:00:00Z"}"#;

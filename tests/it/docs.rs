@@ -1,6 +1,6 @@
-//! The documentation has what the code has: flags, paths, exit codes, reasons and fields.
+//! Flags, paths, exit codes, reasons and fields are the same in the documentation and the code.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use clap::{Arg, Command, CommandFactory};
 use expect_test::expect_file;
@@ -287,6 +287,33 @@ fn the_configuration_page_has_each_field_and_no_other() {
         documented.insert(name);
     }
     assert_eq!(documented.iter().map(String::as_str).collect::<BTreeSet<_>>(), expected);
+}
+
+/// Some flags override the file, so their defaults are only in the text of their help.
+#[test]
+fn the_defaults_on_the_pages_are_those_that_the_exporter_uses() {
+    let printed = String::from_utf8(output(&["check-config"]).stdout).expect("UTF-8");
+    let flags = rows(REFERENCE, "| flag | variable | default | |").into_iter().map(|cells| {
+        let flag = code(&cells[0])[0].split(' ').next().expect("a name");
+        (flag.to_owned(), cells[2].clone())
+    });
+    let fields = rows(CONFIGURATION, "| field | default | may be |").into_iter();
+    let fields = fields.map(|cells| (code(&cells[0])[0].to_owned(), cells[1].clone()));
+    let defaults: BTreeMap<String, String> = flags.chain(fields).collect();
+    for (name, before, after) in [
+        ("--rotation.max-age", "max age: ", "\n"),
+        ("rotation.max_age", "max age: ", "\n"),
+        ("--rotation.warn-before", "warn before: ", "\n"),
+        ("rotation.warn_before", "warn before: ", "\n"),
+        ("confirm.rate", "confirm: ", " requests a second for each account\n"),
+        ("controls.benchmark", "controls: CIS ", ","),
+        ("controls.unused_after", ", unused after ", ","),
+        ("controls.root_unused_for", ", root unused for ", ","),
+        ("controls.users", ", users: ", ","),
+    ] {
+        let line = format!("{before}{}{after}", code(&defaults[name])[0]);
+        assert!(printed.contains(&line), "{name}: no {line:?} in {printed}");
+    }
 }
 
 #[test]

@@ -174,7 +174,7 @@ async fn calls_to_broken_accounts_fall_off_and_the_others_stay_as_they_are() {
     sleep(Duration::from_secs(3600)).await;
     let calls = broken_calls(subject.fleet.calls());
     // In an hour, of five accounts each: at most a refresh every three minutes on average, each of
-    // which the SDK tries three times where that may help; throttled ones come to 15 minutes.
+    // which the SDK tries three times if that may help. Throttled ones come to 15 minutes.
     let [_, denied, hangs, garbage, throttled] = calls;
     assert!((60..=120).contains(&denied), "{calls:?}");
     assert!((90..=360).contains(&hangs), "{calls:?}");
@@ -471,7 +471,7 @@ async fn an_account_whose_credentials_fail_leaves_the_others_theirs() {
     let fleet = Arc::new(Fleet { lifetime: chrono::TimeDelta::hours(12), ..Fleet::new(3, 2) });
     let (mut usual, start) = (fleet.paused(), Instant::now());
     let aws = FakeAws::new(move |request| {
-        // The base credentials fail, for as long as it takes; the role of account 1 ends meanwhile.
+        // The base credentials keep failing. Meanwhile the role of account 1 ends.
         let fails =
             !request.access_key.starts_with("ASIA") || request.access_key.contains(&Fleet::id(1));
         if fails && start.elapsed() > Duration::from_secs(600) {
@@ -657,7 +657,7 @@ async fn first_reports_do_not_wait_for_the_confirmations_of_other_accounts() {
         state.accounts.iter().filter(|account| account.report.is_some()).count() == 60
     })
     .await;
-    // Of each account an identity, four report calls; the first results are published after 10 s.
+    // Of each account an identity and four report calls. The first results are published after 10 s.
     assert!(start.elapsed() < Duration::from_secs(25), "{:?}", start.elapsed());
 }
 

@@ -1,4 +1,4 @@
-//! Reading the configuration again: by signal and by request; a bad file changes nothing.
+//! Reading the configuration again, by signal and by request. A bad file changes nothing.
 
 use std::thread;
 use std::time::Duration;

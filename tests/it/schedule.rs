@@ -242,7 +242,7 @@ async fn accounts_are_spread_over_the_interval_after_a_first_pass_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn a_key_is_flagged_within_a_minute_of_its_limit_without_a_refresh() {
-    // At its limit of 90 days an hour after the beginning; flagged from 90.01 days on.
+    // At its limit of 90 days an hour after the beginning, and flagged from 90.01 days on.
     let rotated = beginning() - TimeDelta::days(90) + TimeDelta::hours(1);
     let csv = of_one("alpha").replace(OLD, &rotated.to_rfc3339());
     let aws = FakeAws::new(account(move |_: &str| report_at(&csv, beginning())));

@@ -1,4 +1,4 @@
-//! Service-specific credentials: how AWS is asked for them, and what becomes of its answers.
+//! Service-specific credentials: the calls to AWS for them, and the effect of its answers.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -35,7 +35,7 @@ const UNROTATED: &str = "iam_unrotated_service_credentials";
 /// Confirmation has its own tests.
 const CONFIG: &str = "confirm: { enabled: false }\n";
 
-/// What was asked for: the service or `all`, and the marker.
+/// The call's parameters: the service or `all`, and the marker.
 type Asked = Arc<Mutex<Vec<String>>>;
 
 /// An AWS of the users alpha and beta, without old access keys, that answers lists as told.
@@ -181,7 +181,7 @@ async fn a_list_without_an_end_or_with_a_part_missing_is_no_list() {
     }
 }
 
-/// Without an answer, nothing is known and nothing is zero. What was known before stays and ages.
+/// Without an answer, nothing is known and nothing is zero. Earlier data stays and ages.
 async fn nothing_is_made_up(refusal: fn() -> Answer, reason: Reason, word: &str) {
     let mut subject = Subject::new("", move |_| refusal());
     let (failure, page) = subject.refresh().await;
@@ -422,7 +422,7 @@ async fn a_thousand_accounts_cost_one_call_each_for_a_report() {
     assert_eq!(calls(OPERATION, &later).len(), 1_000);
 }
 
-/// What `check` comes to with this answer of AWS: its exit code and its last line.
+/// The exit code and the last line of `check` with this answer of AWS.
 async fn check(config: &str, answer: impl Fn(&str) -> Answer + Send + 'static) -> (u8, String) {
     let subject = Subject::new(config, answer);
     let (config, clock) = (Arc::new(subject.config), Clock::system());

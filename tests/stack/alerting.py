@@ -1,6 +1,6 @@
-"""The way of an alert from a rule to a person: Alertmanager, and where it delivers.
+"""An alert's way from a rule to a person: Alertmanager and the servers that receive its messages.
 
-What is shipped in deploy/ is run as it is, but for addresses and times.
+The files of deploy/ are used as they are, with other addresses and times.
 """
 
 import json
@@ -16,7 +16,7 @@ from harness import ROOT, Process, Server, tool
 
 PROMETHEUS = ROOT / "deploy/prometheus"
 ALERTMANAGER = ROOT / "deploy/alertmanager"
-# What Prometheus exposes of itself, with the labels. A test looks for each on the page of a real one.
+# Prometheus's own metrics, with their labels. A test looks for each on the page of a real Prometheus.
 PROMETHEUS_OWN = {
     "prometheus_rule_evaluation_failures_total": {"rule_group"},
     "prometheus_rule_group_iterations_missed_total": {"rule_group"},
@@ -31,36 +31,32 @@ PROMETHEUS_OWN = {
 
 
 def rule_files():
-    """The default rules."""
     return sorted(PROMETHEUS.glob("rules/*.yml"))
 
 
 def optional_files():
-    """The optional rules."""
     return sorted(PROMETHEUS.glob("optional/*.yml"))
 
 
 def all_rules():
-    """Every rule that is shipped."""
     files = rule_files() + optional_files()
     groups = [g for f in files for g in yaml.safe_load(f.read_text())["groups"]]
     return [rule for group in groups for rule in group["rules"]]
 
 
 def alerts():
-    """Every alerting rule that is shipped."""
     return [rule for rule in all_rules() if "alert" in rule]
 
 
 def routes(route):
-    """The route and all below it."""
+    """The route and all routes below it."""
     yield route
     for child in route.get("routes", []):
         yield from routes(child)
 
 
 def alertmanager_config():
-    """The shipped configuration, without its waiting times."""
+    """The configuration of deploy/, without its waiting times."""
     config = yaml.safe_load((ALERTMANAGER / "alertmanager.yml").read_text())
     config["templates"] = [str(ALERTMANAGER / pattern) for pattern in config["templates"]]
     for route in routes(config["route"]):
@@ -69,7 +65,7 @@ def alertmanager_config():
 
 
 def to_webhooks(config, address):
-    """The configuration with a webhook in place of each receiver's own way, at a path with its name."""
+    """The configuration with a webhook in place of each receiver. Its path is the receiver's name."""
     for receiver in config["receivers"]:
         name = receiver["name"]
         receiver.clear()
@@ -81,10 +77,10 @@ def to_webhooks(config, address):
 
 
 def rendered_rules(folder, values):
-    """The default rules with these values, each in the folder; its pattern."""
+    """Renders the default rules with these values, each into the folder. Returns a pattern of their files."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "mine.yaml"
-    # JSON is YAML.
+    # YAML includes JSON.
     file.write_text(json.dumps(values))
     command = [sys.executable, PROMETHEUS / "render.py", "--output", folder, "--values", file]
     subprocess.run(command, check=True, timeout=60)
@@ -92,11 +88,11 @@ def rendered_rules(folder, values):
 
 
 class Alertmanager(Process):
-    """A real Alertmanager, alone: the machine's, or another one."""
+    """A real Alertmanager without peers: the installed one, or another."""
 
     def __init__(self, folder, config, program=None):
         config_file = folder / "alertmanager.yml"
-        # JSON is YAML.
+        # YAML includes JSON.
         config_file.write_text(json.dumps(config))
         super().__init__(
             [
@@ -112,20 +108,20 @@ class Alertmanager(Process):
         )
 
     def fire(self, *alerts):
-        """Takes alerts as Prometheus sends them: labels and annotations of each."""
+        """Accepts alerts as Prometheus sends them: labels and annotations of each."""
         response = requests.post(f"{self.url}/api/v2/alerts", json=alerts, timeout=10)
         assert response.ok, response.text
 
     def alerts(self):
-        """Every alert, the inhibited ones included."""
+        """All alerts, including inhibited ones."""
         return self.get("/api/v2/alerts").json()
 
 
 class Webhooks(Server):
-    """Takes JSON: by Alertmanager's webhooks, or as Slack does."""
+    """Receives JSON, from Alertmanager's webhooks or in Slack's format."""
 
     def __init__(self):
-        # What came, in order: the path, and what was posted to it.
+        # All requests in order: the path and the body.
         self.posts = posts = []
 
         class Handler(BaseHTTPRequestHandler):
@@ -147,7 +143,7 @@ class Webhooks(Server):
 
 
 class Mailbox(Server):
-    """Takes mail by SMTP, as much of it as Alertmanager speaks."""
+    """Receives mail by SMTP. It knows the commands that Alertmanager sends."""
 
     def __init__(self):
         self.mails = mails = []
@@ -170,7 +166,7 @@ class Mailbox(Server):
                 self.wfile.write(f"{line}\r\n".encode())
 
             def message(self):
-                """What comes until a line with a dot alone; a dot in front of others is doubled."""
+                """Reads up to a line with only a dot. SMTP doubles a dot at the start of any other line."""
                 lines = iter(self.rfile.readline, b".\r\n")
                 return b"".join(line[1:] if line.startswith(b"..") else line for line in lines)
 

@@ -1,7 +1,7 @@
-"""Prowler, another tool that decides controls of the CIS benchmark, in a virtual environment of its own.
+"""Prowler, another tool that decides controls of the CIS benchmark, in its own virtual environment.
 
-Its packages would not go together with those of the other tests. pip fetches them once into target/prowler, as
-tests/stack/prowler.txt says. If they cannot be had, a test that needs them fails.
+Its packages conflict with those of the other tests. pip fetches them once into target/prowler, as listed in
+tests/stack/prowler.txt. If pip cannot get them, a test that needs them fails.
 """
 
 import json
@@ -23,7 +23,7 @@ def interpreter():
     installed = FOLDER / "installed.txt"
     if not installed.is_file() or installed.read_bytes() != wanted:
         subprocess.run([sys.executable, "-m", "venv", "--clear", FOLDER], check=True, timeout=120)
-        # With what it needs for other clouds it would take 2 GB and ten minutes.
+        # All dependencies, with those for other clouds, are 2 GB and take ten minutes.
         pip = [FOLDER / "bin/pip", "install", "-q", "--no-input", "--no-deps", "-r", REQUIREMENTS]
         done = subprocess.run(pip, capture_output=True, text=True, timeout=400)
         assert done.returncode == 0, f"Prowler cannot be installed\n{done.stdout}{done.stderr}"
@@ -32,7 +32,7 @@ def interpreter():
 
 
 def failing(account, checks, folder):
-    """What fails each of the checks: names of users, and the account for its settings."""
+    """The findings of each check: names of users, and the account for its settings."""
     environment = exporter_environment(folder, account.endpoint, account.credentials)
     environment["AWS_DEFAULT_REGION"] = "us-east-1"
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""The dashboards, and what Grafana does between them and Prometheus: variables, and their values in queries."""
+"""The dashboards, and the work of Grafana between them and Prometheus: variables and their values in queries."""
 
 import json
 import re
@@ -7,9 +7,9 @@ from harness import ROOT
 
 FOLDER = ROOT / "dashboards"
 BOARDS = {path.stem: json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json"))}
-# `$1` is no variable but a group of a regular expression.
+# `$1` is not a variable. It is a group of a regular expression.
 VARIABLE = re.compile(r"\$(?P<bare>[a-z_]\w*)|\$\{(?P<name>\w+)(?:\.[^}:]+)?(?::\w+)?\}")
-# As Grafana sets them for a scrape interval of a second and a short range.
+# Grafana's values for a scrape interval of a second and a short range.
 BUILT_IN = {"__interval": "1s", "__rate_interval": "4s", "__range": "10s", "__range_s": "10"}
 
 
@@ -17,7 +17,7 @@ BUILT_IN = {"__interval": "1s", "__rate_interval": "4s", "__range": "10s", "__ra
 
 
 def panels(board):
-    """Every panel but the rows, which are headings."""
+    """All panels except rows, which are headings."""
     return [panel for panel in board["panels"] if panel["type"] != "row"]
 
 
@@ -31,7 +31,7 @@ def variables(board):
 
 
 def strings(value):
-    """Every text in a piece of JSON."""
+    """All texts in a JSON value."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, list | dict):
@@ -43,17 +43,17 @@ def strings(value):
 
 
 def escape(value):
-    """A value as the Prometheus data source writes it into a quoted regular expression."""
+    """The value as Grafana's Prometheus data source escapes it for a quoted regular expression."""
     return re.sub(r"[\\$^*{}\[\]+?.()|]", lambda m: "\\\\" + m[0].replace("\\", "\\\\"), value)
 
 
 def as_text(variable, value):
-    """A variable's value in a query; a list where several are chosen, None where all are."""
+    """A variable's value in a query. A list if several are chosen, None if all are."""
     if value is None:
         return variable["allValue"]
     if not variable.get("multi"):
         return value.replace("\\", "\\\\")
-    # `()` where a variable offers nothing matches no account.
+    # If a variable has no options, `()` matches no account.
     escaped = [escape(one) for one in value]
     return escaped[0] if len(escaped) == 1 else f"({'|'.join(escaped)})"
 
@@ -69,7 +69,7 @@ def interpolate(text, board, chosen, built_in=BUILT_IN):
 
 
 def options(prometheus, board, name, chosen):
-    """The (text, value) that a variable offers, once those before it are chosen."""
+    """The options (text, value) of a variable, after those before it are chosen."""
     variable = variables(board)[name]
     query = interpolate(variable["query"]["query"], board, chosen)
     if values := re.fullmatch(r"label_values\((.+), *(\w+)\)", query):
@@ -88,7 +88,7 @@ def options(prometheus, board, name, chosen):
 
 
 def defaults(prometheus, board, **choice):
-    """What is chosen when the dashboard opens, or once this choice was made."""
+    """The chosen values after the dashboard opens, or after this choice."""
     chosen = {}
     for name, variable in variables(board).items():
         if name in choice:
@@ -105,7 +105,7 @@ def defaults(prometheus, board, **choice):
 
 
 def ask(prometheus, board, target, chosen, at=None):
-    """The series of an instant query: (labels, value) of each."""
+    """Runs an instant query. Returns the labels and value of each series."""
     query = interpolate(target["expr"], board, chosen)
     parameters = {"query": query} | ({"time": at} if at else {})
     result = prometheus.api("query", **parameters)["result"]

@@ -1,4 +1,4 @@
-"""Headless Chromium, driven from the outside."""
+"""Headless Chromium, driven by WebDriver."""
 
 import os
 from base64 import b64decode
@@ -11,7 +11,7 @@ HEIGHT = 1000
 
 
 class Browser(Chrome):
-    """A browser with one window. To be used in a `with`."""
+    """A browser with one window. Use it in a `with`."""
 
     def __init__(self, folder, javascript=True):
         options = ChromeOptions()
@@ -33,7 +33,7 @@ class Browser(Chrome):
         self.look(1280, "light")
 
     def look(self, width, scheme, height=HEIGHT):
-        """From now on with a window of this size, in light or dark."""
+        """Changes the window's size, and chooses light or dark."""
         self.devtools(
             "Emulation.setEmulatedMedia",
             features=[{"name": "prefers-color-scheme", "value": scheme}],
@@ -65,5 +65,5 @@ class Browser(Chrome):
         return element
 
     def complaints(self):
-        """What the browser's console says since the last time: errors, and what a policy forbade."""
+        """New messages on the browser's console: errors, and violations of a content security policy."""
         return [entry["message"] for entry in self.get_log("browser")]

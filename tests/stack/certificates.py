@@ -1,4 +1,4 @@
-"""Certificates that are made when a test runs."""
+"""Certificates that the tests make when they run."""
 
 import ipaddress
 from datetime import datetime, timedelta, timezone
@@ -13,7 +13,7 @@ DAY = timedelta(days=1)
 
 
 class Authority:
-    """Signs certificates. Its own is in a file."""
+    """Signs certificates. Its own certificate is in a file."""
 
     def __init__(self, folder, name):
         self.folder = folder
@@ -25,7 +25,7 @@ class Authority:
         self.file.write_bytes(pem(unsigned.sign(self.key, hashes.SHA256())))
 
     def issue(self, name, days=1, folder=None):
-        """The files of a certificate and its key. They are for 127.0.0.1, and end in these days."""
+        """Writes a certificate for 127.0.0.1 and its key. Returns their paths."""
         certificate, key = self.issue_bytes(name, days)
         files = [(folder or self.folder) / f"{name}.{kind}" for kind in ("crt", "key")]
         for file, content in zip(files, (certificate, key)):

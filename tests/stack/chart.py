@@ -1,4 +1,4 @@
-"""The Helm chart, rendered by Helm's own engine, and the values that the tests render it with."""
+"""The Helm chart, rendered by Helm's own engine, and the values that the tests use."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +28,7 @@ BASIC_AUTH = {
     "username": {"name": "scrape", "key": "username"},
     "password": {"name": "scrape", "key": "password"},
 }
-# Of the password `secret`, with few rounds.
+# The hash of the password `secret`, with few rounds.
 USERS = {"prometheus": "$2y$04$4Tah/iZPcjGrgWO.XOi.7OGaEwiJzHHQgXbPDar38Ls1xxs4AgW2m"}
 LINKS = {
     "statusPage": "https://keys.example.org",
@@ -183,7 +183,7 @@ CASES = {
 
 @dataclass
 class Release:
-    """The objects of a rendered chart, and what Helm then prints."""
+    """The objects of a rendered chart, and Helm's notes."""
 
     objects: list
     notes: str
@@ -210,7 +210,7 @@ own_chart = helm_python.Chart.load(CHART)
 
 
 class UniqueKeys(yaml.SafeLoader):
-    """Refuses duplicate keys, of which YAML would silently take the last."""
+    """Rejects duplicate keys. Without it, YAML silently uses the last one."""
 
     def construct_mapping(self, node, deep=False):
         keys = [self.construct_object(key) for key, _ in node.value]
@@ -219,7 +219,7 @@ class UniqueKeys(yaml.SafeLoader):
 
 
 def render(values, name="iam-key-exporter", namespace="monitoring", chart=own_chart):
-    """The objects of a release with these values."""
+    """Renders the chart with these values."""
     files = chart.render(values, name=name, namespace=namespace)
     notes = [text for file, text in files.items() if file.endswith("NOTES.txt")]
     objects = [
@@ -233,18 +233,18 @@ def render(values, name="iam-key-exporter", namespace="monitoring", chart=own_ch
 
 
 def lint(values):
-    """Helm's warnings and errors. The missing icon is neither."""
+    """Helm's warnings and errors. The missing icon does not count."""
     report = helm_python.lint(CHART, values)
     return [m for m in report["messages"] if m["severity"] > 1] + report["errors"]
 
 
 def packed(folder):
-    """The archive that Helm makes of the chart."""
+    """The chart as an archive that Helm made."""
     return Path(helm_python.package(CHART, destination=folder))
 
 
 def parent(folder):
-    """A chart of which this one is a part, with a condition and values for all parts."""
+    """A chart that includes this one, with a condition and with values for both."""
     (folder / "charts").mkdir()
     helm_python.package(CHART, destination=folder / "charts")
     part = {"name": "iam-key-exporter", "version": own_chart.version}

@@ -1,4 +1,4 @@
-"""Fixtures of the tests that run the built exporter against other real programs."""
+"""Fixtures of the tests that run the built exporter with other real programs."""
 
 import os
 from datetime import datetime, timedelta, timezone
@@ -11,10 +11,7 @@ from moto_account import MotoAccount, list_service_specific_credentials, reset
 
 
 def pytest_configure(config):
-    """Keeps the developer's own AWS account and proxy out of boto3 and requests.
-
-    And lists the tests that did not run, with the reason.
-    """
+    """Hides the developer's own AWS account and proxy from boto3 and requests, and lists the tests that were skipped."""
     config.option.reportchars += "s"
     for name in list(os.environ):
         if name.startswith("AWS_") or name.lower().endswith("_proxy"):
@@ -34,7 +31,7 @@ def pytest_runtest_makereport(item):
 
 @pytest.fixture(scope="session")
 def npm_packages():
-    """The folder of the packages that tests/npm names, installed."""
+    """The folder with the installed packages of tests/npm."""
     npm("ci")
     return NPM / "node_modules"
 
@@ -43,8 +40,8 @@ def npm_packages():
 def moto():
     """The address of a moto server, which runs in this process.
 
-    Its reports say that they were made in 2015. Here they are of five hours ago, which is old enough to be asked for
-    again, and young enough to be believed. It also has the list of service-specific credentials, which moto lacks.
+    moto's reports have a time in 2015. Here they are five hours old, so that the exporter asks for a new one but still
+    uses the old. moto also lacks the list of service-specific credentials, which is added.
     """
     made = IamResponse.get_credential_report
 
@@ -67,7 +64,7 @@ def moto():
 
 @pytest.fixture
 def account(moto):
-    """An empty account, of which no credential report was made yet."""
+    """An empty account without a credential report."""
     reset(moto)
     return MotoAccount(moto)
 
@@ -84,7 +81,7 @@ def company(account):
     [key] = account.add_user("retired", 500)
     account.deactivate_key("retired", key)
     account.add_service_credential("young", 10)
-    # Spares each test the two seconds that the exporter waits for a report's generation.
+    # Makes a report now. Otherwise the exporter waits two seconds for it in each test.
     account.iam.generate_credential_report()
     return account
 
@@ -99,7 +96,7 @@ def demo(tmp_path_factory):
 
 @pytest.fixture
 def exporter(company, tmp_path):
-    """The exporter of the company's account, with no flag but the address to listen on."""
+    """The exporter of the company's account. Its only flag is the address."""
     with Exporter(tmp_path, endpoint=company.endpoint) as exporter:
         exporter.wait_until_ready()
         yield exporter

@@ -1,7 +1,7 @@
-"""Clients that say nothing, say little, or read little, from their own addresses.
+"""Clients that send nothing, send little or read little, from their own addresses.
 
-They run in their own process, so that they do not slow down those who measure. Linux has all of
-127.0.0.0/8, so each address of it can be a client.
+They run in a separate process, so that they do not slow down the process that measures. In Linux all of 127.0.0.0/8 is
+local, so each client can have its own address.
 """
 
 import json
@@ -13,16 +13,18 @@ import time
 
 REQUEST = "GET {} HTTP/1.1\r\nHost: x\r\nAccept-Encoding: {}\r\n\r\n"
 KINDS = ("silent", "half-sent", "slow", "idle", "reader")
-# The head of a record of TLS whose bytes do not follow.
+# The header of a TLS record without the record.
 HANDSHAKE = b"\x16\x03\x01\x02\x00"
-# An answer can hardly begin before its reader reads.
+# Keeps the kernel from receiving much of a response before the client reads it.
 RECEIVE_BUFFER = 4096
 TICK = 0.1
 
 
 class Crowd:
-    """This number of connections, which are opened again when they are closed, at most so often a second and so
-    often in all. To be used in a `with`."""
+    """Holds this number of connections open. Use it in a `with`.
+
+    It opens closed connections again, with a limit a second and a limit in all.
+    """
 
     def __init__(self, url, kind, count, sources=("127.0.0.2",), **options):
         host, port = url.partition("//")[2].split(":")
@@ -38,11 +40,11 @@ class Crowd:
         )
 
     def wait_until_there(self):
-        """Returns when every connection was opened once."""
+        """Waits until every connection was opened once."""
         assert self.child.stdout.readline() == "there\n"
 
     def stop(self):
-        """How many connections were opened."""
+        """Stops. Returns how many connections were opened."""
         if self.child.poll() is None:
             said, _ = self.child.communicate("\n", timeout=20)
             self.opened = int(said.split()[-1])
@@ -62,14 +64,14 @@ def main(host, port, kind, count, sources, path="/metrics", encoding="gzip", rat
     selector.register(sys.stdin, selectors.EVENT_READ)
     request = REQUEST.format(path, encoding).encode()
     clients, opened, failed, last_tick = {}, 0, 0, 0.0
-    # At first as many at once as there are to be.
+    # At first, all may be opened at once.
     allowed, there, before = float(count), False, time.monotonic()
     while True:
         now = time.monotonic()
         if there:
             allowed = min(allowed + rate * (now - before), rate)
         before = now
-        # Some at a time, so that those which were closed are noticed.
+        # In small groups, so that closed connections are noticed.
         for _ in range(min(count - len(clients), int(allowed), 64)):
             if total is not None and opened >= total:
                 break
@@ -109,9 +111,9 @@ def connect(host, port, source, kind):
     if kind == "reader":
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
     client.settimeout(5)
-    # Without it a process has only some ten thousand ports for all addresses.
+    # Without it, a process has only about 10,000 ports for all addresses.
     client.setsockopt(socket.IPPROTO_IP, 24, 1)  # IP_BIND_ADDRESS_NO_PORT
-    # A connection that is closed leaves nothing behind.
+    # A closed connection leaves no state behind.
     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     try:
         client.bind((source, 0))
@@ -124,7 +126,7 @@ def connect(host, port, source, kind):
 
 
 def begin(client, kind, request):
-    """Sends what is to be sent at first; whether the connection is still open."""
+    """Sends the first bytes. Returns whether the connection is still open."""
     first = {
         "silent": b"",
         "handshake": HANDSHAKE,
@@ -142,7 +144,7 @@ def begin(client, kind, request):
 
 
 def read(client):
-    """Reads what is there; whether the connection is still open."""
+    """Reads the available bytes. Returns whether the connection is still open."""
     try:
         return bool(client.recv(4096))
     except BlockingIOError:
@@ -152,7 +154,7 @@ def read(client):
 
 
 def tick(client, kind):
-    """Sends or reads a little; whether the connection is still open."""
+    """Sends or reads a little. Returns whether the connection is still open."""
     try:
         if kind == "slow":
             client.send(b"G")

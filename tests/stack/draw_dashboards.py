@@ -1,4 +1,4 @@
-"""Draws the dashboards in every situation, for people to look at; and renews their pictures in docs/images.
+"""Draws the dashboards in every situation for you to look at, and renews their pictures in docs/images.
 
 usage: draw_dashboards.py FOLDER [ORGANIZATION…], where `unknown` stands for what can be unknown of one
 """
@@ -17,7 +17,7 @@ IMAGES = ROOT / "docs/images"
 BOARDS = ["fleet", "account", "cis"]
 WIDTHS = [1440, 1920]
 THEMES = ["dark", "light"]
-# Of the pictures in docs/images: a first screen of a usual window, but for the navigation.
+# The size of the pictures in docs/images: the first screen of a usual window, without Grafana's navigation.
 IMAGE = (1440, 900)
 
 

@@ -1,4 +1,4 @@
-"""Draws the status page in every situation, for people to look at: light and dark, wide, narrow and on paper.
+"""Draws the status page in every situation for you to look at: light and dark, wide, narrow and on paper.
 
 usage: draw_status_pages.py FOLDER [SITUATION…]
 """
@@ -11,7 +11,7 @@ from browser import Browser
 from status_situations import SITUATIONS
 
 LOOKS = [(1440, "light"), (1440, "dark"), (1024, "light"), (390, "light"), (390, "dark")]
-# Nobody looks at more of a page at once.
+# Taller pictures are cut off.
 MAX_HEIGHT = 4_000
 
 

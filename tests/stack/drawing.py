@@ -1,7 +1,7 @@
-"""Dashboards as Grafana draws them, without a Grafana.
+"""Draws dashboards as Grafana does, without a Grafana.
 
-tests/boards draws them with Grafana's own libraries in a browser. What Grafana's server does between
-its pages and a Prometheus is done here: steps of queries, built-in variables, the form of the answers.
+tests/boards draws them with Grafana's own libraries in a browser. This module does the work of Grafana's server between
+its pages and Prometheus: steps of queries, built-in variables, the format of responses.
 """
 
 import json
@@ -21,12 +21,12 @@ from harness import ROOT, tool, wait_for
 APP = ROOT / "tests/boards"
 DASHBOARDS = ROOT / "dashboards"
 SCRAPE_INTERVAL = 60_000
-# The width of the space that tests/boards leaves for it.
+# The width of the margin in tests/boards.
 NAVIGATION = 300
 
-# --- What Grafana's server does with a query ---
+# --- The work of Grafana's server ---
 
-# A step of at most this number of milliseconds becomes a round one.
+# For each limit in milliseconds, the round step that replaces shorter ones.
 ROUND_STEPS = [
     (10, 1), (15, 10), (35, 20), (75, 50), (150, 100), (350, 200), (750, 500), (1_500, 1_000),
     (3_500, 2_000), (7_500, 5_000), (12_500, 10_000), (17_500, 15_000), (25_000, 20_000),
@@ -50,7 +50,7 @@ def duration(milliseconds):
 
 
 def interpolate(query, start, end):
-    """The step of a query, and its expression without built-in variables."""
+    """The step of a query, and its expression with the built-in variables replaced."""
     points = query.get("maxDataPoints") or 100
     smallest = max(SCRAPE_INTERVAL, round_step((end - start) / MAX_POINTS))
     step = max(round_step((end - start) / points), smallest)
@@ -67,13 +67,13 @@ def interpolate(query, start, end):
 
 
 def number(text):
-    """JSON has no infinities: a cell is empty where there is one, as where there is no number."""
+    """The number for JSON, or None for an infinity or NaN, which JSON does not have."""
     value = float(text)
     return value if abs(value) != float("inf") and value == value else None
 
 
 def special(points):
-    """Which of the points are no finite numbers, as Grafana's frames say it beside them."""
+    """The indexes of the values that are not finite. Grafana's frames list them separately."""
     kinds = {"NaN": "NaN", "+Inf": "Inf", "-Inf": "NegInf"}
     found = {kind: [] for kind in kinds.values()}
     for place, (_, text) in enumerate(points):
@@ -83,7 +83,7 @@ def special(points):
 
 
 def frame(query, series, step, is_range):
-    """One series as Grafana sends it to its pages."""
+    """One series in the format that Grafana sends to its pages."""
     labels = series["metric"]
     points = series["values"] if is_range else [series["value"]]
     legend = query.get("legendFormat")
@@ -106,7 +106,7 @@ def frame(query, series, step, is_range):
 
 
 def answer(prometheus, query, start, end):
-    """What Grafana's server answers to one query."""
+    """The response of Grafana's server to one query."""
     step, expression = interpolate(query, start, end)
     is_range = bool(query.get("range")) and not query.get("instant")
     parameters = {"query": expression}
@@ -129,7 +129,7 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def log_message(self, *_):
-        """The tests say what is wrong."""
+        """Logs nothing. The tests report failures."""
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -161,7 +161,7 @@ class Handler(BaseHTTPRequestHandler):
         return self.send_file(file if file.is_file() else APP / "dist/index.html")
 
     def pass_on(self, body=None):
-        """What variables ask of Prometheus's own interface."""
+        """Passes requests of variables to Prometheus's own API."""
         found = re.fullmatch(r"/api/datasources/uid/\w+/resources/(.+)", self.path)
         if not found:
             return self.send_json({})
@@ -191,7 +191,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def build():
-    """Installs what tests/boards needs, unless it is there, and bundles it."""
+    """Installs the packages of tests/boards if they are missing, and bundles it."""
     wanted = (APP / "package-lock.json").read_bytes()
     installed = APP / "node_modules/.installed"
     if not installed.is_file() or installed.read_bytes() != wanted:
@@ -208,7 +208,7 @@ def npm(*command):
 
 
 class Drawing:
-    """A browser that shows dashboards over a Prometheus. To be used in a `with`."""
+    """A browser that shows dashboards with data from a Prometheus. Use it in a `with`."""
 
     def __init__(self, folder, prometheus):
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -227,7 +227,7 @@ class Drawing:
         self.server.server_close()
 
     def draw(self, board, width=1440, theme="dark", **parameters):
-        """Shows a dashboard as a whole; what every panel then shows."""
+        """Shows a whole dashboard. Returns the content of every panel."""
         self.look(width, 1_000)
         query = urlencode({"theme": theme, **parameters})
         self.browser.get(f"{self.url}/d/{board}?{query}")
@@ -240,7 +240,7 @@ class Drawing:
         return self.ask("panels()")
 
     def look(self, width, height):
-        """From now on with a window of this size."""
+        """Changes the window's size."""
         self.browser.devtools(
             "Emulation.setDeviceMetricsOverride",
             width=width,
@@ -263,7 +263,7 @@ class Drawing:
         wait_for("the dashboard stays as it is", is_still, seconds=30, every=0.7)
 
     def screenshot(self, without_navigation=False):
-        """What is shown, as a PNG."""
+        """The picture, as a PNG."""
         clip = {}
         if without_navigation:
             width, height = self.browser.execute_script("return [innerWidth, innerHeight]")

@@ -1,5 +1,7 @@
-"""AWS at the socket, as a reader of one account meets it: the credential report, the users' keys as they
-are, faults on request, and for measurements the time and the limits that AWS has.
+"""A fake AWS of one account, at the socket.
+
+It has the credential report, the users' current keys, and faults on request. For benchmarks it has AWS's latency and
+rate limits.
 """
 
 import base64
@@ -28,7 +30,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Key:
-    """An access key. Its times are as AWS writes them; without a last use that is None."""
+    """An access key. Its times are in AWS's format. `last_used` is None if it was never used."""
 
     id: str
     created: str
@@ -48,14 +50,14 @@ class User:
 
 @dataclass(frozen=True)
 class Request:
-    """What came, and when."""
+    """A request and its time."""
 
     at: float
     action: str
     user: str = ""
 
 
-# Instead of an answer.
+# A fault: an error in place of the response.
 HANG = object()
 DROP = object()
 
@@ -71,7 +73,7 @@ def result(action, content):
 
 
 def error(status, code, message="Unknown"):
-    # Without another message, it is what AWS really sends.
+    # The default message is the one that AWS sends.
     return Answer(
         status,
         '<ErrorResponse xmlns="https://iam.amazonaws.com/doc/2010-05-08/">'
@@ -80,7 +82,7 @@ def error(status, code, message="Unknown"):
     )
 
 
-# What the role may not do.
+# A fault: the role lacks this permission.
 DENIED = error(403, "AccessDenied")
 
 
@@ -89,7 +91,7 @@ def state(state):
 
 
 def report(csv, age=timedelta(hours=5)):
-    """A report of this age: from four hours on, every refresh asks for a newer one."""
+    """A report of this age. If it is four hours old or older, every refresh asks for a new one."""
     content = base64.b64encode(csv.encode()).decode()
     return result(
         GET,
@@ -111,7 +113,7 @@ def key_list(user, keys):
 
 
 def credential_list(credentials):
-    """Service-specific credentials: user, service, id, status, created, and when it expires or None."""
+    """A list of service-specific credentials: user, service, id, status, created, and expiry or None."""
     members = "".join(
         f"<member><UserName>{user}</UserName><Status>{status}</Status>"
         f"<CreateDate>{created}</CreateDate>"
@@ -128,7 +130,7 @@ def credential_list(credentials):
 
 
 def user_list(users, marker):
-    """A page of users, and if there are more, the marker of the next page."""
+    """A page of users, and the marker of the next page if there is one."""
     members = "".join(
         f"<member><UserName>{user.name}</UserName><Arn>{user.arn}</Arn><Path>/</Path>"
         f"<UserId>AIDA{user.name}</UserId><CreateDate>{user.created}</CreateDate></member>"
@@ -151,12 +153,11 @@ def last_use(key):
 
 
 def time_ago(age):
-    """The time that was so long ago."""
     return written(datetime.now(timezone.utc) - age)
 
 
 def written(time):
-    """A time in whole seconds, as AWS writes it."""
+    """A time in whole seconds, in AWS's format."""
     return f"{time:%Y-%m-%dT%H:%M:%SZ}"
 
 
@@ -191,7 +192,7 @@ def row(user):
 
 
 def with_one_key(ages):
-    """Users with one active key each, by name and the key's age in days."""
+    """Users with one active key each. `ages` has the key's age in days for each name."""
     created = {name: time_ago(timedelta(days=age)) for name, age in ages.items()}
     return [
         User(name, f"arn:aws:iam::{ACCOUNT}:user/{name}", at, [Key(f"AKIA{name.upper()}", at)])
@@ -200,21 +201,22 @@ def with_one_key(ages):
 
 
 class FakeAws:
-    """To be used in a `with`. While `fault` is set, its answers replace those of its actions."""
+    """AWS at a local socket. Use it in a `with`. While `fault` is set, its responses replace the usual ones."""
 
     def __init__(self, users, report_age=timedelta(hours=5), generation=None, latency=0, rate=None):
-        """How old the report of these users is. If there is none at first, the seconds in which one is
-        generated. The seconds that a call takes, and the requests a second that each API answers."""
+        """`generation` is how many seconds AWS takes to make the first report. None: there is one of `report_age`.
+
+        `latency` is the seconds of each call, `rate` the requests a second that each API allows.
+        """
         self.users = users
-        # The keys as they are now, by user, None if the user is gone. The report keeps saying what
-        # they were at first.
+        # The current keys by user, or None if the user is deleted. The report keeps the first ones.
         self.keys = {user.name: user.keys for user in users}
         self.report = report(credential_report(users), report_age)
         self.by_id = {key.id: key for user in users for key in user.keys}
         self.generation, self.latency, self.rate = generation, latency, rate
-        # When the report is there.
+        # When the report was or will be ready.
         self.generated = None if generation else time.monotonic()
-        # Of each action, an answer or what makes one of the request's parameters.
+        # The response of each action, or a function that makes it from the request's parameters.
         self.answers = {
             IDENTITY: result(IDENTITY, f"<Account>{ACCOUNT}</Account>"),
             GENERATE: self.generate,
@@ -225,7 +227,7 @@ class FakeAws:
             LIST_CREDENTIALS: credential_list([]),
         }
         self.fault = {}
-        # Every request so far, and the number of those that came too fast.
+        # Every request so far, and the number of throttled ones.
         self.requests, self.throttled = [], 0
         self.buckets, self.lock = {}, Lock()
         self.closing = Event()
@@ -233,7 +235,7 @@ class FakeAws:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
-            # Head and body are written one after the other: the second must not wait.
+            # The handler writes head and body separately. The second must not wait.
             disable_nagle_algorithm = True
 
             def do_POST(self):
@@ -243,7 +245,7 @@ class FakeAws:
                 pass
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        # Does not wait at the end for connections that clients keep open.
+        # Does not wait for connections that clients keep open.
         self.server.daemon_threads = True
         self.server.block_on_close = False
         self.endpoint = f"http://127.0.0.1:{self.server.server_port}"
@@ -251,7 +253,7 @@ class FakeAws:
     def serve(self, request):
         body = request.rfile.read(int(request.headers["Content-Length"]))
         form = {name: value for name, [value] in parse_qs(body.decode()).items()}
-        # IAM and STS take forms, others JSON.
+        # IAM and STS use forms, other services JSON.
         form.setdefault("Action", request.headers.get("X-Amz-Target", "").rpartition(".")[2])
         form["Authorization"] = request.headers["Authorization"]
         answer = self.answer(form)
@@ -279,7 +281,7 @@ class FakeAws:
         return answer(form) if callable(answer) else answer
 
     def take(self, action):
-        """Takes a token from the API's bucket, which holds those of a second. False: there is none."""
+        """Takes a token from the API's bucket, which holds the tokens of a second. Returns False if it is empty."""
         now = time.monotonic()
         tokens, since = self.buckets.get(action, (self.rate, now))
         tokens = min(self.rate, tokens + (now - since) * self.rate)
@@ -287,7 +289,7 @@ class FakeAws:
         return tokens >= 1
 
     def actions(self):
-        """The requests, in order."""
+        """The actions of all requests, in order."""
         return [request.action for request in self.requests]
 
     def generate(self, _):

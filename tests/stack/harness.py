@@ -1,6 +1,6 @@
 """Shared by the tests: processes of the exporter and Prometheus, and pages of metrics.
 
-Everything listens on 127.0.0.1 and on a port that the system chose, and every wait has an end.
+All of them listen on 127.0.0.1 and on a port that the system chooses. Every wait has a limit.
 """
 
 import os
@@ -37,7 +37,7 @@ def tool(name):
 
 
 def npm(command):
-    """Runs a command of npm in tests/npm; its failure is one of the test."""
+    """Runs an npm command in tests/npm. If the command fails, so does the test."""
     done = subprocess.run(
         [tool("npm"), command], cwd=NPM, capture_output=True, text=True, timeout=300
     )
@@ -45,7 +45,7 @@ def npm(command):
 
 
 def wait_for(what, condition, seconds=30, every=0.1):
-    """Polls until the condition gives something true, which is returned."""
+    """Polls until the condition is true, and returns its value."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
@@ -54,14 +54,14 @@ def wait_for(what, condition, seconds=30, every=0.1):
 
 
 def dead_endpoint():
-    """A socket, and its URL, where nobody listens and nobody else can while it is open."""
+    """A socket and its URL. Connections to it are refused, and its port stays taken while it is open."""
     reserved = socket.socket()
     reserved.bind(("127.0.0.1", 0))
     return reserved, f"http://127.0.0.1:{reserved.getsockname()[1]}"
 
 
 def exporter_environment(home, endpoint=None, credentials=TEST_CREDENTIALS):
-    """Without the developer's own credentials, configuration and proxy, and without the real AWS."""
+    """The environment without the developer's credentials, configuration and proxy, and without the real AWS."""
     environment = {"HOME": str(home), "AWS_EC2_METADATA_DISABLED": "true", **credentials}
     if endpoint:
         environment["AWS_ENDPOINT_URL"] = endpoint
@@ -69,9 +69,9 @@ def exporter_environment(home, endpoint=None, credentials=TEST_CREDENTIALS):
 
 
 class Process:
-    """A server that logs the port on which it listens. To be used in a `with`."""
+    """A server that logs its port. Use it in a `with`."""
 
-    # Of each request, such as a password.
+    # Headers for each request, for example with a password.
     options = {}
 
     def __init__(self, command, log_file, listening, environment=None):
@@ -121,7 +121,7 @@ class Process:
 
 
 class Server:
-    """A server in a thread. To be used in a `with`."""
+    """A server in a thread. Use it in a `with`."""
 
     def __init__(self, server):
         server.daemon_threads = True
@@ -139,7 +139,7 @@ class Server:
 
 
 class MadeUpPage(Server):
-    """An exporter that says what `text` gives, or does not answer if that is None."""
+    """A fake exporter. Its page is the result of `text`. If that is None, it does not respond."""
 
     def __init__(self):
         page = self
@@ -160,17 +160,17 @@ class MadeUpPage(Server):
         super().__init__(ThreadingHTTPServer(("127.0.0.1", 0), Handler))
 
 
-# Of the log, with the port.
+# The log's line with the port.
 LISTENING = r"msg=listening .* addresses=127\.0\.0\.1:(\d+)"
 
 
 class Exporter(Process):
-    """The exporter; AWS is at the endpoint."""
+    """The exporter, with AWS at the endpoint."""
 
     def __init__(
         self, folder, *arguments, endpoint=None, credentials=TEST_CREDENTIALS, command=None
     ):
-        """`command` starts the binary, if not on its own."""
+        """`command` can start the binary in another way."""
         super().__init__(
             [*(command or [exporter_binary()]), *arguments, *LISTEN],
             folder / "exporter.log",
@@ -182,7 +182,7 @@ class Exporter(Process):
         return Page(self.page_bytes("identity").decode())
 
     def page_bytes(self, encoding):
-        """The page as it was sent in this encoding, unpacked."""
+        """The page in this encoding, decompressed."""
         response = self.get("/metrics", headers={"Accept-Encoding": encoding}, stream=True)
         response.raise_for_status()
         assert response.headers.get("Content-Encoding", "identity") == encoding
@@ -190,7 +190,7 @@ class Exporter(Process):
         return gunzip(body) if encoding == "gzip" else body
 
     def wait_for_page(self, what, condition, **timing):
-        """Polls until the condition holds for a page, which is returned."""
+        """Polls until the condition is true for a page, and returns that page."""
 
         def look():
             page = self.page()
@@ -202,7 +202,7 @@ class Exporter(Process):
             raise AssertionError(f"{error}\n{self.log}") from None
 
     def reload(self):
-        """Asks it to read its configuration again; the status of the answer."""
+        """Asks the exporter to read its configuration again. Returns the status of the response."""
         return requests.post(f"{self.url}/-/reload", timeout=10).status_code
 
     def wait_until_ready(self):
@@ -210,7 +210,7 @@ class Exporter(Process):
 
 
 def scrape_config(jobs):
-    """A configuration of Prometheus that scrapes each of the jobs, an address each, once a second."""
+    """A Prometheus configuration that scrapes the address of each job once a second."""
     return "global: {scrape_interval: 1s, scrape_timeout: 1s}\nscrape_configs:\n" + "".join(
         f"  - job_name: {job}\n    static_configs: [targets: ['{address}']]\n"
         for job, address in jobs.items()
@@ -218,8 +218,7 @@ def scrape_config(jobs):
 
 
 class Prometheus(Process):
-    """A real Prometheus, the installed one or another. It scrapes each of the jobs, or what its own
-    configuration says."""
+    """A real Prometheus, the installed one or another. It scrapes these jobs, or uses its own configuration."""
 
     def __init__(self, folder, jobs=None, config=None, arguments=(), program=None):
         config_file = folder / "prometheus.yml"
@@ -235,7 +234,7 @@ class Prometheus(Process):
             folder / "prometheus.log",
             r'"Listening on"(?: component=web)? address=127\.0\.0\.1:(\d+)',
         )
-        # It listens before it answers queries: until its storage is open they get a 503.
+        # It listens before it answers queries. Until its storage is open, queries get a 503.
         try:
             wait_for("Prometheus is ready", lambda: self.get("/-/ready").ok)
         except AssertionError as error:
@@ -248,12 +247,12 @@ class Prometheus(Process):
         return response.json()["data"]
 
     def query(self, expression):
-        """An instant query's series: (labels, value) of each."""
+        """Runs an instant query. Returns the labels and value of each series."""
         result = self.api("query", query=expression)["result"]
         return [(series["metric"], float(series["value"][1])) for series in result]
 
     def value(self, expression):
-        """The one value of a query; None where it has no series."""
+        """The only value of a query, or None if it has no series."""
         series = self.query(expression)
         assert len(series) <= 1, series
         return series[0][1] if series else None
@@ -264,7 +263,7 @@ LABEL = re.compile(r'([a-zA-Z_]\w*)="((?:[^"\\]|\\.)*)"(?:,|$)')
 
 
 class Page:
-    """A page in the text format. Refuses lines that are no samples, and series that come twice."""
+    """A page in the text format. Rejects malformed lines and duplicate series."""
 
     def __init__(self, text):
         self.text = text
@@ -280,15 +279,15 @@ class Page:
                 self.samples[series] = float(value)
 
     def value(self, name, **labels):
-        """The value of exactly this series; None where there is none."""
+        """The value of exactly this series, or None if it is absent."""
         return self.samples.get((name, frozenset(labels.items())))
 
     def family(self, name):
-        """Every series of a metric: (labels, value) of each."""
+        """The labels and value of each series of a metric."""
         return [(dict(labels), value) for (n, labels), value in self.samples.items() if n == name]
 
     def by_key(self, name):
-        """A metric of access keys: its values by user and slot, where there is one account."""
+        """A metric of access keys by user and slot. Only for pages with one account."""
         return {(labels["user"], labels["key"]): value for labels, value in self.family(name)}
 
     def aws_requests(self, operation):
@@ -297,7 +296,7 @@ class Page:
         return sum(value for labels, value in counts if labels["operation"] == operation)
 
     def is_refreshed(self):
-        """Whether the last refresh of every account worked."""
+        """Whether the last refresh of every account succeeded."""
         states = self.family("iam_refresh_success")
         pending = self.value("iam_exporter_accounts", state="pending")
         return bool(states) and not pending and all(value == 1 for _, value in states)

@@ -1,6 +1,6 @@
-"""The container image: built by buildah, and its file system with a process in it.
+"""The container image: buildah builds it, and a process runs in its file system.
 
-Needs root, or sudo without a password, as buildah's isolation by chroot does.
+Needs root, or sudo without a password, for buildah's isolation by chroot.
 """
 
 import json
@@ -17,7 +17,7 @@ USER = 65532
 
 
 def as_root(*command):
-    """The command, for somebody who may not change the root folder."""
+    """The command as root, with sudo if needed."""
     return [*([] if os.geteuid() == 0 else ["sudo", "-n"]), *map(str, command)]
 
 
@@ -28,7 +28,9 @@ def run(*command, timeout=120, **options):
 
 
 def make_rootfs(context):
-    """What the image is made of. Shared libraries come along if the binary is not static, as that of `cargo test`."""
+    """Makes the image's file system. Adds shared libraries if the binary is not static, for example that of `cargo
+    test`.
+    """
     rootfs = context / "rootfs"
     run(ROOT / "deploy/docker/rootfs.sh", exporter_binary(), rootfs)
     linked = subprocess.run(
@@ -42,7 +44,7 @@ def make_rootfs(context):
 
 
 class Image:
-    """Built in its own folder. To be used in a `with`."""
+    """The image, built in its own folder. Use it in a `with`."""
 
     name = "iam-key-exporter:test"
 
@@ -73,15 +75,17 @@ class Image:
         run(*as_root("rm", "-rf", self.folder))
 
     def write(self, path, text):
-        """Puts a file into the file system, as a container's runtime does with /etc/resolv.conf."""
+        """Writes a file into the file system, as a container runtime does with /etc/resolv.conf."""
         run(*as_root("tee", f"{self.root}/{path}"), input=text)
 
     def command(self, *command, environment=()):
-        """Runs a command of the image as the image says: its user, its environment, nothing that can be written, and
-        number 1 of its own processes."""
+        """A command that runs another in the image, with its user and environment.
+
+        The file system is read-only, and the process has the id 1 in a new PID namespace.
+        """
         user = self.config["User"]
         variables = [*self.config["Env"], *(f"{k}={v}" for k, v in dict(environment).items())]
-        # The runtime of a container makes /proc, too.
+        # The container runtime also mounts /proc.
         inside = (
             'mount --bind "$0" "$0" && mkdir -p "$0/proc" && mount -t proc proc "$0/proc" &&'
             ' mount -o remount,bind,ro "$0" && exec chroot --userspec="$1" "$0" "${@:2}"'
@@ -108,7 +112,7 @@ class Container(Process):
 
     @property
     def pid(self):
-        """The exporter's number outside: the last of the line of only children."""
+        """The process id of the exporter outside of the container: follow the only child to the last."""
         pid = self.child.pid
         while children := open(f"/proc/{pid}/task/{pid}/children").read().split():
             [pid] = children
@@ -124,11 +128,11 @@ class Container(Process):
 
 
 class NameServer:
-    """One on the port where programs look for it, which knows AWS by one name. To be used in a `with`."""
+    """A name server on port 53 that knows one name of AWS. Use it in a `with`."""
 
     address = "127.0.0.53"
     known = "iam.aws.test"
-    # As in a pod of EKS. The name has fewer than five dots, so that each domain is tried before the name itself.
+    # As in a pod of EKS. The name has fewer than five dots, so the resolver tries each domain before the name itself.
     domains = [
         "monitoring.svc.cluster.local",
         "svc.cluster.local",
@@ -154,9 +158,9 @@ class NameServer:
         self.child.wait(timeout=20)
 
     def asked(self):
-        """The names that it was asked for, once each, in their order."""
+        """The names that programs asked for, once each, in order."""
         return list(dict.fromkeys(self.log.read_text().splitlines()[1:]))
 
     def expected(self):
-        """The same of a program that searched every domain."""
+        """The names that a program asks for if it tries every domain."""
         return [*(f"{self.known}.{domain}" for domain in self.domains), self.known]

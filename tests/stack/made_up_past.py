@@ -1,7 +1,7 @@
-"""A past for dashboards to draw, as if a Prometheus had scraped an exporter for a week.
+"""A past for dashboards, as if a Prometheus had scraped an exporter for a week.
 
-It is made of the page as it is now. Keys became unrotated when they were due, and each key that is not
-unrotated had another before it, some of which were rotated too late.
+It is made from the current page. Keys became unrotated when they were due. Each key that is not unrotated had a
+predecessor, and some of those were rotated too late.
 """
 
 import random
@@ -10,14 +10,14 @@ import subprocess
 from harness import tool
 
 DAYS = 7
-STEP = 240  # Seconds; less than the five minutes for which Prometheus takes a sample to hold.
+STEP = 240  # In seconds. Must be less than the five minutes for which Prometheus uses a sample.
 HOUR, DAY = 3_600, 86_400
-# How many requests of each operation there are in a step.
+# The number of requests of each operation in a step.
 REQUESTS = {"ok": 0.6, "client_error": 0.004}
 
 
 def write(page, address, folder, job):
-    """Makes the blocks of a Prometheus's storage, of a week until an hour ago."""
+    """Writes blocks of Prometheus's storage for a week that ends an hour ago."""
     rng = random.Random(1)
     now = int(page.value("iam_exporter_page_rendered_timestamp_seconds"))
     end = (now - HOUR) // HOUR * HOUR
@@ -30,7 +30,7 @@ def write(page, address, folder, job):
     text = folder / "past.txt"
     text.write_text("\n".join(lines) + "\n# EOF\n")
     command = [tool("promtool"), "tsdb", "create-blocks-from", "openmetrics"]
-    # It reads the whole text again for each block.
+    # promtool reads the whole text again for each block.
     command += ["--max-block-duration=200h"]
     done = subprocess.run(
         [*command, text, folder / "tsdb"], capture_output=True, text=True, timeout=120
@@ -47,7 +47,7 @@ def samples(name, labels, value, times):
 
 
 def series(page, rng, times):
-    """Every series: its name, its labels, and a function that gives its value at a time."""
+    """Every series: its name, its labels, and a function from a time to its value."""
     unrotated = past_of_unrotated_keys(page, rng)
     accounts = [labels for labels, _ in page.family("iam_unrotated_keys_total")]
     for labels in accounts:
@@ -55,7 +55,7 @@ def series(page, rng, times):
         yield "iam_credential_report_generated_timestamp_seconds", labels, report_at(rng)
     infos = [labels for labels, _ in page.family("iam_account_info")]
     named = sorted((labels["account_name"], labels["account_id"]) for labels in infos)
-    # The dashboard of an account opens with the first; of many accounts that takes long enough.
+    # The dashboard of an account opens with the first account. For all accounts this would take too long.
     yield from owners(page, unrotated, {account for _, account in named[:3]})
     outage = range(times[-1] - 3 * DAY, times[-1] - 3 * DAY + 9 * HOUR)
     for labels, value in page.family("iam_exporter_accounts"):
@@ -72,7 +72,7 @@ def series(page, rng, times):
 
 
 def past_of_unrotated_keys(page, rng):
-    """When keys were unrotated, by account and user: from, and until."""
+    """When keys were unrotated, by account and user: from and until."""
     found = {}
     rotated = {
         frozenset(labels.items()): at
@@ -92,7 +92,7 @@ def total_at(unrotated, account):
 
 
 def owners(page, unrotated, accounts):
-    """Owners' keys by status: what was unrotated and now is not, was so instead of ok."""
+    """Owners' keys by status. Earlier, a key that was unrotated counts as unrotated instead of ok."""
     tags = {
         (labels["account_id"], labels["user"]): tuple(
             sorted((n, v) for n, v in labels.items() if n.startswith("tag_"))
@@ -125,18 +125,18 @@ def owners(page, unrotated, accounts):
 
 
 def report_at(rng):
-    """Reports of every four hours."""
+    """The time of the newest report. There is one every four hours."""
     offset = rng.randrange(4 * HOUR)
     return lambda at: at - (at + offset) % (4 * HOUR + 300)
 
 
 def during(span, then, else_):
-    """One value in a span of time, and another before and after it."""
+    """One value during a time span, and another before and after."""
     return lambda at: then if at in span else else_
 
 
 def counter(rng, times, chance, active):
-    """A counter that grows by chance, while it is active."""
+    """A counter that grows at random while it is active."""
     count, values = 0, {}
     for at in times:
         if chance and at in active:

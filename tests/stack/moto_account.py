@@ -1,4 +1,4 @@
-"""Accounts in moto, and the actions of tests in them."""
+"""Accounts in moto, and the tests' actions in them."""
 
 from contextlib import contextmanager
 from datetime import timedelta
@@ -12,25 +12,24 @@ from moto.core.utils import utcnow
 
 ACCOUNT = "123456789012"
 
-# By account: moto has nothing like them.
+# Service-specific credentials by account, because moto has no list of them.
 SERVICE_CREDENTIALS = {}
 
 
 def list_service_specific_credentials(response):
-    """The answer to the call that moto lacks, to be a method of its answers."""
+    """A method for moto's responses: the call that moto lacks."""
     found = SERVICE_CREDENTIALS.get(response.current_account, [])
     return ActionResult({"ServiceSpecificCredentials": found, "IsTruncated": False})
 
 
 def reset(endpoint):
-    """Empties every account."""
     SERVICE_CREDENTIALS.clear()
     requests.post(f"{endpoint}/moto-api/reset", timeout=10).raise_for_status()
 
 
 @contextmanager
 def enforced(endpoint):
-    """moto enforces the policies of the caller for each call."""
+    """moto checks the policies of the caller for each call."""
 
     def after(calls):
         url = f"{endpoint}/moto-api/reset-auth"
@@ -44,12 +43,12 @@ def enforced(endpoint):
 
 
 class MotoAccount:
-    """IAM users through AWS's own API, with keys as old as wanted."""
+    """IAM users with keys of any age, made through AWS's own API."""
 
     def __init__(self, endpoint, account_id=ACCOUNT):
         self.endpoint = endpoint
         self.id = account_id
-        # It is by the credentials, those of a role in the account, that moto knows the account.
+        # moto finds the account by the credentials, which belong to a role in the account.
         role = f"arn:aws:iam::{account_id}:role/iam-key-exporter"
         sts = self.client("sts", TEST_CREDENTIALS)
         assumed = sts.assume_role(RoleArn=role, RoleSessionName="test")["Credentials"]
@@ -61,29 +60,29 @@ class MotoAccount:
         self.iam = self.client("iam", self.credentials)
 
     def client(self, service, credentials):
-        """A client of boto3 with these credentials."""
+        """A boto3 client with these credentials."""
         parameters = {name.lower(): value for name, value in credentials.items()}
         return boto3.client(
             service, endpoint_url=self.endpoint, region_name="us-east-1", **parameters
         )
 
     def add_user(self, name, *ages, tags=None):
-        """Adds a user with one key for each age in days; returns the keys' ids."""
+        """Adds a user with one key for each age in days. Returns the keys' ids."""
         tags = [{"Key": key, "Value": value} for key, value in (tags or {}).items()]
         self.iam.create_user(UserName=name, Tags=tags)
         return [self.add_key(name, age) for age in ages]
 
     def add_key(self, user, age):
-        """Adds a key of this age in days; returns its id."""
+        """Adds a key of this age in days. Returns its id."""
         created = self.iam.create_access_key(UserName=user)["AccessKey"]["AccessKeyId"]
-        # AWS has no call that back-dates a key; moto runs in this process.
+        # AWS has no call that changes a key's date, but moto runs in this process.
         keys = get_backend("iam")[self.id]["aws"].users[user].access_keys
         key = next(key for key in keys if key.access_key_id == created)
         key.create_date = utcnow() - timedelta(days=age)
         return created
 
     def add_service_credential(self, user, age, service="bedrock.amazonaws.com", status="Active"):
-        """Adds a service-specific credential of this age in days, without an end; returns its id."""
+        """Adds a service-specific credential of this age in days, without an expiry. Returns its id."""
         found = SERVICE_CREDENTIALS.setdefault(self.id, [])
         found.append(
             {

@@ -1,4 +1,4 @@
-"""A name server on UDP that knows one name. Run with address, port and name: each question is a line of its output."""
+"""A name server on UDP that knows one name. Arguments: address, port and name. It prints each question as a line."""
 
 import socket
 import struct
@@ -9,7 +9,7 @@ NAME_ERROR = 3
 
 
 def question(packet):
-    """The name and the type that are asked for, and where the question ends."""
+    """The name and the type of the question, and the position after it."""
     labels, at = [], 12
     while length := packet[at]:
         labels.append(packet[at + 1 : at + 1 + length].decode())

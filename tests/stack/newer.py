@@ -1,7 +1,7 @@
 """Newer programs than the machine's, from newer releases of Debian.
 
-apt-get fetches the packages with its own list of sources and state folder, and dpkg unpacks them below
-target/. Nothing of the system is changed. If a package cannot be had, a test that needs it says that it did not run.
+apt-get fetches the packages with its own list of sources and state folder, and dpkg unpacks them below target/. The
+system does not change. If apt-get cannot get a package, a test that needs it says that it was not run.
 """
 
 import re
@@ -14,7 +14,7 @@ import pytest
 from harness import ROOT
 
 FOLDER = ROOT / "target/newer"
-# Each program's package, and the releases to look in. The first that has it counts.
+# The package of each program, and the releases to search. The first one that has the program is used.
 PROGRAMS = {
     "prometheus": ["sid", "trixie"],
     "promtool": ["sid", "trixie"],
@@ -27,7 +27,7 @@ PROGRAMS = {
 
 
 def debian_mirror():
-    """Where this machine gets Debian from."""
+    """The Debian mirror of this machine."""
     sources = [Path("/etc/apt/sources.list"), *sorted(Path("/etc/apt/sources.list.d").glob("*"))]
     text = "\n".join(file.read_text() for file in sources if file.is_file())
     found = re.search(r"^(?:deb(?: \[.*?\])? |URIs: *)(\S+/debian)/?(?:\s|$)", text, re.MULTILINE)
@@ -35,7 +35,7 @@ def debian_mirror():
 
 
 def apt_get(release, *arguments, folder=None):
-    """Runs apt-get for this release alone. None if it failed, with the reason in its log."""
+    """Runs apt-get with only this release. Returns None if it failed. The log has the reason."""
     state = FOLDER / release
     for name in ["lists/partial", "cache/archives/partial"]:
         (state / name).mkdir(parents=True, exist_ok=True)
@@ -63,7 +63,7 @@ def apt_get(release, *arguments, folder=None):
 
 @cache
 def updated(release):
-    """Whether the list of the release's packages is there."""
+    """Whether apt-get could get the release's list of packages."""
     lists = FOLDER / release / "lists"
     return bool(list(lists.glob("*_Packages*")) or apt_get(release, "update"))
 
@@ -85,7 +85,7 @@ def unpacked(package, release):
 
 
 def runs(program):
-    """Whether the program can run here. Its C library may be newer than ours."""
+    """Whether the program runs here. It may need a newer C library."""
     try:
         done = subprocess.run([program, "--version"], capture_output=True, timeout=30)
     except OSError:
@@ -101,7 +101,7 @@ def find(name):
     for release in PROGRAMS[name]:
         if not updated(release):
             continue
-        # In some releases the program is part of a larger package.
+        # In some releases a larger package has the program.
         packages = [name, *{"amtool": ["prometheus-alertmanager"], "promtool": ["prometheus"]}.get(name, [])]
         packages += ["victoria-metrics"] if name.startswith("vm") else []
         for package in packages:
@@ -113,5 +113,5 @@ def find(name):
 
 
 def newer(name):
-    """The newer program. Skips the test, which then says that it did not run, if it cannot be had."""
+    """The newer program. If it is not available, the test is skipped and says so."""
     return find(name) or pytest.skip(f"not run: no newer {name} can be had from Debian")

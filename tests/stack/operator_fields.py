@@ -1,6 +1,6 @@
 """The fields of the Prometheus Operator's objects (monitoring.coreos.com/v1) that the chart can set, and no others.
 
-The Operator's own definitions accept unknown fields in silence, and then the field has no effect.
+The Operator's own definitions silently accept unknown fields, and then such a field has no effect.
 """
 
 import jsonschema
@@ -89,7 +89,7 @@ METADATA = fields(["name"], name=TEXT, namespace=TEXT, labels=LABELS, annotation
 
 
 def complaints(thing):
-    """The fields that the Operator would refuse or ignore."""
+    """The fields that the Operator would reject or ignore."""
     schema = fields(
         ["apiVersion", "kind", "metadata", "spec"],
         apiVersion={"const": "monitoring.coreos.com/v1"},

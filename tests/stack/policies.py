@@ -5,7 +5,7 @@ import json
 from harness import ROOT
 
 FOLDER = ROOT / "deploy/aws/policies"
-# What an account needs, and what the exporter needs besides for an organization, or for accounts of a list.
+# For one account, and in addition for an organization or for a list of accounts.
 OF_ACCOUNT = ("report", "confirmation", "tags", "alias", "service-credentials", "controls")
 OF_ORGANIZATION = ("organization",)
 OF_LIST = ("roles",)
@@ -17,7 +17,7 @@ def statements(*names):
 
 
 def policy(*names, without=None):
-    """The text of a policy with all that these files allow, but for one action."""
+    """A policy that allows everything in these files, except one action."""
     parts = [
         part | {"Action": [action for action in part["Action"] if action != without]}
         for part in statements(*names)

@@ -1,6 +1,8 @@
-"""Runs checks of Prowler, and prints as JSON what fails each: users, and the account for its settings.
+"""Runs checks of Prowler. Prints the failed users of each as JSON, or the account for its settings.
 
-Not by its command line, which needs the packages of every cloud. usage: prowler_checks.py CHECK…
+It does not use Prowler's command line, which needs the packages of every cloud.
+
+usage: prowler_checks.py CHECK…
 """
 
 import json
@@ -16,9 +18,9 @@ from prowler.providers.common.provider import Provider
 def failing(check):
     path = f"prowler.providers.aws.services.iam.{check}.{check}"
     found = getattr(import_module(path), check)().execute()
-    # One that found nothing to look at has not passed.
+    # A check that found nothing to look at has not passed.
     assert found, check
-    # Some name the user's key or policy, too.
+    # Some also name the user's key or policy.
     names = {re.sub(r"(/.*|-access-key-\d)$", "", f.resource_id) for f in found if f.status == "FAIL"}
     return sorted(names)
 

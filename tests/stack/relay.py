@@ -7,11 +7,11 @@ from urllib.parse import urlsplit
 
 
 class PlainRelay:
-    """Forwards without `Accept-Encoding`, which Prometheus always sends. To be used in a `with`."""
+    """Forwards requests without `Accept-Encoding`, which Prometheus always sends. Use it in a `with`."""
 
     def __init__(self, url):
         self.target = urlsplit(url).netloc
-        # The path and the encoding of the answer of each request.
+        # The path of each request, and the encoding of its response.
         self.asked = []
         self.answered = []
         relay = self
@@ -30,7 +30,7 @@ class PlainRelay:
         self.asked.append(request.headers.get("Accept-Encoding"))
         headers = {k: v for k, v in request.headers.items() if k != "Accept-Encoding"}
         upstream = http.client.HTTPConnection(self.target, timeout=10)
-        # Otherwise http.client adds its own Accept-Encoding.
+        # Without this, http.client adds its own Accept-Encoding.
         upstream.putrequest("GET", request.path, skip_host=True, skip_accept_encoding=True)
         for header in headers.items():
             upstream.putheader(*header)

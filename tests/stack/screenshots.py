@@ -1,4 +1,4 @@
-"""Renews docs/images: the demo organization's status page, light and dark."""
+"""Renews docs/images: the status page of the demo organization, light and dark."""
 
 import tempfile
 from pathlib import Path

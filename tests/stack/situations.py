@@ -1,4 +1,4 @@
-"""The situations in which dashboards are drawn: organizations, with a Prometheus that knows their past."""
+"""The situations in which dashboards are drawn: organizations, with a Prometheus that has a week of their past."""
 
 from contextlib import contextmanager
 
@@ -6,10 +6,10 @@ import made_up_past
 from harness import Exporter, Prometheus, wait_for
 
 JOB = "iam-key-exporter"
-# Arguments of the demo, and its configuration where it is not the demo's own.
+# Arguments of the demo, and a configuration that replaces the demo's.
 ORGANIZATIONS = {
     "demo": ([], None),
-    # A first installation: one account, and nobody was asked for tags.
+    # A first installation: one account, and no tags.
     "one-account": (["--accounts=1"], "labels: { user_tags: [] }\n"),
     "sixty-accounts": (["--accounts=60"], None),
 }
@@ -17,7 +17,7 @@ ORGANIZATIONS = {
 
 @contextmanager
 def situation(folder, organization):
-    """An exporter, and a Prometheus that scraped it for a week."""
+    """An exporter, and a Prometheus with a week of scrapes."""
     arguments, config = ORGANIZATIONS[organization]
     if config:
         file = folder / "config.yaml"
@@ -37,6 +37,6 @@ def is_up(prometheus):
 
 
 def stop(exporter, prometheus):
-    """Ends the exporter, and waits until Prometheus knows."""
+    """Stops the exporter, and waits until Prometheus notices."""
     exporter.stop()
     wait_for("the exporter is gone", lambda: is_up(prometheus) == 0)

@@ -1,6 +1,4 @@
-"""The situations in which people look at the status page: AWS or report files that answer as they do on a bad day,
-and what the page must then say.
-"""
+"""The status page's situations: AWS or report files on a bad day, and the text that the page must show."""
 
 import json
 import os
@@ -43,7 +41,7 @@ ROOT_USER = "<root_account>"
 
 @dataclass(frozen=True)
 class Situation:
-    """What the page says in it: the number of unrotated keys, and the badges of its accounts."""
+    """The expected page: the number of unrotated keys, and the badges of the accounts."""
 
     name: str
     start: Callable
@@ -55,7 +53,7 @@ SITUATIONS = {}
 
 
 def situation(number, *badges):
-    """Of this number, a pattern, and these badges. The function is given a folder, and yields the exporter."""
+    """Makes a situation from a function that takes a folder and yields the exporter. `number` is a pattern."""
 
     def add(function):
         name = function.__name__
@@ -69,7 +67,7 @@ def situation(number, *badges):
 
 
 class Fleet(FakeAws):
-    """Accounts by their ids, each with its answers. A role of each can be assumed."""
+    """Accounts by id, each with its responses. The exporter can assume a role in each."""
 
     def __init__(self, accounts):
         super().__init__([])
@@ -100,7 +98,7 @@ def credentials_of(account):
 
 
 def refused(account, action, why="because no identity-based policy allows it"):
-    """AWS's message about a call that is not allowed."""
+    """AWS's message if it denies a call."""
     caller = f"arn:aws:sts::{account}:assumed-role/iam-key-exporter/iam-key-exporter"
     if action == ASSUME_ROLE:
         caller = "arn:aws:iam::100000000000:user/iam-key-exporter"
@@ -112,7 +110,7 @@ def refused(account, action, why="because no identity-based policy allows it"):
 
 @dataclass(frozen=True)
 class Person:
-    """A user with one key, whose age and last use are in days, and with tags."""
+    """A user with tags and one key. Age and last use are in days."""
 
     name: str
     age: float
@@ -154,7 +152,7 @@ def tag_list(person):
 
 
 def answers_of(account, people, age=timedelta(hours=1)):
-    """What AWS answers about an account of these people, whose report has this age."""
+    """AWS's responses for an account of these people with a report of this age."""
     users = users_of(account, people)
     keys = {user.name: user.keys for user in users}
     return {
@@ -180,7 +178,7 @@ WITH_TAGS = "labels: { user_tags: [team, owner] }\n"
 
 @contextmanager
 def running(folder, *arguments, aws=None, config="", ready=True):
-    """An exporter in this folder, after its first look at every account."""
+    """The exporter, started in this folder, after its first refresh of every account."""
     if config:
         (folder / "config.yaml").write_text(config)
         arguments = [f"--config.file={folder / 'config.yaml'}", *arguments]
@@ -193,7 +191,7 @@ def running(folder, *arguments, aws=None, config="", ready=True):
 
 
 def fleet(folder, accounts, config=WITH_TAGS):
-    """The exporter of accounts: their names and answers by their ids."""
+    """The exporter of several accounts. Names and responses are by account id."""
     listed = [
         {"id": account, "name": name, "role_arn": f"arn:aws:iam::{account}:role/iam-key-exporter"}
         for account, (name, _) in accounts.items()
@@ -203,7 +201,7 @@ def fleet(folder, accounts, config=WITH_TAGS):
 
 
 def one_account(people=PEOPLE, age=timedelta(hours=1), **answers):
-    """AWS with one account, and these answers in place of some."""
+    """AWS with one account. The given responses replace the usual ones."""
     aws = FakeAws([])
     aws.answers |= answers_of(ACCOUNT, people, age) | answers
     return aws
@@ -213,7 +211,7 @@ def one_account(people=PEOPLE, age=timedelta(hours=1), **answers):
 
 
 def with_files(folder, **files):
-    """The exporter of report files: their text, and their age."""
+    """The exporter of report files with these texts, all of this age."""
     reports = folder / "reports"
     reports.mkdir()
     for name, (text, age) in files.items():
@@ -277,7 +275,7 @@ def mixed(folder):
 
 @situation("[0-9]+", "ok")
 def one_healthy_account(folder):
-    """That of a first installation, or of an auditor."""
+    """For example a first installation, or an auditor's account."""
     with running(folder, aws=one_account(), config=WITH_TAGS) as exporter:
         yield exporter
 
@@ -290,7 +288,7 @@ def all_rotated(folder):
 
 @situation("at least 1,[0-9]{3}", "degraded", "failing: access_denied", "failing: throttled")
 def six_hundred_accounts(folder):
-    """Of which 40 fail, and 30 do not let the exporter confirm keys."""
+    """Of them 40 fail, and 30 do not let the exporter confirm keys."""
     teams = ["payments", "data", "platform", "search", "logistics", "mobile", "security", "shop"]
     accounts = {}
     for number in range(600):
@@ -335,7 +333,7 @@ def a_stale_report(folder):
 
 @situation("not known", "not tried yet")
 def never_refreshed(folder):
-    """AWS does not answer: no refresh has ended yet."""
+    """AWS does not answer, so no refresh has ended yet."""
     with running(folder, aws=one_account(**{GET: HANG}), ready=False) as exporter:
         yield exporter
 
@@ -403,7 +401,7 @@ def failing_after_a_good_report(folder):
 
 @situation("[0-9]+", "ok")
 def reload_failed(folder):
-    """The configuration that is in force is not the one in the file."""
+    """The exporter uses another configuration than the file's, which is invalid."""
     aws = one_account()
     with running(folder, "--web.enable-lifecycle", aws=aws, config=WITH_TAGS) as exporter:
         exporter.wait_until_ready()
@@ -425,7 +423,7 @@ def accounts_not_listed(folder):
         yield exporter
 
 
-# What others wrote, and names as long as AWS allows.
+# Text from other people, and names of the greatest length that AWS allows.
 SCRIPT = "<script>document.title='owned'</script>"
 HOSTILE = Person(
     "=o'neil+\u202e,x",

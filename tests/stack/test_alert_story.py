@@ -1,7 +1,7 @@
-"""From a key that becomes too old to the people who own it, and back: every program is the real one.
+"""A key becomes too old, its owner gets an alert, and the key is rotated. Every program except AWS is real.
 
-AWS (played by moto) → exporter → Prometheus with the shipped rules → Alertmanager with the shipped
-routes → webhooks. `make story` runs this alone and shows the receivers' messages.
+AWS (moto) → exporter → Prometheus with the rules of deploy/ → Alertmanager with the routes of deploy/ → webhooks. `make
+story` runs only this test and prints the messages.
 """
 
 import json
@@ -18,24 +18,24 @@ from alerting import (
 )
 from harness import Exporter, Prometheus, wait_for
 
-# Seconds.
+# In seconds.
 REFRESH = 2
 EVALUATION = 1
 WAIT = 3
-# How long an alert may take to resolve, and the time in which its message is then sent.
+# The limit for an alert to resolve, and the time until its message is sent.
 TWO_INTERVALS = 2 * (REFRESH + EVALUATION)
 DELIVERY = 3
 
-# Ages count in hundredths of a day: a key is unrotated when 90.01 days old.
+# The exporter cuts ages to hundredths of a day, so a key becomes unrotated at 90.01 days.
 STEP = 864
 LEFT = 10
 ALMOST_DUE = 90 + (STEP - LEFT) / 86400
 
 RUNBOOKS = "https://wiki.example.com/iam"
 TAGS = "labels: { user_tags: [team, owner] }\n"
-# The messages of each team about unrotated keys in the whole story, each once.
+# The messages of the whole story about unrotated keys, by team.
 TOLD = {"/platform": ["firing", "resolved"], "/payments": ["firing"]}
-# The rules, but that nobody has to wait.
+# The rules with shorter waiting times.
 VALUES = {
     "interval": f"{EVALUATION}s",
     "wait": f"{WAIT}s",
@@ -44,7 +44,7 @@ VALUES = {
 
 
 class Stage:
-    """The programs, and the receivers' messages."""
+    """The programs, and the messages of the receivers."""
 
     def __init__(self, folder, account):
         self.folder = folder
@@ -55,7 +55,7 @@ class Stage:
         self.shown = 0
 
     def start_exporter(self):
-        """Starts it at its own address, which Prometheus discovers, as with pods."""
+        """Starts an exporter at its own address. Prometheus discovers it, as it does with pods."""
         self.starts += 1
         folder = self.folder / f"exporter-{self.starts}"
         folder.mkdir()
@@ -70,7 +70,7 @@ class Stage:
         return Alertmanager(self.folder, to_webhooks(alertmanager_config(), self.webhooks.address))
 
     def prometheus(self, alertmanager):
-        """The shipped configuration, with these rules and addresses, and seconds for minutes."""
+        """The configuration of deploy/ with these rules and addresses, and with seconds instead of minutes."""
         config = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())
         config["global"] = {"scrape_interval": "1s", "scrape_timeout": "1s"}
         config["rule_files"] = [rendered_rules(self.folder / "rules", VALUES)]
@@ -83,12 +83,12 @@ class Stage:
         return Prometheus(self.folder, config=json.dumps(config))
 
     def told(self, receiver, name):
-        """Each alert of this name in each message to the receiver: its state and labels."""
+        """The state and labels of each alert of this name in the messages to the receiver."""
         messages = self.webhooks.at(receiver)
         return [a for m in messages for a in m["alerts"] if a["labels"]["alertname"] == name]
 
     def show(self, scene):
-        """Prints the receivers' messages since the last scene, for `make story`."""
+        """Prints the messages since the last scene, for `make story`."""
         print(f"\n{scene}")
         for path, message in self.webhooks.posts[self.shown :]:
             for alert in message["alerts"]:
@@ -98,7 +98,7 @@ class Stage:
         self.shown = len(self.webhooks.posts)
 
     def told_of_keys(self, receiver):
-        """The states of the team's alert, each time that it changed."""
+        """The states of the team's alert, without repetitions."""
         states = [alert["status"] for alert in self.told(receiver, "IamOwnerKeysUnrotated")]
         return [now for before, now in zip([None, *states], states) if now != before]
 
@@ -106,7 +106,7 @@ class Stage:
 def test_the_story_of_a_key(account, tmp_path):
     stage = Stage(tmp_path, account)
     account.add_user("backup", 100, tags={"team": "payments"})
-    # Without a key yet: tags are read once for each report, and all of moto's are of a day in 2015.
+    # The user gets a key later. The exporter reads tags once for each report, and moto's reports are all from 2015.
     account.add_user("deploy", tags={"team": "platform", "owner": "platform-oncall"})
     account.iam.generate_credential_report()
     with (
@@ -134,7 +134,7 @@ def key_passes_its_limit(stage, prometheus):
     verdict = 'iam_access_key_unrotated{user="deploy"}'
     wait_for("the key is seen, and is in time", lambda: prometheus.value(verdict) == 0)
     assert stage.told_of_keys("/platform") == []
-    # It takes LEFT seconds, a refresh, a scrape, an evaluation, and what Alertmanager waits.
+    # The limit adds LEFT seconds, a refresh, a scrape, an evaluation, and Alertmanager's waiting time.
     [alert] = wait_for("an alert", lambda: stage.told("/platform", "IamOwnerKeysUnrotated"))
     assert alert["status"] == "firing"
     assert alert["labels"] == {
@@ -168,17 +168,17 @@ def down(stage):
     return [alert["status"] for alert in stage.told("/security-team", "IamKeyExporterDown")]
 
 
-# How often the other team's alert was there. It is there each time, in spite of all that happens to the exporter.
+# How often the other team's alert fired. It fires at every evaluation, also while the exporter is down.
 COUNT = 'count_over_time(ALERTS{alertname="IamOwnerKeysUnrotated",tag_team="payments"}[%ds])'
 
 
 def was_always_there(prometheus, seconds):
-    """Whether each evaluation of this time had the alert. The first and the last may be cut off."""
+    """Whether the alert fired at each evaluation. The time span may cut off the first and the last."""
     return prometheus.value(COUNT % seconds) >= seconds / EVALUATION - 1
 
 
 def exporter_is_stopped(stage, exporter, prometheus):
-    # It may have been down for a moment before it was up for the first time.
+    # It may have been down for a moment before its first start was complete.
     told = len(down(stage))
     exporter.stop()
     wait_for("down", lambda: "firing" in down(stage)[told:])

@@ -1,6 +1,6 @@
-"""The shipped Alertmanager configuration: the receivers, the number and the text of messages.
+"""The Alertmanager configuration of deploy/: the receivers, and the number and text of messages.
 
-Each test runs with the machine's Alertmanager and with a newer one.
+Each test runs with the installed Alertmanager and with a newer one.
 """
 
 import subprocess
@@ -31,7 +31,7 @@ STATUS = "https://iam-key-exporter.example.com/?account=111111111111&tag=team%3A
 
 @pytest.fixture(params=["installed", "newer"], scope="module")
 def program(request):
-    """Finds a program of Alertmanager: the machine's, or a newer one."""
+    """Finds a program of Alertmanager: the installed one, or a newer one."""
     return tool if request.param == "installed" else newer
 
 
@@ -48,7 +48,7 @@ def test_the_configuration_and_its_templates_are_valid(program):
 
 
 def test_the_linter_finds_no_fault_with_the_routes_and_inhibitions():
-    """It knows the rules, too. That one receiver sends nothing is meant: those alerts are in the digest."""
+    """It also reads the rules. One receiver sends nothing on purpose, because the digest has its alerts."""
     linter = Path(sys.executable).with_name("amlint")
     assert linter.is_file(), "amlint is not installed: `make tools` installs it"
     options = ["--strict", "--ignore", "empty-receiver", "--rules", str(PROMETHEUS / "rules/*.yml")]
@@ -97,7 +97,7 @@ def shipped():
 
 
 def test_what_has_time_comes_weekly_and_the_file_says_which_flag_that_needs():
-    """Without it Alertmanager forgets after five days what it sent, and sends it again."""
+    """Without the flag, Alertmanager forgets a sent alert after five days and sends it again."""
     repeats = {route["repeat_interval"] for route in routes(shipped()["route"]) if "repeat_interval" in route}
     assert repeats == {"4h", "24h", "7d"}
     assert "--data.retention=240h" in CONFIG.read_text()
@@ -125,7 +125,7 @@ def slack():
 
 @pytest.fixture
 def alertmanager(tmp_path, mailbox, slack, program):
-    """Alertmanager with nothing changed but times and the addresses of the servers."""
+    """Alertmanager with other times and addresses. The rest of the configuration is unchanged."""
     config = alertmanager_config()
     url = tmp_path / "slack-webhook-url"
     url.write_text(f"http://{slack.address}/slack")
@@ -139,7 +139,7 @@ def alertmanager(tmp_path, mailbox, slack, program):
 
 
 def unrotated(team="", account="111111111111", count=3, name="IamOwnerKeysUnrotated"):
-    """An alert on an owner's keys, as the rules make it."""
+    """An alert on an owner's keys, as a rule makes it."""
     labels = {"account_id": account, "account_name": "production", "tag_team": team}
     who = f"account {account} (production), team {team}"
     return {
@@ -154,7 +154,6 @@ def unrotated(team="", account="111111111111", count=3, name="IamOwnerKeysUnrota
 
 
 def named(name, severity="warning", **labels):
-    """Another alert."""
     annotations = {"summary": f"summary of {name}", "description": f"description of {name}"}
     annotations["runbook_url"] = RUNBOOK + name.lower()
     return {"labels": {"alertname": name, "severity": severity, **labels}, "annotations": annotations}
@@ -194,7 +193,7 @@ def test_a_team_gets_one_message_and_security_a_digest(alertmanager, slack, mail
 @pytest.mark.parametrize("team", ["platform", "payments"])
 def test_what_is_resolved_is_said(alertmanager, slack, mailbox, team):
     def messages():
-        """Subject and lines of each message to the team."""
+        """The subject and the lines of each message to the team."""
         mails = [(m["Subject"], m.get_body().get_content()) for m in mailbox.to("payments@example.com")]
         chats = [(a["title"], a["text"]) for a in attachments(slack)]
         return [(title, text.strip().splitlines()) for title, text in mails + chats]
@@ -286,14 +285,14 @@ INHIBITED = {
 
 def wait_until_just_these_are_inhibited(alertmanager, fired, inhibited):
     def suppressed():
-        """Which alerts are inhibited; None until Alertmanager has looked at all of them."""
+        """The inhibited alerts, or None while Alertmanager has not processed all of them."""
         found = alertmanager.alerts()
         states = [alert["status"]["state"] for alert in found]
         if len(states) < len(fired) or "unprocessed" in states:
             return None
         return {label_set(alert) for alert, state in zip(found, states) if state == "suppressed"}
 
-    # It learns of the alert that inhibits others a moment after it has taken it.
+    # Alertmanager inhibits the others a moment after it receives the alert that inhibits them.
     expected = {label_set(alert) for alert in inhibited}
     wait_for("just these are inhibited", lambda: suppressed() == expected)
 
@@ -318,12 +317,11 @@ TEAMS = ["platform", "payments", "research", "web", ""]
 
 
 def first_installation():
-    """Every owner has old keys."""
     return [unrotated(team, account=f"{account:012}", count=50) for account in range(20) for team in TEAMS]
 
 
 def test_a_first_installation_is_one_message_for_each_team_and_one_digest_each_week(tmp_path, slack, program):
-    """A second stands for ten minutes, and two for the week."""
+    """A second stands for ten minutes. The week is shortened to six seconds."""
     config = to_webhooks(alertmanager_config(), slack.address)
     keys = [route for route in routes(config["route"]) if route.get("repeat_interval") == "7d"]
     assert len(keys) == 2
@@ -331,7 +329,7 @@ def test_a_first_installation_is_one_message_for_each_team_and_one_digest_each_w
         route["repeat_interval"] = "6s"
     with Alertmanager(tmp_path, config, program("prometheus-alertmanager")) as alertmanager:
         found = first_installation()
-        # The accounts are not all read by the same evaluation.
+        # Not all accounts appear in the same evaluation.
         alertmanager.fire(*found[:30])
         alertmanager.fire(*found[30:])
         wait_for("messages to everybody", lambda: len(slack.posts) >= 3)
@@ -344,8 +342,7 @@ def test_a_first_installation_is_one_message_for_each_team_and_one_digest_each_w
 
 # --- kube-prometheus ---
 
-# What its Alertmanager is configured with: groups by namespace, and inhibitions that compare the namespace, and of
-# the first two the name.
+# Its Alertmanager groups by namespace. All its inhibitions compare the namespace, and the first two also the name.
 KUBE_PROMETHEUS = {
     "route": {
         "receiver": "all",

@@ -1,6 +1,6 @@
-"""The templates in deploy/aws: AWS's linter accepts them, moto makes the roles, and the exporter runs in them.
+"""The templates in deploy/aws: AWS's linter accepts them, moto makes the roles, and the exporter runs with them.
 
-Moto looks at no trust policy between accounts, so trust.py reads those that it stored.
+moto does not check trust policies between accounts, so trust.py reads the ones that it stored.
 """
 
 import ast
@@ -24,12 +24,12 @@ AWS = ROOT / "deploy/aws"
 HUB, MEMBER = "iam-key-exporter-hub", "iam-key-exporter"
 HUB_ARN = f"arn:aws:iam::{ACCOUNT}:role/{HUB}"
 MEMBER_ARN = f"arn:aws:iam::210987654321:role/{MEMBER}"
-# A request for a role in an account of the same organization.
+# A request for a role in another account of the organization.
 WITHIN = {"aws:PrincipalOrgID": "o-ours", "aws:ResourceOrgID": "o-ours"}
 EXTERNAL_ID = "only-ours"
 ISSUER = "oidc.eks.us-east-1.amazonaws.com/id/EXAMPLE"
 PLATFORMS = {"pod-identity": {}, "irsa": {"OidcProvider": ISSUER}, "ecs": {}, "ec2": {}}
-# The policies of each choice of hub-role.yaml.
+# The policies for each choice of hub-role.yaml.
 CHOICES = {
     "this": OF_ACCOUNT,
     "listed": (*OF_ACCOUNT, *OF_LIST),
@@ -45,7 +45,7 @@ def parameters(values):
 
 
 def make_stack(account, template, **values):
-    """Makes a stack of the template in the account, and gives its outputs."""
+    """Makes a stack of the template in the account. Returns its outputs."""
     client = account.client("cloudformation", account.credentials)
     client.create_stack(
         StackName=template.stem,
@@ -59,7 +59,7 @@ def make_stack(account, template, **values):
 
 @dataclass(frozen=True)
 class Role:
-    """A role that a stack made."""
+    """A role of a stack."""
 
     account: str
     trust: dict
@@ -67,9 +67,9 @@ class Role:
 
 
 def enforceable_role(account, name):
-    """Reads the role, and stores its policy as moto needs it to decide by it: as JSON."""
+    """Reads the role, and stores its policy as JSON, which moto needs to enforce it."""
     of = {"RoleName": name, "PolicyName": "iam-key-exporter"}
-    # Of a stack moto has it as a Python value, in which AWS::NoValue is still there.
+    # For a stack's role, moto stores a Python value that still contains AWS::NoValue.
     policy = ast.literal_eval(account.iam.get_role_policy(**of)["PolicyDocument"])
     policy["Statement"] = [statement for statement in policy["Statement"] if statement]
     account.iam.put_role_policy(**of, PolicyDocument=json.dumps(policy))
@@ -79,7 +79,6 @@ def enforceable_role(account, name):
 
 @pytest.fixture(scope="module")
 def hubs(moto):
-    """The hub role of each platform."""
     reset(moto)
     account = MotoAccount(moto)
     roles = {}
@@ -100,7 +99,7 @@ def member(moto):
 
 
 def in_hub(arn=HUB_ARN, external_id=EXTERNAL_ID, tags=False):
-    """The exporter with the hub's session, as IAM sees it."""
+    """The exporter with a session of the hub role, as IAM sees it."""
     context = {"aws:PrincipalArn": arn, "sts:ExternalId": external_id}
     return Caller({"AWS": arn}, context, tags)
 
@@ -144,7 +143,7 @@ def test_the_member_may_do_what_the_policies_of_an_account_allow(member):
     assert allowed(member.policy["Statement"]) == allowed(statements(*OF_ACCOUNT))
 
 
-# --- Who is let in ---
+# --- Trust policies ---
 
 
 def test_the_member_lets_in_the_hub_with_and_without_session_tags(member):
@@ -175,7 +174,7 @@ def test_the_member_names_no_role_as_principal_so_that_the_hub_can_be_made_again
 
 
 def without_tags(document):
-    """The document with no sts:TagSession."""
+    """The document without sts:TagSession."""
     return json.loads(json.dumps(document).replace('"sts:TagSession"', '"sts:None"'))
 
 
@@ -254,12 +253,12 @@ def test_ec2_lets_in_instances_alone(hubs):
 
 def add_keys(account, age):
     account.add_user("someone", age)
-    # Spares the two seconds that the exporter waits for a report's generation.
+    # Makes a report now. Otherwise the exporter waits two seconds for it.
     account.iam.generate_credential_report()
 
 
 def make_stack_set(moto, exporter):
-    """The organization's second account gets its role from a StackSet, which leaves out the first."""
+    """The organization's second account gets its role from a StackSet, which does not include the first."""
     management = MotoAccount(moto)
     client = management.client("organizations", management.credentials)
     client.create_organization(FeatureSet="ALL")
@@ -356,7 +355,7 @@ def test_elsewhere_it_reads_the_management_account_by_the_role_of_a_plain_stack(
 
 @pytest.fixture(scope="module")
 def container(moto):
-    """The container of the task that ecs-task.yaml makes."""
+    """The container of the task in ecs-task.yaml."""
     reset(moto)
     account = MotoAccount(moto)
     values = {"Image": "registry.example.com/iam-key-exporter:1", "TaskRoleArn": HUB_ARN}
@@ -403,7 +402,7 @@ def test_the_task_has_no_rights_and_its_variables_are_flags_of_the_exporter(cont
 
 
 def commands():
-    """The words of each command of `aws` in docs/install.md."""
+    """The words of each `aws` command in docs/install.md."""
     text = (ROOT / "docs/install.md").read_text().replace("\\\n", " ")
     return [shlex.split(line) for line in re.findall(r"^ *(aws .*)$", text, re.MULTILINE)]
 
@@ -420,7 +419,7 @@ def options(words):
 
 
 def documented():
-    """The template and the parameters of each stack that docs/install.md makes."""
+    """The template and the parameters of each stack in docs/install.md."""
     for _, _, operation, *words in commands():
         given = options(words)
         if operation == "deploy":
@@ -433,7 +432,7 @@ def documented():
 
 
 def declared(template):
-    """The parameters of a template. Its other parts have tags that only CloudFormation knows."""
+    """The parameters of a template. Its other parts contain tags that only CloudFormation knows."""
     section = re.search(r"^Parameters:\n(.*?)^\w", template.read_text(), re.MULTILINE | re.DOTALL)
     return yaml.safe_load(section[1])
 
@@ -461,14 +460,12 @@ def test_the_documented_trust_is_that_of_the_documented_stack_set(moto):
         assert json.loads(shown) == enforceable_role(account, MEMBER).trust
 
 
-# --- Terraform, whose providers are not here: its modules are read, not run ---
+# --- Terraform: its providers are not available, so the test reads the modules without running them ---
 
 MODULES = {"hub": "hub-role.yaml", "member": "member-role.yaml", "ecs-task": "ecs-task.yaml"}
 
 
 class Module:
-    """The files of a Terraform module."""
-
     def __init__(self, name):
         self.folder = AWS / "terraform" / name
         files = [file.read_text() for file in sorted(self.folder.glob("*.tf"))]
@@ -476,7 +473,7 @@ class Module:
         self.blocks = [unquoted(hcl2.loads(text)) for text in files]
 
     def all(self, kind):
-        """The blocks of a kind, such as variables, by their labels."""
+        """All blocks of a kind, for example variables, by label."""
         return {
             name: body
             for blocks in self.blocks
@@ -486,7 +483,7 @@ class Module:
         }
 
     def render(self, template, **values):
-        """Renders a template, to which the module must pass exactly these values."""
+        """Renders a template. The module must pass exactly its variables."""
         [given] = re.findall(
             rf'templatefile\("\$\{{path.module}}/{re.escape(template)}", \{{(.*?)\n *}}\)',
             self.text,
@@ -499,7 +496,7 @@ class Module:
 
 
 def unquoted(value):
-    """The parser leaves the quotes around texts and labels."""
+    """The parser keeps the quotes of texts and labels."""
     if isinstance(value, dict):
         return {name.strip('"'): unquoted(one) for name, one in value.items()}
     if isinstance(value, list):
@@ -603,5 +600,5 @@ def test_the_task_of_the_module_has_the_container_of_the_template(container):
         log_group="/ecs/iam-key-exporter",
         region="us-east-1",
     )
-    # AWS adds what is not given.
+    # AWS adds these if the template omits them.
     assert made == {name: container[name] for name in made}

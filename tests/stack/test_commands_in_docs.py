@@ -1,7 +1,7 @@
-"""Each command block of README and docs is run, compared with AWS's interface, or named below with a reason.
+"""Each command block of README, CONTRIBUTING and docs is run, compared with AWS's API, or listed with a reason.
 
-A block is run in a folder with the files that its page speaks of, against moto. Commands of `aws` are compared with
-the models of boto3, which has the same operations and options as the command line.
+A block runs in a folder with the files that its page mentions, against moto. `aws` commands are compared with boto3's
+models, which have the same operations and options as the command line.
 """
 
 import base64
@@ -28,13 +28,13 @@ from harness import (
     wait_for,
 )
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+CONTRIBUTING = ROOT / "CONTRIBUTING.md"
+PAGES = [ROOT / "README.md", CONTRIBUTING, *sorted((ROOT / "docs").glob("*.md"))]
 
-# Commands that are not run as they are written, by how they begin: why, and the tests that come close.
+# Commands that do not run as written, by their beginning, each with the reason and the tests that come close.
 NOT_RUN = {
     "cargo install": "builds for minutes. Every test runs a binary of cargo",
     "cargo bench": "takes minutes, and needs a machine at rest",
-    "make bench": "takes an hour, and needs a machine at rest",
     "target/venv/bin/python benches/": "takes minutes, and needs a machine at rest. `make bench` runs it",
     "helm install": "needs a cluster. test_helm.py renders the chart with the values of the page",
     "kubectl ": "needs a cluster",
@@ -59,16 +59,16 @@ NOT_RUN = {
     "chronyc ": "is about the clock of the reader's machine",
     "curl -sS -o /dev/null": "asks the real AWS",
 }
-# Programs that are run. The report of `aws iam get-credential-report` comes from a stand-in.
+# Programs that run. A stand-in prints the report of `aws iam get-credential-report`.
 RUN = {"iam-key-exporter", "curl", "promtool", "amtool", "deploy/prometheus/render.py"}
 RUN |= {"base64", "date", "grep", "ls", "mv", "openssl", "sed", "set"}
 REPORT = ("get-credential-report", "generate-credential-report")
-# Of the AWS command line, not of an operation.
+# Options of the AWS command line for every operation.
 OF_THE_COMMAND_LINE = {"query", "output", "region", "maxitems"}
 
 
 class Block:
-    """A block of commands: where it stands, and its commands, each with the output that the page shows for it."""
+    """A block of commands: its place, and its commands, each with the output on the page."""
 
     def __init__(self, page, line, kind, text):
         self.page, self.name = page, f"{page.name}:{line}"
@@ -106,7 +106,7 @@ BLOCKS = list(blocks())
 
 
 def simple_commands(command):
-    """The words of each program that a line of the shell starts."""
+    """The words of each program that a shell command starts."""
     lexer = shlex.shlex(command.replace("\n", " ; "), posix=True, punctuation_chars=True)
     lexer.whitespace_split = True
     programs, is_file = [[]], False
@@ -127,7 +127,7 @@ def simple_commands(command):
 
 
 def reason(command):
-    """Why the command is not run; None if nobody says so."""
+    """The reason why the command does not run, or None."""
     return next((why for start, why in NOT_RUN.items() if command.startswith(start)), None)
 
 
@@ -145,7 +145,7 @@ def test_each_command_block_is_run_or_compared_or_has_a_reason():
         for command, _ in block.commands:
             programs = list(simple_commands(command))
             is_aws = any(program[0] == "aws" for program in programs)
-            if not (reason(command) or is_run(programs) or is_aws):
+            if not (reason(command) or is_run(programs) or is_aws or all(map(dry_run, programs))):
                 unknown.append(f"{block.name}: {command}")
     assert unknown == []
 
@@ -154,6 +154,44 @@ def test_each_reason_is_of_a_command_that_is_there():
     commands = [command for block in BLOCKS for command, _ in block.commands]
     unused = [start for start in NOT_RUN if not any(one.startswith(start) for one in commands)]
     assert unused == []
+
+
+# --- Commands of developers ---
+
+
+def dry_run(program):
+    """A command that only lists the work of a program of developers. None for another program."""
+    if program[:2] == ["cargo", "test"]:
+        return [*program, "--", "--list"]
+    if program[0] == "make":
+        return [*program, "--dry-run"]
+    if program[0] == "target/venv/bin/pytest":
+        return [sys.executable, "-m", "pytest", *program[1:], "--collect-only"]
+    return None
+
+
+DRY_RUNS = [
+    pytest.param(program, id=f"{block.name}-{'-'.join(program)}")
+    for block in BLOCKS
+    for command, _ in block.commands
+    for program in simple_commands(command)
+    if dry_run(program)
+]
+
+
+@pytest.mark.parametrize("program", DRY_RUNS)
+def test_the_commands_of_developers_find_their_targets_and_tests(program):
+    done = subprocess.run(dry_run(program), cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    assert program[0] != "cargo" or ": test" in done.stdout, f"no test has this name: {program}"
+
+
+def test_contributing_has_each_target_of_make_and_no_other():
+    [phony] = re.findall(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    rows = re.findall(r"^\| (`make .*?) \|", CONTRIBUTING.read_text(), re.MULTILINE)
+    documented = {name for row in rows for name in re.findall(r"`make ([\w-]+)`", row)}
+    # Parts of `make test`.
+    assert documented == set(phony.split()) - {"test-cargo", "test-stack", "tools"}
 
 
 # --- Commands of AWS ---
@@ -170,7 +208,7 @@ MODELS = Session()
 
 
 def sample(shape, depth=0):
-    """A value of this shape of an answer, for queries to find something in."""
+    """A response of this shape, filled so that every query finds a value."""
     if depth > 6:
         return "deep"
     if shape.type_name == "structure":
@@ -178,7 +216,7 @@ def sample(shape, depth=0):
     if shape.type_name == "list":
         return [sample(shape.member, depth + 1)]
     if shape.type_name == "map":
-        # IAM's summary: its keys are an enumeration.
+        # IAM's summary. Its keys are an enumeration.
         return {key: sample(shape.value, depth + 1) for key in shape.key.enum or ["key"]}
     return "AssumeRole"
 
@@ -247,7 +285,7 @@ def report(account, users):
 
 
 def report_with_root(account, user, age):
-    """The report of a root user with MFA, and of a user whose old key was used four days ago."""
+    """The report of a root user with MFA, and of a user with an old key that was last used four days ago."""
     used = f"{datetime.now(timezone.utc) - timedelta(days=4):%Y-%m-%dT%H:%M:%S+00:00}"
     root = (
         f"<root_account>,arn:aws:iam::{account}:root,2020-01-01T00:00:00+00:00,not_supported,no_information,true,"
@@ -257,13 +295,13 @@ def report_with_root(account, user, age):
 
 
 def yaml_of(page, word):
-    """The block of YAML with this word. Its dates are far ahead, so that the test of tomorrow is that of today."""
+    """The block of YAML with this word. Its dates move far ahead, so that they do not pass."""
     found = re.findall(r"```yaml\n(.*?)```", page.read_text(), re.DOTALL)
     return next(text for text in found if word in text).replace(": 2027-", ": 2099-")
 
 
 def configuration(page):
-    """The configuration file that a page speaks of: its own, or that of README.md."""
+    """The configuration file that a page refers to: its own, or that of README.md."""
     if page.name == "usage.md":
         exempt = "{ until: 2099-03-01, reason: awaits release 3.2 }"
         return f"rotation: {{ rules: [{{ match: {{ user: vendor-sync }}, exempt: {exempt} }}] }}\n"
@@ -271,7 +309,7 @@ def configuration(page):
 
 
 def prepare(folder, page):
-    """The files that pages speak of."""
+    """Writes the files that the pages mention."""
     production = report(ACCOUNTS["production"], [("backup", 412.32, None), ("vendor-sync", 202.58, None)])
     staging = report(ACCOUNTS["staging"], [("mailer", 91.52, 84.43)])
     (folder / "reports").mkdir()
@@ -305,20 +343,20 @@ def prepare(folder, page):
 
 
 def is_server(command):
-    """Whether the command serves until somebody stops it."""
+    """Whether the command runs until it is stopped."""
     words = command.split()
     return words[0] == "iam-key-exporter" and (len(words) == 1 or words[1] == "demo" or words[1].startswith("--"))
 
 
 class Shell:
-    """Runs the commands of a block. Servers stay until the end."""
+    """Runs the commands of a block. Servers run until the end."""
 
     def __init__(self, folder, environment, alertmanager):
         self.folder, self.environment, self.alertmanager = folder, environment, alertmanager
         self.servers = []
 
     def run(self, command):
-        """The exit code and the output of a command."""
+        """Runs a command. Returns its exit code and its output."""
         if "localhost:9718" in command and not self.servers:
             self.serve("iam-key-exporter demo --web.enable-lifecycle")
         for name, value in [
@@ -376,16 +414,16 @@ def shell(block, company, alertmanager, tmp_path):
 
 
 def masked(output):
-    """Without times, ages and blanks, which differ from run to run."""
+    """The output without times, ages and repeated spaces, which differ between runs."""
     output = re.sub(r"20\d\d-\d\d-\d\dT[\d:]+Z", "TIME", output.replace("2099-", "2027-"))
-    # Never used, in the reports of this test.
+    # Columns of times, which can be empty here.
     output = re.sub(r"(TIME|-) +(TIME|-) +(TIME|-)(?= +- )", "TIMES", output)
     output = re.sub(r"\b\d+\.\d\d\b", "AGE", output)
     return "\n".join(" ".join(line.split()) for line in output.strip().splitlines())
 
 
 def is_as_shown(output, shown):
-    """Whether the output is that of the page, where `…` is any number of lines."""
+    """Whether the output is that of the page. `…` stands for any number of lines."""
     pattern = re.escape(masked(shown)).replace("\n…\\\n", "\n(?:.*\n)*")
     return re.fullmatch(pattern, masked(output))
 
@@ -410,9 +448,9 @@ def test_the_commands_do_what_the_page_says(block, shell):
 
 
 def codes(command):
-    """The exit codes that are fine."""
+    """The exit codes that the command may have."""
     if "check --controls" in command:
-        # Some controls need AWS, and more of it than moto has.
+        # Some controls cannot be decided, because moto does not have all of the data.
         return [2]
-    # `check` found unrotated keys, as it should.
+    # `check` finds unrotated keys.
     return [0, 1] if "iam-key-exporter check " in f"{command} " else [0]

@@ -1,4 +1,4 @@
-"""deploy/compose: each service's configuration, by its own program as far as there is one."""
+"""deploy/compose: the program of each service checks its configuration, if it has a command for that."""
 
 import json
 import os
@@ -22,14 +22,14 @@ def run(*command, **options):
 
 
 def validate(*files, **variables):
-    """Has Compose read the files, with nothing in the environment but these variables."""
+    """Compose reads the files, with only these environment variables."""
     environment = {"PATH": os.environ["PATH"], "HOME": "/home/reader", **variables}
     options = [option for file in files for option in ("-f", COMPOSE / file)]
     return run(tool("docker-compose"), *options, "config", env=environment)
 
 
 def mounts(service):
-    """What a service finds: path in the container → path here. None can be written."""
+    """The files that a service sees: path in the container → path here. All are read-only."""
     paths = {}
     for mount in service.get("volumes", []):
         source, target, mode = mount.split(":")
@@ -147,7 +147,7 @@ def test_grafana_finds_the_dashboards_with_links_that_work(services, tmp_path):
         == f"{folder}/fleet.json"
     )
 
-    # Runs what the container runs, with its folders here, and in place of Grafana nothing.
+    # Runs the container's command with the folders of the repository. Grafana has no such command.
     shell, flags, script = grafana["entrypoint"]
     script = script.replace("$$", "$").replace(folder, shlex.quote(str(tmp_path)))
     script = script.replace(" /dashboards/", f" {paths['/dashboards']}/")

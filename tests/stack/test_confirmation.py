@@ -1,6 +1,6 @@
-"""Keys that were rotated, deactivated or deleted clear long before the next report.
+"""Rotated, deactivated or deleted keys clear long before the next report.
 
-moto's report shows what is there at once; the fake's keeps saying what was there an hour ago.
+moto's report always has the current state. The fake's report stays an hour old.
 """
 
 import re
@@ -26,8 +26,7 @@ from harness import Exporter, wait_for
 
 INTERVAL = 2
 EVERY = ("--refresh.interval", f"{INTERVAL}s")
-# The next refresh is at most an interval away; it and its page take a second, more where the
-# machine is busy.
+# The next refresh begins within an interval. The refresh and the page need a second, or more on a busy machine.
 SOON = INTERVAL + 2
 
 
@@ -79,12 +78,12 @@ def test_a_key_that_was_dealt_with_is_cleared_within_an_interval(company, export
 
 def test_each_flagged_user_costs_one_call_a_refresh(exporter):
     def refreshes(page):
-        # moto's report is always too old to be kept.
+        # moto's report is too old, so every refresh asks for another.
         return page.aws_requests("GenerateCredentialReport")
 
     page = exporter.wait_for_page("five refreshes", lambda page: refreshes(page) >= 5)
     flagged = unrotated(page)
-    # The last refresh may be on its way.
+    # The last refresh may be running.
     least, most = flagged * (refreshes(page) - 1), flagged * refreshes(page)
     assert least <= page.aws_requests("ListAccessKeys") <= most
 
@@ -96,9 +95,9 @@ def test_nobody_but_flagged_users_is_asked_about(tmp_path):
     asked = [(request.action, request.user) for request in aws.requests]
     report = [(IDENTITY, ""), (GET, ""), (GENERATE, ""), (GET, "")]
     flagged = [(LIST_KEYS, "old"), (LIST_KEYS, "older")]
-    # The report stays the same here, so the account's alias, the service-specific credentials and the data for controls
-    # are asked for with the first one only. The first refresh learned something of flagged users, which counts only if
-    # the credentials are still the same.
+    # The report stays the same, so the exporter asks only once for the alias, the service-specific credentials and the
+    # data for controls. At its end the first refresh asks again for the identity. The keys count only if it did not
+    # change.
     details = [("ListAccountAliases", ""), (LIST_CREDENTIALS, "")]
     of_controls = [("GetAccountSummary", ""), ("GetAccountPasswordPolicy", ""), ("ListVirtualMFADevices", "")]
     first = [*report, *details, *flagged, *of_controls, (IDENTITY, "")]
@@ -107,7 +106,7 @@ def test_nobody_but_flagged_users_is_asked_about(tmp_path):
 
 @pytest.fixture
 def aws():
-    """An AWS whose report was made an hour ago, so that it is not fetched again."""
+    """An AWS with a report that is an hour old, so that the exporter does not fetch another."""
     users = with_one_key({"old": 100, "young": 10})
     with FakeAws(users, report_age=timedelta(hours=1)) as aws:
         yield aws
@@ -115,13 +114,13 @@ def aws():
 
 @pytest.fixture
 def lagging(aws, tmp_path):
-    """The exporter of that AWS."""
+    """The exporter of the AWS with that report."""
     with Exporter(tmp_path, *EVERY, endpoint=aws.endpoint) as exporter:
         exporter.wait_until_ready()
         yield exporter
 
 
-# What is listed of a user in the end, after the key that the report has.
+# The final list of a user's keys, by the key in the report.
 OUTCOMES = {
     "rotated": lambda key: [Key("AKIANEW", time_ago(timedelta()))],
     "deactivated": lambda key: [replace(key, status="Inactive")],
@@ -147,7 +146,7 @@ def test_an_account_at_rest_costs_one_call_a_refresh_and_one_for_each_user_whom_
     aws.keys["old"] = [Key("AKIANEW", time_ago(timedelta()))]
     wait_for_count(lagging, 0)
     before = len(aws.requests)
-    # Each refresh begins with this one.
+    # Each refresh begins with this call.
     wait_for("four refreshes", lambda: aws.actions()[before:].count(IDENTITY) >= 4)
     asked = [(request.action, request.user) for request in aws.requests[before:]]
     each = [(IDENTITY, ""), (LIST_KEYS, "old")]
@@ -173,7 +172,7 @@ def test_the_ids_of_flagged_keys_are_shown(aws, lagging):
 
 @pytest.fixture
 def denied(aws, tmp_path):
-    """The exporter, whose role may not list access keys, after several refreshes."""
+    """The exporter after several refreshes. Its role does not allow to list access keys."""
     aws.fault = {LIST_KEYS: DENIED}
     with Exporter(tmp_path, *EVERY, endpoint=aws.endpoint) as exporter:
         wait_for("four refreshes", lambda: aws.actions().count(LIST_KEYS) >= 4)
@@ -203,7 +202,7 @@ def test_a_missing_permission_shows_until_it_is_there(aws, denied):
 
 
 def test_after_a_reload_the_new_keys_of_a_profile_are_used_and_tell_whose_they_are(tmp_path):
-    """Only the report's rules may change in a reload: the list of accounts is not read again, the profile is."""
+    """This reload changes no list of accounts, so the exporter does not read that again. It reads the profile again."""
     profiles, config = tmp_path / "profiles", tmp_path / "config.yaml"
     config.write_text(f'accounts: [{{ id: "{ACCOUNT}", profile: audit }}]\n')
 

@@ -1,4 +1,4 @@
-"""Connections: requests are answered in spite of silent clients, and slow readers cost little memory."""
+"""Silent clients do not block requests, and slow readers cost little memory."""
 
 import http.client
 import re
@@ -30,7 +30,7 @@ PATHS = [
 
 
 def ask(url, path, source):
-    """The time until the whole answer to one request on its own connection is read."""
+    """Sends a request on a new connection. Returns the seconds until the whole response is read."""
     scheme, _, address = url.partition("://")
     host, port = address.split(":")
     options = {"timeout": 10, "source_address": (source, 0)}
@@ -49,7 +49,7 @@ def ask(url, path, source):
 
 
 def ask_until_answered(url, path, source):
-    """The same for one who asks again after a refusal."""
+    """Like `ask`, and retries after a refusal."""
     started = time.monotonic()
     while True:
         try:
@@ -139,7 +139,7 @@ def test_a_client_that_closes_its_half_gets_the_whole_answer(large, path, versio
 
 
 class Measured:
-    """The exporter's memory beside its page, which is too large for the harness to read whole."""
+    """Measures the exporter's memory. The harness cannot read a page of this size as a whole."""
 
     def __init__(self, exporter):
         self.exporter = exporter

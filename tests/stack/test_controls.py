@@ -1,6 +1,6 @@
-"""Controls of the CIS benchmark, on one account that violates all that moto can hold.
+"""Controls of the CIS benchmark, for one account with every violation that moto can represent.
 
-What the exporter says of it is compared with a table that was made by hand, and with Prowler.
+The exporter's verdicts are compared with a table made by hand, and with Prowler's.
 """
 
 from datetime import timedelta
@@ -29,15 +29,15 @@ WEAK = {
 
 
 def days_ago(days):
-    """A time in whole seconds, as AWS has them."""
+    """A time in whole seconds, as in AWS."""
     return utcnow().replace(microsecond=0) - timedelta(days=days)
 
 
 class Violating(MotoAccount):
-    """An account whose users are as old, and as long unused, as wanted."""
+    """An account whose users have the given ages and last uses."""
 
     def user(self, name, created=400, password=False, signed_in=None, mfa=False):
-        """Adds a user. `signed_in` is when, in days: never without it."""
+        """Adds a user. `signed_in` is the days since the last sign-in, or None for never."""
         self.iam.create_user(UserName=name)
         user = get_backend("iam")[self.id]["aws"].users[name]
         user.create_date = days_ago(created)
@@ -51,7 +51,7 @@ class Violating(MotoAccount):
             self.iam.enable_mfa_device(UserName=name, SerialNumber=serial, **codes)
 
     def key(self, user, age, used=None, status="Active"):
-        """Adds a key. `used` is when, in days: never without it."""
+        """Adds a key. `used` is the days since its last use, or None for never."""
         created = self.add_key(user, age)
         keys = get_backend("iam")[self.id]["aws"].users[user].access_keys
         [key] = [key for key in keys if key.access_key_id == created]
@@ -61,8 +61,10 @@ class Violating(MotoAccount):
 
 
 def root_row():
-    """The root user's row of the report, which moto's report lacks. It signed in 400 days ago, and used its key
-    yesterday."""
+    """The root user's row of the report, which moto does not have.
+
+    Root signed in 400 days ago, and used its key yesterday.
+    """
     at = "{:%Y-%m-%dT%H:%M:%S+00:00}".format
     fields = [ROOT_USER, f"arn:aws:iam::{ACCOUNT}:root", at(days_ago(900)), "not_supported"]
     fields += [at(days_ago(400)), "not_supported", "not_supported", "false"]
@@ -73,7 +75,6 @@ def root_row():
 
 @pytest.fixture(scope="module")
 def violating(moto):
-    """The account."""
     made = IAMBackend.get_credential_report
 
     def get_credential_report(self):
@@ -85,7 +86,7 @@ def violating(moto):
     account = Violating(moto)
     account.user("good", password=True, signed_in=1, mfa=True)
     account.key("good", 10, used=1)
-    # Nothing of an inactive key is a finding.
+    # An inactive key is never a violation.
     account.user("inactive")
     account.key("inactive", 500, status="Inactive")
 
@@ -123,8 +124,8 @@ def violating(moto):
     IAMBackend.get_credential_report = made
 
 
-# The users who violate each control; none for a setting of the account. Versions up to v4.0 do not ask whether the
-# root user has a password, which moto's summary of the account does not say.
+# The users who violate each control, or none for a setting of the account. The root user's password is missing:
+# versions up to v4.0 do not ask about it, and moto's summary does not contain it.
 EXPECTED = {
     "access_keys_rotated": ["half-a-day-over", "old-key"],
     "unused_credentials_disabled": [
@@ -159,7 +160,7 @@ controls:
 
 @pytest.fixture(scope="module")
 def page(violating, tmp_path_factory):
-    """What the exporter says of the account."""
+    """The exporter's page about the account."""
     folder = tmp_path_factory.mktemp("violating")
     (folder / "config.yaml").write_text(CONFIG)
     options = [f"--config.file={folder / 'config.yaml'}"]
@@ -168,7 +169,7 @@ def page(violating, tmp_path_factory):
 
 
 def users_of(page, control):
-    """The users of whom the page says that they violate the control."""
+    """The users who violate the control, according to the page."""
     found = page.family("iam_control_violation")
     return sorted(labels["user"] for labels, _ in found if labels["control"] == control)
 
@@ -212,29 +213,29 @@ CHECKS = {
     "password_length": ["iam_password_policy_minimum_length_14"],
     "password_reuse": ["iam_password_policy_reuse_24"],
 }
-# Where the two differ, and why the exporter is right, by the benchmark's own words.
+# The differences between the two, and the benchmark's words that show why the exporter is right.
 ONLY_THE_EXPORTER = {
     "access_keys_rotated": {
-        # "90 days or less" is over at 90.5 days. Prowler counts whole days, and fails a key from 91 on.
+        # "90 days or less" ends before 90.5 days. Prowler counts whole days, and fails a key from 91 on.
         "half-a-day-over",
     },
     "unused_credentials_disabled": {
-        # The audit lets a credential that was never used count from when it was made. Prowler passes it.
+        # The audit procedure counts from the creation if a credential was never used. Prowler passes such a credential.
         "key-never-used",
         "password-never-used",
     },
     "root_not_used": {
-        # Prowler looks at the key only if the password was never used. This one was used 400 days ago.
+        # Prowler checks the key only if the password was never used. This password was used 400 days ago.
         ROOT_USER,
     },
 }
 ONLY_PROWLER = {
     "access_keys_rotated": {
-        # The text is about IAM users. The root user's key is a finding of root_no_access_key, of any age.
+        # The text is about IAM users. A root key of any age violates root_no_access_key.
         ROOT_USER,
     },
     "no_key_at_user_setup": {
-        # The key was not made with the user: that is all that the control is about.
+        # The key was not made together with the user, which is the only subject of the control.
         "key-made-later",
     },
 }
@@ -242,7 +243,7 @@ ONLY_PROWLER = {
 
 @pytest.fixture(scope="module")
 def of_prowler(violating, tmp_path_factory):
-    """What Prowler says of the account, by its checks."""
+    """Prowler's findings about the account, by check."""
     checks = [check for checks in CHECKS.values() for check in checks]
     return ask_prowler.failing(violating, checks, tmp_path_factory.mktemp("prowler"))
 

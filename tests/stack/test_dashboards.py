@@ -1,8 +1,7 @@
-"""The dashboards, asked of a real Prometheus as Grafana would ask it.
+"""The dashboards, with the queries that Grafana would send to a real Prometheus.
 
-Two replicas of the demo organization's exporter are scraped, so that a panel that counts a key once
-for each of them is found out. What Grafana does between the JSON file and Prometheus (variables, tables
-made of several queries, the names of their columns) is done here in the same way.
+It scrapes two replicas of the demo organization, so that a panel that counts a key twice fails. The tests do the work
+of Grafana between the JSON file and Prometheus: variables, tables from several queries, and column names.
 """
 
 import re
@@ -27,12 +26,12 @@ from changed_page import SITUATIONS, ChangedPage
 from harness import ROOT, Exporter, Prometheus, dead_endpoint, npm, wait_for
 
 REPLICAS = 2
-# Not about keys: one line for each process, and requests that each replica really sends.
+# These are not about keys. They have a line for each process, and requests that each replica really sends.
 OF_PROCESSES = {"Exporters", "Newest data", "Failed refreshes"}
 OF_PROCESSES |= {"Requests to AWS", "Requests to AWS that failed"}
 # A row for each account and a column for each control.
 MATRIX = "Accounts and controls"
-# A row for each control of a version, and no more.
+# A row for each control of a version.
 OF_CONTROLS = {"Controls"}
 
 
@@ -40,7 +39,7 @@ OF_CONTROLS = {"Controls"}
 
 
 def each(of):
-    """What `of` gives for every dashboard, as parameters of a test."""
+    """The results of `of` for every dashboard, as parameters of a test."""
     return [
         pytest.param(name, *found, id="-".join([name, *map(identifier, found)]))
         for name, board in BOARDS.items()
@@ -61,7 +60,7 @@ def each_panel(board):
 
 
 def each_table(board):
-    """Those with a row for each series. A matrix has tests of its own."""
+    """All tables with a row for each series. Matrices have their own tests."""
     return [(p,) for p in panels(board) if p["type"] == "table" and p["title"] != MATRIX]
 
 
@@ -74,7 +73,7 @@ def each_target_of_keys(board):
 
 
 def each_target_without_details(board):
-    """Those that ask for nothing that a discreet exporter leaves out, but for owners."""
+    """The queries for which a discreet exporter has all data, and those of owners."""
     return [
         (panel, target)
         for panel, target in each_target_of_keys(board)
@@ -91,12 +90,12 @@ def each_query_variable(board):
 
 
 def value_field(panel, target):
-    """The name of the column that has a query's values."""
+    """The name of the column with a query's values."""
     return "Value" if len(panel["targets"]) == 1 else f"Value #{target['refId']}"
 
 
 def organize(panel):
-    """How the columns are named at last."""
+    """The final names of the columns."""
     *_, step = [step for step in panel["transformations"] if step["id"] == "organize"]
     return step["options"]
 
@@ -121,7 +120,7 @@ def scraped(folder, jobs):
 
 @pytest.fixture(scope="module")
 def prometheus(demo, tmp_path_factory):
-    """Two jobs scrape the demo organization: two replicas of one exporter."""
+    """Two jobs scrape the demo organization, like two replicas."""
     jobs = {f"replica-{number}": demo for number in range(REPLICAS)}
     with scraped(tmp_path_factory.mktemp("replicas"), jobs) as prometheus:
         yield prometheus
@@ -129,14 +128,14 @@ def prometheus(demo, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def alone(demo, tmp_path_factory):
-    """The same without a second replica."""
+    """One replica of the demo organization."""
     with scraped(tmp_path_factory.mktemp("alone"), {"alone": demo}) as prometheus:
         yield prometheus
 
 
 @pytest.fixture(scope="module")
 def discreet(tmp_path_factory):
-    """The demo organization without what the README says how to leave out: tags, ids, ARNs…"""
+    """The demo organization without optional details: tags, ids, ARNs and more."""
     left_out = "iam_user_.*|iam_access_key_info"
     folder = tmp_path_factory.mktemp("discreet")
     with Exporter(folder, "demo", f"--metrics.denylist={left_out}") as exporter:
@@ -147,7 +146,7 @@ def discreet(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def untagged(tmp_path_factory):
-    """One account of an exporter that is asked for no tags: a first installation."""
+    """One account without tags: a first installation."""
     folder = tmp_path_factory.mktemp("untagged")
     config = folder / "config.yaml"
     config.write_text("labels: { user_tags: [] }\n")
@@ -162,7 +161,7 @@ def untagged(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def keys(demo):
-    """What the page says of every key, by account, user and slot."""
+    """The page's data about every key, by account, user and slot."""
     page = demo.page()
     read = {
         name: {
@@ -178,7 +177,7 @@ def keys(demo):
 
 @pytest.fixture(scope="module")
 def teams(demo):
-    """The team of every user; empty where there is none."""
+    """The team of every user. Empty if there is none."""
     found = {
         (labels["account_id"], labels["user"]): labels["tag_team"]
         for labels, _ in demo.page().family("iam_user_tags")
@@ -236,7 +235,7 @@ def test_a_second_replica_changes_nothing(prometheus, alone, name, panel, target
         series = ask(server, board, target, chosen, at)
         return {frozenset(labels.items()): value for labels, value in series}
 
-    # The two scraped at different moments, between which ages can grow by a hundredth of a day.
+    # The two were scraped at different moments, and an age can grow by a hundredth of a day in between.
     assert answer(prometheus) == pytest.approx(answer(alone), rel=1e-9, abs=0.011)
 
 
@@ -255,7 +254,7 @@ def test_every_query_takes_several_names_with_special_characters(prometheus, nam
 
 
 def number(prometheus, board, title, **choice):
-    """What a panel with one number shows."""
+    """The value of a panel with one number."""
     [target] = panel_of(board, title)["targets"]
     chosen = defaults(prometheus, BOARDS[board], **choice)
     [(_, value)] = ask(prometheus, BOARDS[board], target, chosen)
@@ -263,14 +262,14 @@ def number(prometheus, board, title, **choice):
 
 
 def rows(prometheus, board, title, ref="A", **choice):
-    """What a query of a table answers."""
+    """The rows for a query of a table."""
     [target] = [t for t in panel_of(board, title)["targets"] if t["refId"] == ref]
     chosen = defaults(prometheus, BOARDS[board], **choice)
     return ask(prometheus, BOARDS[board], target, chosen)
 
 
 def owners(demo, metric, **labels):
-    """The values of a metric by owner, of those with these labels."""
+    """The values of a metric by owner, if the labels match."""
     found = demo.page().family(metric)
     assert found
     return [v for own, v in found if all(own[label] == value for label, value in labels.items())]
@@ -378,7 +377,7 @@ def test_every_exempt_key_is_listed_with_its_reason(prometheus, keys):
     listed = rows(prometheus, "fleet", "Exemptions")
     assert by_key(listed).keys() == ends.keys()
     assert all(labels["reason"] for labels, _ in listed)
-    # The last day that it holds, rather than the midnight after it.
+    # The last day of the exemption, not the midnight after it.
     last = {key: end * 1000 - 1000 for key, end in ends.items() if end != float("inf")}
     assert by_key(rows(prometheus, "fleet", "Exemptions", "B")) == last
     assert number(prometheus, "fleet", "Exempt keys") == len(ends)
@@ -420,7 +419,7 @@ def test_the_account_lists_each_of_its_keys(prometheus, keys):
 
 
 def test_the_account_lists_its_unrotated_keys_first(prometheus, keys):
-    """The table is sorted by this number, the lowest first."""
+    """This number sorts the table, lowest first."""
     account = min(account for account, _, _ in keys["age_days"])
     due_in = by_key(rows(prometheus, "account", "Keys", account=account))
     unrotated = {key for key in due_in if keys["unrotated"][key] == 1}
@@ -461,7 +460,7 @@ def test_a_panel_does_without_tags(prometheus, discreet, name, panel, target):
 
 @pytest.mark.parametrize("name, panel, target", each(each_target))
 def test_one_account_without_tags_is_enough(untagged, name, panel, target):
-    """Lists of keys or root users can be empty; nothing fails, and no number is missing."""
+    """Lists of keys or root users can be empty. No query fails, and every number has a value."""
     board = BOARDS[name]
     found = ask(untagged, board, target, defaults(untagged, board))
     assert found or panel["type"] == "table"
@@ -492,14 +491,14 @@ def test_without_tags_as_many_keys_are_unrotated(prometheus, discreet):
 
 @pytest.fixture(scope="module")
 def violations(demo):
-    """What the page says of every control that was decided, by account and control."""
+    """The violations on the page of every decided control, by account and control."""
     found = demo.page().family("iam_control_violations")
     return {(labels["account_id"], labels["control"]): value for labels, value in found}
 
 
 @pytest.fixture(scope="module")
 def undecided(demo, violations):
-    """The accounts and controls of which nothing is known."""
+    """The accounts and controls that are not decided at all."""
     found = demo.page().family("iam_control_undecided")
     pairs = {(labels["account_id"], labels["control"]) for labels, _ in found}
     assert pairs - violations.keys()
@@ -524,7 +523,7 @@ def numbered(controls, version):
 
 
 def matrix(prometheus, **choice):
-    """The cells of the matrix by account and number, and the numbers in the order of its columns.
+    """The cells of the matrix by account and number, and the numbers in the order of the columns.
 
     A cell without a value is shown as -1, which is not decided.
     """
@@ -568,7 +567,7 @@ def test_the_matrix_names_every_account(prometheus, demo):
 
 
 def test_an_account_that_was_never_read_is_in_the_matrix(tmp_path):
-    """Else it would look as if there were no such account."""
+    """Otherwise the account would be missing without a trace."""
     reserved, endpoint = dead_endpoint()
     config = tmp_path / "config.yaml"
     role = "arn:aws:iam::123456789012:role/exporter"
@@ -656,7 +655,7 @@ def test_every_control_has_a_section_in_the_runbooks(controls):
 
 @pytest.fixture(scope="module")
 def api_keys(demo):
-    """Every API key's age, and whether it is unrotated, by account, user, service and id."""
+    """The age of every API key, and whether it is unrotated, by account, user, service and id."""
     page = demo.page()
     read = {
         name: by_api_key(page.family(f"iam_service_specific_credential_{name}"))
@@ -687,11 +686,11 @@ def test_the_account_lists_each_of_its_api_keys(prometheus, api_keys):
             assert (value == 3) == (api_keys["active"][key] == 0)
 
 
-# --- What is shown of the answers ---
+# --- Display ---
 
 
 def fields(prometheus, board, panel):
-    """The columns of a table, made of the answers to its queries, before they are arranged."""
+    """The columns of a table, from the responses to its queries, before they are arranged."""
     found = {"Time"}
     for target in panel["targets"]:
         series = ask(prometheus, board, target, defaults(prometheus, board))
@@ -711,7 +710,7 @@ def test_every_column_of_a_table_has_a_heading_or_is_hidden(prometheus, name, pa
 
 @pytest.mark.parametrize("name, panel", each(each_table))
 def test_the_queries_of_a_table_fill_the_same_rows(prometheus, name, panel):
-    """Grafana makes one row of what agrees in all the labels that the answers have in common."""
+    """Grafana joins results that agree in all labels that the responses have in common."""
     board = BOARDS[name]
     answers = [ask(prometheus, board, t, defaults(prometheus, board)) for t in panel["targets"]]
     common = set.intersection(*({key for labels, _ in a for key in labels} for a in answers))
@@ -726,7 +725,6 @@ def test_the_queries_of_a_table_fill_the_same_rows(prometheus, name, panel):
 
 
 def legends(prometheus, board, panel):
-    """The names of a panel's series."""
     return {
         re.sub(r"\{\{(\w+)\}\}", lambda m, own=labels: own.get(m[1], ""), target["legendFormat"])
         for target in panel["targets"]
@@ -766,7 +764,7 @@ def test_a_click_takes_its_values_from_what_is_shown(prometheus, name, panel):
             assert of_series <= series.keys()
 
 
-# --- The dashboards in themselves ---
+# --- The JSON files ---
 
 
 @pytest.mark.parametrize("name", each(each_board))
@@ -809,13 +807,13 @@ def test_the_variables_are_those_that_are_used(name):
     assert used - of_grafana == variables(board).keys()
 
 
-# What stands for a value that is not known has one of these colours.
+# Colours for an unknown value.
 NOT_GREEN = {"orange", "red", "text", "transparent"}
 
 
 @pytest.mark.parametrize("name, panel", each(each_panel))
 def test_nothing_is_green_that_is_not_known(name, panel):
-    """The first colour is that of a missing value, too."""
+    """The first colour is also that of a missing value."""
     settings = [panel["fieldConfig"]["defaults"]]
     settings += [
         {one["id"]: one["value"] for one in override["properties"]}
@@ -996,13 +994,13 @@ def test_the_accounts_whose_api_keys_are_not_known_are_counted(changed):
         assert number(prometheus, "fleet", "No API data") == count
 
 
-# Of these there is a series for each key or user.
+# These have a series for each key or user.
 OF_EACH = r"\biam_(?:access_key|user)_\w+(?:\{[^}]*\})?"
 
 
 @pytest.mark.parametrize("name, panel, target", each(each_target))
 def test_no_graph_asks_for_each_key(name, panel, target):
-    """Over a month and many keys that takes longer than Grafana waits."""
+    """For a month and many keys, the query would take longer than Grafana waits."""
     assert not (target.get("range") and re.search(OF_EACH, target["expr"]))
 
 
@@ -1014,7 +1012,7 @@ def test_no_panel_looks_into_all_accounts_for_keys(name, panel, target):
 
 @pytest.mark.parametrize("name, panel", each(each_table))
 def test_a_table_has_a_limit(name, panel):
-    """Each of its queries is cut to 500 rows; those of processes and of one account's users too."""
+    """Each query is cut to 500 rows. The exceptions are those about processes and about the users of one account."""
     short = panel["title"] in OF_PROCESSES | OF_CONTROLS
     for target in panel["targets"]:
         assert "k(500," in target["expr"] or short
@@ -1025,7 +1023,7 @@ def test_a_table_has_a_limit(name, panel):
 
 
 def urls(board):
-    """Every address to which a dashboard leads."""
+    """All links of a dashboard."""
     found = []
 
     def look(value):
@@ -1045,7 +1043,7 @@ def each_url(board):
 
 
 def anchors(document):
-    """The fragments of a Markdown document's headings."""
+    """The fragments of the headings of a Markdown page."""
     headings = re.findall(r"^#+ (.+)$", document.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w -]", "", text).strip().lower().replace(" ", "-") for text in headings}
 
@@ -1081,7 +1079,7 @@ def test_each_dashboard_leads_to_the_other_the_status_page_and_the_runbooks():
         assert "${status_page:raw}?account=" in found
 
 
-# --- Around the dashboards ---
+# --- Grafana's types and the list of dashboards ---
 
 
 def test_provisioning_reads_the_dashboards_where_the_readme_puts_them():
@@ -1101,5 +1099,5 @@ def test_provisioning_makes_a_data_source_that_the_dashboards_can_choose():
 
 
 def test_the_dashboards_are_of_grafanas_own_types(npm_packages):
-    """`npm test` in tests/npm says what is wrong with which line."""
+    """`npm test` in tests/npm prints the line of each error."""
     npm("test")

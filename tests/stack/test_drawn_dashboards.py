@@ -1,4 +1,4 @@
-"""The dashboards, drawn by Grafana's own libraries over a real Prometheus, and looked at."""
+"""The dashboards, drawn by Grafana's own libraries with data from a real Prometheus."""
 
 import json
 import re
@@ -29,7 +29,7 @@ def demo_organization(app, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def first_installation(app, tmp_path_factory):
-    """One account, and nobody was asked for tags."""
+    """One account without tags."""
     folder = tmp_path_factory.mktemp("drawn-one")
     with (
         situation(folder, "one-account") as (_, prometheus),
@@ -63,7 +63,7 @@ def test_no_panel_is_empty_or_failed(demo_organization, board, theme):
 
 @pytest.mark.parametrize("board", BOARDS)
 def test_what_is_known_to_be_well_is_green(demo_organization, board):
-    """Else nothing could be said of what is green once the exporter has stopped."""
+    """This gives meaning to the tests that expect no green after the exporter has stopped."""
     assert any(panel["greens"] for panel in demo_organization.draw(board))
 
 
@@ -77,7 +77,7 @@ def test_nothing_is_green_once_the_exporter_has_stopped(stopped, board, theme):
 
 @pytest.mark.parametrize("board", BOARDS)
 def test_no_number_is_shown_once_the_exporter_has_stopped(stopped, board):
-    """But how long ago there was one; and a 0 least of all."""
+    """The only number is the time since there was one. Above all, there is no 0."""
     for panel in stopped.draw(board):
         if panel["type"] == "stat" and panel["title"] != "Newest data":
             assert "no data" in panel["text"].lower(), panel["title"]
@@ -168,7 +168,7 @@ def test_one_account_without_tags_is_drawn(first_installation, board):
     assert first_installation.failures() == []
     assert {panel["state"] for panel in panels.values()} == {"Done"}
     if board == "fleet":
-        # Bars that are alone have their names, too.
+        # Single bars have names, too.
         assert "no team" in panels["By team"]["text"]
         assert "production" in panels["By account"]["text"]
 
@@ -182,7 +182,7 @@ def test_there_is_room_for_every_title_and_heading(demo_organization, board, wid
 
 @pytest.mark.parametrize("width", [1440, 1920])
 def test_the_first_screen_says_which_keys_whose_and_since_when(demo_organization, width):
-    """Every heading of the list of keys is in sight, and its first rows are above the fold."""
+    """Every heading of the list of keys is visible, and its first rows are on the first screen."""
     demo_organization.draw("fleet", width)
     demo_organization.look(width, 900)
     demo_organization.settle()
@@ -218,7 +218,7 @@ def test_what_is_not_decided_is_grey_and_says_so(demo_organization):
 def test_the_columns_of_the_matrix_are_numbers_of_the_version_in_order(demo_organization, version):
     panels = demo_organization.draw("cis", 1920, **{"var-benchmark": version})
     [matrix] = [panel for panel in panels if panel["title"] == "Accounts and controls"]
-    # The heading of the last column may be outside, to the right.
+    # The heading of the last column may be to the right of the window.
     numbers = re.findall(r"^\d+\.\d+$", matrix["text"], re.MULTILINE)
     order = [tuple(map(int, number.split("."))) for number in numbers]
     assert order == sorted(set(order)) and len(order) > 10

@@ -1,7 +1,7 @@
-"""What the exporter does while AWS has a fault, and after it, in real time.
+"""The exporter during and after a fault of AWS, in real time.
 
-Each scenario has its own AWS and exporter: healthy at first, then with a fault that
-outlasts the exporter's pause, then healed. All of them run at the same time, in three minutes.
+Each scenario has its own AWS and exporter. AWS is healthy at first, then has a fault that outlasts the exporter's
+pause, and then recovers. All scenarios run at the same time, in three minutes.
 """
 
 import re
@@ -46,12 +46,12 @@ REASONS = {
 
 @dataclass(frozen=True)
 class Scenario:
-    """A fault, and the reason under which it is to be counted."""
+    """A fault, and the reason that the exporter must count for it."""
 
     fault: dict
     reason: str
-    # How many refreshes have to fail before AWS heals. One where AWS asks for fewer calls, since
-    # the second pause may then be four minutes long.
+    # How many refreshes fail before AWS recovers. If AWS asks for fewer calls it is 1, because the second pause may be
+    # four minutes long.
     failures: int = 2
     refresh_timeout: str = "2m"
 
@@ -79,7 +79,7 @@ SCENARIOS = {
     "dropped connection": Scenario(every_call(DROP), "network"),
     "garbage": Scenario(every_call(Answer(200, b"\x00garbage<")), "service_error"),
     "service failure": Scenario(every_call(error(500, "ServiceFailure")), "service_error"),
-    # Newer than the report before, which is made when its test begins.
+    # Newer than the first report, which is made when the test begins.
     "not a report": Scenario(
         {GET: report("<!doctype html>", age=timedelta(hours=4, minutes=1))}, "malformed_report"
     ),
@@ -87,9 +87,9 @@ SCENARIOS = {
 
 UNIDENTIFIED = "iam_exporter_unidentified_refresh_failures_total"
 
-# The shortest pause after a failure: AWS has to be left alone for as long.
+# The shortest pause after a failure. The exporter makes no calls during it.
 PAUSE = 60
-# The longest pause after a second failure where AWS asks for fewer calls, and some seconds more.
+# The longest pause after a second failure if AWS asks for fewer calls, and some seconds more.
 LONGEST_RECOVERY = 250
 KEYS = {"rotated": 10, "unrotated": 100}
 
@@ -102,7 +102,7 @@ class Course:
     before: Page
     # One page a second.
     during: list[Page] = field(default_factory=list)
-    # What was asked of AWS during the fault, and since the first failure.
+    # Requests to AWS during the fault, and those since the first failure.
     requests: list[Request] = field(default_factory=list)
     since_failure: list[Request] = field(default_factory=list)
     healed: bool = False
@@ -146,7 +146,7 @@ def run(scenario, folder):
             exporter.wait_for_page("it works", Page.is_refreshed, seconds=LONGEST_RECOVERY)
             course.healed = True
         except AssertionError:
-            # One test is about this; the others have seen enough.
+            # A separate test checks this. The others do not need it.
             pass
         course.alive = exporter.is_alive()
     course.log = exporter.log
@@ -155,7 +155,7 @@ def run(scenario, folder):
 
 @pytest.fixture(scope="module")
 def courses(tmp_path_factory):
-    """Every scenario's course, or why it has none."""
+    """Every scenario's course, or the error that prevented it."""
     with ThreadPoolExecutor(len(SCENARIOS)) as pool:
         return {
             name: pool.submit(run, scenario, tmp_path_factory.mktemp("fault"))
@@ -220,5 +220,5 @@ def test_an_aws_that_was_never_reachable_is_a_network_failure(tmp_path):
             lambda page: page.value(UNIDENTIFIED, reason="network") == 1,
         )
     assert page.value("iam_exporter_accounts", state="failing") == 1
-    # Nothing stands under an id that nobody knows.
+    # An account without a known id has no series.
     assert "account_id=" not in page.text

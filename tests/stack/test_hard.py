@@ -1,8 +1,8 @@
-"""Hard times: no descriptors, little memory, a full disk for the log, slow and half-closed readers, storms of
-connections and of reloads, and ends at any moment.
+"""The exporter under hard conditions.
 
-During each, somebody scrapes ten times a second. After each, the exporter still runs, answers whole pages,
-and has as much memory and as many descriptors as before. HARD_SEED repeats a run.
+No descriptors, little memory, a full disk for the log, slow and half-closed readers, storms of connections and of
+reloads, and stops at any moment. During each, a client scrapes ten times a second. Afterwards the exporter still runs,
+its pages are whole, and it has no more memory and descriptors than before. HARD_SEED repeats a run.
 """
 
 import os
@@ -32,9 +32,9 @@ from harness import (
 MIB = 1 << 20
 SECONDS = 12
 ADDRESSES = ("127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5", "127.0.0.6")
-# glibc keeps what was freed, in a heap for each thread: some 50 MiB after several rounds of 240 readers.
+# glibc keeps freed memory in a heap for each thread: some 50 MiB after several rounds of 240 readers.
 MEMORY_GROWTH = 32 * MIB
-# As src/report/mod.rs has it.
+# The same value as in src/report/mod.rs.
 MAX_REPORT_BYTES = 64 * MIB
 
 
@@ -46,7 +46,7 @@ def dice():
 
 
 class Scraper(threading.Thread):
-    """Scrapes ten times a second from 127.0.0.1, and looks at each page."""
+    """Scrapes ten times a second from 127.0.0.1, and checks each page."""
 
     def __init__(self, url):
         super().__init__(daemon=True)
@@ -59,14 +59,14 @@ class Scraper(threading.Thread):
             started = time.monotonic()
             try:
                 check_whole(scrape(self.url))
-            except Exception as error:  # Any of them is one too many: they are shown at the end.
+            except Exception as error:  # All failures are shown at the end.
                 self.failures.append(f"{error!r:.300}")
             self.scrapes += 1
             self.slowest = max(self.slowest, time.monotonic() - started)
 
 
 def scrape(url):
-    """The page's text."""
+    """The text of the page."""
     headers = {"Accept-Encoding": "gzip", "Connection": "close"}
     response = requests.get(f"{url}/metrics", headers=headers, timeout=10, stream=True)
     assert response.status_code == 200, response.status_code
@@ -76,7 +76,7 @@ def scrape(url):
 
 
 def check_whole(text):
-    """Fails if the page is torn: no series comes twice, and its counts agree with its keys."""
+    """Fails if the page is torn: if a series comes twice, or a count differs from its keys."""
     assert text.endswith("\n") and "\nprocess_start_time_seconds " in text
     page = Page(text)
     unrotated = {}
@@ -97,11 +97,14 @@ def descriptors(pid):
 
 @contextmanager
 def hard_times(exporter, lost=0):
-    """Scrapes meanwhile, of which this number may be lost, and compares before and after."""
+    """Scrapes during the `with`, and compares memory and descriptors before and after.
+
+    `lost` is how many scrapes may fail.
+    """
     pid = exporter.child.pid
     for path in ("/", "/keys.csv", "/metrics"):
         requests.get(exporter.url + path, timeout=20)
-    # glibc keeps what the first slow readers had.
+    # Warms up: glibc keeps the memory of the first slow readers.
     for path in ("/metrics", "/keys.csv"):
         with Crowd(exporter.url, "reader", 240, ADDRESSES[:4], path=path, encoding="identity"):
             time.sleep(0.5)
@@ -138,11 +141,11 @@ def test_descriptors_are_exhausted(small):
     usual = resource.prlimit(pid, resource.RLIMIT_NOFILE)
     with hard_times(small, lost=5):
         before = small.page().value("iam_exporter_http_accept_failures_total")
-        # A few are left, which the crowd takes.
+        # Leaves four descriptors, which the crowd uses up.
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (descriptors(pid) + 4, usual[1]))
         with Crowd(small.url, "silent", 100, ADDRESSES, total=300):
             time.sleep(5)
-            # Not one is left: nothing can be accepted.
+            # No descriptor is left, so the exporter cannot accept connections.
             resource.prlimit(pid, resource.RLIMIT_NOFILE, (5, usual[1]))
             time.sleep(2)
         resource.prlimit(pid, resource.RLIMIT_NOFILE, usual)
@@ -179,7 +182,7 @@ def hard_times_under_crowd(exporter):
 
 
 class shell(Exporter):
-    """The exporter as this line of a shell starts it."""
+    """The exporter, started by this line of a shell."""
 
     def __init__(self, folder, line, log=None):
         self.log_file = log or folder / "exporter.log"
@@ -223,7 +226,7 @@ def test_memory_is_limited_and_the_report_is_as_large_as_it_may_be(tmp_path):
             if (size := size + len(line)) > MAX_REPORT_BYTES:
                 break
             file.write(line)
-    limit = 2_000_000  # kB
+    limit = 2_000_000  # In kB.
     line = f'ulimit -v {limit}; exec "{exporter_binary()}" --source.reports {report}'
     with shell(tmp_path, f"{line} --web.listen-address 127.0.0.1:0") as exporter:
         exporter.wait_until_ready()

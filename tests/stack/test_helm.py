@@ -1,4 +1,4 @@
-"""The Helm chart: Kubernetes, the Prometheus Operator and the exporter itself accept what it renders."""
+"""The Helm chart: Kubernetes, the Prometheus Operator and the exporter accept its objects."""
 
 import contextlib
 import functools
@@ -20,7 +20,7 @@ from harness import ROOT, Exporter, exporter_binary, tool, wait_for
 from operator_fields import complaints as operator_complaints
 
 PROMETHEUS = ROOT / "deploy/prometheus"
-# The oldest that Chart.yaml allows, and the newest that there are schemas of.
+# The oldest version that Chart.yaml allows, and the newest with available schemas.
 KUBERNETES = ["1.27", "1.37"]
 
 
@@ -29,7 +29,7 @@ def release(request):
     return render(CASES[request.param])
 
 
-# --- What others say of it ---
+# --- Schemas and linters ---
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -92,12 +92,12 @@ def is_of_operator(thing):
     return thing["apiVersion"].startswith("monitoring.coreos.com/")
 
 
-# --- What the exporter says ---
+# --- The exporter ---
 
 
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory):
-    """The files of a secret of type kubernetes.io/tls, as cert-manager makes it."""
+    """The files of a secret of type kubernetes.io/tls, in cert-manager's format."""
     folder = tmp_path_factory.mktemp("certificate")
     command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=exporter"
     names = ["-keyout", folder / "tls.key", "-out", folder / "tls.crt"]
@@ -109,7 +109,7 @@ def certificate(tmp_path_factory):
 def arguments(release, folder, certificate):
     """The container's arguments, with the files of its volumes in this folder."""
     shutil.copytree(certificate, folder, dirs_exist_ok=True)
-    files = {"config.yaml": "{}", "web.yml": "{}"}  # those of secrets that are there already
+    files = {"config.yaml": "{}", "web.yml": "{}"}  # From secrets that exist already.
     for thing in release.objects:
         files |= thing.get("stringData", {})
         files |= {n: text for n, text in thing.get("data", {}).items() if n in files}
@@ -285,7 +285,7 @@ def test_with_tls_probes_and_scrapes_use_it():
 
 @pytest.fixture
 def served(tmp_path, certificate):
-    """Runs the demo with the arguments of a case, and gives it."""
+    """Runs the demo with the arguments of a case."""
     with contextlib.ExitStack() as stack:
 
         def start(case):
@@ -444,7 +444,7 @@ def test_only_a_change_of_the_configuration_restarts_pods():
     before = checksum(values)
     assert before
     assert checksum(values | {"config": {"rotation": {"max_age": "61d"}}}) != before
-    # The exporter reads a changed web configuration by itself.
+    # The exporter reloads a changed web configuration by itself.
     others = {"webConfiguration": {"basic_auth_users": {}}, "commonLabels": {"team": "b"}}
     assert checksum(values | others) == before
     assert checksum({}) is None
@@ -463,7 +463,7 @@ def shipped(*files):
 
 
 def unindented(groups):
-    """The groups without the indentation of expressions, which means nothing."""
+    """The groups without the indentation of expressions, which has no effect."""
     for group in groups:
         for rule in group["rules"]:
             rule["expr"] = re.sub(r"(?m)^ +", "", rule["expr"])
@@ -600,7 +600,7 @@ VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
 def test_the_schema_has_exactly_the_values():
     def compare(values, schema, where):
         if schema.get("additionalProperties") is False:
-            # A chart that has this one as a part adds `enabled`.
+            # A chart that includes this one adds `enabled`.
             own = set(schema["properties"]) - (set() if where else {"enabled"})
             assert own == set(values), where
         for name, inner in schema.get("properties", {}).items():
@@ -680,7 +680,7 @@ def test_the_values_of_chart_testing_become_ready_without_aws(file, tmp_path, ce
     release = render(values)
     for thing in release.objects:
         kubernetes_validate.validate(thing, KUBERNETES[0], strict=True)
-    # The number of a shard comes from the name of its pod.
+    # The shard's number comes from the name of its pod.
     args = [arg.replace("--shard=auto", "--shard=0") for arg in arguments(release, tmp_path, certificate)]
     with Exporter(tmp_path, *args) as exporter:
         ready = release.container()["readinessProbe"]["httpGet"]["path"]
@@ -708,7 +708,7 @@ EXAMPLES = [yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", IN
 
 
 def together(values, others):
-    """Both, as somebody puts them together who needs both."""
+    """Both values files together."""
     for name, other in others.items():
         inner = isinstance(values.get(name), dict) and isinstance(other, dict)
         values[name] = together(values[name], other) if inner else other

@@ -1,4 +1,4 @@
-"""The container image, with the binary under test. `make image` has the same with the static one."""
+"""The container image with the binary under test. `make image` runs these tests with the static binary."""
 
 import os
 import re
@@ -38,7 +38,7 @@ def test_the_image_says_what_it_is_and_how_it_runs(image):
 
 
 def test_the_build_in_the_image_knows_the_commit(tmp_path):
-    """As in an archive of git: there is no repository. The build itself needs the image of the compiler."""
+    """Like a build from an archive of git, without a repository. The whole build needs the compiler's image."""
     shutil.copy(ROOT / "build.rs", tmp_path)
     [command] = re.findall(r"^RUN (sed .*build\.rs)$", DOCKERFILE.read_text(), re.MULTILINE)
     run("/bin/sh", "-c", command, cwd=tmp_path, env={"PATH": os.environ["PATH"], "REVISION": "0123abcd"})
@@ -51,7 +51,7 @@ def test_the_context_of_the_build_has_its_sources_and_no_other_file():
     assert allowed.pop(0) == "*"
     assert all(line.startswith("!") for line in allowed)
     [sources] = re.findall(r"const SOURCES: .* = \[(.*?)\];", (ROOT / "build.rs").read_text(), re.DOTALL)
-    others = {"benches", "deploy/docker/rootfs.sh", "rootfs"}  # the first is named in Cargo.toml
+    others = {"benches", "deploy/docker/rootfs.sh", "rootfs"}  # Cargo.toml names the first.
     assert {line[1:] for line in allowed} == {*re.findall(r'"(.*?)"', sources), *others}
 
 

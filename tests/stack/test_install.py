@@ -1,4 +1,4 @@
-"""docs/install.md: what a reader who follows it gets. Other parts of it are tested with what they are about."""
+"""docs/install.md, followed step by step. Other tests cover the parts that are about their subjects."""
 
 import re
 import shlex
@@ -19,7 +19,7 @@ def test_the_documented_commands_make_a_prometheus_that_alerts(demo, tmp_path):
         subprocess.run([tool(program), *words], cwd=ROOT, check=True, timeout=60)
     assert reload == "systemctl reload prometheus"
 
-    # The same on the ports of this test, and faster.
+    # The same with this test's ports and shorter times.
     config = (folder / "prometheus.yml").read_text()
     config = config.replace("localhost:9718", demo.url.removeprefix("http://")).replace("1m", "1s")
     config = config.replace("rules/*.yml", f"{folder}/rules/*.yml").replace("localhost:9093", "localhost:9")

@@ -1,4 +1,4 @@
-"""Against moto: the exporter shows each change of a key that was made through AWS's API."""
+"""The exporter shows each change of a key that is made through AWS's API, here moto's."""
 
 import csv
 import io

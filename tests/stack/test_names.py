@@ -1,7 +1,7 @@
-"""Every metric and label that rules, dashboards and documentation name is one that the exporter has.
+"""Every metric and label in rules, dashboards and documentation exists in the exporter.
 
-The exporter's own list of its metrics is the measure. Of PromQL only its words are read, which is enough
-to tell metrics, labels and functions from each other, and more than a search for text would see.
+The exporter's own list of metrics decides. The test splits PromQL into words. That is enough to tell metrics, labels
+and functions apart, and finds more than a text search.
 """
 
 import json
@@ -29,7 +29,7 @@ TOKEN = re.compile(
 )
 LABEL_LISTS = {"by", "without", "on", "ignoring", "group_left", "group_right"}
 OPERATORS = {"and", "or", "unless", "atan2", "bool", "offset", "start", "end", "inf", "nan"}
-# Which of a function's texts are labels; with `...` all those that follow, too.
+# The arguments of functions that are labels. After `...`, all following arguments are.
 LABEL_TEXTS = {"label_replace": [0, 2], "label_join": [0, 2, ...], "count_values": [0]}
 
 
@@ -44,17 +44,16 @@ class Names:
 
 
 def names(expression):
-    """The names in a PromQL expression."""
     tokens = [
         (match.lastgroup, match[0])
         for match in TOKEN.finditer(expression)
         if match.lastgroup != "space"
     ] + [("end", "")]
     found = Names()
-    calls = []  # the name before each open parenthesis, and the texts inside it
+    calls = []  # The name before each open parenthesis, and the texts inside.
     position = 0
     metric = None
-    aggregation = ""  # as in `count_values by (user) ("age", …)`
+    aggregation = ""  # As in `count_values by (user) ("age", …)`.
     while position < len(tokens) - 1:
         kind, text = tokens[position]
         following = tokens[position + 1][1]
@@ -91,7 +90,7 @@ def names(expression):
 
 
 def closing(tokens, position, opens, closes):
-    """The place behind the bracket that closes the next one."""
+    """The position after the bracket that closes the next one."""
     depth = 0
     while position < len(tokens):
         text = tokens[position][1]
@@ -103,25 +102,25 @@ def closing(tokens, position, opens, closes):
 
 
 def texts_of_call(found, function, texts):
-    """The labels that a function is given as texts; the first is the one that it makes."""
+    """The labels in a function's text arguments. The first is the label that it makes."""
     places = LABEL_TEXTS.get(function, [])
     for place, text in enumerate(texts):
         if place in places or (... in places and place > 1):
             (found.made if place == 0 else found.labels).add(text)
 
 
-# --- What the exporter has, and what everybody may use ---
+# --- Known names ---
 
-# Of Prometheus itself.
+# Prometheus's own.
 BUILT_IN = {"up", "ALERTS"}
 ALERT = {"alertname", "alertstate", "severity"}
-# What service discovery adds to each series. The rules take these labels away.
+# Service discovery adds these to each series. The rules drop them.
 TARGET = set(yaml.safe_load((ROOT / "deploy/prometheus/values.yaml").read_text())["target_labels"])
 
 
 @dataclass
 class Catalogue:
-    """The labels of every metric, what rules record with which labels, and the tags that are asked for."""
+    """The labels of every metric, the metrics and labels that rules record, and the requested tags."""
 
     labels: dict
     recorded: dict
@@ -136,7 +135,7 @@ class Catalogue:
         for label in sorted(found.labels - known):
             yield f"no label {label}"
         for metric, label in sorted(found.matched, key=str):
-            # A tag may be asked of any metric, also of one that has none, which is the point.
+            # A tag may be used with any metric. Joins add tags to metrics without them.
             own = self.labels.get(metric, PROMETHEUS_OWN.get(metric))
             if own is not None and label not in own | TARGET | self.tags and label in known:
                 yield f"no label {label} of {metric}"
@@ -149,7 +148,7 @@ class Catalogue:
         return [f"no label {label}" for label in sorted(set(labels) - self.every_label())]
 
     def complaints_of_text(self, text):
-        """What looks like a metric in a text and is none; in `iam_user_.*` its start has to be one's."""
+        """Words in a text that look like a metric but are not. For `iam_user_.*`, some metric must begin so."""
         for name, rest in re.findall(r"(?<![\w.:/-])((?:iam|process)_[a-z0-9_]*)(\.?\*|\()?", text):
             if not (any(m.startswith(name) for m in self.labels) if rest else name in self.labels):
                 yield f"no metric {name}{rest}"
@@ -164,7 +163,7 @@ DOCUMENTS += sorted((ROOT / "dashboards").glob("*.md")) + sorted((ROOT / "deploy
 
 
 def rules():
-    """(file, rule) of every recording rule and alert."""
+    """The file and the text of every recording rule and alert."""
     for path in RULE_FILES:
         for group in yaml.safe_load(path.read_text()).get("groups", []):
             for rule in group["rules"]:
@@ -172,7 +171,7 @@ def rules():
 
 
 def asked_tags():
-    """The labels of the tags that examples of configurations ask for."""
+    """The labels of the tags that examples of configurations request."""
     texts = [path.read_text() for path in [*DOCUMENTS, *RULE_FILES]]
     lists = re.findall(r"user_tags: \[([\w, -]+)\]", "\n".join(texts))
     tags = {tag.strip() for found in lists for tag in found.split(",")}
@@ -198,7 +197,7 @@ def catalogue():
     return Catalogue(labels, recorded, tags)
 
 
-# --- The tests of the test ---
+# --- Tests of this test ---
 
 SAMPLES = {
     "sum by (account_id) (iam_access_key_unrotated)": [],
@@ -253,14 +252,14 @@ def test_a_misspelt_name_in_a_text_is_found(catalogue):
 
 
 def labels_in_template(text):
-    """The labels that a template of Prometheus or Alertmanager reads."""
+    """The labels in a template of Prometheus or Alertmanager."""
     return set(re.findall(r"(?:\$labels|Labels)\.(\w+)", text)) | set(
         re.findall(r"\blabel \"(\w+)\"", text)
     )
 
 
 def queries_in_template(text):
-    """The queries that a template runs: printf fills their labels in."""
+    """The queries in a template. printf inserts labels into them."""
     return [
         next(filter(None, found)).replace("%q", '""')
         for found in re.findall(r"printf (?:`([^`]+)`|\"((?:[^\"\\]|\\.)+)\")[^}]*\| query", text)
@@ -324,7 +323,7 @@ def test_templates_name_what_exists(catalogue, path):
 
 
 def queries_of(board):
-    """Every query of a dashboard: (where, expression). One that names a label by a variable comes with each."""
+    """Every query of a dashboard: its place and expression. A query with a variable label comes once for each value."""
     chosen = [v for v in board["templating"]["list"] if v["type"] == "custom"]
     for where, expression in written_queries_of(board):
         expressions = [expression]
@@ -348,7 +347,7 @@ def written_queries_of(board):
 
 
 def labels_shown(board):
-    """The labels that legends, links and columns of tables show."""
+    """The labels in legends, links and columns of tables."""
     text = json.dumps(board["panels"])
     found = set(re.findall(r"\{\{(\w+)\}\}", text))
     found |= set(re.findall(r"\$\{__(?:data\.fields|field\.labels)\.(\w+)", text))
@@ -386,7 +385,7 @@ def test_a_dashboard_works_without_the_rules(catalogue, path):
 
 
 def pieces_of_code(text):
-    """PromQL of a document, in its own fences and between backticks, and samples of pages."""
+    """PromQL in a document, in fenced blocks and between backticks, and samples of pages."""
     for language, body in re.findall(r"^```(\w*)\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
         if language == "promql":
             yield body
@@ -398,7 +397,7 @@ def pieces_of_code(text):
 
 
 def labels_in_tables(text):
-    """(metric, label) of every row that begins with a metric and has a cell of nothing but labels."""
+    """Metric and label of every row that begins with a metric and has a cell with only labels."""
     for row in re.findall(r"^\| `((?:iam|process)_\w+)` \|(.*)\|$", text, re.MULTILINE):
         for cell in row[1].split(" | "):
             if re.fullmatch(r"[ ,…]*(`\w+`[ ,…]*)+", cell):
@@ -434,7 +433,7 @@ def without_code(text):
 
 
 def anchors(text):
-    """The anchors of the headings, as GitHub makes them: a heading that comes twice gets a number."""
+    """The anchors of the headings, by GitHub's rules: a repeated heading gets a number."""
     found = set()
     for heading in re.findall(r"^#+ (.+)$", without_code(text), re.MULTILINE):
         shown = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).strip().lower()
@@ -445,7 +444,7 @@ def anchors(text):
 
 
 def dead_links(path, page):
-    """The links of a page, and its pictures, that lead to no file or to no heading of a page."""
+    """Links and pictures of a page that lead to a missing file or heading."""
     text = re.sub(r"`[^`\n]+`", "", without_code(page))
     for link in re.findall(r"(?:\]\(|src(?:set)?=\")([^)\s\"]+)", text):
         file, _, anchor = link.partition("#")

@@ -1,4 +1,4 @@
-"""A whole organization, as moto plays it: accounts found, roles assumed, one page for all."""
+"""A whole organization in moto: the exporter lists the accounts, assumes the roles, and serves one page."""
 
 import os
 import pty
@@ -15,7 +15,7 @@ CONFIG = "organization: {role_name: iam-key-exporter}\n"
 
 @pytest.fixture
 def organization(moto):
-    """The management account and three more, one of them closed; ids by name."""
+    """The management account and three others, one of them closed. Returns the ids by name."""
     reset(moto)
     credentials = {name.lower(): value for name, value in TEST_CREDENTIALS.items()}
     client = boto3.client(
@@ -35,7 +35,7 @@ def organization(moto):
     ):
         member = MotoAccount(moto, account)
         member.add_user(user, age)
-        # Spares the two seconds that the exporter waits for a report's generation.
+        # Makes a report now. Otherwise the exporter waits two seconds for it.
         member.iam.generate_credential_report()
     return ids
 
@@ -83,7 +83,7 @@ def test_the_active_accounts_are_on_the_page_with_their_names(organization, conf
         }
         assert totals == {ACCOUNT: 0, organization["production"]: 1, organization["sandbox"]: 0}
         assert page.value("iam_exporter_discovery_success") == 1
-        # The management account is the credentials' own: no role is assumed there.
+        # The credentials belong to the management account, so it needs no role.
         assert page.aws_requests("AssumeRole") == 2
 
 
@@ -130,7 +130,7 @@ def test_check_prints_the_keys_of_all_accounts(organization, config, moto):
 
 
 def test_check_of_an_account_that_cannot_be_read_prints_the_others(organization, config, moto):
-    # An account of the default credentials that they are not of.
+    # The configuration expects another account for the default credentials.
     config.write_text(CONFIG + "accounts: [{id: '999999999999', name: elsewhere}]\n")
     done = check(config, moto, "--format", "csv")
     assert done.returncode == 2
@@ -158,7 +158,7 @@ def test_check_shows_its_progress_on_a_terminal(organization, config, moto):
 
 
 def read(terminal):
-    """What was written to it; nothing where the other end is closed."""
+    """The received text. Empty if the other end is closed."""
     try:
         return os.read(terminal, 4096)
     except OSError:

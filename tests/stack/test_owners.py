@@ -1,4 +1,4 @@
-"""Owners of keys: a real Prometheus joins keys and tags, over two accounts in moto."""
+"""Owners of keys: a real Prometheus joins keys and tags of two accounts in moto."""
 
 import pytest
 from harness import Exporter, Prometheus, wait_for
@@ -10,7 +10,7 @@ TEAM, COST_CENTER = "team", "cost-center"
 
 # By account and user: tags, and the ages of keys in days.
 USERS = {
-    # Users of the same name in both accounts, but of different teams.
+    # Both accounts have a user of this name, with different teams.
     (PRODUCTION, "backup"): ({TEAM: "Süd: storage", COST_CENTER: "4711"}, [100]),
     (SANDBOX, "backup"): ({TEAM: "research"}, [10]),
     (PRODUCTION, "deploy"): ({TEAM: "platform", COST_CENTER: "0815"}, [200, 20]),
@@ -34,7 +34,7 @@ EXEMPT = (SANDBOX, "old-system", "1")
 
 
 def owners(tag):
-    """The tag's value for every key; empty where there is no such tag."""
+    """The tag's value for every key. Empty if the user does not have the tag."""
     return {
         (account, user, str(slot)): tags.get(tag, "")
         for (account, user), (tags, ages) in USERS.items()
@@ -43,7 +43,7 @@ def owners(tag):
 
 
 def by_key(series, read):
-    """What is read of each series, by account, user and slot. Refuses keys that come twice."""
+    """The values by account, user and slot. Rejects duplicate keys."""
     found = {}
     for labels, value in series:
         key = (labels["account_id"], labels["user"], labels["key"])
@@ -53,7 +53,7 @@ def by_key(series, read):
 
 
 def exporter_of(account, folder):
-    """The exporter of an account, in which it makes the users first."""
+    """Makes the users in the account, and starts its exporter."""
     for (account_id, name), (tags, ages) in USERS.items():
         if account_id == account.id:
             account.add_user(name, *ages, tags=tags)
@@ -90,7 +90,7 @@ def prometheus(moto, tmp_path_factory):
 
 
 def with_tags(labels):
-    """The query that gives each key's verdict these labels of its user."""
+    """A query that adds these labels of the user to each key's verdict."""
     return (
         "iam_access_key_unrotated"
         f" * on (account_id, user) group_left ({labels}) iam_user_tags"

@@ -1,6 +1,6 @@
-"""The packages, in a folder with a small Debian. No systemd runs there: a stand-in records its calls.
+"""The packages, in a folder with a small Debian.
 
-Needs root, or sudo without a password.
+systemd does not run there, so a stand-in records the calls of systemctl. Needs root, or sudo without a password.
 """
 
 import os
@@ -39,13 +39,13 @@ def version_codename():
 
 @pytest.fixture(scope="module")
 def debian():
-    """A small Debian of this machine's release, which is kept for the next time."""
+    """A small Debian of this machine's release. It is kept for later runs."""
     folder = ROOT / f"target/debian-{version_codename()}"
     if not (folder / "etc/debian_version").exists() or (folder / "debootstrap").exists():
         run(*as_root("rm", "-rf", folder))
         command = ["/usr/sbin/debootstrap", "--variant=minbase", version_codename(), folder]
         run(*as_root(*command), timeout=600)
-        # Half of it, which no package needs, and which each test would copy.
+        # Half of the system: no package needs it, and each test would copy it.
         large = ["var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/locale"]
         run(*as_root("rm", "-rf", *(folder / path for path in large)))
     return folder
@@ -88,13 +88,13 @@ class Machine:
         return os.path.lexists(self.root / path)
 
     def start_systemd(self):
-        """From here on the package's scripts see a systemd that runs."""
+        """From now on the package's scripts see a running systemd."""
         self.write("usr/bin/systemctl", SYSTEMCTL)
         self.run("chmod", "755", "/usr/bin/systemctl")
         self.run("mkdir", "-p", "/run/systemd/system")
 
     def told(self):
-        """The commands for systemd since the last time, without options and queries."""
+        """The commands to systemd since the last call, without options and queries."""
         if not self.has("told"):
             return []
         lines = (self.root / "told").read_text().splitlines()
@@ -258,7 +258,7 @@ def test_a_package_has_the_manual_of_each_command(unpacked):
 
 
 def completed(script, *words):
-    """What bash offers in place of the last word."""
+    """The completions of the last word in bash."""
     program = """
         source "$1"; shift
         COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))

@@ -1,5 +1,7 @@
-"""The policies in deploy/aws/policies are enough, and without one of their actions exactly that is missing which
-docs/permissions.md says. moto enforces the policies of the caller for each call.
+"""The policies in deploy/aws/policies are enough. Without an action, the effects are exactly those in
+docs/permissions.md.
+
+moto checks the policies of the caller for each call.
 """
 
 import json
@@ -20,14 +22,14 @@ EXTERNAL_ID = "only-ours"
 CONFIG = "labels: { user_tags: [team] }\n"
 ORGANIZATION = f"{CONFIG}organization: {{ role_name: {ROLE}, external_id: {EXTERNAL_ID} }}\n"
 
-# Their values differ between two runs that are the same.
+# Their values differ between two identical runs.
 UNSTEADY = re.compile(
     r"process_.*|iam_exporter_(aws_requests_total|clock_skew_.*|config_.*|http_.*|page_.*)"
     r"|iam_(access_key|owner_oldest_unrotated|service_specific_credential)_age_days|iam_access_key_last_used_timestamp_seconds"
     r"|iam_refresh_(duration|last_success).*"
     r"|iam_credential_report_generated_timestamp_seconds"
 )
-# What a report brings.
+# Metrics that come from a report.
 OF_REPORT = (
     "iam_account_info",
     "iam_exporter_account_name_available",
@@ -45,7 +47,7 @@ OF_REPORT = (
     "iam_control_violation*",
     "iam_exporter_control_data_available",
 )
-# What follows from the rest.
+# Metrics that follow from the others.
 DEPENDENT = (
     "iam_exporter_accounts",
     "iam_exporter_confirmation_waiting_users",
@@ -71,7 +73,7 @@ def test_the_policies_allow_the_calls_that_the_exporter_makes_and_no_others():
         f"{service.lower()}:{operation}"
         for service, operation in re.findall(r'=> \("(\w+)", "(\w+)"\)', source)
     }
-    # Everybody may make the first, without any policy. The second is no call: AWS checks it with AssumeRole.
+    # The first needs no policy. The second is not a call: AWS checks it with AssumeRole.
     expected = calls - {"sts:GetCallerIdentity"} | {"sts:TagSession"}
     assert actions(*OF_ACCOUNT, *OF_ORGANIZATION) == expected
     assert {path.stem for path in FOLDER.iterdir()} == {*OF_ACCOUNT, *OF_ORGANIZATION, *OF_LIST}
@@ -81,7 +83,7 @@ def test_the_policies_have_nothing_that_is_wider_than_it_must_be():
     for statement in statements(*OF_ACCOUNT, *OF_ORGANIZATION, *OF_LIST):
         assert statement["Effect"] == "Allow"
         assert not any("*" in action for action in statement["Action"])
-        # None of the others can be limited to a resource in a way that would help.
+        # No other action can usefully be limited to a resource.
         is_role = statement["Action"] == ["sts:AssumeRole", "sts:TagSession"]
         assert statement["Resource"] == (f"arn:aws:iam::*:role/{ROLE}" if is_role else "*")
 
@@ -113,16 +115,20 @@ def test_the_readme_shows_the_policies_of_an_account():
             or statement["Action"]
         }
 
-    [block] = re.findall(r"```json\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    readme = (ROOT / "README.md").read_text()
+    [block] = re.findall(r"```json\n(.*?)```", readme, re.DOTALL)
     assert allowed(json.loads(block)["Statement"]) == allowed(statements(*OF_ACCOUNT))
+    [rows] = re.findall(r"^\| permission `iam:…` .*\n.*\n((?:\|.*\n)+)", readme, re.MULTILINE)
+    names = [name for row in rows.splitlines() for name in re.findall(r"`(\w+)`", row.split("|")[1])]
+    assert sorted(f"iam:{name}" for name in names) == sorted(actions(*OF_ACCOUNT))
 
 
-# --- What is seen ---
+# --- Observations ---
 
 
 @pytest.fixture(scope="module", autouse=True)
 def refusals():
-    """moto refuses in a form that none of these services has. Here it does as they do."""
+    """moto's refusals have a form that none of these services has. This gives them the right one."""
     made = AccessDeniedError.__init__
 
     def init(self, user_arn, action):
@@ -157,10 +163,10 @@ class Seen:
 
 
 def metrics(text):
-    """The series of each metric, with their values where these are steady."""
+    """The series of each metric, with their values if those do not change with time."""
     found = {}
     for (name, labels), value in Page(text).samples.items():
-        # Which answers the test has got depends on when it asked.
+        # These depend on the moment of the scrape.
         if name == "iam_exporter_http_requests_total":
             continue
         found.setdefault(name, set()).add((labels, None if UNSTEADY.fullmatch(name) else value))
@@ -168,7 +174,7 @@ def metrics(text):
 
 
 class World:
-    """An organization, and the user whose credentials the exporter has."""
+    """An organization, and the user with the exporter's credentials."""
 
     def __init__(self, moto, folders):
         self.moto, self.folders = moto, folders
@@ -187,14 +193,14 @@ class World:
             "AWS_ACCESS_KEY_ID": key["AccessKeyId"],
             "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"],
         }
-        # A key that is used for the first time later would be a difference.
+        # A key that is used for the first time later would make a difference.
         self.own.client("sts", self.credentials).get_caller_identity()
         for account, alias in ((self.own, "main"), (self.member, "production")):
             account.iam.create_account_alias(AccountAlias=alias)
             account.add_user("old", 400, tags={"team": "payments"})
             account.add_user("young", 10)
             account.add_service_credential("young", 10)
-            # Spares the two seconds that the exporter waits for a report's generation.
+            # Makes a report now. Otherwise the exporter waits two seconds for it.
             account.iam.generate_credential_report()
         trust = {
             "Version": "2012-10-17",
@@ -212,7 +218,7 @@ class World:
         self.may_role(policy(*OF_ACCOUNT))
 
     def may(self, document):
-        """From now on the user may do what this policy allows."""
+        """From now on this policy is the user's only one."""
         self.own.iam.put_user_policy(
             UserName="exporter", PolicyName="exporter", PolicyDocument=document
         )
@@ -225,7 +231,7 @@ class World:
             )
 
     def see(self, config):
-        """Runs the exporter with this configuration, until each account was tried, and `check`."""
+        """Runs the exporter with this configuration until it has tried each account, and then `check`."""
         folder = self.folders.mktemp("exporter")
         file = folder / "config.yaml"
         file.write_text(config)
@@ -253,20 +259,20 @@ def world(moto, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def alone(world):
-    """The view of one account with all permissions."""
+    """One account with all permissions."""
     world.may(policy(*OF_ACCOUNT))
     return world.see(CONFIG)
 
 
 @pytest.fixture(scope="module")
 def together(world):
-    """The view of the organization with all permissions."""
+    """The organization with all permissions."""
     world.may(policy(*OF_ACCOUNT, *OF_ORGANIZATION))
     return world.see(ORGANIZATION)
 
 
 def values(seen, name, **labels):
-    """The values of the series of a metric that have these labels."""
+    """The values of the series of a metric with these labels."""
     return {
         value
         for series, value in seen.metrics.get(name, ())
@@ -275,7 +281,7 @@ def values(seen, name, **labels):
 
 
 def label(seen, name, label, **labels):
-    """The values of a label among the series of a metric that have these other labels."""
+    """The values of a label among the series of a metric with these other labels."""
     series = [dict(series) for series, _ in seen.metrics.get(name, ())]
     return {one[label] for one in series if labels.items() <= one.items()}
 
@@ -321,18 +327,18 @@ def test_a_role_alone_needs_nothing_but_the_policies_of_an_account(world):
 
 def test_a_role_with_another_external_id_is_refused(world):
     world.may(policy("roles"))
-    # moto asks for the external id of roles in the account of the caller.
+    # moto asks for the external id of roles in the caller's account.
     role = f"arn:aws:iam::{ACCOUNT}:role/{ROLE}"
     for external_id, refused in ((EXTERNAL_ID, 0), ("another", 1)):
         account = f"{{ id: '{ACCOUNT}', role_arn: {role}, external_id: {external_id} }}"
         seen = world.see(f"accounts: [{account}]\n")
-        # A refresh that fails is counted once.
+        # A failed refresh is counted once.
         failures = values(seen, "iam_refresh_failures_total", reason="access_denied")
         assert failures == {refused}, seen.stderr
 
 
 def assert_documented(action, seen, before):
-    """Exactly what the row of the action says is different from before."""
+    """The differences are exactly those in the row of the action."""
     on_page, status, check = table()[action]
     named = set(re.findall(r"`(iam_[\w*]+)`", on_page))
     expected = named | set(OF_REPORT if "keys, owners and controls" in on_page else ())

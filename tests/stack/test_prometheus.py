@@ -1,4 +1,4 @@
-"""A real Prometheus scrapes the demo organization: with gzip, as it does by itself, and without."""
+"""A real Prometheus scrapes the demo organization, with gzip as it does by default, and without."""
 
 import re
 
@@ -29,7 +29,7 @@ def prometheus(demo, relay, tmp_path_factory):
 
 
 def test_prometheus_was_sent_gzip(prometheus, relay, demo):
-    # What the exporter answered it cannot be seen, but what it asks for can be asked again.
+    # Prometheus does not show the encoding of the response, so the test sends the same request again.
     [accepted] = set(relay.asked)
     response = demo.get("/metrics", headers={"Accept-Encoding": accepted})
     assert response.headers["Content-Encoding"] == "gzip"
@@ -78,7 +78,7 @@ def test_the_counts_are_those_of_the_unrotated_keys(prometheus, job):
 
 @pytest.mark.parametrize("job", JOBS)
 def test_exactly_the_keys_older_than_their_limit_are_unrotated(prometheus, job):
-    # Only active keys that are not exempt have a due date. Some rules give more than 90 days.
+    # Only active keys that are not exempt have a due date. Some rules allow more than 90 days.
     due = f'iam_access_key_rotation_due_timestamp_seconds{{job="{job}"}}'
     limit = f"({due} - iam_access_key_last_rotated_timestamp_seconds) / 86400"
     old = f'(iam_access_key_age_days{{job="{job}"}} > {limit})'

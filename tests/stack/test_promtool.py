@@ -5,8 +5,8 @@ import subprocess
 import pytest
 from harness import ROOT, tool
 
-# Two names were asked for, and the other ages have the unit of a key's age. Everything else is as
-# Prometheus's naming rules want it.
+# The requirements give the names iam_access_key_age_days and iam_unrotated_keys_total. The other ages have the unit of
+# a key's age. All other names follow Prometheus's rules.
 ALLOWED = {
     'iam_access_key_age_days use base unit "seconds" instead of "days"',
     'iam_owner_oldest_unrotated_age_days use base unit "seconds" instead of "days"',

@@ -1,4 +1,4 @@
-"""The files of a release, which `make release` makes in target/dist and tests with this."""
+"""The files of a release. `make release` makes them in target/dist and then runs these tests."""
 
 import hashlib
 import io
@@ -16,7 +16,7 @@ DIST = ROOT / "target/dist"
 NAME = "iam-key-exporter"
 [VERSION] = re.findall(r'^version = "(.+)"$', (ROOT / "Cargo.toml").read_text(), re.MULTILINE)
 RELEASE = f"{NAME}-{VERSION}"
-# By the name that the files have of it: that of the packages for RPM, and what runs its programs here.
+# For each name in the files: the name of RPM, and the emulator that runs the programs here.
 MACHINES = {"amd64": ("x86_64", []), "arm64": ("aarch64", ["qemu-aarch64-static"])}
 RULES = f"{RELEASE}.rules-and-dashboards"
 

@@ -1,4 +1,4 @@
-"""Several exporters under one real Prometheus with the shipped rules: each alert fires once."""
+"""Several exporters under one real Prometheus with the rules of deploy/: each alert fires once."""
 
 import json
 from contextlib import ExitStack
@@ -12,16 +12,16 @@ SETUPS = {
     "two replicas": [[], []],
     "three shards": [["--total-shards", "3", "--shard", str(shard)] for shard in range(3)],
 }
-# Of the demo.
+# In the demo.
 ACCOUNTS = 3
-# What an alert is about; neither the exporter that said so nor its state.
+# Labels that name the subject of an alert. The replica and its state are not among them.
 ABOUT = "alertname, severity, account_id, account_name, tag_team, tag_owner"
 # Labels of the demo's owners.
 OWNER = "account_id, account_name, tag_team, tag_owner"
 
 
 def fired(folder, setup):
-    """How often each alert fires on the demo organization, as several exporters serve it."""
+    """How often each alert fires if several exporters serve the demo organization."""
     with ExitStack() as running:
         addresses = []
         for index, flags in enumerate(setup):
@@ -38,7 +38,7 @@ def fired(folder, setup):
         job["static_configs"] = [{"targets": addresses}]
         prometheus = running.enter_context(Prometheus(folder, config=json.dumps(config)))
         firing = 'ALERTS{alertstate="firing",alertname=~"IamOwner.+|IamRoot.+"}'
-        # What each alert counts, of which there are some in the demo.
+        # The number of series in the demo that each alert counts.
         counted = {
             "IamOwnerKeysUnrotated": 'iam_owner_access_keys{status="unrotated"} > 0',
             "IamOwnerKeysDueSoon": 'iam_owner_most_urgent_finding{finding="due_soon"}',

@@ -1,7 +1,7 @@
-"""One story for every program that evaluates rules: Prometheus 2 and 3, and vmalert over VictoriaMetrics.
+"""One story for every program that evaluates rules: Prometheus 2 and 3, and vmalert with VictoriaMetrics.
 
-The exporter's page is made up, so that it can say what has to be said. Everything else is real: scrapes, rules,
-Alertmanager. Seconds stand for minutes; tests/rules/story.yml has the same over days.
+The exporter's page is made up, so that the test decides its content. Everything else is real: scrapes, rules,
+Alertmanager. Seconds stand for minutes. tests/rules/story.yml has the same story over days.
 """
 
 import json
@@ -28,13 +28,13 @@ PLATFORM, PAYMENTS = "111111111111", "222222222222"
 
 
 class Page(MadeUpPage):
-    """An exporter that says what it is told to say, or does not answer."""
+    """A made-up page of an exporter. It may also not respond."""
 
     def __init__(self):
         self.answers = True
-        # The number of unrotated keys of each account; None if it was not read since the start.
+        # The number of unrotated keys of each account. None if no refresh has succeeded since the start.
         self.accounts = {PLATFORM: 0, PAYMENTS: 1}
-        # When a refresh of the account last ended, if it has hung since. And accounts that were never tried.
+        # When the last refresh of an account that hangs ended, and accounts that were never tried.
         self.hangs = {}
         self.pending = 0
         # Root's keys, whether root lacks MFA, and the number of old API keys of each account. None if it is not known.
@@ -93,7 +93,7 @@ def free_port():
 
 
 def scrape_config(page):
-    """Any name of a job will do."""
+    """The name of the job does not matter."""
     job = {"job_name": "anything/but/ours", "static_configs": [{"targets": [page.address]}]}
     return {"global": {"scrape_interval": "1s", "scrape_timeout": "1s"}, "scrape_configs": [job]}
 
@@ -121,7 +121,7 @@ def prometheus(program, folder, page, alertmanager, rules, resend="1s"):
 
 
 def victoria_metrics(folder, page):
-    """VictoriaMetrics, which scrapes."""
+    """VictoriaMetrics, which scrapes the page."""
     file = folder / "scrape.yml"
     file.write_text(json.dumps(scrape_config(page)))
     port = free_port()
@@ -140,7 +140,7 @@ def victoria_metrics(folder, page):
 
 
 def vmalert(folder, store, alertmanager, rules):
-    """vmalert, which evaluates, and keeps what it found in VictoriaMetrics."""
+    """vmalert, which evaluates the rules and stores the results in VictoriaMetrics."""
     port = free_port()
     return Process(
         [
@@ -152,7 +152,7 @@ def vmalert(folder, store, alertmanager, rules):
             "-remoteWrite.flushInterval=200ms",
             f"-remoteRead.url={store.url}",
             f"-notifier.url={alertmanager.url}",
-            # By default 30 seconds: samples take a moment before a query finds them.
+            # The default is 30 seconds, because a sample takes a moment until queries find it.
             "-rule.evalDelay=3s",
             "-rule.resendDelay=1s",
         ],
@@ -163,9 +163,9 @@ def vmalert(folder, store, alertmanager, rules):
 
 @pytest.fixture(params=["prometheus 2", "prometheus 3", "vmalert"])
 def stage(request, tmp_path):
-    """The page, and the receivers' messages: (alert, account, status), each time that it changed."""
-    # VictoriaMetrics finds a new series up to ten seconds after it was written, and by then the rules have to look back
-    # on what they wrote down.
+    """The page, and the messages of the receivers: alert, account and status, without repetitions."""
+    # VictoriaMetrics can take ten seconds to find a new series. The rules must have recorded values to look back on by
+    # then.
     values = {"interval": "2s", "wait": "16s", "remember": "1h", "slack_seconds": 5}
     values["thresholds"] = {"account_left_for": "1h", "refresh_seconds": 10}
     rules = rendered_rules(tmp_path / "rules", values)
@@ -184,7 +184,7 @@ def stage(request, tmp_path):
 
 
 def told(webhooks, name, account=""):
-    """The states of an alert in messages to security, each time that it changed."""
+    """The states of an alert in messages to security, without repetitions."""
     states = []
     for message in webhooks.at("/security-team"):
         for alert in message["alerts"]:
@@ -206,7 +206,7 @@ def test_the_story(stage):
 
     wait(KEYS, PAYMENTS, ["firing"])
     assert told(webhooks, KEYS, PLATFORM) == []
-    # A key gets too old, is rotated, and another one gets too old.
+    # A key gets too old and is rotated. Then another one gets too old.
     page.accounts[PLATFORM] = 1
     wait(KEYS, PLATFORM, ["firing"])
     page.accounts[PLATFORM] = 0
@@ -214,11 +214,11 @@ def test_the_story(stage):
     page.accounts[PLATFORM] = 2
     again = ["firing", "resolved", "firing"]
     wait(KEYS, PLATFORM, again)
-    # The exporter stops, for longer than anything waits.
+    # The exporter stops, for longer than every waiting time.
     page.answers = False
     wait("IamKeyExporterDown", "", ["firing"])
     time.sleep(20)
-    # It comes back and cannot read an account, for longer than anything waits.
+    # It comes back and cannot read an account, for longer than every waiting time.
     page.accounts[PLATFORM] = None
     page.answers = True
     wait("IamKeyExporterDown", "", ["firing", "resolved"])
@@ -226,14 +226,14 @@ def test_the_story(stage):
     time.sleep(20)
     assert told(webhooks, KEYS, PLATFORM) == again
     assert told(webhooks, KEYS, PAYMENTS) == ["firing"]
-    # The account is read again, and rotated. The other account leaves.
+    # The exporter reads the account again, and the key is rotated. The other account leaves.
     page.accounts[PLATFORM] = 0
     wait(KEYS, PLATFORM, [*again, "resolved"])
     assert told(webhooks, KEYS, PAYMENTS) == ["firing"]
     del page.accounts[PAYMENTS]
     wait(KEYS, PAYMENTS, ["firing", "resolved"])
     wait("IamAccountLeft", PAYMENTS, ["firing"])
-    # Only before the first scrape of all, if at all.
+    # It may fire only before the very first scrape.
     assert told(webhooks, "IamKeyExporterAbsent")[2:] == []
 
 
@@ -264,7 +264,7 @@ def test_an_alert_stays_while_nobody_knows_what_it_is_about(stage):
 
 
 def test_an_account_that_fails_hangs_or_is_never_tried_is_an_alert(stage):
-    """A panic is a refresh that failed."""
+    """A panic counts as a failed refresh."""
     page, webhooks = stage
     security = lambda name, account: told(webhooks, name, account)
     wait_for("an alert on keys", lambda: security(KEYS, PAYMENTS), seconds=90)
@@ -282,7 +282,7 @@ def test_an_account_that_fails_hangs_or_is_never_tried_is_an_alert(stage):
 
 @pytest.mark.parametrize("find", [tool, newer], ids=["prometheus 2", "prometheus 3"])
 def test_what_the_optional_rules_read_is_on_the_page_of_prometheus(find, tmp_path):
-    """Of the metrics with a label there is a series for each group of rules, or for each Alertmanager."""
+    """A labelled metric has a series for each group of rules, or for each Alertmanager."""
     program = find("prometheus")
     rules = rendered_rules(tmp_path / "rules", {})
     with ExitStack() as running:
@@ -302,7 +302,7 @@ def test_what_the_optional_rules_read_is_on_the_page_of_prometheus(find, tmp_pat
 
 @pytest.fixture(params=["prometheus 2", "prometheus 3", "from prometheus 2 to 3", "vmalert"])
 def start(request, tmp_path):
-    """Starts what evaluates the rules, for the first or the second time."""
+    """Starts the programs that evaluate the rules, for the first or the second time."""
     programs = {"prometheus 2": [tool, tool], "prometheus 3": [newer, newer], "from prometheus 2 to 3": [tool, newer]}
     with ExitStack() as running:
         if request.param == "vmalert":
@@ -344,7 +344,7 @@ def test_a_restart_of_six_minutes_is_not_one_message(start, tmp_path):
 
 @pytest.mark.parametrize("find", [tool, newer], ids=["prometheus 2", "prometheus 3"])
 def test_more_alerts_than_the_queue_of_prometheus_holds_all_arrive(find, tmp_path):
-    """Rules send one after another. So the queue has to hold the alerts of one rule, and not those of all."""
+    """Rules send their alerts one after another. So the queue must hold the alerts of one rule, not those of all."""
     program = find("prometheus")
     rules = rendered_rules(tmp_path / "rules", {"interval": "20s", "wait": "8s"})
     findings = ["unrotated", "due_soon", "never_used"]
@@ -363,8 +363,8 @@ def test_more_alerts_than_the_queue_of_prometheus_holds_all_arrive(find, tmp_pat
 
         wait_for("every alert arrived", arrived, seconds=120, every=2)
         evaluations = own("prometheus_rule_group_iterations_total")
-        # And all are sent again.
+        # Prometheus sends all alerts again.
         wait_for("more evaluations", lambda: own("prometheus_rule_group_iterations_total") > evaluations, seconds=90)
-        # Before Prometheus has found Alertmanager, it drops the alert that there is no exporter.
+        # Before Prometheus has found Alertmanager, it drops the alert about the missing exporter.
         assert own("prometheus_notifications_dropped_total") <= 1
         assert arrived()

@@ -20,7 +20,7 @@ VALUES = yaml.safe_load((PROMETHEUS / "values.yaml").read_text())
 
 @pytest.fixture(params=["installed", "newer"], scope="module")
 def promtool(request):
-    """Runs promtool, the machine's or a newer one, and gives what it said."""
+    """Runs promtool, the installed or a newer one. Returns its output."""
     program = tool("promtool") if request.param == "installed" else newer("promtool")
 
     def run(*arguments):
@@ -49,11 +49,11 @@ def test_the_rules_do_what_they_should(promtool, file):
 
 
 def render(folder, values=None):
-    """The rules that render.py makes, by the names of their files."""
+    """The rules that render.py makes, by file name."""
     options = []
     if values is not None:
         file = folder / "mine.yaml"
-        # JSON is YAML.
+        # YAML includes JSON.
         file.write_text(json.dumps(values))
         options = ["--values", file]
     output = folder / "rendered"
@@ -121,7 +121,7 @@ def test_a_value_that_there_is_not_is_refused(tmp_path):
 
 
 def cases(kind):
-    """What each test expects, of this kind."""
+    """The expectations of each test, of this kind."""
     for file in TESTS:
         for test in yaml.safe_load(file.read_text())["tests"]:
             yield test.get(kind, [])
@@ -134,7 +134,7 @@ def minutes(time):
 
 
 def fires_between(name, case):
-    """Whether the case has the alert not firing, then firing, then not firing any more."""
+    """Whether in this case the alert is silent, then fires, then clears."""
     looks = [look for look in case if look["alertname"] == name]
     looks.sort(key=lambda look: minutes(look["eval_time"]))
     fires = ["exp_alerts" in look for look in looks]
@@ -146,7 +146,7 @@ def test_every_alert_is_tested_not_to_fire_to_fire_and_to_clear(name):
     assert any(fires_between(name, case) for case in cases("alert_rule_test"))
 
 
-# --- What holds for every rule ---
+# --- Properties of every rule ---
 
 
 @pytest.mark.parametrize("rule", alerts(), ids=lambda rule: rule["alert"])
@@ -169,12 +169,12 @@ def test_only_an_active_key_of_root_wakes_a_person():
 
 
 def test_a_name_has_one_severity():
-    """Else an inhibition that compares names, as kube-prometheus has it, mutes the less severe one."""
+    """Otherwise an inhibition by name, like that of kube-prometheus, would mute the less severe alert."""
     assert len({rule["alert"] for rule in alerts()}) == len(alerts())
 
 
 def test_no_label_is_a_template_and_no_summary_either():
-    """With a label that changes, a restart of Prometheus resolves the alert and fires another."""
+    """If a label changes, a restart of Prometheus resolves the alert and fires another."""
     for rule in alerts():
         assert not [text for text in rule["labels"].values() if "{{" in text], rule["alert"]
         assert "{{" not in rule["annotations"]["summary"]
@@ -188,7 +188,7 @@ def test_no_rule_reads_itself_and_no_recording_rule_reads_another():
         assert "ALERTS" not in rule["expr"]
         if "record" in rule:
             assert not [name for name in recorded if name in rule["expr"]], rule["record"]
-        # What was recorded in this evaluation does not count: VictoriaMetrics does not have it yet.
+        # A value recorded in this evaluation does not count, because VictoriaMetrics does not have it yet.
         for name in recorded:
             reads = re.findall(rf"(\w+)\(\s*{re.escape(name)}(?:{{[^}}]*}})?\[\w+\]", rule["expr"])
             assert rule["expr"].count(name) == len(reads), rule["expr"]
@@ -209,7 +209,7 @@ def test_no_rule_knows_a_name_of_a_job():
 
 
 def test_an_alert_outlives_a_restart_of_six_minutes():
-    """Prometheus gives it four times the interval, and sent it last an interval before."""
+    """An alert ends four intervals after Prometheus last sent it, and that may be an interval before the stop."""
     for file in rule_files():
         for group in yaml.safe_load(file.read_text())["groups"]:
             assert 3 * int(group["interval"].removesuffix("m")) >= 6 + int(group["interval"].removesuffix("m"))
@@ -221,6 +221,8 @@ def test_an_alert_outlives_a_restart_of_six_minutes():
 def test_every_alert_has_a_section_in_the_runbooks_and_every_such_section_an_alert():
     sections = re.findall(r"^## (Iam\w+)$", RUNBOOKS, re.MULTILINE)
     assert sorted(sections) == NAMES
+    links_at_the_top = re.findall(r"\(#(iam\w+)\)", RUNBOOKS.split("\n## ")[0])
+    assert sorted(links_at_the_top) == sorted(name.lower() for name in NAMES)
 
 
 def test_every_section_of_an_alert_has_something_to_run_or_to_ask():

@@ -1,4 +1,4 @@
-"""The static binaries, that for another processor in an emulator. `make static` makes and tests them."""
+"""The static binaries. The one for another processor runs in an emulator. `make static` builds and tests them."""
 
 import shutil
 import subprocess

@@ -42,7 +42,7 @@ class RunbookHandler(BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def runbooks():
-    """Where the runbooks are published."""
+    """The address of the published runbooks."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), RunbookHandler)
     server.daemon_threads = True
     Thread(target=server.serve_forever, daemon=True).start()
@@ -80,7 +80,7 @@ def axe(npm_packages):
 
 @pytest.fixture(params=["with_javascript", "without_javascript"])
 def browser(request):
-    """A browser, wide and light, that complains of nothing while the test runs."""
+    """A wide and light browser. Its console has no messages at the end of the test."""
     browser = request.getfixturevalue(request.param)
     browser.look(1280, "light")
     yield browser
@@ -88,18 +88,18 @@ def browser(request):
 
 
 def column(browser, index):
-    """The first line of each cell of a column of the keys."""
+    """The first line of each cell in a column of the list of keys."""
     cells = browser.all(f"{ROWS} > :nth-child({index})")
     return [cell.text.split("\n")[0] for cell in cells]
 
 
 def is_no_wider_than(browser, width):
-    """Tables may be wider than the window, the page may not."""
+    """Tables may be wider than the window, but the page may not."""
     return browser.devtools("Page.getLayoutMetrics")["cssContentSize"]["width"] <= width
 
 
 def sections():
-    """The anchors of the runbooks, as Markdown is published."""
+    """The anchors of the runbooks, by the rules of GitHub."""
     titles = re.findall(r"^#+ (.+)$", RUNBOOKS.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}
 
@@ -129,7 +129,7 @@ def violations(browser, axe):
     found = browser.execute_async_script(
         "axe.run({reporter: 'v2'}).then(arguments[0], error => arguments[0](String(error)))"
     )
-    # It did look.
+    # It did check.
     assert {"color-contrast", "html-has-lang"} <= {rule["id"] for rule in found["passes"]}
     return found["violations"]
 
@@ -146,7 +146,7 @@ def test_it_is_accessible(with_javascript, axe, page, scheme, width, query):
         browser.get(browser.all(f"{ROWS} th a")[0].get_attribute("href"))
     assert violations(browser, axe) == []
     assert is_no_wider_than(browser, width)
-    # The console reports the answer 400 of a page that names no key.
+    # The console reports the status 400 of a page that names no key.
     browser.complaints()
 
 
@@ -176,7 +176,7 @@ def test_a_search_shows_what_matches(browser, page):
     for row in rows:
         assert "payments-oncall" in row.text and "production" in row.text
     assert browser.one("#q").get_attribute("value") == "PAYMENTS-oncall production"
-    # And back.
+    # Goes back.
     browser.find_element(By.LINK_TEXT, "Reset").click()
     wait_for("all of them", lambda: len(browser.all(ROWS)) > len(rows))
 
@@ -204,7 +204,7 @@ def test_a_choice_shows_keys_of_that_state(browser, page, choice):
         ("User", 1, str.lower),
         ("Account", 4, str.lower),
         ("Age in days", 6, lambda text: int(text.replace(",", ""))),
-        # Where there is no date, the key comes before any.
+        # A key without a date comes first.
         ("Last used", 7, lambda text: "" if text in ("never", "not known") else text),
     ],
 )
@@ -238,7 +238,7 @@ def test_pages_follow_each_other(browser, page):
 
 
 def test_every_key_leads_to_its_page_and_from_there_to_the_runbook(browser, page, runbooks):
-    # Not the first ones, which may be root's.
+    # The first keys may be root's.
     browser.get(page + "?sort=user&q=platform&kind=access_key")
     user = column(browser, 1)[0]
     browser.all(f"{ROWS} th a")[0].click()
@@ -276,11 +276,11 @@ def test_the_file_has_the_keys_of_the_page(browser, page):
     assert all(row["as_of"] >= row["report_generated"] > "2" for row in rows)
 
 
-# --- What others wrote ---
+# --- Text from other people ---
 
 @pytest.fixture
 def hostile_page(tmp_path):
-    """The address of a page with keys of users who try everything."""
+    """The address of a page with users whose names try to inject HTML, CSV formulas and more."""
     with SITUATIONS["long_and_hostile_names"].start(tmp_path) as exporter:
         yield f"{exporter.url}/"
 
@@ -305,14 +305,14 @@ def test_no_cell_of_the_file_is_a_formula(hostile_page):
     assert [row["user"] for row in rows] == [f"'{HOSTILE.name}"]
 
 
-# --- What it does not know ---
+# --- Unknown data ---
 
 WIDTHS = [1440, 1024, 390]
 
 
 @pytest.fixture(scope="module", params=SITUATIONS.values(), ids=lambda situation: situation.name)
 def situation(request, tmp_path_factory):
-    """A situation, and the exporter in it."""
+    """The exporter in this situation."""
     with request.param.start(tmp_path_factory.mktemp(request.param.name)) as exporter:
         yield request.param, exporter
 
@@ -324,7 +324,7 @@ def file(url):
 
 
 def unread(exporter):
-    """The accounts of which there is no report."""
+    """The accounts without a report."""
     return [row for row in file(f"{exporter.url}/keys.csv?show=every") if row["status"] == "not_read"]
 
 
@@ -341,10 +341,10 @@ def test_what_is_not_known_is_never_0_or_ok_or_no_key(with_javascript, situation
     keys = browser.one("#keys").text
     assert ("No key is unrotated." in keys) == (number == "0")
     assert is_known == (not unread(exporter)) or number.startswith("at least")
-    # Every account that is not well says so, and none of the others.
+    # Every account with a problem has a badge, and no other account does.
     badges = {badge.get_attribute("textContent") for badge in browser.all("#accounts .badge")}
     assert badges == expected.badges
-    # The first line says that all is well only if it is.
+    # The first line reports success only if all is well.
     line = browser.one(".trust").text.removesuffix(" · service-specific credentials, such as API keys, are not in report files")
     all_is_well = re.fullmatch(r"(\d+) of \1 accounts? read · oldest report [^·]*", line)
     assert bool(all_is_well) == (badges == {"ok"})
@@ -405,7 +405,7 @@ def test_it_is_accessible_and_no_wider_than_the_window(with_javascript, axe, sit
     browser.get(f"{exporter.url}/")
     assert violations(browser, axe) == []
     assert is_no_wider_than(browser, width)
-    # No column is cut off.
+    # Every column fits on the paper.
     is_cut = "return [...document.querySelectorAll('.table')].some(table => table.scrollWidth > table.clientWidth)"
     assert expected.name == "long_and_hostile_names" or not browser.execute_script(is_cut)
 
@@ -434,7 +434,7 @@ def test_every_link_leads_somewhere(situation):
                 assert url.startswith("https://console.aws.amazon.com/iam/home") or "/runbooks" in path
                 continue
             target = url.removeprefix(exporter.url)
-            # A few of each kind.
+            # One of each kind is enough.
             kind = re.sub(r"=[^&]*", "", target)
             many = seen_kinds.setdefault(kind, set())
             if target not in found and target not in todo and not many:
@@ -455,7 +455,7 @@ LISTED = {*COUNTED, "IamRootAccessKeyActive", "IamOwnerExemptionEnding"}
 
 
 def test_alerts_lead_to_exactly_their_keys(tmp_path):
-    """With the rules as they are, and a Prometheus that fills in their templates."""
+    """Uses the rules as they are, and a Prometheus that fills in their templates."""
     with Exporter(tmp_path, "demo") as exporter:
         exporter.wait_until_ready()
         values = {
@@ -485,9 +485,9 @@ def test_alerts_lead_to_exactly_their_keys(tmp_path):
                 assert all((tag in row["tags"]) == bool(labels.get(label)) for row in rows), url
             assert {row["account_id"] for row in rows} == {labels["account_id"]}
             if labels["alertname"] in COUNTED:
-                # API keys are listed, too, and counted apart on the page, as in alerts.
+                # API keys are in the list, too. Page and alerts count them separately.
                 access_keys = [row for row in rows if not row["service"]]
-                # Behind the point is a date.
+                # The alert's value has a date in its decimals.
                 assert len(access_keys) == int(float(alert["value"])), url
                 is_counted_apart = f"({len(access_keys)} access key" in text
                 assert is_counted_apart == (len(access_keys) < len(rows)), url
@@ -495,7 +495,7 @@ def test_alerts_lead_to_exactly_their_keys(tmp_path):
 
 
 def firing(prometheus, names):
-    """All alerts that fire, once there are some of each name."""
+    """All firing alerts, after at least some of each name fire."""
     alerts = [alert for alert in prometheus.api("alerts")["alerts"] if alert["state"] == "firing"]
     return alerts if names <= {alert["labels"]["alertname"] for alert in alerts} else None
 
@@ -562,5 +562,5 @@ def test_a_mistake_is_a_page_with_a_way_back(browser, page):
     assert browser.title == "Invalid address · iam-key-exporter"
     browser.one("main a").click()
     wait_for("the page", lambda: browser.all(ROWS))
-    # The console tells of the answer 400.
+    # The console reports the status 400.
     browser.complaints()

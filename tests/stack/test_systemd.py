@@ -1,4 +1,4 @@
-"""The units of systemd, by systemd's own tools, and their flags, by the exporter."""
+"""The systemd units, checked by systemd's own tools, and their flags, checked by the exporter."""
 
 import re
 import shlex
@@ -20,7 +20,7 @@ def analyze(*arguments):
 
 @pytest.fixture
 def units(tmp_path):
-    """The units with the path of the built binary, since systemd asks whether it is there."""
+    """The units with the path of the built binary, because systemd checks that it exists."""
     installed = SERVICE.replace("/usr/bin/iam-key-exporter", str(exporter_binary()))
     assert installed != SERVICE
     (tmp_path / "iam-key-exporter.service").write_text(installed)
@@ -72,7 +72,7 @@ def test_the_exporter_accepts_the_flags_of_the_examples(tmp_path):
 
 
 def test_at_first_only_this_machine_can_reach_the_exporter(tmp_path):
-    """Flags are often replaced as a whole, so the address is a variable."""
+    """Administrators often replace all flags. So the address is a separate variable."""
     text = (UNITS / "iam-key-exporter.default").read_text()
     [(name, address)] = re.findall(r"^(IAM_\w+)=(.*)$", text, re.MULTILINE)
     assert address == "127.0.0.1:9718"
@@ -85,12 +85,12 @@ def test_an_exporter_that_cannot_start_is_not_started_for_ever():
     patterns = [r"StartLimitBurst=(\d+)", r"RestartSec=(\d+)s", r"StartLimitIntervalSec=(\d+)min"]
     found = [re.search(rf"^{pattern}$", SERVICE, re.MULTILINE)[1] for pattern in patterns]
     starts, pause, minutes = map(int, found)
-    # Each start may also take a few seconds.
+    # Each start may take a few seconds more.
     assert starts * (pause + 4) < minutes * 60
 
 
 def test_the_files_of_the_example_of_credentials_are_beside_each_other(tmp_path):
-    """As in the folder that systemd makes of them."""
+    """As in the folder that systemd makes from them."""
     text = (UNITS / "credentials.conf").read_text()
     names = re.findall(r"^LoadCredential=([^:]+):", text, re.MULTILINE)
     assert names == ["aws", "web.yml", "tls.crt", "tls.key"]
@@ -112,7 +112,7 @@ def test_the_files_of_the_example_of_credentials_are_beside_each_other(tmp_path)
 def test_the_documented_commands_install_what_the_service_names(tmp_path):
     document = (ROOT / "docs/install.md").read_text()
     [block] = re.findall(r"```sh\n(install -m 755.*?)```", document, re.DOTALL)
-    # The lines with systemctl need a systemd that runs.
+    # The systemctl commands need a running systemd.
     lines = [line for line in block.splitlines() if line.startswith("install ")]
     for folder in ["usr/bin", "etc/systemd/system", "etc/default"]:
         (tmp_path / folder).mkdir(parents=True)

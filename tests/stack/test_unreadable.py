@@ -1,4 +1,7 @@
-"""Files and folders without read permission. The exporter runs as a user who is not root, as root may read everything."""
+"""Files and folders without read permission.
+
+The exporter does not run as root here, because root may read everything.
+"""
 
 import os
 import shutil
@@ -17,7 +20,7 @@ DENIED = "Permission denied"
 
 @pytest.fixture(scope="module")
 def place():
-    """A folder that everybody may search, with a copy of the binary: those of the tests may be root's alone."""
+    """A folder that every user may search, with a copy of the binary. The original's folder may be private."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)
@@ -27,7 +30,7 @@ def place():
 
 @pytest.fixture
 def command(place):
-    """Starts the binary as nobody."""
+    """A command that runs the binary as the user nobody."""
     if os.geteuid() != 0:
         return [exporter_binary()]
     ids = [f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
@@ -36,7 +39,7 @@ def command(place):
 
 @pytest.fixture
 def reports(place):
-    """A folder with two report files, of which one is of this account."""
+    """A folder with two report files, one of them of this account."""
     folder = Path(tempfile.mkdtemp(dir=place))
     folder.chmod(0o755)
     text = credential_report(with_one_key(KEYS))
@@ -56,7 +59,7 @@ def check(command, reports, **environment):
     )
 
 
-# What is changed, and to which mode: neither, listed but not searched.
+# The path to change, and its mode: not readable, or readable but not searchable.
 CASES = {
     "a file of mode 000": ("prod.csv", 0o000),
     "a folder of mode 000": ("", 0o000),

@@ -1,4 +1,4 @@
-"""Real Prometheuses scrape over TLS, with passwords and with certificates, and others are refused."""
+"""Real Prometheus servers scrape over TLS, with passwords and with certificates. Others are refused."""
 
 import os
 import re
@@ -13,7 +13,7 @@ from harness import Exporter, Page, Prometheus, tool, wait_for
 from newer import newer
 
 ALICE = ("alice", "secret")
-# Of the password, as libxcrypt makes it.
+# The hash of the password, made by libxcrypt.
 HASH = "$2y$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a"
 REFUSED = "iam_exporter_http_refused_total"
 ROTATION_SECONDS = 60
@@ -32,7 +32,7 @@ def place(tmp_path_factory):
 
 
 def serve(folder, place, config, **identity):
-    """The demo organization behind this web configuration, asked by somebody who may come in."""
+    """The demo organization behind this web configuration, and a client that may read it."""
     (folder / "web.yml").write_text(config)
     exporter = Exporter(
         folder, "demo", "--users=20", f"--web.config.file={folder / 'web.yml'}", "--log.level=debug"
@@ -80,7 +80,7 @@ def job(name, exporter, place, trusted="servers", client=None, password=None, ve
 
 OLD = {"min_version": "TLS10", "max_version": "TLS11"}
 GOOD = {"password", "certificate"}
-# What each of the others is refused for.
+# The reason for which the exporter refuses each of the others.
 BAD = {
     "wrong-password": "password",
     "no-password": "password",
@@ -139,7 +139,7 @@ def test_each_refusal_is_counted_by_its_reason_and_logged_once(
     for exporter, expected in reasons:
 
         def agree():
-            # Prometheus goes on: what is between the two pages is not certain.
+            # Prometheus keeps scraping, so the counts can change between the two pages.
             before, log, after = refusals(exporter), exporter.log, refusals(exporter)
             lines = [line for line in log.splitlines() if re.search("(message|msg)=refused", line)]
             logged = {
@@ -150,7 +150,7 @@ def test_each_refusal_is_counted_by_its_reason_and_logged_once(
 
         assert wait_for("the log and the page agree", agree) == expected
         warnings = [line for line in exporter.log.splitlines() if "level=WARN" in line]
-        # One for each reason and minute, however often Prometheus tries.
+        # One log line for each reason and minute, independent of the number of attempts.
         minutes = (time.time() - os.stat(exporter.log_file.parent / "web.yml").st_mtime) / 60
         assert len(expected) <= len(warnings) <= len(expected) * (minutes + 1), warnings
         assert all("peer=127.0.0.1:" in line for line in warnings), warnings
@@ -202,7 +202,7 @@ def test_no_scrape_is_lost_while_certificates_rotate(tmp_path):
             scrapes, started = 0, time.monotonic()
             with requests.Session() as kept:
                 while (passed := time.monotonic() - started) < ROTATION_SECONDS:
-                    # On a new connection, and on one that stays.
+                    # On a new connection, and on one that stays open.
                     with exporter.get("/metrics", stream=True) as response:
                         certificate = response.raw.connection.sock.getpeercert(binary_form=True)
                         presented.add(certificate)

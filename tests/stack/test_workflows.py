@@ -1,4 +1,4 @@
-"""The workflows of GitHub: actionlint and zizmor have no objection, and what they run is there."""
+"""The GitHub workflows: actionlint and zizmor find no fault, and the commands in them exist."""
 
 import re
 import subprocess

@@ -1,4 +1,4 @@
-"""TLS before a server that has none, with a certificate of an authority that was made for it."""
+"""TLS in front of a server that has none, with a self-signed certificate."""
 
 import socket
 import ssl
@@ -14,7 +14,7 @@ from cryptography.x509.oid import NameOID
 
 
 def certificate(folder, name):
-    """The files of a certificate for this name, which signs itself, and of its key."""
+    """Writes a self-signed certificate for this name, and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.now(timezone.utc)
@@ -42,7 +42,7 @@ def certificate(folder, name):
 
 
 class TlsRelay:
-    """Passes bytes on to the server of a URL. To be used in a `with`."""
+    """Forwards bytes to the server of a URL. Use it in a `with`."""
 
     def __init__(self, url, certificate, key):
         target = urlsplit(url)

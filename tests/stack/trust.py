@@ -1,6 +1,6 @@
-"""Who may assume a role: reads the documents as IAM does, as far as the templates need it.
+"""Decides who may assume a role, by IAM's rules, as far as the templates need them.
 
-Moto does not do it. What this does not know is an error, never a yes.
+moto does not check this. If a document contains something unknown, it is an error, never a yes.
 """
 
 import re
@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks, such as `{"AWS": arn}` or `{"Service": name}`, and what is known of the request."""
+    """The caller, such as `{"AWS": arn}` or `{"Service": name}`, and the context of the request."""
 
     principal: dict
     context: dict = field(default_factory=dict)
@@ -19,13 +19,13 @@ class Caller:
 
 
 def lets_in(trust, caller, action="sts:AssumeRole"):
-    """Whether a role with this trust policy lets the caller assume it."""
+    """Whether this trust policy lets the caller assume the role."""
     needed = [action] + ["sts:TagSession"] * caller.tags
     return all(any(_trusts(one, caller, action) for one in _allowing(trust)) for action in needed)
 
 
 def allows(policy, resource, *needed, context=None):
-    """Whether a policy allows these actions on the resource, in a request of which this is known."""
+    """Whether a policy allows these actions on the resource, in a request with this context."""
     return all(
         any(
             action in listed(one["Action"])
@@ -38,7 +38,7 @@ def allows(policy, resource, *needed, context=None):
 
 
 def listed(value):
-    """IAM takes one value in place of a list of one."""
+    """IAM accepts one value in place of a list."""
     return value if isinstance(value, list) else [value]
 
 
@@ -61,13 +61,13 @@ def _trusts(statement, caller, action):
 
 
 def _is(principal, trusted):
-    """The root of an account stands for everybody in it."""
+    """The account's root stands for every principal in the account."""
     account, is_root, _ = trusted.partition(":root")
     return principal.startswith(f"{account}:") if is_root else principal == trusted
 
 
 def _holds(condition, context):
-    # Keys have no case. One that the request lacks does not hold.
+    # Keys ignore case. If the request lacks the key, the condition does not hold.
     context = {key.lower(): value for key, value in context.items()}
     for operator, expected in condition.items():
         assert operator in ("StringEquals", "ArnEquals"), operator
@@ -79,7 +79,7 @@ def _holds(condition, context):
 
 
 def _filled(value, context):
-    """A variable stands for what is known of the request, if anything is."""
+    """The value with its variable replaced from the context, if the context has it."""
     variable = re.fullmatch(r"\$\{(.+)}", value)
     assert variable or not any(sign in value for sign in "*?$"), value
     return context.get(variable[1].lower()) if variable else value

@@ -2,7 +2,7 @@
 //!
 //! Written straight from the state, family by family, because going through a registry takes some
 //! twenty times as long. The text format is that of "Exposition formats" in Prometheus's
-//! documentation, version 0.0.4; a test holds it equal to the `prometheus` crate's encoder.
+//! documentation, version 0.0.4. A test compares it with the `prometheus` crate's encoder.
 
 mod controls;
 mod owners;
@@ -28,7 +28,7 @@ use crate::report::{Certificate, Key, User};
 use crate::service_credentials::ServiceCredential;
 use crate::state::{Account, State};
 
-/// A page: what every scrape gets until the next one is rendered.
+/// A page: every scrape gets it until the next one is rendered.
 ///
 /// It is kept compressed, as Prometheus asks for it: the text is some twenty times as large. For a
 /// client that asks for the text it is unpacked while it is sent.

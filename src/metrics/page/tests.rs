@@ -395,7 +395,7 @@ fn infinities_are_written_as_the_format_says() {
     assert_eq!(Value::from(f64::NAN).to_string(), "NaN");
 }
 
-/// What the crate's encoder writes for one family with these samples.
+/// The output of the crate's encoder for one family with these samples.
 fn encoded(metric: &Metric, samples: &[([String; 2], f64)]) -> String {
     let mut family = MetricFamily::default();
     family.set_name(metric.name.to_owned());
@@ -420,7 +420,7 @@ fn encoded(metric: &Metric, samples: &[([String; 2], f64)]) -> String {
     String::from_utf8(text).expect("UTF-8")
 }
 
-/// What this module writes for the same.
+/// This module's output for the same.
 fn written(metric: &Metric, samples: &[([String; 2], f64)]) -> String {
     let filter = Filter::default();
     let mut text = String::new();
@@ -450,7 +450,7 @@ proptest! {
     ) {
         let help: &'static str = help.leak();
         let metric = Metric { help, ..catalogue::USER_CREATED };
-        // The crate leaves an empty help out; the catalogue has none.
+        // The crate leaves an empty help out. The catalogue has none.
         prop_assume!(!help.is_empty());
         prop_assert_eq!(written(&metric, &samples), encoded(&metric, &samples));
     }

@@ -17,7 +17,7 @@ fn has_all(operation: &str, answer: Node) -> bool {
     if !is_named(answer, "Response") {
         return false;
     }
-    // The element that must be there, and what is in it if it is a list.
+    // The required element, and the name of its content if it is a list.
     let (list, element, needed): (&str, Option<&str>, &[&str]) = match operation {
         "ListAccessKeys" => {
             ("AccessKeyMetadata", Some("member"), &["AccessKeyId", "Status", "CreateDate"])
@@ -54,7 +54,7 @@ fn has_all(operation: &str, answer: Node) -> bool {
         && list.children().filter(Node::is_element).all(has_needed)
 }
 
-/// Whether there is nothing between the elements in this one, such as what was a tag.
+/// Whether there is nothing between the elements in this one, such as the rest of a broken tag.
 fn has_no_text(node: Node) -> bool {
     let mut texts = node.children().filter(Node::is_text);
     texts.all(|text| text.text().is_none_or(|text| text.trim().is_empty()))
@@ -115,7 +115,7 @@ mod tests {
         fn no_cut_hides_a_key(from in 0..KEYS.len(), length in 1..KEYS.len()) {
             let to = (from + length).min(KEYS.len());
             let damaged = format!("{}{}", &KEYS[..from], &KEYS[to..]);
-            // What is left of a whole answer still has the key, or none at all.
+            // A part of a whole answer still has the key, or none at all.
             let is_empty = damaged.contains("<AccessKeyMetadata></AccessKeyMetadata>");
             if is_whole_list(&damaged) && !is_empty {
                 prop_assert!(damaged.contains("<AccessKeyId>"), "{}", damaged);

@@ -57,7 +57,7 @@ impl Clients {
         self.credentials.get(&CredentialKey::of(access)).await
     }
 
-    /// The client of an account; the same each time, with the credentials that it has.
+    /// The client of an account with its current credentials, the same each time.
     pub async fn get(&self, access: &Access) -> AccountClient {
         if let Some(client) = self.lock().get(access) {
             return client.clone();
@@ -74,7 +74,7 @@ impl Clients {
             // and many broken accounts would use it up.
             .retry_partition(RetryPartition::custom("account").build())
             .interceptor(self.count.clone());
-        // Where roles are assumed. It has the time limits of a call that may have to assume one first.
+        // The client for assuming roles. It has the time limits of a call that may have to assume one first.
         let sts = sts_config(&config, self.count.clone())
             .region(sts_region)
             .timeout_config(time_limits());
@@ -114,7 +114,7 @@ impl Clients {
     }
 
     /// Call this after a failure because of an account's credentials: forgets them, and their base, so
-    /// that both are looked for again. The SDK keeps what it has read of a profile for good. Roles that
+    /// that both are looked for again. The SDK keeps a profile for good. Roles that
     /// were assumed with the same base stay until they end.
     pub fn forget(&self, access: &Access) {
         let key = CredentialKey::of(access);

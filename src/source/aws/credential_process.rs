@@ -35,7 +35,7 @@ pub struct CredentialProcess {
     command: String,
 }
 
-/// What the program prints.
+/// The output of the program.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Printed {
@@ -68,7 +68,7 @@ impl CredentialProcess {
         self.read(&output)
     }
 
-    /// What it prints. What it writes to stderr is dropped: that may be a secret.
+    /// Its output on stdout. Its stderr is dropped, because it may be a secret.
     async fn output(&self) -> Result<Vec<u8>, Failure> {
         let cannot = |error: io::Error| self.failure(&format!("cannot be run: {error}"));
         let mut child = Command::new("sh")
@@ -96,7 +96,7 @@ impl CredentialProcess {
                 "printed something other than JSON with Version 1, AccessKeyId and SecretAccessKey",
             )
         };
-        // The error of the parser can hold what was printed.
+        // The error of the parser can contain the output.
         let printed: Printed = serde_json::from_slice(output).map_err(|_| unreadable())?;
         add_if_swapped(&printed.access_key_id);
         secrets::add(&printed.secret_access_key);

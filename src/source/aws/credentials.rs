@@ -37,7 +37,7 @@ pub struct CredentialCache {
     by_key: Mutex<HashMap<CredentialKey, Arc<OnceCell<BaseCredentials>>>>,
 }
 
-/// A profile, or the default chain; and the region if the profile has none.
+/// A profile, or the default chain, and the region if the profile has none.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct CredentialKey {
     profile: Option<String>,

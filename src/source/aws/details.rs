@@ -1,5 +1,5 @@
-//! What the report does not have: the users' tags and policies, the account's alias, and what controls of
-//! the CIS benchmark need.
+//! Data outside the report: the users' tags and policies, the account's alias, and the data for controls of
+//! the CIS benchmark.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -59,7 +59,7 @@ pub async fn users(
     }
 }
 
-/// What `GetAccountSummary` says of the root user.
+/// The answer of `GetAccountSummary` about the root user.
 pub async fn summary(client: &AccountClient) -> Result<AccountSummary, Failure> {
     let output = client.call_for_details(client.iam.get_account_summary().send()).await;
     let output = output.map_err(|error| errors::failure(Operation::GetAccountSummary, &error))?;

@@ -17,7 +17,7 @@ const SESSION_TOKEN: &str = "AWS_SESSION_TOKEN";
 const CONTAINER_TOKEN: &str = "AWS_CONTAINER_AUTHORIZATION_TOKEN";
 const CONTAINER_PATH: &str = "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI";
 const REGIONS: [&str; 2] = ["AWS_REGION", "AWS_DEFAULT_REGION"];
-/// Where the SDK asks for the credentials of a container or an instance.
+/// The SDK's endpoints for the credentials of a container or an instance.
 const METADATA_URLS: [&str; 2] =
     ["AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_EC2_METADATA_SERVICE_ENDPOINT"];
 const PATHS: [&str; 5] = [
@@ -122,7 +122,7 @@ pub fn check_key(name: &str, value: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What is wrong with the URL of an endpoint, if anything.
+/// The error in the URL of an endpoint, if any.
 pub fn check_url(url: &str) -> Result<(), &'static str> {
     let has_scheme = url.starts_with("http://") || url.starts_with("https://");
     match url::Url::parse(url) {
@@ -136,7 +136,7 @@ pub fn check_url(url: &str) -> Result<(), &'static str> {
     }
 }
 
-/// What is wrong with the name of a region, if anything. It becomes part of the names of hosts.
+/// The error in the name of a region, if any. It becomes part of the names of hosts.
 pub fn check_region(region: &str) -> Result<(), &'static str> {
     let is_label = region.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
         && !region.starts_with('-')
@@ -170,7 +170,7 @@ pub fn add_password(url: &str) {
     }
 }
 
-/// With id and secret swapped, what is called the id is the secret, which is twice as long.
+/// With id and secret swapped, the id is really the secret, which is twice as long.
 pub fn add_if_swapped(id: &str) {
     if id.trim().len() >= 40 {
         secrets::add(id);

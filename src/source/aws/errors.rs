@@ -154,7 +154,7 @@ fn causes(error: &(dyn Error + 'static)) -> String {
     kinds.join(": ")
 }
 
-/// What kind of error this is, if its type says so. Its text is used only if it cannot contain a
+/// The kind of this error, if its type says so. Its text is used only if it cannot contain a
 /// part of a request or of an answer.
 fn kind(error: &(dyn Error + 'static)) -> Option<String> {
     if let Some(error) = error.downcast_ref::<CredentialsError>() {

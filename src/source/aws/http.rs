@@ -1,4 +1,4 @@
-//! The HTTP client that all accounts share: which certificates it trusts, and what goes through a
+//! The HTTP client that all accounts share: its trusted certificates, and the requests that go through a
 //! proxy.
 
 use std::env;
@@ -55,7 +55,7 @@ fn client_now(ca_bundle: Option<&Path>) -> Result<SharedHttpClient, Failure> {
     let context = TlsContext::builder().with_trust_store(trust_store(ca_bundle)?).build();
     let context = context.map_err(|_| bad_bundle(ca_bundle, "cannot be used"))?;
     // The SDK reads the system's certificates, once, when it makes a first connector: not on a thread
-    // that serves, where it could hang.
+    // that serves, because it could hang there.
     drop(ConnectorBuilder::default().tls_provider(TLS).tls_context(context.clone()).build());
     // The SDK's rule for `*` covers names, but not addresses.
     let proxy = if is_never_proxied() { ProxyConfig::disabled() } else { ProxyConfig::from_env() };

@@ -47,7 +47,7 @@ pub struct Listing {
     /// The account of the credentials.
     own: String,
     members: Vec<Member>,
-    /// Where the next page begins.
+    /// The marker of the next page.
     token: Option<String>,
 }
 

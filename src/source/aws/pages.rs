@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::sdk::Operation;
 use crate::failure::{Failure, Reason};
 
-/// Where a list goes on.
+/// The marker of the next part of a list.
 #[derive(Debug)]
 pub struct Pages {
     operation: Operation,
@@ -24,7 +24,7 @@ impl Pages {
         self.marker.clone()
     }
 
-    /// Whether there is a further page, by what this one says. Fails if it is not the last and names no next
+    /// Whether there is a further page, according to this one. Fails if it is not the last and names no next
     /// one, or one that was already read.
     pub fn go_on(&mut self, is_truncated: bool, marker: Option<String>) -> Result<bool, Failure> {
         self.marker = marker.filter(|_| is_truncated);

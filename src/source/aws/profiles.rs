@@ -181,7 +181,7 @@ impl File {
         Ok(())
     }
 
-    /// The profile that a section is of; others are of sign-on sessions or services.
+    /// The profile of a section. Other sections are of sign-on sessions or services.
     fn profile_name(&self, title: &str) -> Option<String> {
         let title = title.trim();
         if matches!(self.kind, Kind::Credentials) || title == "default" {

@@ -1,4 +1,4 @@
-//! Where base credentials come from: the SDK's providers in the order of its default chain, each in
+//! The sources of base credentials: the SDK's providers in the order of its default chain, each in
 //! a wrapper that checks its credentials and explains failures in plain words.
 
 use std::path::PathBuf;

@@ -1,8 +1,8 @@
-//! A made-up organization, to show what the exporter does without an AWS account.
+//! A made-up organization, to show the exporter without an AWS account.
 //!
 //! The same seed gives the same organization, with ages relative to the start. Its reports are
 //! written as the CSV that AWS would send and go through the same parser as everything else. It also
-//! has what else the exporter asks AWS for, at once and for nothing: tags, keys as they are now, keys for
+//! has the exporter's other data, at once and without calls: tags, keys as they are now, keys for
 //! single services, and rules that fit it.
 
 mod report;

@@ -70,7 +70,7 @@ impl Demo {
         created.expect("a time of the report")
     }
 
-    /// What the report says of the root user: whether it has MFA, and whether it has a key.
+    /// The report's row of the root user: whether it has MFA, and whether it has a key.
     pub(super) fn reported_root(&self, account: usize) -> (bool, bool) {
         let row = self.root(account);
         (row.get("mfa_active") == "true", row.get("access_key_1_active") == "true")
@@ -121,7 +121,7 @@ impl Demo {
             row.set("mfa_active", rng.random_bool(0.85).to_string());
         }
         if rng.random_bool(0.9) {
-            // Three of four users rotate; the others have their first key still.
+            // Three of four users rotate. The others still have their first key.
             let rotated = if rng.random_bool(0.75) {
                 self.days_ago(rng, 0..88).max(created)
             } else {
@@ -179,7 +179,7 @@ impl Demo {
     }
 }
 
-/// A row of the report, filled with what AWS writes for "there is none".
+/// A row of the report, filled with AWS's text for "there is none".
 struct DemoRow([String; 23]);
 
 impl DemoRow {

@@ -1,4 +1,4 @@
-//! What waits for the disk: listing a folder, and reading one file.
+//! Operations that wait for the disk: listing a folder, and reading one file.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -22,7 +22,7 @@ pub struct Content {
     pub hash: u64,
     /// When the file was last modified.
     pub modified: DateTime<Utc>,
-    /// What the bytes say.
+    /// The report in the bytes.
     pub report: Arc<Report>,
 }
 
@@ -97,7 +97,7 @@ pub fn list(path: &Path) -> Result<Listing, Failure> {
             Err(_)
                 if fs::symlink_metadata(&file)
                     .is_err_and(|e| e.kind() == io::ErrorKind::NotFound) => {}
-            // What is no file fails when it is read. Docker makes a folder if the file to mount is missing.
+            // A folder fails when it is read. Docker makes one if the file to mount is missing.
             Ok(_) => {
                 files.insert(file);
             }
@@ -157,7 +157,7 @@ fn as_date(time: SystemTime) -> Option<DateTime<Utc>> {
 }
 
 /// Whether the file ends within its last row. AWS does not end the last row with a line break, but
-/// gives it all its fields. What does not begin with a name and an ARN is not the beginning of a row.
+/// gives it all its fields. A line that does not begin with a name and an ARN is not the beginning of a row.
 fn is_cut(csv: &[u8]) -> bool {
     // In UTF-16 every other byte is 0.
     let plain = |line: &[u8]| -> Vec<u8> {

@@ -38,7 +38,7 @@ pub fn all_users(report: &Report) -> usize {
     users(report) + report.missing
 }
 
-/// Root is no user: a report of root alone is what is left if all others are lost.
+/// Root is no user: if all other rows are lost, a report of root alone remains.
 fn users(report: &Report) -> usize {
     report.users.iter().filter(|user| !User::is_root(user)).count()
 }

@@ -48,7 +48,7 @@ pub struct Files {
     reads: Arc<Semaphore>,
 }
 
-/// What earlier looks found.
+/// The results of earlier looks.
 #[derive(Debug, Default)]
 struct Known {
     /// The files that have an account, by the keys of their targets.
@@ -202,7 +202,7 @@ impl Files {
         }
     }
 
-    /// Where a report has its time from, if nothing in it is newer.
+    /// The source of a report's time, if nothing in it is newer.
     pub(super) fn time_of_report(&self) -> &'static str {
         if self.piped.is_some() { "the time when it was read" } else { "the file's time" }
     }
@@ -384,7 +384,7 @@ async fn blocking<G: Send + 'static, T: Send + 'static>(
     }
 }
 
-/// When a report was generated, at the earliest: a file can have an older time than what it holds. A time that
+/// When a report was generated, at the earliest. A file can be older than its content. A time that
 /// lies ahead fails the refresh, and says nothing of the report.
 fn generated(
     modified: DateTime<Utc>,

@@ -50,7 +50,7 @@ async fn names(files: &Files) -> (Option<Reason>, Vec<String>) {
     (failure, targets.into_iter().map(|target| target.name).collect())
 }
 
-/// Fetches the only file: the number of bytes of its report, if it is new, or what failed.
+/// Fetches the only file. Returns the number of bytes of a new report, or the failure.
 async fn fetch(files: &Files, patience: Duration) -> Result<Option<usize>, Reason> {
     let [target] = files.known().targets.try_into().expect("one file");
     let fetched = files.fetch(&target, Utc::now(), Instant::now() + patience).await;
@@ -278,7 +278,7 @@ async fn of_files_that_are_there_from_the_start_none_is_the_one_before() {
     }
 }
 
-/// Looks for files and fetches each: its name, and the number of its users or what failed.
+/// Looks for files and fetches each. Returns its name, and the number of its users or the failure.
 async fn look(files: &Files) -> Vec<String> {
     files.discover().await.expect("files");
     let mut found = Vec::new();
@@ -296,7 +296,7 @@ async fn look(files: &Files) -> Vec<String> {
     found
 }
 
-/// Fetches the only file: what failed.
+/// Fetches the only file. Returns the failure.
 async fn failure(files: &Files) -> Failure {
     let [target] = files.known().targets.try_into().expect("one file");
     let patience = Duration::from_millis(500);

@@ -1,4 +1,4 @@
-//! What is wrong with a field of the web configuration.
+//! Errors in fields of the web configuration.
 
 /// A fault in the value of one field.
 #[derive(Debug)]

@@ -88,7 +88,7 @@ impl WebConfig {
         self.files.iter().chain(&self.file).any(FileState::has_changed)
     }
 
-    /// What clients needed `before` and do not need any more.
+    /// Requirements on clients that `before` had and that are gone.
     pub fn dropped_since(&self, before: &WebConfig) -> Vec<&'static str> {
         let demands = |config: &WebConfig| {
             [

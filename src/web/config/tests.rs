@@ -64,7 +64,7 @@ fn pair() -> (String, String) {
     (params.self_signed(&key).expect("a certificate").pem(), key.serialize_pem())
 }
 
-/// The word before each configuration says what the toolkit does with it: good and bad ones are so here,
+/// The word before each configuration is the toolkit's verdict, good or bad, and is the same here,
 /// too. A stricter one is refused only here, and a wider one only there.
 #[test]
 fn each_file_has_the_verdict_of_the_toolkit_but_for_the_exceptions() {

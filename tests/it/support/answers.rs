@@ -50,7 +50,7 @@ pub fn credentials(access_key: &str, end: DateTime<Utc>) -> Answer {
     )
 }
 
-/// A page of the accounts (id, name) of an organization whose account `own` asks; where the next begins.
+/// A page of an organization's accounts (id, name), for account `own`, and the marker of the next page.
 pub fn accounts<'a>(
     own: &str,
     accounts: impl IntoIterator<Item = (&'a str, &'a str)>,
@@ -112,7 +112,7 @@ pub fn password_policy() -> Answer {
 }
 
 /// A page of assigned virtual MFA devices: (name of the device, the end of its user's ARN, `None` if the
-/// device does not say whose it is); the marker of the next page. Root has no user name.
+/// device has no known user), and the marker of the next page. Root has no user name.
 pub fn virtual_mfa_devices(devices: &[(&str, Option<&str>)], next: Option<&str>) -> Answer {
     let members: String = devices
         .iter()
@@ -185,7 +185,7 @@ pub fn keys(keys: &[(&str, &str, &str)]) -> Answer {
     )
 }
 
-/// One page of users with one tag each: (user, key, value); the marker of the next page.
+/// One page of users with one tag each: (user, key, value), and the marker of the next page.
 pub fn tags(users: &[(&str, &str, &str)], next: Option<&str>) -> Answer {
     let members: String = users
         .iter()
@@ -208,7 +208,7 @@ pub fn tags(users: &[(&str, &str, &str)], next: Option<&str>) -> Answer {
 }
 
 /// One page of service-specific credentials: (user, service, id, status, created, when it expires, or
-/// nothing); the marker of the next page.
+/// nothing), and the marker of the next page.
 pub fn service_credentials(credentials: &[[&str; 6]], next: Option<&str>) -> Answer {
     let members: String = credentials
         .iter()

@@ -91,7 +91,7 @@ impl Exporter {
         stream
     }
 
-    /// Waits until the page shows what is wanted, and returns it.
+    /// Waits until the page passes the check, and returns it.
     pub fn page_where(&self, wanted: impl Fn(&str) -> bool) -> String {
         self.page_within(PATIENCE, wanted)
     }

@@ -37,7 +37,7 @@ use super::time::clock;
 
 pub const ACCOUNT: &str = "123456789012";
 
-/// What is read of an account once for each report. tests/it/controls.rs counts these calls.
+/// The calls for an account once for each report. tests/it/controls.rs counts them.
 pub const ONCE_A_REPORT: [&str; 5] = [
     "ListAccountAliases",
     "ListServiceSpecificCredentials",
@@ -46,12 +46,12 @@ pub const ONCE_A_REPORT: [&str; 5] = [
     "ListVirtualMFADevices",
 ];
 
-/// What to answer, and after which time.
+/// The delay and the answer for each request.
 pub trait Scenario: FnMut(&Request) -> (Duration, Answer) + Send + 'static {}
 impl<T: FnMut(&Request) -> (Duration, Answer) + Send + 'static> Scenario for T {}
 
 /// One account. It answers each call, as `Request::call` has it, at once as the script says. Who is
-/// asking, and what is read of an account once for each report, it always answers.
+/// asking, and the calls that come once for each report, it always answers.
 pub fn account(mut script: impl FnMut(&str) -> Answer + Send + 'static) -> impl Scenario {
     move |request: &Request| {
         let answer = match request.call().as_str() {

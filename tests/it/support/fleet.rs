@@ -15,7 +15,7 @@ use super::protocol::{Answer, Request};
 use super::report::{OLD, report, row};
 use super::time::clock;
 
-/// What is wrong with an account.
+/// The fault of an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// Nothing.
@@ -37,7 +37,7 @@ pub enum Fault {
 /// The organization.
 pub struct Fleet {
     pub accounts: usize,
-    /// In each account; each with one key.
+    /// In each account. Each user has one key.
     pub users: usize,
     /// This number of them have a key that is too old.
     pub unrotated: usize,
@@ -47,12 +47,12 @@ pub struct Fleet {
     pub generation: Duration,
     /// How long a role's credentials live.
     pub lifetime: TimeDelta,
-    /// What is wrong with the account of each index.
+    /// The fault of the account of each index.
     pub fault: fn(usize) -> Fault,
     pub state: Mutex<State>,
 }
 
-/// What has happened so far.
+/// The calls so far.
 #[derive(Default)]
 pub struct State {
     /// When the report of each account was asked for.
@@ -103,7 +103,7 @@ impl Fleet {
         move |request: &Request| fleet.answer(request, Utc::now())
     }
 
-    /// What to answer, and after which time.
+    /// The delay and the answer for each request.
     fn answer(&self, request: &Request, now: DateTime<Utc>) -> (Duration, Answer) {
         let answer = match request.operation.as_str() {
             "ListAccounts" => self.list(request),

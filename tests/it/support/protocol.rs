@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
-/// What the fake does with a request.
+/// The fake's reaction to a request.
 #[derive(Debug, Clone)]
 pub enum Answer {
     Reply(u16, String),
@@ -27,7 +27,7 @@ impl Answer {
         }
     }
 
-    /// Writes it; false if the connection is of no further use.
+    /// Writes it. Returns false if the connection cannot be used any more.
     pub async fn write(self, stream: &mut BufReader<TcpStream>) -> bool {
         let (date, status, body) = match self {
             Answer::Reply(status, body) => (String::new(), status, body),
@@ -108,7 +108,7 @@ impl Request {
         field(&self.body, name)
     }
 
-    /// What it asks for: the operation's name, and where there is one the user's or the marker's, as
+    /// The operation's name, and if there is one the user's or the marker's, as
     /// in `ListAccessKeys alpha`.
     pub fn call(&self) -> String {
         match self.field("UserName").or_else(|| self.field("Marker")) {

@@ -49,7 +49,7 @@ pub async fn refresh(
     refresh_account(&context, target, account, |_| {}).await
 }
 
-/// An account of the fake at a socket, and what is known of it so far.
+/// An account of the fake at a socket, and the data about it so far.
 pub struct Subject {
     pub aws: FakeAws,
     pub source: Source,
@@ -90,7 +90,7 @@ impl Subject {
 /// Refreshes in the background and in paused time. Returns the store.
 pub fn run(source: Source, config: Config) -> Arc<Store> {
     let store = Arc::new(Store::default());
-    // Nobody changes it: the receiver keeps what it has.
+    // Nothing changes it: the receiver keeps this value.
     let config = watch::channel(Arc::new(config)).1;
     tokio::spawn(refresh::run(source, Schedule::default(), clock(), config, store.clone()));
     store

@@ -118,7 +118,7 @@ impl Walk {
 
     async fn run(self, checked: &mut Checked, goes_on: impl Fn(&Checked) -> bool) {
         let store = Arc::new(Store::default());
-        // Nobody changes it: the receiver keeps what it has.
+        // Nothing changes it: the receiver keeps this value.
         let config = watch::channel(self.config.clone()).1;
         let source = Source::Aws(Aws::with_config(&self.aws, self.metrics.aws_requests.clone(), 8));
         let schedule = Schedule::default();
@@ -309,7 +309,7 @@ fn judge_losses(
     world: &World,
     checked: &mut Checked,
 ) -> Result<(), String> {
-    // What was heard is published at the latest when the refresh is over.
+    // Every answer is published at the latest when the refresh is over.
     let timeout = TimeDelta::from_std(Schedule::default().timeout).expect("short");
     let earliest = before.at - timeout - MOMENT;
     for id in before.accounts.difference(&seen.accounts) {

@@ -1,6 +1,6 @@
 //! An organization in which anything can happen: users, keys and permissions change, credentials turn
 //! out to be another account's, and AWS throttles, hangs, and sends garbage or nothing. It remembers
-//! what was true since when, and what it has told the exporter.
+//! past facts with their times, and everything that it has told the exporter.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter;
@@ -17,7 +17,7 @@ use crate::support::answers::{
 use crate::support::protocol::{Answer, Request};
 use crate::support::report::{report, row};
 
-/// One account is that of the default credentials; the others are reached by a role.
+/// One account is that of the default credentials. A role gives access to each of the others.
 pub const ACCOUNTS: usize = 4;
 /// A key of this age is unrotated: older than 90 days, in hundredths of a day.
 pub const LIMIT: TimeDelta = TimeDelta::seconds(90 * 86_400 + 864);
@@ -44,7 +44,7 @@ pub struct World {
     pub said_gone: BTreeMap<KeyRef, DateTime<Utc>>,
     /// When AWS last gave a whole list of accounts without this one.
     pub said_left: BTreeMap<String, DateTime<Utc>>,
-    /// What is wrong with the list of accounts, and since when.
+    /// The fault of the list of accounts, and since when.
     pub listing: Option<(Fault, DateTime<Utc>)>,
     /// When AWS last answered, with the time that it has.
     pub last_answer: Option<DateTime<Utc>>,
@@ -60,11 +60,11 @@ pub struct Account {
     /// Since when it is one of the organization's. `None`: it is not.
     pub member_since: Option<DateTime<Utc>>,
     users: BTreeMap<String, Vec<Key>>,
-    /// What is wrong with each operation.
+    /// The fault of each operation.
     pub faults: BTreeMap<&'static str, Fault>,
     /// Its role leads to this account, and since when.
     pub acts_as: Option<(String, DateTime<Utc>)>,
-    /// When the report was asked for, when it is there, and what it says.
+    /// When the exporter asked for the report, when it is ready, and its content.
     report: Option<(DateTime<Utc>, DateTime<Utc>, String)>,
 }
 
@@ -73,7 +73,7 @@ struct Key {
     id: String,
     created: DateTime<Utc>,
     is_active: bool,
-    /// What the report has instead of the time of creation: a second more or less, or nothing.
+    /// The report's error in the time of creation: a second more or less, or no time at all.
     reported: Option<i64>,
     /// Whether the first key's status cannot be read in the report.
     is_garbled: bool,
@@ -343,7 +343,7 @@ impl World {
         "STARTED"
     }
 
-    /// What AWS answers, and after which time.
+    /// AWS's answer, and its delay.
     pub fn answer(&mut self, request: &Request, now: DateTime<Utc>) -> (Duration, Answer) {
         self.now = now;
         let latency = Duration::from_millis(self.rng.random_range(0..300));

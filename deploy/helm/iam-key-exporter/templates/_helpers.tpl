@@ -59,7 +59,7 @@ jobLabel: iam-key-exporter
 {{- end }}
 
 {{- /* The web configuration as JSON: `configuration` for the secret that the chart makes, `secret` that is mounted,
-and what the rest of the chart has to know: `tls`, and `health` if probes have a port of their own. */}}
+and what the rest of the chart has to know: `tls`, and `health` if probes have a separate port. */}}
 {{- define "iam-key-exporter.web" -}}
 {{- $existing := .Values.webConfigurationExistingSecret }}
 {{- $tls := .Values.webTLS }}
