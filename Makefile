@@ -150,7 +150,8 @@ packages: static
 	deploy/packages/build.sh $(VENV)/bin/nfpm target/static/iam-key-exporter-aarch64 target/manual arm64 $(VERSION) target/packages
 	$(STATIC_TEST) tests/stack/test_packages.py
 
-# With the time of the commit instead of the current one, so that a second build gives the same files.
+# With the time of the commit instead of the current one, so that a second build gives the same files. Only the images
+# differ, in an id of buildah.
 release: export SOURCE_DATE_EPOCH = $(shell git log -1 --format=%ct)
 release: image packages sbom
 	deploy/release.sh $(VENV)/bin/python $(VERSION) target/dist

@@ -21,7 +21,7 @@ RESULTS = ROOT / "target/bench"
 # The tests' harness runs the exporter and reads its pages. Import this module before it, because the harness uses a
 # debug build by default.
 sys.path.insert(0, str(ROOT / "tests/stack"))
-os.environ.setdefault("IAM_KEY_EXPORTER_BIN", str(ROOT / "target/release/iam-key-exporter"))
+BINARY = os.environ.setdefault("IAM_KEY_EXPORTER_BIN", str(ROOT / "target/release/iam-key-exporter"))
 # On some machines nginx is not on the PATH of users.
 os.environ["PATH"] += os.pathsep + "/usr/sbin"
 
@@ -46,7 +46,7 @@ def machine():
         "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / MIB / 1024:.0f} GiB",
         "kernel": platform.release(),
         "rustc": said("rustc", "--version"),
-        "exporter": said(os.environ["IAM_KEY_EXPORTER_BIN"], "--version"),
+        "exporter": said(BINARY, "--version"),
         "nginx": said("nginx", "-v"),
         "wrk": said("wrk", "--version"),
         "prometheus": said("promtool", "--version"),

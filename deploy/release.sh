@@ -1,5 +1,5 @@
 #!/bin/sh
-# Gathers the files of a release in an empty folder, from what `make release` built before:
+# Collects the files of a release in an empty folder, after `make release` built them:
 # release.sh PYTHON VERSION FOLDER
 set -eu
 cd "$(dirname "$0")/.."
@@ -34,8 +34,11 @@ done
 cp "target/packages/${name}_${version}_amd64.deb" "target/packages/${name}_${version}_arm64.deb" \
     "target/packages/$release-1.x86_64.rpm" "target/packages/$release-1.aarch64.rpm" "$folder"
 
+# Helm packs files with their times, which differ from checkout to checkout.
+cp -rL "deploy/helm/$name" "$work/$name"
+find "$work/$name" -exec touch --date "@$SOURCE_DATE_EPOCH" {} +
 "$python" -c 'import helm_python, sys; helm_python.package(sys.argv[1], destination=sys.argv[2])' \
-    "deploy/helm/$name" "$folder"
+    "$work/$name" "$folder"
 
 archive=$release.rules-and-dashboards
 git archive --prefix="$archive/" HEAD \

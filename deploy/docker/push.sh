@@ -17,7 +17,7 @@ for arch in amd64 arm64; do
     gunzip <"$folder/iam-key-exporter-$version.image-$arch.tar.gz" >"$storage/$arch.tar"
     in_storage manifest add release "docker-archive:$storage/$arch.tar" >&2
 done
-# The other format has no place for HEALTHCHECK.
+# OCI's format has no place for HEALTHCHECK.
 in_storage manifest push --all --format v2s2 --digestfile "$storage/digest" "$@" \
     release "docker://$image:$version" >&2
 cat "$storage/digest"

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the file system of the image from a static binary and the certificates of this machine.
+# Makes the file system of the image from a static binary and the certificates of this machine: rootfs.sh BINARY FOLDER
 set -eu
 binary=$1
 folder=$2
@@ -10,6 +10,6 @@ rm -rf "$folder"
 mkdir -p "$folder/usr/bin" "$folder/etc/ssl/certs"
 cp "$binary" "$folder/usr/bin/iam-key-exporter"
 cp "$certificates" "$folder/etc/ssl/certs/ca-certificates.crt"
-# Everybody may read them, and only root may change them, with any umask of this user.
+# Everybody can read them and only root can change them, whatever the umask is.
 chmod -R u=rwX,go=rX "$folder"
 chmod 755 "$folder/usr/bin/iam-key-exporter"

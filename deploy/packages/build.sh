@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the packages of a static binary: build.sh NFPM BINARY MANUAL amd64|arm64 VERSION FOLDER
+# Makes the packages from a static binary: build.sh NFPM BINARY MANUAL amd64|arm64 VERSION FOLDER
 # MANUAL is the folder that manual.sh makes.
 set -eu
 cd "$(dirname "$0")/../.."

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Has a binary for this machine write what packages bring beside it, the pages of the manual and the completions of
-# shells: manual.sh BINARY FOLDER
+# Has a binary for this machine write the manual and the completions of shells for the packages:
+# manual.sh BINARY FOLDER
 set -eu
 binary=$1
 folder=$2

@@ -22,11 +22,14 @@ LISTEN = ("--web.listen-address", "127.0.0.1:0")
 TEST_CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 
 
+# Taken out of the environment, because the exporter warns of variables that belong to no flag.
+BINARY = Path(os.environ.pop("IAM_KEY_EXPORTER_BIN", "") or ROOT / "target/debug/iam-key-exporter")
+
+
 def exporter_binary():
     """The exporter under test. If it is missing, the test fails."""
-    binary = Path(os.environ.get("IAM_KEY_EXPORTER_BIN") or ROOT / "target/debug/iam-key-exporter")
-    assert binary.is_file(), f"no {binary}: run `cargo test`, or set IAM_KEY_EXPORTER_BIN"
-    return binary.resolve()
+    assert BINARY.is_file(), f"no {BINARY}: run `cargo test`, or set IAM_KEY_EXPORTER_BIN"
+    return BINARY.resolve()
 
 
 def tool(name):

@@ -526,6 +526,19 @@ def test_a_module_has_the_parameters_of_the_template(name, template):
     assert found == expected | {"tags": {}}
 
 
+def test_the_documented_modules_get_the_variables_that_they_need_and_no_others():
+    [text] = re.findall(r"```hcl\n(.*?)```", (ROOT / "docs/install.md").read_text(), re.DOTALL)
+    blocks = unquoted(hcl2.loads(text))["module"]
+    assert len(blocks) == 2
+    for [body] in ([one for label, one in block.items() if label[:2] != "__"] for block in blocks):
+        module = Module(Path(body["source"]).name)
+        assert (ROOT / body["source"]).resolve() == module.folder
+        variables = module.all("variable")
+        given = {name for name in body if name[:2] != "__"} - {"source"}
+        needed = {name for name, variable in variables.items() if "default" not in variable}
+        assert needed <= given <= set(variables)
+
+
 @pytest.mark.parametrize("name, template", MODULES.items())
 def test_a_module_accepts_the_values_that_the_template_accepts(name, template):
     module = Module(name)

@@ -387,7 +387,7 @@ def test_what_an_existing_secret_says_of_tls_must_be_said_and_probes_need_not_kn
     ids=json.dumps,
 )
 def test_the_word_on_tls_cannot_differ_from_a_configuration_that_the_chart_knows(values):
-    with pytest.raises(helm_python.HelmError, match="webTLS.enabled is for"):
+    with pytest.raises(helm_python.HelmError, match="webTLS.enabled contradicts"):
         render(values)
 
 
@@ -403,7 +403,7 @@ def test_the_word_on_tls_cannot_differ_from_a_configuration_that_the_chart_knows
     ids=json.dumps,
 )
 def test_flags_that_ports_and_probes_depend_on_are_refused(values):
-    with pytest.raises(helm_python.HelmError, match="is not possible, since the chart's ports"):
+    with pytest.raises(helm_python.HelmError, match="cannot be set, because the chart's ports"):
         render(values)
 
 
@@ -427,9 +427,9 @@ def test_the_notes_name_what_was_installed(release):
 def test_the_notes_warn_of_scrapes_that_will_be_refused():
     warnings = ["tlsConfig", "basicAuth"]
     values = CASES["tls-and-passwords"]
-    assert not [word for word in warnings if f"set serviceMonitor.{word}" in render(values).notes]
+    assert not [word for word in warnings if f"Set serviceMonitor.{word}" in render(values).notes]
     notes = render(values | {"serviceMonitor": {"enabled": True}}).notes
-    assert [word for word in warnings if f"set serviceMonitor.{word}" in notes] == warnings
+    assert [word for word in warnings if f"Set serviceMonitor.{word}" in notes] == warnings
 
 
 # --- Changes ---

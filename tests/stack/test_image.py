@@ -1,5 +1,6 @@
 """The container image with the binary under test. `make image` runs these tests with the static binary."""
 
+import copy
 import os
 import re
 import shutil
@@ -98,6 +99,25 @@ def test_the_health_check_of_the_image_tells_whether_the_exporter_lives(image, t
         done = health(image, address)
         assert (done.returncode, done.stdout) == (0, "healthy\n"), done.stderr
     assert health(image, address).returncode == 1
+
+
+def test_the_documented_image_with_a_configuration_lets_its_user_read_it(image, tmp_path):
+    """ECS has no files but those of the image. A file that only its owner may read is readable there, too."""
+    [text] = re.findall(r"```dockerfile\n(.*?)```", (ROOT / "docs/install.md").read_text(), re.DOTALL)
+    text, named = re.subn(r"^FROM \S+$", f"FROM {image.name}", text, flags=re.MULTILINE)
+    assert named == 1
+    (tmp_path / "Dockerfile").write_text(text)
+    (tmp_path / "config.yaml").write_text("rotation: { max_age: 61d }\n")
+    (tmp_path / "config.yaml").chmod(0o600)
+    image.buildah("bud", "--isolation", "chroot", "--pull-never", "--format", "docker", "-t", "own", tmp_path)
+
+    own = copy.copy(image)
+    container = image.buildah("from", "--pull-never", "own").strip()
+    own.root = image.buildah("mount", container).strip()
+    command = [*own.config["Entrypoint"], "check-config"]
+    variables = {"IAM_KEY_EXPORTER_CONFIG_FILE": "/config.yaml"}
+    assert "61d" in run(*own.command(*command, environment=variables))
+    image.buildah("umount", container)
 
 
 @pytest.mark.parametrize("signal", ["TERM", "INT"])

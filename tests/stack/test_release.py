@@ -90,6 +90,7 @@ def test_an_image_has_the_binary_of_its_processor(arch, unpacked, commit):
         config = json.loads(read(image["Config"]))
         layers = [tarfile.open(fileobj=io.BytesIO(read(layer))) for layer in image["Layers"]]
     assert image["RepoTags"] == [f"docker.io/library/{NAME}:{VERSION}"]
+    assert len(layers) == 1
     assert (config["architecture"], config["os"]) == (arch, "linux")
     labels = config["config"]["Labels"]
     assert labels["org.opencontainers.image.version"] == VERSION
@@ -136,6 +137,15 @@ def test_the_images_are_pushed_as_one_for_both_processors(tmp_path):
     assert {one["platform"]["architecture"] for one in pushed.json()["manifests"]} == set(MACHINES)
 
 
+def test_files_have_the_time_of_the_commit_so_that_another_checkout_packs_the_same():
+    commit_time = int(run("git", "-C", ROOT, "log", "-1", "--format=%ct"))
+    archives = [file for file in DIST.glob("*gz") if ".image-" not in file.name]
+    assert len(archives) == 4
+    for archive in archives:
+        with tarfile.open(archive) as members:
+            assert {member.mtime for member in members} == {commit_time}, archive
+
+
 def test_the_chart_renders_rules_and_dashboards():
     chart = helm_python.Chart.load(DIST / f"{RELEASE}.tgz")
     values = CASES["everything"]
@@ -145,14 +155,15 @@ def test_the_chart_renders_rules_and_dashboards():
 def test_the_rules_and_dashboards_are_those_of_the_commit(tmp_path):
     run("tar", "-xzf", DIST / f"{RULES}.tar.gz", "-C", tmp_path)
     folder = tmp_path / RULES
-    rules = sorted(folder.glob("deploy/prometheus/rules/*.yml"))
-    assert len(rules) == 2
+    rules = sorted(folder.glob("deploy/prometheus/*/*.yml"))
     run(tool("promtool"), "check", "rules", "--lint=all", "--lint-fatal", *rules)
     run(tool("amtool"), "check-config", folder / "deploy/alertmanager/alertmanager.yml")
     for file in folder.rglob("*"):
         if file.is_file():
             assert file.read_bytes() == (ROOT / file.relative_to(folder)).read_bytes(), file
-    assert len(list(folder.glob("dashboards/*.json"))) == 2
+    for pattern in ["deploy/prometheus/*/*.yml", "dashboards/*.json"]:
+        packed, ours = ({file.name for file in of.glob(pattern)} for of in (folder, ROOT))
+        assert packed == ours and ours
 
 
 def test_the_list_of_dependencies_is_of_this_version():

@@ -4,7 +4,7 @@ import shutil
 import subprocess
 
 import pytest
-from harness import LISTEN, ROOT, Page, Process, exporter_environment, tool, wait_for
+from harness import LISTEN, LISTENING, ROOT, Page, Process, exporter_environment, tool, wait_for
 from image import NameServer, as_root, run
 
 RUN = {"x86_64": [], "aarch64": ["qemu-aarch64-static"]}
@@ -34,8 +34,7 @@ def test_a_binary_needs_no_library_and_has_no_symbols(machine, binary):
 
 def test_a_binary_serves_the_demo(machine, binary, tmp_path):
     command = [*map(tool, RUN[machine]), binary, "demo", "--users", "20", *LISTEN]
-    listening = r"listening address=127\.0\.0\.1:(\d+)"
-    with Process(command, tmp_path / "log", listening, exporter_environment(tmp_path)) as exporter:
+    with Process(command, tmp_path / "log", LISTENING, exporter_environment(tmp_path)) as exporter:
         page = wait_for(
             "the demo", lambda: (p := Page(exporter.get("/metrics").text)).is_refreshed() and p
         )

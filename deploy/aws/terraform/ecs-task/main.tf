@@ -1,4 +1,4 @@
-# iam-key-exporter as a task of ECS on Fargate: the same as ecs-task.yaml makes.
+# Runs iam-key-exporter as an ECS task on Fargate, like ecs-task.yaml.
 
 terraform {
   required_version = ">= 1.3"
@@ -20,7 +20,7 @@ resource "aws_cloudwatch_log_group" "logs" {
   tags              = var.tags
 }
 
-# Pulls the image and writes the log. The exporter itself cannot use it.
+# ECS pulls the image and writes the log with this role. The exporter cannot use it.
 resource "aws_iam_role" "execution" {
   name_prefix = "iam-key-exporter-task-"
   assume_role_policy = templatefile("${path.module}/../hub/trust/ecs.json.tftpl", {

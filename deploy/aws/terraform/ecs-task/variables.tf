@@ -20,7 +20,7 @@ variable "config_file" {
 }
 
 variable "cpu_architecture" {
-  description = "That of the image: X86_64 or ARM64."
+  description = "The architecture of the image: X86_64 or ARM64."
   type        = string
   default     = "X86_64"
 

@@ -1,5 +1,5 @@
 locals {
-  # The policies of each choice.
+  # The policies for each value of `accounts`.
   policies = {
     this         = ["report", "confirmation", "tags", "alias", "service-credentials", "controls"]
     listed       = ["report", "confirmation", "tags", "alias", "service-credentials", "controls", "roles"]

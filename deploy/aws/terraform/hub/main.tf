@@ -1,4 +1,4 @@
-# The role that iam-key-exporter runs with: the same as hub-role.yaml makes.
+# The role that iam-key-exporter runs with, like hub-role.yaml.
 
 terraform {
   required_version = ">= 1.3"

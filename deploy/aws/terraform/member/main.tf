@@ -1,4 +1,4 @@
-# The role that iam-key-exporter assumes in an account: the same as member-role.yaml makes.
+# The role that iam-key-exporter assumes in an account, like member-role.yaml.
 
 terraform {
   required_version = ">= 1.3"

@@ -2,7 +2,7 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
 {{- end }}
 
-{{- /* Pods of a StatefulSet add a dash and a number, and Kubernetes allows 63 characters with a hash. */}}
+{{- /* The pods of a StatefulSet add a dash and a number, and its revisions a hash. Kubernetes allows 63 characters. */}}
 {{- define "iam-key-exporter.fullname" -}}
 {{- $name := include "iam-key-exporter.name" . }}
 {{- if .Values.fullnameOverride }}
@@ -28,14 +28,14 @@
 {{- with .Values.image.digest }}@{{ . }}{{ end }}
 {{- end }}
 
-{{- /* Neither the version nor anything else that changes. */}}
+{{- /* Kubernetes allows no change of selectors, so the version is not among them. */}}
 {{- define "iam-key-exporter.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "iam-key-exporter.name" . | quote }}
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
-{{- /* What an object is called, and its labels. Takes `root`, and if need be `name`, `namespace`, `labels` and
-`annotations`. */}}
+{{- /* Name, namespace, labels and annotations of an object. Takes `root`, and optionally `name`, `namespace`, `labels`
+and `annotations`. */}}
 {{- define "iam-key-exporter.metadata" -}}
 {{- $chart := .root.Chart }}
 {{- $standard := dict
@@ -53,13 +53,13 @@ annotations:
 {{- end }}
 {{- end }}
 
-{{- /* Prometheus's name of the job is the value of this label. It is the same in every release. */}}
+{{- /* The value of this label becomes Prometheus's `job`. It is the same in every release. */}}
 {{- define "iam-key-exporter.jobLabel" -}}
 jobLabel: iam-key-exporter
 {{- end }}
 
-{{- /* The web configuration as JSON: `configuration` for the secret that the chart makes, `secret` that is mounted,
-and what the rest of the chart has to know: `tls`, and `health` if probes have a separate port. */}}
+{{- /* The web configuration as JSON: `configuration` for the Secret that the chart creates, `secret` with the name of
+the Secret to mount, `tls` if the exporter serves TLS, and `health` if the probes use a separate port. */}}
 {{- define "iam-key-exporter.web" -}}
 {{- $existing := .Values.webConfigurationExistingSecret }}
 {{- $tls := .Values.webTLS }}
@@ -78,13 +78,13 @@ and what the rest of the chart has to know: `tls`, and `health` if probes have a
 {{- $enabled := ternary (ne $tls.existingSecret "") (ne (len $server) 0) (ne $existing "") }}
 {{- if ne (toString $tls.enabled) "auto" }}
 {{- if not (or $existing (eq $tls.enabled $enabled)) }}
-{{- fail "webTLS.enabled is for webConfigurationExistingSecret: else webConfiguration and webTLS.existingSecret decide" }}
+{{- fail "webTLS.enabled contradicts the web configuration: set it only with webConfigurationExistingSecret" }}
 {{- end }}
 {{- $enabled = $tls.enabled }}
 {{- else if and $existing (not $enabled) }}
-{{- fail "webConfigurationExistingSecret: set webTLS.enabled to true or false, since scrapes depend on it" }}
+{{- fail "webConfigurationExistingSecret: set webTLS.enabled to true or false, because the chart cannot read the secret" }}
 {{- end }}
-{{- /* The kubelet has no client certificate. Whether clients need one cannot be read in a secret that is there already. */}}
+{{- /* The kubelet has no client certificate. The chart cannot read in an existing secret whether clients need one. */}}
 {{- $health := or (ne $existing "") (hasPrefix "Require" ($server.client_auth_type | default "")) }}
 {{- $secret := $existing }}
 {{- if $configuration }}
@@ -93,8 +93,8 @@ and what the rest of the chart has to know: `tls`, and `health` if probes have a
 {{- dict "configuration" $configuration "secret" $secret "tls" $enabled "health" $health | toJson }}
 {{- end }}
 
-{{- /* A file of the folder files, which are links. Some tools leave links out, and then an empty file would look like
-no alerts. Takes `root` and `path`. */}}
+{{- /* The text of a file below `files`. They are symbolic links, which some tools leave out. A missing file fails,
+because otherwise there would be no alerts. Takes `root` and `path`. */}}
 {{- define "iam-key-exporter.file" -}}
 {{- $text := .root.Files.Get (printf "files/%s" .path) }}
 {{- if not $text }}
@@ -103,7 +103,7 @@ no alerts. Takes `root` and `path`. */}}
 {{- $text }}
 {{- end }}
 
-{{- /* Where people read the runbooks; empty if that is not known. */}}
+{{- /* The URL of the runbooks. Empty if it is unknown. */}}
 {{- define "iam-key-exporter.runbooks" -}}
 {{- if .Values.links.runbooks }}
 {{- .Values.links.runbooks }}
@@ -118,13 +118,13 @@ no alerts. Takes `root` and `path`. */}}
 {{- range $flag := $flags }}
 {{- range $.Values.extraArgs }}
 {{- if eq (splitList "=" . | first) (printf "--%s" $flag) }}
-{{- fail (printf "extraArgs: --%s is not possible, since the chart's ports, probes and monitors depend on it" $flag) }}
+{{- fail (printf "extraArgs: --%s cannot be set, because the chart's ports, probes and monitors depend on it" $flag) }}
 {{- end }}
 {{- end }}
 {{- $variable := printf "IAM_KEY_EXPORTER_%s" ($flag | replace "." "_" | replace "-" "_" | upper) }}
 {{- range $.Values.extraEnv }}
 {{- if eq .name $variable }}
-{{- fail (printf "extraEnv: %s is not possible, since the chart's ports, probes and monitors depend on it" $variable) }}
+{{- fail (printf "extraEnv: %s cannot be set, because the chart's ports, probes and monitors depend on it" $variable) }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -168,7 +168,7 @@ no alerts. Takes `root` and `path`. */}}
 {{- toYaml $probe }}
 {{- end }}
 
-{{- /* How Prometheus scrapes. Takes `root` and `monitor`, which are the values of a ServiceMonitor or PodMonitor. */}}
+{{- /* The endpoint that Prometheus scrapes. Takes `root` and `monitor`, the values of a ServiceMonitor or PodMonitor. */}}
 {{- define "iam-key-exporter.endpoint" -}}
 {{- $web := include "iam-key-exporter.web" .root | fromJson }}
 {{- $scheme := .monitor.scheme | default (ternary "https" "http" $web.tls) }}
@@ -184,7 +184,7 @@ no alerts. Takes `root` and `path`. */}}
 {{- toYaml $endpoint }}
 {{- end }}
 
-{{- /* What a ServiceMonitor and a PodMonitor have in common. Takes the same. */}}
+{{- /* The fields that ServiceMonitor and PodMonitor share. Takes `root` and `monitor`. */}}
 {{- define "iam-key-exporter.monitor" -}}
 jobLabel: {{ .monitor.jobLabel }}
 namespaceSelector:

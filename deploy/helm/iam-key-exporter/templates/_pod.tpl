@@ -21,7 +21,7 @@ metadata:
 spec:
   serviceAccountName: {{ include "iam-key-exporter.serviceAccountName" . }}
   automountServiceAccountToken: {{ .Values.serviceAccount.automountServiceAccountToken }}
-  # A Service of this name would set variables such as IAM_KEY_EXPORTER_PORT, which look like the exporter's own.
+  # Otherwise a Service of this name sets variables such as IAM_KEY_EXPORTER_PORT, which look like flags of the exporter.
   enableServiceLinks: false
   terminationGracePeriodSeconds: {{ int .Values.terminationGracePeriodSeconds }}
   {{- with concat .Values.global.imagePullSecrets .Values.imagePullSecrets }}
@@ -123,7 +123,7 @@ spec:
     {{- toYaml . | nindent 4 }}
     {{- end }}
   {{- if or $config $web.secret .Values.extraVolumes }}
-  # Whole folders: a file that is mounted alone (subPath) would never change.
+  # Whole folders, because Kubernetes never updates a single file (subPath).
   volumes:
     {{- if .Values.config }}
     - name: config

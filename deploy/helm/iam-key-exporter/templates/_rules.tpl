@@ -1,8 +1,8 @@
-{{- /* The rules, as deploy/prometheus/render.py makes them of source/ and values.yaml. tests/stack/test_helm.py holds
-that both make the same. */}}
+{{- /* Renders the rules from source/ and values.yaml, as deploy/prometheus/render.py does. tests/stack/test_helm.py
+compares the results. */}}
 
-{{- /* Puts `changes` into `values`, which `where` names. They may name only values that there are, but for labels and
-what is said of an alert. */}}
+{{- /* Merges `changes` into `values`. `where` is the path of `values`, for errors. New names are allowed only below
+`labels` and an alert. */}}
 {{- define "iam-key-exporter.rules.merge" -}}
 {{- range $name, $change := .changes }}
 {{- if not (or (hasKey $.values $name) (eq $.where "labels.") (hasPrefix "alerts.Iam" $.where)) }}
@@ -17,7 +17,7 @@ what is said of an alert. */}}
 {{- end }}
 {{- end }}
 
-{{- /* Puts every value as text into `texts`, by its name with dots. */}}
+{{- /* Sets each value in `texts`, as text and under its dotted name. */}}
 {{- define "iam-key-exporter.rules.flatten" -}}
 {{- range $name, $value := .values }}
 {{- $name = printf "%s%s" $.prefix $name }}
@@ -26,13 +26,14 @@ what is said of an alert. */}}
 {{- else if kindIs "slice" $value }}
 {{- $_ := set $.texts $name (join ", " $value) }}
 {{- else }}
-{{- /* Helm has every number as a float, and would write a million as 1e+06. */}}
+{{- /* Helm keeps numbers as floats, and would print a million as 1e+06. */}}
 {{- $_ := set $.texts $name (kindIs "string" $value | ternary $value (toJson $value)) }}
 {{- end }}
 {{- end }}
 {{- end }}
 
-{{- /* `text` with each ${name} replaced, also in what replaces it. Further lines get the indentation of the first. */}}
+{{- /* Replaces each ${name} in `text`, also in the replacements. All lines of a replacement get the indentation of its
+first. */}}
 {{- define "iam-key-exporter.rules.fill" -}}
 {{- $lines := list }}
 {{- range $line := splitList "\n" .text }}
@@ -50,7 +51,7 @@ what is said of an alert. */}}
 {{- join "\n" $lines | replace ",}" "}" | replace "{}" "" }}
 {{- end }}
 
-{{- /* An alert with all that the values say of it; nothing if it is not wanted. Takes `rule`, `texts`, `values` and
+{{- /* An alert with its settings from the values. Empty if it is turned off. Takes `rule`, `texts`, `values` and
 `annotations`. */}}
 {{- define "iam-key-exporter.rules.alert" -}}
 {{- $own := get .values.alerts .rule.alert }}
@@ -75,7 +76,7 @@ what is said of an alert. */}}
 {{- end }}
 {{- end }}
 
-{{- /* What a rule of the source becomes: a rule, or if it says what was so lately two. Takes the same, and `source`. */}}
+{{- /* The rules that a rule of the source becomes: two if it has `lately`, and otherwise one. Takes `source`, too. */}}
 {{- define "iam-key-exporter.rules.rule" -}}
 {{- $texts := .texts }}
 {{- with .rule.finding }}
@@ -99,7 +100,7 @@ what is said of an alert. */}}
 {{- end }}
 {{- end }}
 
-{{- /* The groups of one source. Takes `root`, `source` and `values`. */}}
+{{- /* The groups of one source file. Takes `root`, `source` and `values`. */}}
 {{- define "iam-key-exporter.rules.groups" -}}
 {{- $texts := dict }}
 {{- include "iam-key-exporter.rules.flatten" (dict "values" .values "prefix" "" "texts" $texts) }}
