@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Renders the rules from source/ and values.yaml. Needs PyYAML.
+"""Renders the rules from source/, texts.yaml and values.yaml. Needs PyYAML.
 
 It replaces each ${name} by that value and adds to each alert its severity, labels and runbook. It does nothing
 that a Helm template could not do, too, with `replace`, `fromYaml` and `toYaml`.
@@ -118,7 +118,8 @@ def rendered(path, values):
     """The path of the rules of this source, and their text."""
     text = path.read_text()
     source = yaml.safe_load(text)
-    texts = dict(flat(values)) | source.get("texts", {})
+    shared = yaml.safe_load((HERE / "texts.yaml").read_text())
+    texts = dict(flat(values)) | shared | source.get("texts", {})
     groups = []
     for group in source["groups"]:
         found = [r for rule in group["rules"] for r in rules(rule, source, texts, values) if r]

@@ -60,6 +60,7 @@ type Unit =
   | 'suffix:/h'
   | 'suffix:d'
   | 'suffix:h'
+  | 'suffix: accounts'
   | 'time:YYYY-MM-DD';
 
 /** Not in @grafana/schema: what a click on a value opens. */

@@ -10,8 +10,9 @@ from moto.server import ThreadedMotoServer
 from moto_account import MotoAccount, list_service_specific_credentials, reset
 
 
-def pytest_configure():
-    """Hides the developer's own AWS account and proxy from boto3 and requests."""
+def pytest_configure(config):
+    """Hides the developer's own AWS account and proxy from boto3 and requests, and lists the tests that were skipped."""
+    config.option.reportchars += "s"
     for name in list(os.environ):
         if name.startswith("AWS_") or name.lower().endswith("_proxy"):
             del os.environ[name]

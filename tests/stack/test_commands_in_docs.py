@@ -51,6 +51,7 @@ NOT_RUN = {
     "docker compose": "needs Docker and images of others. test_compose.py checks the files",
     "export EXPORTER_USER": "is for Docker Compose. test_compose.py sets it",
     "aws cloudformation deploy": "is a program of the command line. test_aws_roles.py makes the stacks in moto",
+    "export AWS_ACCESS_KEY_ID": "is for the commands after it, with root's credentials",
     "htpasswd ": "asks for a password at a terminal. Tests make such hashes with bcrypt",
     "curl -s localhost:9090": "asks the Prometheus that was set up. test_install.py does",
     "curl --cacert": "asks for a password at a terminal. test_web_config.py asks over TLS with a password",
@@ -236,6 +237,26 @@ def test_the_commands_of_aws_have_its_operations_and_options(words):
         query = options[options.index("--query") + 1]
         found = jmespath.search(query, sample(operation.output_shape))
         assert found and "None" not in str(found), query
+
+
+def test_no_command_changes_credentials_of_the_reader():
+    """Without a name of a user, many operations are about the caller."""
+    of_the_caller, careful = [], []
+    for block in BLOCKS:
+        for command, _ in block.commands:
+            programs = list(simple_commands(command))
+            for program in programs:
+                if program[:2] != ["aws", "iam"] or re.match("list-|get-|generate-", program[2]):
+                    continue
+                name = program[2].replace("-", "").lower()
+                model = MODELS.get_service_model("iam")
+                [operation] = [one for one in model.operation_names if one.lower() == name]
+                shape = model.operation_model(operation).input_shape
+                if shape and "UserName" in shape.members and "--user-name" not in program:
+                    asks = "get-caller-identity" in command and ":root$" in command.partition("aws iam")[0]
+                    (careful if asks else of_the_caller).append(f"{block.name}: {command}")
+    assert of_the_caller == []
+    assert len(careful) == 2, careful
 
 
 # --- Commands that are run ---

@@ -22,6 +22,7 @@ from asking import (
     strings,
     variables,
 )
+from changed_page import SITUATIONS, ChangedPage
 from harness import ROOT, Exporter, Prometheus, dead_endpoint, npm, wait_for
 
 REPLICAS = 2
@@ -522,11 +523,16 @@ def numbered(controls, version):
 
 
 def matrix(prometheus, **choice):
-    """The cells of the matrix by account and number, and the numbers in the order of the columns."""
+    """The cells of the matrix by account and number, and the numbers in the order of the columns.
+
+    A cell without a value is shown as -1, which is not decided.
+    """
     cells = rows(prometheus, "cis", MATRIX, **choice)
     numbers = {labels["order"]: labels["number"] for labels, _ in cells}
-    values = {(labels["account_id"], labels["number"]): value for labels, value in cells}
-    assert len(values) == len(cells)
+    accounts = [labels["account_id"] for labels, _ in rows(prometheus, "cis", MATRIX, "B", **choice)]
+    values = {(account, number): -1 for account in accounts for number in numbers.values()}
+    values |= {(labels["account_id"], labels["number"]): value for labels, value in cells}
+    assert len(values) == len(accounts) * len(numbers)
     return values, [numbers[order] for order in sorted(numbers)]
 
 
@@ -571,9 +577,10 @@ def test_an_account_that_was_never_read_is_in_the_matrix(tmp_path):
         exporter.wait_for_page("the refresh failed", lambda p: p.family("iam_refresh_success"))
         (tmp_path / "prometheus").mkdir()
         with scraped(tmp_path / "prometheus", {"lost": exporter}) as prometheus:
-            values, _ = matrix(prometheus)
-            assert set(values.values()) == {-1}
+            values, columns = matrix(prometheus)
+            assert set(values.values()) == {-1} and len(columns) == 10
             assert rows(prometheus, "cis", MATRIX, "B")[0][1] == -1
+            assert [age for _, age in rows(prometheus, "cis", MATRIX, "C")] == [1e6]
 
 
 def test_the_controls_add_up(prometheus, controls, violations, undecided):
@@ -821,6 +828,170 @@ def test_nothing_is_green_that_is_not_known(name, panel):
     assert "green" not in str(panel["fieldConfig"]["defaults"].get("color"))
     for target in panel["targets"]:
         assert "vector(0)" not in target["expr"]
+
+
+# --- What is not known ---
+
+# What is green on each dashboard if all is well, in one account and in all.
+IN_ALL = {"Not read", "Oldest report"}
+OF_CONTROLS_IN_ALL = {"Violated controls", "Violations", "Accounts affected", "Not decided"}
+OF_KEYS = {"Unrotated keys", "Due soon", "Not judged", "Root keys", "Old API keys"}
+WELL = {
+    "fleet": OF_KEYS | IN_ALL | {"No API data"},
+    "account": OF_KEYS | {"Last refresh", "Report age"},
+    "cis": OF_CONTROLS_IN_ALL | IN_ALL,
+}
+# What of it is not green in a situation.
+NOT_KNOWN = {
+    "nothing": {},
+    "every_account_unread": WELL,
+    "one_account_unread": {
+        "fleet": WELL["fleet"] - {"Oldest report"},
+        "account": WELL["account"],
+        "cis": WELL["cis"] - {"Oldest report"},
+    },
+    "one_account_failing": {
+        "fleet": {"Not read"},
+        "account": {"Last refresh"},
+        "cis": {"Not read"},
+    },
+    "one_report_old": {
+        "fleet": WELL["fleet"] - {"Not read"},
+        "account": WELL["account"] - {"Last refresh"},
+        "cis": WELL["cis"] - {"Not read"},
+    },
+    "one_control_not_decided": {"cis": OF_CONTROLS_IN_ALL},
+    "one_row_of_root_missing": {
+        "fleet": {"Root keys"},
+        "account": {"Root keys"},
+        "cis": OF_CONTROLS_IN_ALL,
+    },
+    "api_keys_of_one_account_not_listed": {
+        "fleet": {"Old API keys", "No API data"},
+        "account": {"Old API keys"},
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def changed(demo, tmp_path_factory):
+    """A page that can be changed, and a Prometheus that scrapes it."""
+    with ChangedPage(demo) as page:
+        with Prometheus(tmp_path_factory.mktemp("changed"), {"changed": page.address}) as prometheus:
+            yield page, prometheus
+
+
+def color(settings, value):
+    """The color that Grafana gives to a value; None is no value."""
+    for mapping in settings.get("mappings", []):
+        if mapping["type"] == "value" and value is not None and value == int(value):
+            if found := mapping["options"].get(str(int(value))):
+                return found["color"]
+    steps = settings["thresholds"]["steps"]
+    reached = [step for step in steps if step["value"] is None or (value is not None and value >= step["value"])]
+    return reached[-1]["color"]
+
+
+def green_numbers(prometheus, name, **choice):
+    """The titles of the numbers that are green."""
+    chosen = defaults(prometheus, BOARDS[name], **choice)
+    found = set()
+    for panel in panels(BOARDS[name]):
+        if panel["type"] == "stat":
+            [target] = panel["targets"]
+            answer = ask(prometheus, BOARDS[name], target, chosen)
+            assert len(answer) <= 1
+            value = answer[0][1] if answer else None
+            if color(panel["fieldConfig"]["defaults"], value) == "green":
+                found.add(panel["title"])
+    return found
+
+
+@pytest.mark.parametrize("name", BOARDS)
+@pytest.mark.parametrize("situation", SITUATIONS)
+def test_no_number_is_green_that_is_not_known(changed, situation, name):
+    page, prometheus = changed
+    page.begin(situation, prometheus)
+    choice = {"account": page.accounts[0]} if name == "account" else {}
+    expected = WELL[name] - NOT_KNOWN[situation].get(name, set())
+    assert green_numbers(prometheus, name, **choice) == expected
+
+
+def test_no_number_is_green_if_none_of_the_chosen_controls_is_decided(changed):
+    page, prometheus = changed
+    page.begin("one_control_not_decided", prometheus)
+    assert green_numbers(prometheus, "cis", control=["2.8"]) == IN_ALL
+    assert number(prometheus, "cis", "Not decided", control=["2.8"]) == len(page.accounts)
+    values, columns = matrix(prometheus, control=["2.8"])
+    assert (set(values.values()), columns) == ({-1}, ["2.8"])
+    assert [total for _, total in rows(prometheus, "cis", MATRIX, "B", control=["2.8"])] == [-1] * 3
+    # The others are green as before.
+    assert green_numbers(prometheus, "cis", control=["2.9"]) == WELL["cis"]
+
+
+@pytest.mark.parametrize("situation", SITUATIONS)
+def test_no_control_passes_of_which_not_each_account_is_known(changed, situation):
+    page, prometheus = changed
+    page.begin(situation, prometheus)
+    accounts = len(page.accounts)
+    own = {labels["control"]: labels["number"] for labels, _ in rows(prometheus, "cis", "Controls")}
+    assert len(own) == 10
+    unknown = {
+        "every_account_unread": dict.fromkeys(own, accounts),
+        "one_account_unread": dict.fromkeys(own, 1),
+        "one_report_old": dict.fromkeys(own, 1),
+        "one_control_not_decided": {"password_length": accounts},
+        "one_row_of_root_missing": {c: 1 for c in own if c.startswith("root_")},
+    }.get(situation, {})
+
+    def shown(ref):
+        return {labels["control"]: v for labels, v in rows(prometheus, "cis", "Controls", ref)}
+
+    assert shown("F") == {control: unknown.get(control, 0) for control in own}
+    assert shown("B") == {control: int(control in unknown) for control in own}
+    for control, passed in shown("E").items():
+        assert passed == accounts - unknown.get(control, 0)
+    assert number(prometheus, "cis", "Not decided") == sum(unknown.values())
+
+
+@pytest.mark.parametrize("situation", SITUATIONS)
+def test_no_cell_is_green_that_is_not_known(changed, situation):
+    page, prometheus = changed
+    page.begin(situation, prometheus)
+    first, *others = page.accounts
+    settings = panel_of("cis", MATRIX)["fieldConfig"]["defaults"]
+    values, columns = matrix(prometheus)
+    shown = {pair: color(settings, value) for pair, value in values.items()}
+    totals = {labels["account_id"]: v for labels, v in rows(prometheus, "cis", MATRIX, "B")}
+    green = {pair for pair, own in shown.items() if own == "green"}
+    well = {(account, control) for account in page.accounts for control in columns}
+    one = {pair for pair in well if pair[0] == first}
+    of_root = {(first, control) for control in ["2.4", "2.5", "2.6", "2.7"]}
+    unknown = {
+        "every_account_unread": well,
+        "one_account_unread": one,
+        "one_report_old": one,
+        "one_control_not_decided": {pair for pair in well if pair[1] == "2.8"},
+        "one_row_of_root_missing": of_root,
+    }.get(situation, set())
+    assert green == well - unknown
+    touched = {account for account, _ in unknown}
+    assert totals == {account: -int(account in touched) for account in page.accounts}
+    old = {pair for pair, value in values.items() if value == -2}
+    assert old == (one if situation == "one_report_old" else set())
+
+
+def test_the_accounts_whose_api_keys_are_not_known_are_counted(changed):
+    page, prometheus = changed
+    for situation, count in [
+        ("nothing", 0),
+        ("every_account_unread", len(page.accounts)),
+        ("one_account_unread", 1),
+        ("one_report_old", 1),
+        ("api_keys_of_one_account_not_listed", 1),
+    ]:
+        page.begin(situation, prometheus)
+        assert number(prometheus, "fleet", "No API data") == count
 
 
 # These have a series for each key or user.

@@ -4,7 +4,9 @@ import json
 import re
 
 import pytest
+from changed_page import SITUATIONS, ChangedPage
 from drawing import DASHBOARDS, Drawing, build
+from harness import Prometheus
 from situations import situation, stop
 
 BOARDS = ["fleet", "account", "cis"]
@@ -79,6 +81,54 @@ def test_no_number_is_shown_once_the_exporter_has_stopped(stopped, board):
     for panel in stopped.draw(board):
         if panel["type"] == "stat" and panel["title"] != "Newest data":
             assert "no data" in panel["text"].lower(), panel["title"]
+
+
+@pytest.fixture(scope="module")
+def changed(app, demo, tmp_path_factory):
+    """A page that can be changed, a Prometheus that scrapes it, and a browser."""
+    folder = tmp_path_factory.mktemp("drawn-changed")
+    with (
+        ChangedPage(demo) as page,
+        Prometheus(folder, {"changed": page.address}) as prometheus,
+        Drawing(folder / "browser", prometheus) as drawing,
+    ):
+        yield page, prometheus, drawing
+
+
+# On *CIS IAM*, what still is green while something of every control is not known. In the matrix and the list of
+# controls nothing is.
+STILL_GREEN = {
+    "every_account_unread": set(),
+    "one_report_old": {"Not read"},
+    "one_account_unread": {"Oldest report"},
+}
+
+
+@pytest.mark.parametrize("situation", STILL_GREEN)
+def test_nothing_is_green_of_controls_that_are_not_known(changed, situation):
+    page, prometheus, drawing = changed
+    page.begin(situation, prometheus)
+    panels = {panel["title"]: panel for panel in drawing.draw("cis")}
+    assert drawing.failures() == []
+    matrix = panels.pop("Accounts and controls")
+    assert {title for title, panel in panels.items() if panel["greens"]} == STILL_GREEN[situation]
+    assert "passed" not in panels["Controls"]["text"]
+    if situation == "every_account_unread":
+        assert matrix["greens"] == []
+        assert matrix["text"].count("not decided") > 20
+    else:
+        # The other accounts are as they were.
+        assert {"one_report_old": "old report"}.get(situation, "not decided") in matrix["text"]
+
+
+def test_nothing_is_green_of_chosen_controls_that_are_not_decided(changed):
+    page, prometheus, drawing = changed
+    page.begin("one_control_not_decided", prometheus)
+    panels = {panel["title"]: panel for panel in drawing.draw("cis", **{"var-control": "2.8"})}
+    green = {title for title, panel in panels.items() if panel["greens"]}
+    assert green == {"Not read", "Oldest report"}
+    assert panels["Accounts and controls"]["text"].count("not decided") == len(page.accounts)
+    assert "passed" not in panels["Controls"]["text"]
 
 
 def test_what_is_wrong_with_a_dashboard_is_seen(stopped, tmp_path):

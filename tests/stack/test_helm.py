@@ -42,7 +42,7 @@ def test_linked_files_are_packed_and_no_others(tmp_path):
         files = {name.partition("/files/")[2] for name in archive.getnames()} - {""}
     sources = {f"rules/{file.name}" for file in PROMETHEUS.glob("source/*.yaml")}
     boards = {f"dashboards/{file.name}" for file in ROOT.glob("dashboards/*.json")}
-    assert files == sources | boards | {"rules-values.yaml"}
+    assert files == sources | boards | {"rules-values.yaml", "rules-texts.yaml"}
     assert "rules/controls.yaml" in files and "dashboards/cis.json" in files
 
 

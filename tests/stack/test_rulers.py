@@ -37,6 +37,8 @@ class Page(MadeUpPage):
         # When the last refresh of an account that hangs ended, and accounts that were never tried.
         self.hangs = {}
         self.pending = 0
+        # Root's keys, whether root lacks MFA, and the number of old API keys of each account. None if it is not known.
+        self.root_keys, self.no_mfa, self.api_keys = ({PLATFORM: 0, PAYMENTS: 0} for _ in range(3))
         # Each owner in an account has these findings.
         self.owners, self.findings = 1, ["unrotated"]
         super().__init__()
@@ -67,7 +69,21 @@ class Page(MadeUpPage):
                     lines.append(f"iam_owner_less_urgent_findings{{{own}}} 0")
                     lines.append(f"iam_owner_finding_timestamp_seconds{{{own}}} 1735689600")
                 lines.append(f'iam_unrotated_keys_total{{account_id="{account}"}} {keys}')
+                lines += self.others(account, owner)
         return "\n".join(lines) + "\n"
+
+    def others(self, account, owner):
+        """What else is known of an account."""
+        if (keys := self.root_keys.get(account)) is not None:
+            yield f'iam_owner_root_access_keys{{account_id="{account}",account_name=""}} {keys}'
+        if (violations := self.no_mfa.get(account)) is not None:
+            yield f'iam_control_violations{{account_id="{account}",control="root_mfa"}} {violations}'
+        if (old := self.api_keys.get(account)) is not None:
+            yield f'iam_unrotated_service_credentials{{account_id="{account}"}} {old}'
+            if old:
+                own = f'{owner},finding="unrotated_service_credential"'
+                yield f"iam_owner_findings{{{own}}} {old}"
+                yield f"iam_owner_finding_timestamp_seconds{{{own}}} 1735689600"
 
 
 def free_port():
@@ -219,6 +235,32 @@ def test_the_story(stage):
     wait("IamAccountLeft", PAYMENTS, ["firing"])
     # It may fire only before the very first scrape.
     assert told(webhooks, "IamKeyExporterAbsent")[2:] == []
+
+
+def test_an_alert_stays_while_nobody_knows_what_it_is_about(stage):
+    """The account is read all the time, but root's row, a permission and the list of API keys are missing."""
+    page, webhooks = stage
+    names = ["IamRootAccessKeyActive", "IamRootMfaMissing", "IamOwnerServiceCredentialsUnrotated"]
+
+    def wait(states):
+        for name in names:
+            wait_for(f"{name} {states}", lambda: told(webhooks, name, PLATFORM) == states, seconds=90)
+
+    def set_all(value):
+        for known in [page.root_keys, page.no_mfa, page.api_keys]:
+            known[PLATFORM] = value
+
+    wait_for("an alert on keys", lambda: told(webhooks, KEYS, PAYMENTS), seconds=90)
+    set_all(1)
+    wait(["firing"])
+    set_all(None)
+    wait_for("what is missing", lambda: told(webhooks, "IamKeyExporterRootNotDecided", PLATFORM), seconds=90)
+    # Longer than anything waits.
+    time.sleep(20)
+    wait(["firing"])
+    set_all(0)
+    wait(["firing", "resolved"])
+    assert [name for name in names if told(webhooks, name, PAYMENTS)] == []
 
 
 def test_an_account_that_fails_hangs_or_is_never_tried_is_an_alert(stage):

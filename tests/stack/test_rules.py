@@ -76,7 +76,8 @@ def test_the_rules_are_what_the_source_renders(tmp_path):
 
 def test_every_value_is_used_and_every_alert_is_in_the_values(tmp_path):
     assert sorted(VALUES["alerts"]) == NAMES
-    text = "".join(file.read_text() for file in PROMETHEUS.glob("source/*.yaml"))
+    sources = [*PROMETHEUS.glob("source/*.yaml"), PROMETHEUS / "texts.yaml"]
+    text = "".join(file.read_text() for file in sources)
     flat = [name for name in VALUES if name not in ("alerts", "labels", "interval", "urls", "thresholds")]
     flat += [f"thresholds.{name}" for name in VALUES["thresholds"]]
     assert [name for name in flat if f"${{{name}}}" not in text] == []

@@ -13,7 +13,7 @@ use std::sync::{Arc, LazyLock};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
-use self::owners::OwnerRow;
+use self::owners::{OwnerRow, root_keys_without_row};
 use super::catalogue as names;
 use super::filter::Filter;
 use super::gzip;
@@ -184,8 +184,8 @@ struct AccountRow<'a> {
     users: Range<usize>,
     keys: Range<usize>,
     service_credentials: Range<usize>,
-    /// The number of active keys of the root user.
-    root_keys: usize,
+    /// The number of active keys of the root user. `None`: not known.
+    root_keys: Option<usize>,
 }
 
 static SLOTS: LazyLock<[String; MAX_KEYS]> =
@@ -213,7 +213,7 @@ impl<'a> Rows<'a> {
             let (first_user, first_key) = (rows.users.len(), rows.keys.len());
             let first_owner = rows.owners.len();
             let first_credential = rows.service_credentials.len();
-            let mut root_keys = 0;
+            let mut root_keys = None;
             let mut owners = Owners::new(config.user_tags.iter().map(|tag| tag.key.as_str()));
             for (subject, keys) in account.users() {
                 let user = subject.user;
@@ -223,10 +223,12 @@ impl<'a> Rows<'a> {
                 push_label(&mut rows.labels, "user", &user.name);
                 let labels = start..rows.labels.len();
                 let owner = owners.place(subject.tags);
+                if user.is_root() {
+                    root_keys = Some(keys.iter().flatten().filter(|key| key.active).count());
+                }
                 for (key, slot) in keys.iter().zip(&*SLOTS) {
                     let Some(key) = key else { continue };
                     let verdict = ruling.judge(key, now);
-                    root_keys += usize::from(key.active && user.is_root());
                     owners.keys(owner).add(key, &verdict, &ruling, now);
                     rows.keys.push(KeyRow {
                         labels: labels.clone(),
@@ -269,7 +271,7 @@ impl<'a> Rows<'a> {
                 users,
                 keys,
                 service_credentials,
-                root_keys,
+                root_keys: root_keys.or_else(|| root_keys_without_row(account, config, now)),
             });
         }
         rows

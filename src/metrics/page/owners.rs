@@ -2,12 +2,16 @@
 
 use std::ops::Range;
 
+use chrono::{DateTime, Utc};
+
 use super::super::catalogue as names;
 use super::super::text::{Value, Writer, push_label};
 use super::Rows;
-use crate::config::TagLabel;
+use crate::config::{Config, TagLabel};
+use crate::controls::{Control, judge};
 use crate::policy::KeyStatus;
 use crate::policy::owner::{FindingKind, Found, KeySummary, Owner, Owners};
+use crate::state::Account;
 
 /// An owner, as the page shows it.
 pub struct OwnerRow {
@@ -19,6 +23,17 @@ pub struct OwnerRow {
     pub keys: KeySummary,
     /// Whether it is on the page: it has a key, or stands for an account that has none.
     pub is_shown: bool,
+}
+
+/// The number of root's keys if the report has no row of root: as the control about them knows it. China has
+/// no root user, and `GetAccountSummary` says whether there is a key, active or not. `None`: not known.
+pub fn root_keys_without_row(
+    account: &Account,
+    config: &Config,
+    now: DateTime<Utc>,
+) -> Option<usize> {
+    let settings = config.controls.clone().unwrap_or_default();
+    judge(account, &settings, now)?.get(Control::RootNoAccessKey).count()
 }
 
 impl Rows<'_> {
@@ -83,8 +98,10 @@ impl Rows<'_> {
         most_urgent(&names::OWNER_MOST_URGENT, |most, _| most);
         most_urgent(&names::OWNER_LESS_URGENT, |_, less| less);
         page.family(&names::OWNER_ROOT_KEYS, |family| {
-            for row in self.accounts.iter().filter(|row| row.account.report.is_some()) {
-                family.sample(&[&row.owner_labels], row.root_keys);
+            for row in &self.accounts {
+                if let Some(keys) = row.root_keys {
+                    family.sample(&[&row.owner_labels], keys);
+                }
             }
         });
         let mut per_owner = |metric, value: fn(&KeySummary) -> Option<Value>| {

@@ -304,6 +304,32 @@ fn only_accounts_that_were_read_have_owners_and_one_without_keys_has_one_with_ze
 }
 
 #[test]
+fn without_a_row_of_root_its_keys_are_those_that_the_summary_knows_or_not_known() {
+    let csv = |partition: &str| {
+        let head = "user,arn,access_key_1_active,access_key_1_last_rotated,access_key_2_active,access_key_2_last_rotated";
+        format!("{head}\nann,arn:{partition}:iam::123456789012:user/ann,false,N/A,false,N/A\n")
+    };
+    let root_keys = |partition: &str, summary: Option<bool>, controls: &str| {
+        let mut account = account("production", &csv(partition));
+        let summary =
+            summary.map(|keys| AccountSummary { root_keys: Some(keys), ..Default::default() });
+        account.evidence.summary =
+            summary.map_or_else(Reading::default, |summary| Reading::of(summary, at(NOW)));
+        let state = State::new([Arc::new(account)], Tried::Ok, true);
+        let config = Config::parse(controls, "config.yaml".as_ref()).expect("a configuration");
+        let text = text(&state, &config, &Filter::default(), at(NOW));
+        let found = samples(&text).filter(|(series, _)| series.starts_with("iam_owner_root"));
+        found.map(|(_, keys)| keys).collect::<Vec<_>>()
+    };
+    assert_eq!(root_keys("aws", None, ""), [0.0; 0], "not known is not 0");
+    assert_eq!(root_keys("aws", None, "controls: false"), [0.0; 0]);
+    assert_eq!(root_keys("aws", Some(true), ""), [1.0]);
+    assert_eq!(root_keys("aws", Some(false), ""), [0.0]);
+    assert_eq!(root_keys("aws-cn", None, ""), [0.0], "China has no root user");
+    assert_eq!(root_keys("aws-cn", None, "controls: false"), [0.0]);
+}
+
+#[test]
 fn ages_that_tick_leave_the_parts_with_the_numbers_of_owners_as_they_were() {
     // At odd hours, so that no key becomes due soon or unrotated within a quarter of an hour.
     let key = |number: i64| Some((true, Some(2 * number + 1), true));

@@ -104,7 +104,8 @@ first. */}}
 {{- define "iam-key-exporter.rules.groups" -}}
 {{- $texts := dict }}
 {{- include "iam-key-exporter.rules.flatten" (dict "values" .values "prefix" "" "texts" $texts) }}
-{{- $texts = merge (.source.texts | default dict) $texts }}
+{{- $shared := include "iam-key-exporter.file" (dict "root" .root "path" "rules-texts.yaml") | fromYaml }}
+{{- $texts = merge (.source.texts | default dict) $shared $texts }}
 {{- range $group := .source.groups }}
 {{- $rules := "" }}
 {{- range .rules }}

@@ -1,0 +1,158 @@
+"""The demo's page with changes: an organization in which all is well, and what can be unknown of one."""
+
+import re
+
+from harness import MadeUpPage, wait_for
+
+SAMPLE = re.compile(r"(\w+)(?:\{(.*)\})? (\S+)")
+DAY = 86_400
+# What is a finding if it is not 0.
+FINDINGS = {
+    "iam_access_key_unrotated",
+    "iam_access_keys_not_judged",
+    "iam_owner_root_access_keys",
+    "iam_service_specific_credential_unrotated",
+    "iam_unrotated_keys_total",
+    "iam_unrotated_service_credentials",
+}
+FINDING_STATUS = re.compile('status="(unrotated|due_soon|not_judged)"')
+CONTROL_RESULTS = {"iam_control_violations", "iam_control_violation", "iam_control_undecided"}
+# In version 7.0 of the benchmark it is 2.8.
+ONE_CONTROL = "password_length"
+
+
+class Lines:
+    """The samples of a page: names, labels as they are written, and values."""
+
+    def __init__(self, text):
+        self.samples = [match.groups("") for line in text.splitlines() if (match := SAMPLE.fullmatch(line))]
+        self.accounts = self.labels("iam_account_info", "account_id")
+        self.controls = self.labels("iam_control_info", "control")
+
+    def labels(self, name, label):
+        """The values of a label of a metric."""
+        texts = [labels for own, labels, _ in self.samples if own == name]
+        return sorted({re.search(f'{label}="(.*?)"', text)[1] for text in texts})
+
+    def drop(self, is_dropped):
+        self.samples = [one for one in self.samples if not is_dropped(*one[:2])]
+
+    def change(self, name, of, value):
+        """Gives each sample of the metric, whose labels have this text, the value that the function makes of it."""
+        self.samples = [
+            (own, labels, value(float(old)) if own == name and of in labels else old)
+            for own, labels, old in self.samples
+        ]
+
+    def add(self, name, labels, value):
+        self.samples.append((name, labels, value))
+
+    def __str__(self):
+        samples = [f"{name}{{{labels}}} {value}" for name, labels, value in self.samples]
+        return "\n".join(samples) + "\n"
+
+
+def well(lines):
+    """Nothing is a finding, and everything is known."""
+    lines.drop(lambda name, _: name in CONTROL_RESULTS)
+    for account in lines.accounts:
+        for control in lines.controls:
+            lines.add("iam_control_violations", f'account_id="{account}",control="{control}"', 0)
+    lines.samples = [
+        (name, labels, 0 if name in FINDINGS or FINDING_STATUS.search(labels) else value)
+        for name, labels, value in lines.samples
+    ]
+
+
+def unread(lines, accounts):
+    for account in accounts:
+        own = f'account_id="{account}"'
+        lines.drop(lambda name, labels, own=own: own in labels and name != "iam_account_info")
+        lines.add("iam_refresh_success", own, 0)
+    lines.change("iam_exporter_accounts", 'state="failing"', lambda _: len(accounts))
+
+
+def not_decided(lines, accounts, controls, reason, missing):
+    for account in accounts:
+        for control in controls:
+            own = f'account_id="{account}",control="{control}"'
+            lines.drop(lambda name, labels, own=own: name in CONTROL_RESULTS and own in labels)
+            lines.add("iam_control_undecided", f'{own},reason="{reason}",missing="{missing}"', 1)
+
+
+def nothing(_):
+    """No change."""
+
+
+def every_account_unread(lines):
+    unread(lines, lines.accounts)
+
+
+def one_account_unread(lines):
+    unread(lines, lines.accounts[:1])
+
+
+def one_account_failing(lines):
+    lines.change("iam_refresh_success", lines.accounts[0], lambda _: 0)
+    lines.change("iam_exporter_accounts", 'state="failing"', lambda _: 1)
+
+
+def one_report_old(lines):
+    name = "iam_credential_report_generated_timestamp_seconds"
+    lines.change(name, lines.accounts[0], lambda made: made - 3 * DAY)
+
+
+def one_control_not_decided(lines):
+    missing = "iam:GetAccountPasswordPolicy"
+    not_decided(lines, lines.accounts, [ONE_CONTROL], "access_denied", missing)
+
+
+def one_row_of_root_missing(lines):
+    [own] = lines.accounts[:1]
+    lines.drop(lambda name, labels: name == "iam_owner_root_access_keys" and own in labels)
+    of_root = [control for control in lines.controls if control.startswith("root_")]
+    not_decided(lines, [own], of_root, "no_row", "<root_account>")
+
+
+def api_keys_of_one_account_not_listed(lines):
+    lines.change("iam_exporter_service_credentials_available", lines.accounts[0], lambda _: 0)
+
+
+# Each is about the first account, if it is about one.
+SITUATIONS = {
+    change.__name__: change
+    for change in [
+        nothing,
+        every_account_unread,
+        one_account_unread,
+        one_account_failing,
+        one_report_old,
+        one_control_not_decided,
+        one_row_of_root_missing,
+        api_keys_of_one_account_not_listed,
+    ]
+}
+
+
+class ChangedPage(MadeUpPage):
+    """Serves the exporter's page in a situation. All is well except for that."""
+
+    def __init__(self, exporter):
+        self.exporter, self.situation = exporter, "nothing"
+        self.accounts = Lines(self.exporter.get("/metrics").text).accounts
+        super().__init__()
+
+    def text(self):
+        lines = Lines(self.exporter.get("/metrics").text)
+        well(lines)
+        SITUATIONS[self.situation](lines)
+        lines.add("situation", f'name="{self.situation}"', 1)
+        return str(lines)
+
+    def begin(self, situation, prometheus):
+        """Waits until Prometheus knows of the situation, and of no other."""
+        self.situation = situation
+        wait_for(
+            situation,
+            lambda: [labels["name"] for labels, _ in prometheus.query("situation")] == [situation],
+        )
