@@ -1011,6 +1011,18 @@ fn a_calendar_says_of_which_accounts_not_all_is_known() {
 }
 
 #[test]
+fn a_calendar_has_no_control_characters_of_its_query() {
+    let state = State::new([account_of("backup", "", &[]).into()], Tried::Ok, true);
+    let asked = query("account=1%0DATTACH:x%00%1B");
+    let calendar = calendar::render(&snapshot(state, Config::default()), &asked);
+    let calendar = calendar.replace("\r\n ", "").replace("\r\n", "|");
+    assert!(
+        calendar.contains("no account 1") && !calendar.contains(char::is_control),
+        "{calendar:?}"
+    );
+}
+
+#[test]
 fn a_calendar_of_too_many_keys_says_so() {
     let with_users = |count: usize| {
         let mut csv = "user,arn,access_key_1_active,access_key_1_last_rotated,access_key_2_active,access_key_2_last_rotated\n".to_owned();
