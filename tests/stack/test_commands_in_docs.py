@@ -34,6 +34,7 @@ PAGES = [ROOT / "README.md", CONTRIBUTING, *sorted((ROOT / "docs").glob("*.md"))
 # Commands that do not run as written, by their beginning, each with the reason and the tests that come close.
 NOT_RUN = {
     "cargo install": "builds for minutes. Every test runs a binary of cargo",
+    "cargo run": "builds for minutes. Other blocks run `iam-key-exporter demo`",
     "cargo bench": "takes minutes, and needs a machine at rest",
     "target/venv/bin/python benches/": "takes minutes, and needs a machine at rest. `make bench` runs it",
     "helm install": "needs a cluster. test_helm.py renders the chart with the values of the page",
