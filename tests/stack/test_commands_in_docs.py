@@ -332,6 +332,7 @@ def prepare(folder, page):
     Authority(folder, "authority").issue("server")
     (folder / "deploy").symlink_to(ROOT / "deploy")
     shutil.copytree(ROOT / "deploy/prometheus/rules", folder / "rules")
+    shutil.copy(ROOT / "deploy/prometheus/prometheus.yml", folder)
     shutil.copytree(ROOT / "deploy/alertmanager", folder, dirs_exist_ok=True)
     programs = folder / "bin"
     programs.mkdir()
