@@ -34,6 +34,7 @@ PAGES = [ROOT / "README.md", CONTRIBUTING, *sorted((ROOT / "docs").glob("*.md"))
 # Commands that do not run as written, by their beginning, each with the reason and the tests that come close.
 NOT_RUN = {
     "cargo install": "builds for minutes. Every test runs a binary of cargo",
+    "cargo run": "builds for minutes. Other blocks run `iam-key-exporter demo`",
     "cargo bench": "takes minutes, and needs a machine at rest",
     "target/venv/bin/python benches/": "takes minutes, and needs a machine at rest. `make bench` runs it",
     "helm install": "needs a cluster. test_helm.py renders the chart with the values of the page",
@@ -330,7 +331,8 @@ def prepare(folder, page):
     (folder / "web.yml").write_text(yaml_of(ROOT / "docs/web-config.md", "basic_auth_users:"))
     Authority(folder, "authority").issue("server")
     (folder / "deploy").symlink_to(ROOT / "deploy")
-    shutil.copytree(ROOT / "deploy/prometheus/rules", folder / "iam/rules")
+    shutil.copytree(ROOT / "deploy/prometheus/rules", folder / "rules")
+    shutil.copy(ROOT / "deploy/prometheus/prometheus.yml", folder)
     shutil.copytree(ROOT / "deploy/alertmanager", folder, dirs_exist_ok=True)
     programs = folder / "bin"
     programs.mkdir()
@@ -360,11 +362,11 @@ class Shell:
         if "localhost:9718" in command and not self.servers:
             self.serve("iam-key-exporter demo --web.enable-lifecycle")
         for name, value in [
-            ("/etc/prometheus/iam", str(self.folder / "iam")),
+            ("/etc/prometheus", str(self.folder)),
             ("127.0.0.1:9718", "127.0.0.1:0"),
             ("localhost:9718", self.servers[-1].url if self.servers else ""),
             ("ALERTMANAGER", self.alertmanager),
-            ("amtool silence", f"amtool --alertmanager.url={self.alertmanager} silence"),
+            ("http://localhost:9093", self.alertmanager),
             ("REPORTS", "reports"),
             ("=2027-", "=2099-"),
         ]:
