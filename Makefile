@@ -99,12 +99,14 @@ fuzz: $(CARGO_TOOLS)/bin/cargo-fuzz
 	PATH="$(abspath $(CARGO_TOOLS))/bin:$$PATH" FUZZ_SECONDS="$(FUZZ_SECONDS)" FUZZ_INPUT="$(FUZZ_INPUT)" fuzz/run.sh $(FUZZ_TARGETS)
 
 deny: $(CARGO_TOOLS)/bin/cargo-deny
+	cargo fetch --locked
 	$< --locked --offline check bans licenses sources
 
-# It always writes beside Cargo.toml.
+# It always writes beside Cargo.toml, and names the folder of the build, which only makes a second build differ.
 sbom: $(CARGO_TOOLS)/bin/cargo-cyclonedx
 	$< cyclonedx --format json --spec-version 1.5 --override-filename iam-key-exporter.cdx
-	mv iam-key-exporter.cdx.json target/
+	sed 's|path+file://$(CURDIR)|path+file:///src|g' iam-key-exporter.cdx.json > target/iam-key-exporter.cdx.json
+	rm iam-key-exporter.cdx.json
 
 # Not at the same time as anything else that has work for the cores.
 bench: tools

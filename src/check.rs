@@ -358,12 +358,10 @@ impl CheckOutcome {
         }
     }
 
-    /// Whether some account was not read. What only keys need is no matter, such as tags for rules.
+    /// Whether accounts are missing, or a refresh failed. What only keys need is no matter, such as tags for
+    /// rules.
     fn lacks_accounts(&self) -> bool {
-        self.listing.is_some()
-            || self.accounts().any(|account| account.report.is_none())
-            || self.accounts().next().is_none()
-            || self.unread > 0
+        self.listing.is_some() || self.accounts().next().is_none() || self.unread > 0
     }
 
     /// What to tell a person after the results: a line for each failure and for what is not known, and what

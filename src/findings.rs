@@ -207,9 +207,13 @@ pub fn lacks_tags(account: &Account, config: &Config) -> bool {
         && (account.refresh.tags == Tried::Failed || !account.knows_tags(&config.tag_keys()))
 }
 
-/// Whether service-specific credentials are wanted and could not be listed.
+/// Whether service-specific credentials are wanted and were not listed, or not with the last report.
 pub fn lacks_service_credentials(account: &Account, config: &Config) -> bool {
-    config.service_credentials && account.refresh.service_credentials == Tried::Failed
+    let has_no_list = account.report.is_some()
+        && account.lists_service_credentials
+        && account.service_credentials.is_none();
+    let has_failed = account.refresh.service_credentials == Tried::Failed;
+    config.service_credentials && (has_no_list || has_failed)
 }
 
 /// Whether rules need the account's name and it is not known.

@@ -153,7 +153,7 @@ async fn check(
 ) -> anyhow::Result<ExitCode> {
     if format != OutputFormat::Prometheus {
         // Keys are judged without the data that controls need.
-        config.controls = None;
+        config.controls.enabled = false;
     }
     let (clock, config) = (Clock::system(), Arc::new(config));
     let outcome = check::run(source, &flags.schedule()?, &clock, &config).await?;
@@ -171,16 +171,16 @@ async fn check_controls(
     (format, show): (OutputFormat, Show),
     benchmark: Option<Benchmark>,
 ) -> anyhow::Result<ExitCode> {
-    let mut settings = config.controls.take().unwrap_or_default();
+    let settings = &mut config.controls;
+    settings.enabled = true;
     settings.benchmark = benchmark.unwrap_or(settings.benchmark);
     // Asked once, AWS can be asked for everything.
     settings.read.extend(EvidenceKind::ALL);
     // No control is about them.
     config.service_credentials = false;
-    config.controls = Some(settings.clone());
     let (clock, config) = (Clock::system(), Arc::new(config));
     let outcome = check::run(source, &flags.schedule()?, &clock, &config).await?;
-    let results = Results::new(&outcome.state, &settings, outcome.now);
+    let results = Results::new(&outcome.state, &config.controls, outcome.now);
     let mut text = Vec::new();
     outcome.write_controls(format, show, &results, &config, &flags.filter(), &mut text)?;
     write(io::stdout(), &text)?;

@@ -57,6 +57,8 @@ pub struct Account {
     /// The users' service-specific credentials, as of the last report. `None` before they were
     /// listed.
     pub service_credentials: Option<Arc<ServiceCredentials>>,
+    /// Whether its source can list service-specific credentials. Report files cannot.
+    pub lists_service_credentials: bool,
     /// AWS's other data about it, as of the last report.
     pub evidence: Evidence,
     /// The results of its refreshes.
@@ -169,6 +171,7 @@ impl Account {
             confirmed: Arc::default(),
             tags: None,
             service_credentials: None,
+            lists_service_credentials: false,
             evidence: Evidence::default(),
             refresh: Refresh::default(),
         }

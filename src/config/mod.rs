@@ -45,8 +45,8 @@ pub struct Config {
     pub service_credentials: bool,
     /// Which tags of users become labels.
     pub user_tags: Vec<TagLabel>,
-    /// How the controls of the CIS benchmark are decided. `None`: not at all.
-    pub controls: Option<controls::Settings>,
+    /// How the controls of the CIS benchmark are decided, if they are.
+    pub controls: controls::Settings,
 }
 
 /// A tag of users that becomes a label.
@@ -178,7 +178,7 @@ impl Config {
 
     /// Whether controls need this of AWS.
     pub fn reads(&self, kind: EvidenceKind) -> bool {
-        self.controls.as_ref().is_some_and(|controls| controls.read.contains(&kind))
+        self.controls.enabled && self.controls.read.contains(&kind)
     }
 
     /// The keys of all tags that labels or rules need, in lower case.
@@ -269,20 +269,20 @@ impl fmt::Display for Config {
         }
         let listed = if self.service_credentials { "with each report" } else { "never" };
         writeln!(f, "service credentials: {listed}")?;
-        match &self.controls {
-            Some(controls) => {
-                let read: Vec<&str> = controls.read.iter().map(|kind| kind.as_str()).collect();
-                writeln!(
-                    f,
-                    "controls: CIS {}, unused after {}, root unused for {}, users: {}, read: {}",
-                    controls.benchmark.as_str(),
-                    in_days(controls.unused_after()),
-                    in_days(controls.root_unused_for),
-                    controls.users,
-                    read.join(", ")
-                )?;
-            }
-            None => writeln!(f, "controls: none")?,
+        let controls = &self.controls;
+        if controls.enabled {
+            let read: Vec<&str> = controls.read.iter().map(|kind| kind.as_str()).collect();
+            writeln!(
+                f,
+                "controls: CIS {}, unused after {}, root unused for {}, users: {}, read: {}",
+                controls.benchmark.as_str(),
+                in_days(controls.unused_after()),
+                in_days(controls.root_unused_for),
+                controls.users,
+                read.join(", ")
+            )?;
+        } else {
+            writeln!(f, "controls: none")?;
         }
         for TagLabel { key, label } in &self.user_tags {
             writeln!(f, "label: tag {} as {label}", escape(key))?;

@@ -126,20 +126,19 @@ impl Default for ServiceCredentialsSection {
 
 impl Default for ControlsFields {
     fn default() -> ControlsFields {
-        let Settings { benchmark, users, read, .. } = Settings::default();
+        let Settings { enabled, benchmark, users, read, .. } = Settings::default();
         let (unused_after, root_unused_for) = (None, None);
-        ControlsFields { enabled: true, benchmark, unused_after, root_unused_for, users, read }
+        ControlsFields { enabled, benchmark, unused_after, root_unused_for, users, read }
     }
 }
 
 impl ControlsSection {
-    /// `None` if they are turned off.
-    pub fn settings(self) -> Option<Settings> {
+    /// The settings, with defaults for the rest.
+    pub fn settings(self) -> Settings {
         let ControlsFields { enabled, benchmark, unused_after, root_unused_for, users, read } =
             self.0;
         let root_unused_for = root_unused_for.unwrap_or(Settings::default().root_unused_for);
-        let settings = Settings { benchmark, unused_after, root_unused_for, users, read };
-        enabled.then_some(settings)
+        Settings { enabled, benchmark, unused_after, root_unused_for, users, read }
     }
 }
 

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::evidence::EvidenceKind;
 
 fn parse(text: &str) -> Result<Config, String> {
     Config::parse(text, "config.yaml".as_ref()).map_err(|error| error.to_string())
@@ -71,16 +72,18 @@ fn an_empty_file_is_as_none() {
 fn controls_can_be_turned_off_in_a_word_or_with_their_settings_kept() {
     for text in ["controls: false", "controls: { enabled: false, benchmark: v3.0 }"] {
         let config = parse(text).expect("a configuration");
-        assert_eq!(config.controls, None, "{text}");
+        assert!(!config.controls.enabled, "{text}");
+        assert!(EvidenceKind::ALL.iter().all(|kind| !config.reads(*kind)), "{text}");
         assert!(config.to_string().contains("controls: none\n"), "{text}");
     }
     let limit = |text| {
         let config = parse(text).expect("a configuration");
-        config.controls.expect("controls").unused_after().num_days()
+        config.controls.unused_after().num_days()
     };
     assert_eq!(limit("controls: { benchmark: v1.3 }"), 90, "as that version says");
     assert_eq!(limit("controls: { benchmark: v4.0.1 }"), 45);
     assert_eq!(limit("controls: { benchmark: v1.3, unused_after: 30d }"), 30);
+    assert_eq!(limit("controls: { enabled: false, unused_after: 30d }"), 30, "for `check`");
 }
 
 #[test]

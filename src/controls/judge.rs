@@ -242,10 +242,13 @@ impl<'a> Judgement<'a, '_> {
     }
 
     /// Findings that rejected rows may hide. The report has one row of the root user, so the controls about root
-    /// depend on that row alone.
+    /// depend on that row alone, and of an earlier one only the violations count.
     fn rows(&mut self, report: &Report) {
         if report.missing > 0 {
             OF_USERS.iter().for_each(|control| self.unknown(*control, Unknown::Rows));
+        }
+        if report.keeps_root {
+            OF_ROOT.iter().for_each(|control| self.unknown(*control, Unknown::Rows));
         }
         for row in &report.rejected {
             // Which of two rows is right is not known.

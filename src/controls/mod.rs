@@ -31,6 +31,8 @@ pub use judge::judge;
 /// How controls are decided and shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
+    /// Whether the exporter decides them. `check --controls` does in any case.
+    pub enabled: bool,
     /// The version whose limits hold.
     pub benchmark: Benchmark,
     /// From which time on a credential counts as unused, if that is earlier than the benchmark says.
@@ -102,6 +104,8 @@ pub enum Unknown {
     RootRow,
     /// A user has more keys than the report shows, and AWS did not list them.
     Keys,
+    /// The account has no report.
+    NoReport,
 }
 
 /// The result in one word.
@@ -121,6 +125,7 @@ impl Default for Settings {
     /// The newest version of the benchmark, and everything that costs one call for a report.
     fn default() -> Settings {
         Settings {
+            enabled: true,
             benchmark: Benchmark::NEWEST,
             unused_after: None,
             root_unused_for: TimeDelta::days(90),
@@ -159,6 +164,12 @@ impl<'a> Outcomes<'a> {
     /// The outcome of a control.
     pub fn get(&self, control: Control) -> &Outcome<'a> {
         &self.0[control as usize]
+    }
+
+    /// Those of an account without a report.
+    fn without_report() -> Outcomes<'a> {
+        let unknown = || Outcome { unknown: [Unknown::NoReport].into(), ..Outcome::default() };
+        Outcomes(std::array::from_fn(|_| unknown()))
     }
 
     fn of(&mut self, control: Control) -> &mut Outcome<'a> {
@@ -210,6 +221,7 @@ impl Unknown {
             Unknown::OldReport => "old_report",
             Unknown::RootRow => "no_row",
             Unknown::Keys => "keys_not_listed",
+            Unknown::NoReport => "no_report",
         }
     }
 
@@ -222,7 +234,7 @@ impl Unknown {
             | Unknown::NotRead(kind)
             | Unknown::NotListed(kind) => kind.permission(),
             Unknown::Column(name) => name,
-            Unknown::Rows | Unknown::OldReport => "",
+            Unknown::Rows | Unknown::OldReport | Unknown::NoReport => "",
             Unknown::RootRow => crate::report::ROOT_USER,
             Unknown::Keys => "iam:ListAccessKeys",
         }
@@ -246,6 +258,7 @@ impl Unknown {
             Unknown::OldReport => "the report is too old".to_owned(),
             Unknown::RootRow => "the report has no row of the root user".to_owned(),
             Unknown::Keys => "a user has keys that the report does not show".to_owned(),
+            Unknown::NoReport => "the account was not read".to_owned(),
         }
     }
 }

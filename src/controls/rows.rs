@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::{Control, Settings, Status, Unknown, judge};
+use super::{Control, Outcomes, Settings, Status, Unknown, judge};
 use crate::findings::{serialize_time, serialize_time_if_any, time};
 use crate::state::State;
 
@@ -60,7 +60,7 @@ pub struct Sum {
     pub violations: usize,
     /// The number of accounts that have any.
     pub violated: usize,
-    /// The number of accounts that were read.
+    /// The number of accounts.
     pub accounts: usize,
     /// The number of accounts for which it is not decided, or not for all users.
     pub undecided: usize,
@@ -93,8 +93,8 @@ impl Results {
             unknown: BTreeMap::new(),
         });
         let mut results = Results { rows: Vec::new(), sums: sums.collect() };
-        for account in &state.accounts {
-            let Some(outcomes) = judge(account, settings, now) else { continue };
+        for account in state.accounts.iter().chain(&state.unidentified) {
+            let outcomes = judge(account, settings, now).unwrap_or_else(Outcomes::without_report);
             for ((number, control), sum) in controls.iter().zip(&mut results.sums) {
                 let outcome = outcomes.get(*control);
                 let row = |status: Status| ControlRow {

@@ -9,7 +9,7 @@ use crate::confirmation::{ListedKey, merge};
 use crate::evidence::{AccountSummary, Evidence, PasswordPolicy, Reading};
 use crate::failure::Reason;
 use crate::report::{COLUMNS, ROOT_USER, Report};
-use crate::state::{Account, State, Tried};
+use crate::state::{Account, State, Tried, UNKNOWN_ACCOUNT};
 use rows::Results;
 
 fn now() -> DateTime<Utc> {
@@ -551,6 +551,31 @@ fn a_row_that_is_there_twice_decides_nothing() {
 }
 
 #[test]
+fn a_root_of_an_earlier_report_decides_nothing_and_its_violations_stay() {
+    let key = || key(1, "true", &days_ago(400), N_A);
+    let fine = account(&[root(&[]), user(&[])]);
+    let with_key = account(&[(ROOT_USER, [root(&[]).1, key()].concat()), user(&[])]);
+    let cut = csv_of("aws", &[user(&[])], &[]) + "\n<root_account>,arn:aws:iam::123456789012:root";
+    let judged = |before: &Account, csv: &str| {
+        let mut account = account_of(csv);
+        let report = account.report.as_mut().expect("a report");
+        report.keep_missing(before.report.as_ref().expect("a report"));
+        account
+    };
+    let kept = judged(&fine, &cut);
+    assert_root_is(&kept, [Err(Unknown::Rows); 4], "its row is cut");
+    assert_root_is(&judged(&kept, &cut), [Err(Unknown::Rows); 4], "twice");
+    let whole = csv_of("aws", &[root(&[]), user(&[])], &[]);
+    assert_root_is(&judged(&kept, &whole), [Ok(0); 4], "it is there again");
+    let of_user = csv_of("aws", &[root(&[])], &[]) + "\nalpha";
+    assert_root_is(&judged(&fine, &of_user), [Ok(0); 4], "another row is cut");
+    let kept = judged(&with_key, &cut);
+    let (violations, unknown, status) =
+        outcome_by(Benchmark::NEWEST, &kept, Control::RootNoAccessKey);
+    assert_eq!((violations.len(), unknown, status), (1, vec![Unknown::Rows], Status::Violated));
+}
+
+#[test]
 fn only_the_first_version_wants_every_key_to_be_used_since_its_rotation() {
     let control = Control::AccessKeysRotated;
     let rotated = now() - TimeDelta::days(10);
@@ -961,6 +986,29 @@ fn an_answer_of_more_than_eight_hours_ago_decides_nothing() {
 fn without_a_report_nothing_is_said() {
     let account = Account::pending("123456789012", "");
     assert!(judge(&account, &Settings::default(), now()).is_none());
+}
+
+#[test]
+fn an_account_that_was_not_read_passes_nothing() {
+    let old = days_ago(91);
+    let mut read = account(&[root(&[]), user_with(&[key(1, "true", &old, &ago(1))])]);
+    read.id = "210987654321".to_owned();
+    let unread = ["123456789012", UNKNOWN_ACCOUNT].map(|id| Account::pending(id, "new"));
+    let accounts = unread.into_iter().chain([read]).map(Arc::new);
+    let state = State::new(accounts, Tried::Ok, true);
+    let results = Results::new(&state, &Settings::default(), now());
+    for sum in &results.sums {
+        assert_eq!((sum.accounts, sum.undecided), (3, 2), "{}", sum.number);
+        assert_eq!(sum.unknown, [(Unknown::NoReport, 2)].into(), "{}", sum.number);
+        assert_eq!(sum.violated, usize::from(sum.control == Control::AccessKeysRotated));
+        assert!(!sum.needs_only_calls());
+    }
+    assert!(results.is_uncertain());
+    for id in ["123456789012", UNKNOWN_ACCOUNT] {
+        let rows = results.rows.iter().filter(|row| row.account_id == id);
+        let rows: Vec<_> = rows.map(|row| (row.result, row.reason, row.missing)).collect();
+        assert_eq!(rows, vec![("not_decided", Some("no_report"), None); results.sums.len()]);
+    }
 }
 
 #[test]

@@ -119,7 +119,9 @@ impl ExporterMetrics {
     ) -> ExporterMetrics {
         let registry = Registry::new();
         #[cfg(target_os = "linux")]
-        register(&registry, prometheus::process_collector::ProcessCollector::for_self());
+        if let Ok(process) = super::process::Process::open() {
+            register(&registry, process);
+        }
         let build_info = vec(&registry, &catalogue::BUILD_INFO, GaugeVec::new);
         build_info.with_label_values(&[VERSION, REVISION, RUSTC, OS, ARCH]).set(1.0);
         let metrics = ExporterMetrics {

@@ -89,6 +89,7 @@ impl RefreshContext<'_> {
             return;
         }
         *reached = true;
+        account.lists_service_credentials = self.source.has_live_data();
         let verified = account.clone();
         let last = account.generated;
         *failure = match self.paused.filter(|_| account.id == id) {

@@ -153,6 +153,31 @@ pub async fn run(
     }
 }
 
+/// What may have changed with a configuration.
+#[derive(Debug, PartialEq, Eq)]
+enum Change {
+    /// Nothing: a reload failed, and the configuration is the one before.
+    Nothing,
+    /// A profile may have new keys, even if the file is the same.
+    Credentials,
+    /// Which accounts there are.
+    Accounts,
+}
+
+impl Change {
+    fn between(before: &Arc<Config>, current: &Arc<Config>) -> Change {
+        let is_same =
+            before.accounts == current.accounts && before.organization == current.organization;
+        if Arc::ptr_eq(before, current) {
+            Change::Nothing
+        } else if is_same {
+            Change::Credentials
+        } else {
+            Change::Accounts
+        }
+    }
+}
+
 /// The tasks that keep the accounts fresh, by the keys of their targets.
 #[derive(Default)]
 struct Running {
@@ -173,14 +198,14 @@ impl Running {
         while config.changed().await.is_ok() {
             let new = config.borrow_and_update().clone();
             let before = std::mem::replace(current, new);
-            if (&before.accounts, &before.organization)
-                != (&current.accounts, &current.organization)
-            {
-                return;
+            match Change::between(&before, current) {
+                Change::Nothing => {}
+                Change::Accounts => return,
+                Change::Credentials => {
+                    shared.source.forget_credentials();
+                    self.update(shared, current);
+                }
             }
-            // A profile may have new keys.
-            shared.source.forget_credentials();
-            self.update(shared, current);
         }
         // Without a sender there are no more changes.
         pending().await
@@ -351,6 +376,20 @@ impl Fault {
 mod tests {
     use super::*;
     use crate::logging::{LogFormat, lines};
+
+    #[test]
+    fn a_reload_that_failed_changes_nothing_and_any_other_may_bring_new_credentials() {
+        let parse =
+            |text| Arc::new(Config::parse(text, "config.yaml".as_ref()).expect("a configuration"));
+        let (before, again) = (parse("controls: false"), parse("controls: false"));
+        assert_eq!(Change::between(&before, &before.clone()), Change::Nothing);
+        assert_eq!(Change::between(&before, &again), Change::Credentials);
+        assert_eq!(Change::between(&before, &parse("controls: true")), Change::Credentials);
+        let accounts = parse(
+            "accounts: [{ id: '123456789012', role_arn: 'arn:aws:iam::123456789012:role/x' }]",
+        );
+        assert_eq!(Change::between(&before, &accounts), Change::Accounts);
+    }
 
     #[test]
     fn a_fault_is_logged_when_it_begins_changes_and_ends() {

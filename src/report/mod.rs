@@ -86,6 +86,8 @@ pub struct Report {
     pub rejected: Vec<RejectedRow>,
     /// The number of rows whose users may not be in `users`.
     pub missing: usize,
+    /// Whether the root user is that of an earlier report: see [`Report::keep_missing`].
+    pub keeps_root: bool,
 }
 
 /// One row: an IAM user, or the account's root user.
@@ -268,6 +270,7 @@ impl Report {
             users: Vec::with_capacity(capacity),
             rejected: Vec::new(),
             missing: 0,
+            keeps_root: false,
         };
         let mut names = HashSet::with_capacity(capacity);
         let (mut fields, mut interner) = (Vec::new(), Interner::default());
@@ -318,7 +321,9 @@ impl Report {
         let names: HashSet<&str> = self.users.iter().map(|user| user.name.as_str()).collect();
         let is_missing = |user: &&User| !names.contains(user.name.as_str());
         let missing: Vec<User> = before.users.iter().filter(is_missing).cloned().collect();
-        Arc::make_mut(self).users.extend(missing);
+        let report = Arc::make_mut(self);
+        report.keeps_root = missing.iter().any(User::is_root);
+        report.users.extend(missing);
     }
 
     /// Whether AWS made this report of the same account before or after `other`, by times that

@@ -45,7 +45,7 @@ pub fn listeners() -> Result<Vec<TcpListener>, Error> {
 
 #[cfg(target_os = "linux")]
 fn is_listening(socket: &std::net::TcpListener) -> io::Result<bool> {
-    Ok(rustix::net::sockopt::get_socket_acceptconn(socket)?)
+    Ok(rustix::net::sockopt::socket_acceptconn(socket)?)
 }
 
 /// There is no systemd.

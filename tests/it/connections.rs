@@ -6,6 +6,8 @@ use std::sync::LazyLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use iam_key_exporter::metrics::catalogue::{self, Group};
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use tokio::net::TcpSocket;
 use tokio::runtime::Runtime;
 
@@ -220,4 +222,27 @@ fn the_limit_of_open_files_is_raised() {
     let page = scrape(&exporter);
     assert!(value(&page, "process_open_fds").is_some_and(|open| open < 300.0));
     assert_eq!(value(&page, "iam_exporter_http_accept_failures_total"), Some(0.0));
+}
+
+#[test]
+fn a_scrape_without_a_free_descriptor_has_the_metrics_of_the_process() {
+    let exporter = demo("1");
+    let mut stream = exporter.connect();
+    stream.write_all(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n").expect("a request");
+    stream.read_exact(&mut [0; 100]).expect("a connection that was accepted");
+    // Fewer than are open.
+    let few = Rlimit { current: Some(5), maximum: Some(400) };
+    prlimit(Some(Pid::from_child(&exporter.child)), Resource::Nofile, few).expect("a limit");
+    let rest = b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    stream.write_all(rest).expect("a request");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    let page = answer.split_once("HTTP/1.1 200 OK").expect("a page").1;
+    let of_process = catalogue::ALL.iter().filter(|metric| metric.group == Group::Process);
+    for metric in of_process {
+        assert!(value(page, &format!("{} ", metric.name)).is_some(), "{page}");
+    }
+    assert!(value(page, "process_resident_memory_bytes ").is_some_and(|bytes| bytes > 1e6));
+    assert_eq!(value(page, "process_max_fds "), Some(5.0));
+    assert!(value(page, "process_open_fds ").is_some_and(|open| open > 5.0), "{page}");
 }

@@ -620,7 +620,7 @@ async fn check_exits_with_0_1_and_2() {
             _ => None,
         });
         let settings = Settings { read: EvidenceKind::ALL.into(), ..Settings::default() };
-        let controls = Some(settings.clone());
+        let controls = settings.clone();
         // Nobody may read the alias. No control needs it, so the summary does not name it.
         let rules = "rotation: { rules: [{ match: { account: prod-* }, max_age: 30d }] }";
         let config = Config { controls, service_credentials: false, ..parse(rules) };

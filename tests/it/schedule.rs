@@ -123,7 +123,8 @@ async fn a_panic_over_a_file_waits_for_the_next_refresh() {
     });
     let schedule = Schedule { interval: Duration::from_secs(3600), ..Schedule::default() };
     tokio::spawn(iam_key_exporter::refresh::run(source, schedule, clock, config, store.clone()));
-    let failures = |state: &State| state.accounts.first().map(|account| account.refresh.failures);
+    let failures =
+        |state: &State| state.unidentified.first().map(|account| account.refresh.failures);
     let failures = |state: &State| failures(state).map(|it| it.get(Reason::InternalError));
     published(&store, |state| failures(state) >= Some(1)).await;
     sleep(Duration::from_millis(300)).await;

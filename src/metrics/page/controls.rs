@@ -12,7 +12,10 @@ use crate::state::{Account, State};
 
 /// Writes the outcome of each control for each account that was read.
 pub fn write(state: &State, config: &Config, now: DateTime<Utc>, page: &mut Writer) {
-    let Some(settings) = &config.controls else { return };
+    let settings = &config.controls;
+    if !settings.enabled {
+        return;
+    }
     let judged: Vec<(&Account, String, Outcomes)> = state
         .accounts
         .iter()

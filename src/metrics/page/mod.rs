@@ -213,6 +213,8 @@ impl<'a> Rows<'a> {
             let (first_user, first_key) = (rows.users.len(), rows.keys.len());
             let first_owner = rows.owners.len();
             let first_credential = rows.service_credentials.len();
+            // The control knows what an earlier row still says.
+            let keeps_root = account.report.as_ref().is_some_and(|report| report.keeps_root);
             let mut root_keys = None;
             let mut owners = Owners::new(config.user_tags.iter().map(|tag| tag.key.as_str()));
             for (subject, keys) in account.users() {
@@ -223,7 +225,7 @@ impl<'a> Rows<'a> {
                 push_label(&mut rows.labels, "user", &user.name);
                 let labels = start..rows.labels.len();
                 let owner = owners.place(subject.tags);
-                if user.is_root() {
+                if user.is_root() && !keeps_root {
                     root_keys = Some(keys.iter().flatten().filter(|key| key.active).count());
                 }
                 for (key, slot) in keys.iter().zip(&*SLOTS) {

@@ -32,8 +32,7 @@ pub fn root_keys_without_row(
     config: &Config,
     now: DateTime<Utc>,
 ) -> Option<usize> {
-    let settings = config.controls.clone().unwrap_or_default();
-    judge(account, &settings, now)?.get(Control::RootNoAccessKey).count()
+    judge(account, &config.controls, now)?.get(Control::RootNoAccessKey).count()
 }
 
 impl Rows<'_> {

@@ -330,6 +330,31 @@ fn without_a_row_of_root_its_keys_are_those_that_the_summary_knows_or_not_known(
 }
 
 #[test]
+fn the_keys_of_a_root_whose_row_cannot_be_read_stay_and_none_is_not_known() {
+    let root_keys = |first: &str, second: &str| {
+        let head = "user,arn,access_key_1_active,access_key_1_last_rotated,access_key_2_active,access_key_2_last_rotated\n\
+                    ann,arn:aws:iam::123456789012:user/ann,false,N/A,false,N/A\n<root_account>,arn:aws:iam::123456789012:root";
+        let before = account(
+            "production",
+            &format!("{head},{first},2020-01-01T00:00:00Z,{second},2020-01-01T00:00:00Z"),
+        );
+        let mut account = account("production", head);
+        let report = account.report.as_mut().expect("a report");
+        report.keep_missing(before.report.as_ref().expect("a report"));
+        let state = State::new([Arc::new(account)], Tried::Ok, true);
+        let text = text(&state, &Config::default(), &Filter::default(), at(NOW));
+        let value = |name: &str| {
+            let mut found = samples(&text).filter(|(series, _)| series.starts_with(name));
+            found.next().map(|(_, value)| value)
+        };
+        (value("iam_owner_root_access_keys"), value("iam_unrotated_keys_total"))
+    };
+    assert_eq!(root_keys("true", "true"), (Some(2.0), Some(2.0)));
+    assert_eq!(root_keys("false", "true"), (Some(1.0), Some(1.0)));
+    assert_eq!(root_keys("false", "false"), (None, Some(0.0)));
+}
+
+#[test]
 fn ages_that_tick_leave_the_parts_with_the_numbers_of_owners_as_they_were() {
     // At odd hours, so that no key becomes due soon or unrotated within a quarter of an hour.
     let key = |number: i64| Some((true, Some(2 * number + 1), true));

@@ -127,7 +127,7 @@ impl Drop for ProcessGroup {
     fn drop(&mut self) {
         if let Some(group) = self.0 {
             // It is usually gone.
-            let _ = kill_process_group(group, Signal::Kill);
+            let _ = kill_process_group(group, Signal::KILL);
         }
     }
 }

@@ -12,6 +12,7 @@ use super::trust::{self, Gap};
 use super::{health, keys};
 use crate::findings::Finding;
 use crate::policy::KeyStatus;
+use crate::printable::escape;
 use crate::render::Snapshot;
 use crate::shard::Shard;
 
@@ -88,13 +89,14 @@ fn of_gap(snapshot: &Snapshot, gap: &Gap) -> Event {
     event(snapshot, &uid, snapshot.now.date_naive(), &summary, &gap.why)
 }
 
-/// `uid` is the same each time, so that a calendar replaces its event.
+/// `uid` is the same each time, so that a calendar replaces its event. Some programs take a carriage return
+/// for the end of a line, and the crate leaves it.
 fn event(snapshot: &Snapshot, uid: &str, day: NaiveDate, summary: &str, text: &str) -> Event {
     Event::new()
-        .uid(&format!("{uid}@iam-key-exporter"))
+        .uid(&format!("{}@iam-key-exporter", escape(uid)))
         .timestamp(snapshot.now)
-        .summary(summary)
-        .description(text)
+        .summary(&escape(summary))
+        .description(&escape(text))
         .starts(day)
         .done()
 }

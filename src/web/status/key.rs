@@ -68,12 +68,18 @@ pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> 
     let of_user: Vec<&Finding> = keys.iter().filter(|key| key.user == query.user).collect();
     let Some(finding) = of_user.iter().copied().find(|finding| query.is_of_key(finding)) else {
         let name = query.key.map_or_else(|| query.id.clone(), |slot| slot.to_string());
+        let (user, id) = (&query.user, &account.id);
+        if !query.id.is_empty() && account.service_credentials.is_none() {
+            return missing(&format!(
+                "User {user} may have a key {name} in account {id}: service-specific credentials, such as \
+                 API keys, are not known there."
+            ));
+        }
         return missing(&format!(
-            "User {} has no key {name} in account {}, by the credential report of {} and what AWS has \
-             said since: it was deleted, or the user was renamed.{}",
-            query.user,
-            account.id,
+            "User {user} has no key {name} in account {id}, by the credential report of {} and what AWS has \
+             said since: it was deleted, or the user was renamed.{}{}",
             relative(generated, snapshot.now),
+            old_list(account, query),
             unreadable_rows(account)
         ));
     };
@@ -315,6 +321,14 @@ impl Facts<'_> {
         let user = user.replace('+', "%20");
         Some(format!("https://{host}/iam/home#/users/details/{user}?section=security_credentials"))
     }
+}
+
+/// That the list in which the key would be may be out of date. Empty if it is not.
+fn old_list(account: &Account, query: &Query) -> &'static str {
+    if query.id.is_empty() || account.refresh.service_credentials != Tried::Failed {
+        return "";
+    }
+    " Or it is new: the list of service-specific credentials could not be read again."
 }
 
 /// That the user may be in a row of the report that was not readable. Empty if all were.

@@ -220,7 +220,7 @@ fn the_file_says_whose_keys_are_not_known() {
         ("show=exempt", 0, true),
         ("account=210987654321", 0, true),
         ("account=123456789012", 1, false),
-        ("q=backup", 1, false),
+        ("q=backup", 1, true),
         ("q=later", 0, true),
     ] {
         let text = csv_of(accounts(), asked);
@@ -256,7 +256,7 @@ fn the_file_says_of_which_accounts_not_all_is_known() {
         ("show=due_soon", true),
         ("show=due_soon&account=123456789012", true),
         ("show=due_soon&account=210987654321", false),
-        ("show=due_soon&q=backup", false),
+        ("show=due_soon&q=backup", true),
     ] {
         let text = csv_of([failing()], asked);
         assert_eq!(text.contains(doubt), is_told, "{asked}: {text}");
@@ -848,6 +848,48 @@ fn every_number_leads_to_that_many_rows() {
 }
 
 #[test]
+fn a_list_that_was_never_read_is_missing_and_says_nothing_of_a_key() {
+    let mut account = account("123456789012", "true,2026-10-01T00:00:00Z");
+    account.generated = Some(now());
+    account.record(None, Duration::ZERO, now());
+    let of = |account: &Account, wanted| {
+        let config = Config { service_credentials: wanted, ..Config::default() };
+        snapshot(State::new([account.clone().into()], Tried::Ok, true), config)
+    };
+    let page = |account: &Account, wanted| {
+        page::render(&settings(), &of(account, wanted), &Query::default())
+    };
+    let missing = "service-specific credentials not listed";
+    assert!(!page(&account, true).contains(missing), "report files have none");
+    account.lists_service_credentials = true;
+    let text = page(&account, true);
+    assert!(text.contains(missing) && !text.contains("<span>account ok<"), "{text}");
+    assert!(!page(&account, false).contains(missing), "nobody asks for them");
+
+    let missing_key = |account: &Account, asked: &str| {
+        let asked = format!("account=123456789012&user=a&{asked}");
+        match key::render(&settings(), &of(account, true), &query(&asked)) {
+            key::KeyPage::Missing(page) => page,
+            key::KeyPage::Found(page) | key::KeyPage::Invalid(page) => panic!("{page}"),
+        }
+    };
+    let gone = "it was deleted, or the user was renamed.";
+    let unknown = "User a may have a key ACCA1 in account 123456789012: service-specific \
+                   credentials, such as API keys, are not known there.";
+    let text = missing_key(&account, "id=ACCA1");
+    assert!(text.contains(unknown) && !text.contains(gone), "{text}");
+    assert!(missing_key(&account, "key=2").contains(gone), "an access key");
+    account.service_credentials = Some(std::sync::Arc::default());
+    let old = " Or it is new: the list of service-specific credentials could not be read again.";
+    let text = missing_key(&account, "id=ACCA1");
+    assert!(text.contains(gone) && !text.contains(old), "{text}");
+    account.refresh.service_credentials = Tried::Failed;
+    let text = missing_key(&account, "id=ACCA1");
+    assert!(text.contains(&format!("{gone}{old}")), "{text}");
+    assert!(!missing_key(&account, "key=2").contains(old), "an access key");
+}
+
+#[test]
 fn report_files_have_no_api_keys_and_that_is_no_fault_of_an_account() {
     let mut account = account("123456789012", "true,2020-01-01T00:00:00Z");
     account.record(None, Duration::ZERO, now());
@@ -970,11 +1012,23 @@ fn a_calendar_says_of_which_accounts_not_all_is_known() {
     let state = || State::new([failing.clone()], Tried::Ok, true);
     assert_eq!(lacking(state(), ""), ["Not all keys of account 123456789012 are known"]);
     assert_eq!(lacking(state(), "user=x"), ["Not all keys of account 123456789012 are known"]);
-    assert_eq!(lacking(state(), "q=backup"), [""; 0]);
+    assert_eq!(lacking(state(), "q=backup"), ["Not all keys of account 123456789012 are known"]);
     let unknown = "Keys of account 210987654321 are not known";
     assert_eq!(lacking(state(), "account=210987654321"), [unknown]);
     let fine = State::new([account_of("backup", "", &[]).into()], Tried::Ok, true);
     assert_eq!(lacking(fine, ""), [""; 0]);
+}
+
+#[test]
+fn a_calendar_has_no_control_characters_of_its_query() {
+    let state = State::new([account_of("backup", "", &[]).into()], Tried::Ok, true);
+    let asked = query("account=1%0DATTACH:x%00%1B");
+    let calendar = calendar::render(&settings(), &snapshot(state, Config::default()), &asked);
+    let calendar = calendar.replace("\r\n ", "").replace("\r\n", "|");
+    assert!(
+        calendar.contains("no account 1") && !calendar.contains(char::is_control),
+        "{calendar:?}"
+    );
 }
 
 #[test]

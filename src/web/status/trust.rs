@@ -179,18 +179,15 @@ pub fn gaps<'a>(
 ) -> Vec<Gap<'a>> {
     let of_query: Vec<&AccountSummary> =
         accounts.iter().filter(|row| query.is_of_account(row.account)).collect();
-    let incomplete = if query.search.is_empty() {
-        of_query.iter().filter(|row| !row.is_whole(query.kind)).copied().collect()
-    } else {
-        unread_of(&of_query, query)
-    };
+    // Which of the unknown keys a search would find is not known either.
+    let incomplete = of_query.iter().copied().filter(|row| !row.is_whole(query.kind));
     let gap = |row: &'a AccountSummary| {
         let troubles = || row.troubles.iter().map(Trouble::text).collect::<Vec<_>>().join(", ");
         let why = row.cause().unwrap_or_else(troubles);
         let why = if why.is_empty() { NOT_TRIED.to_owned() } else { why };
         Gap { id: &row.account.id, account: Some(row), is_read: row.is_read(), shard: None, why }
     };
-    let mut gaps: Vec<Gap> = incomplete.into_iter().map(gap).collect();
+    let mut gaps: Vec<Gap> = incomplete.map(gap).collect();
     let unknown = |id, why| Gap { id, account: None, is_read: false, shard: None, why };
     if query.account.is_empty() {
         gaps.extend(unlisted(snapshot).map(|why| unknown("", why)));
