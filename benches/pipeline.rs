@@ -32,6 +32,7 @@ use iam_key_exporter::metrics::gzip::{Compressor, Head};
 use iam_key_exporter::metrics::page::{self, Page};
 use iam_key_exporter::render::{Renderer, Snapshot};
 use iam_key_exporter::report::{Report, User};
+use iam_key_exporter::shard::Shard;
 use iam_key_exporter::source::{Source, demo::Demo, target::Target};
 use iam_key_exporter::state::{Account, Attempt, Refresh, State, Tried};
 use iam_key_exporter::web::documents::Documents;
@@ -378,6 +379,7 @@ impl Server {
             dashboard_url: None,
             is_demo: true,
             are_files: false,
+            shard: Shard::default(),
         });
         let (metrics, documents) = (renderer.metrics, Documents::default());
         let web = WebReloader::load(None, metrics.clone()).expect("no file to read");

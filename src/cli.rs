@@ -370,13 +370,14 @@ impl Flags {
     }
 
     /// The settings of the status page.
-    pub fn status_settings(&self, is_demo: bool) -> StatusSettings {
+    pub fn status_settings(&self, is_demo: bool, shard: Shard) -> StatusSettings {
         StatusSettings {
             telemetry_path: self.telemetry_path.clone(),
             runbook_url: self.runbook_url.clone(),
             dashboard_url: self.dashboard_url.clone(),
             is_demo,
             are_files: self.reports.is_some(),
+            shard,
         }
     }
 

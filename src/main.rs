@@ -132,12 +132,13 @@ fn source(flags: &Flags, metrics: &ExporterMetrics) -> anyhow::Result<Source> {
 }
 
 fn options(flags: &Flags, is_demo: bool) -> anyhow::Result<ServeOptions> {
+    let schedule = flags.schedule()?;
     Ok(ServeOptions {
         listen: flags.listen(),
         health: flags.health_address.clone(),
-        schedule: flags.schedule()?,
         filter: flags.filter(),
-        status: flags.status_settings(is_demo),
+        status: flags.status_settings(is_demo, schedule.shard),
+        schedule,
         enable_lifecycle: flags.enable_lifecycle,
         web_config: flags.web_config.clone(),
     })

@@ -56,6 +56,11 @@ impl Shard {
         if index < total { Ok(Shard { index, total }) } else { Err(Error::Beyond { index, total }) }
     }
 
+    /// Such as `shard 0 of 3`. `None`: there is only one, with all accounts.
+    pub fn name(&self) -> Option<String> {
+        (self.total > 1).then(|| format!("shard {} of {}", self.index, self.total))
+    }
+
     /// Whether the account of this id is one of this shard. The same for every process, platform and
     /// release: of n shards exactly one owns it, and when there is one more, about one account in
     /// n + 1 moves, to the new shard.

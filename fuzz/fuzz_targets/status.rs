@@ -30,8 +30,8 @@ fuzz_target!(|input: &[u8]| {
     }
     let name = csv::file_name(&query, snapshot.now);
     assert!(name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)), "{name}");
-    assert!(!csv::render(&snapshot, &query).is_empty());
-    for line in calendar::render(&snapshot, &query).split("\r\n").filter(|line| !line.is_empty()) {
+    assert!(!csv::render(&settings, &snapshot, &query).is_empty());
+    for line in calendar::render(&settings, &snapshot, &query).split("\r\n").filter(|line| !line.is_empty()) {
         // Further lines of a long one begin with a blank.
         let is_known = PROPERTIES.iter().any(|name| line.starts_with(name));
         assert!(is_known && !line.contains(['\r', '\n']), "{line:?}");

@@ -9,6 +9,7 @@ use iam_key_exporter::metrics::exporter::ExporterMetrics;
 use iam_key_exporter::metrics::filter::Filter;
 use iam_key_exporter::render::{Renderer, Snapshot};
 use iam_key_exporter::report::Report;
+use iam_key_exporter::shard::Shard;
 use iam_key_exporter::state::{Account, State, Tags, Tried};
 use iam_key_exporter::web::status::StatusSettings;
 
@@ -72,5 +73,6 @@ pub fn settings() -> StatusSettings {
         dashboard_url: Some("https://dashboard.example/d/x".to_owned()),
         is_demo: false,
         are_files: false,
+        shard: Shard::default(),
     }
 }

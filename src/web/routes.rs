@@ -248,14 +248,14 @@ fn runbooks(settings: &StatusSettings, snapshot: &Snapshot, _: &Query) -> Docume
     Document::page(StatusCode::OK, status::runbooks::render(settings, snapshot.now))
 }
 
-fn csv(_: &StatusSettings, snapshot: &Snapshot, query: &Query) -> Document {
+fn csv(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> Document {
     let file_name = Some(status::csv::file_name(query, snapshot.now));
-    let bytes = status::csv::render(snapshot, query);
+    let bytes = status::csv::render(settings, snapshot, query);
     Document { status: StatusCode::OK, kind: CSV, file_name, bytes }
 }
 
-fn calendar(_: &StatusSettings, snapshot: &Snapshot, query: &Query) -> Document {
-    let bytes = status::calendar::render(snapshot, query).into_bytes();
+fn calendar(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> Document {
+    let bytes = status::calendar::render(settings, snapshot, query).into_bytes();
     Document { status: StatusCode::OK, kind: CALENDAR, file_name: None, bytes }
 }
 

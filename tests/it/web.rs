@@ -23,6 +23,17 @@ fn large_demo() -> Exporter {
 }
 
 #[test]
+fn the_status_page_and_its_files_name_the_shard() {
+    let sharding = ["--accounts", "9", "--total-shards", "3", "--shard", "0"];
+    let exporter = Exporter::start(&[&["demo"][..], &sharding].concat());
+    exporter.wait_until_ready();
+    for path in ["/", "/keys.csv", "/due.ics"] {
+        let text = exporter.get(path);
+        assert!(text.contains(" of shard 0 of 3 "), "{path}: {text}");
+    }
+}
+
+#[test]
 fn metrics_are_the_page_and_the_exporters_own_with_their_type_and_length() {
     let exporter = demo();
     let response = exporter.request("GET", "/metrics?from=test", &[]);

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Datelike, NaiveDate, Utc};
 use icalendar::{Calendar, Component, Event, EventLike};
 
+use super::StatusSettings;
 use super::choices::KeyFilter;
 use super::components::{account_name, grouped};
 use super::query::Query;
@@ -13,13 +14,14 @@ use crate::findings::Finding;
 use crate::policy::KeyStatus;
 use crate::printable::escape;
 use crate::render::Snapshot;
+use crate::shard::Shard;
 
 /// The largest number of keys. Those that are due first are kept.
 const MAX_EVENTS: usize = 5_000;
 
 /// An event on the day on which each key that the query is about must be rotated or loses its
 /// exemption, and today's events about what the calendar lacks.
-pub fn render(snapshot: &Snapshot, query: &Query) -> String {
+pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> String {
     let query = query.showing(KeyFilter::Every);
     let keys = candidates(snapshot, &query);
     let ends = |key: &Finding| key.due.or(key.exemption.as_ref().and_then(|it| it.end));
@@ -47,7 +49,7 @@ pub fn render(snapshot: &Snapshot, query: &Query) -> String {
         calendar.push(event(snapshot, "more", today, "Not all keys are in this calendar", &text));
     }
     let accounts = health::accounts(snapshot);
-    for gap in trust::gaps(snapshot, &accounts, &query) {
+    for gap in trust::gaps(settings, snapshot, &accounts, &query) {
         calendar.push(of_gap(snapshot, &gap));
     }
     calendar.to_string()
@@ -72,6 +74,11 @@ fn of_key(snapshot: &Snapshot, due: DateTime<Utc>, key: &Finding) -> Event {
 
 fn of_gap(snapshot: &Snapshot, gap: &Gap) -> Event {
     let id = gap.id;
+    if let Some(Shard { index, total }) = gap.shard {
+        let summary = format!("Only accounts of shard {index} of {total} are in this calendar");
+        let today = snapshot.now.date_naive();
+        return event(snapshot, &format!("shard-{index}"), today, &summary, &gap.why);
+    }
     let (uid, summary) = match (id, gap.is_read) {
         ("", _) => ("unlisted".to_owned(), "Not all accounts are known".to_owned()),
         (id, false) => (format!("{id}-unread"), format!("Keys of account {id} are not known")),

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
+use super::StatusSettings;
 use super::health::{self, AccountSummary};
 use super::query::Query;
 use super::select::{about, candidates, select};
@@ -25,7 +26,7 @@ const NOT_ALL_KNOWN: &str = "not_all_known";
 /// known, if it has no other row: the state of the account is in each row.
 ///
 /// No cell is one that a spreadsheet calculates: see [`spreadsheet_cell`].
-pub fn render(snapshot: &Snapshot, query: &Query) -> Vec<u8> {
+pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> Vec<u8> {
     let keys = candidates(snapshot, query);
     let rows = select(&about(&keys, query, &snapshot.config.user_tags), query);
     let accounts = health::accounts(snapshot);
@@ -42,7 +43,7 @@ pub fn render(snapshot: &Snapshot, query: &Query) -> Vec<u8> {
         let account = by_id.get(row.account_id.as_str()).copied();
         write(row.fields().into_iter().chain(more(snapshot, account, Some(row))).collect());
     }
-    for gap in trust::gaps(snapshot, &accounts, query) {
+    for gap in trust::gaps(settings, snapshot, &accounts, query) {
         if !(gap.is_read && have_rows.contains(gap.id)) {
             write(gap_row(snapshot, gap));
         }

@@ -43,7 +43,7 @@ pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> 
     }
     let account = match &accounts_of(snapshot, &query.account)[..] {
         [account] => *account,
-        [] => return missing(&no_account(&query.account)),
+        [] => return missing(&no_account(settings.shard, &query.account)),
         several => {
             let ids: Vec<&str> = several.iter().map(|it| it.id.as_str()).collect();
             return invalid(&format!(
@@ -185,7 +185,7 @@ impl Facts<'_> {
             }
             section aria-labelledby="steps" {
                 h2 id="steps" { "What to do" }
-                (steps::render(settings, finding, self.of_user))
+                (steps::render(settings, now, finding, self.of_user))
             }
             section.screen aria-labelledby="links" {
                 h2 id="links" { "See also" }

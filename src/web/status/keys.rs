@@ -3,7 +3,6 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use maud::{Markup, html};
 
-use super::Pagination;
 use super::choices::{KeyFilter, KeyKind, Order, Sort};
 use super::components::{
     account_cell, account_name, capitalized, counted, date, due, grouped, in_words, named, noun,
@@ -12,6 +11,8 @@ use super::components::{
 use super::health::{AccountSummary, Known, KnownKeys};
 use super::query::{MAX_TEXT, Query};
 use super::select::select;
+use super::trust::{OTHER_SHARDS, of_shard};
+use super::{Pagination, StatusSettings};
 use crate::findings::Finding;
 use crate::policy::KeyStatus;
 use crate::render::Snapshot;
@@ -25,6 +26,7 @@ const SHEET_SIZE: usize = 5_000;
 /// The section of the page. `about` are the keys of any kind and status that the query is about, and
 /// `accounts` those of the query.
 pub fn section(
+    settings: &StatusSettings,
     snapshot: &Snapshot,
     about: &[&Finding],
     known: KnownKeys,
@@ -76,7 +78,7 @@ pub fn section(
             h2 id="keys-heading" { "Keys" }
             (search(query, known, &soon))
             @if rows.is_empty() {
-                p.empty { (nothing(query, known, accounts, now, &soon)) }
+                p.empty { (nothing(settings, query, known, accounts, now, &soon)) }
             } @else {
                 (table("keys", &caption, &head, &body))
                 (pager(&pagination, "Pages of keys", link))
@@ -150,6 +152,7 @@ fn search(query: &Query, known: KnownKeys, soon: &str) -> Markup {
 
 /// Why there is no key to list.
 fn nothing(
+    settings: &StatusSettings,
     query: &Query,
     known_keys: KnownKeys,
     accounts: &[&AccountSummary],
@@ -178,9 +181,13 @@ fn nothing(
     if !query.subject().is_empty() {
         text += &format!(" of those that you ask for: {}", query.subject());
     }
-    text += &format!(". {} of {} read", grouped(read.len()), counted(accounts.len(), "account"));
+    let (all, shard) = (counted(accounts.len(), "account"), of_shard(settings.shard));
+    text += &format!(". {} of {all}{shard} read", grouped(read.len()));
     if let Some(oldest) = oldest {
         text += &format!(", the oldest report is of {}", relative(oldest, now));
+    }
+    if settings.shard.total > 1 {
+        text += &format!(". {OTHER_SHARDS}");
     }
     if known == Known::Some {
         text += ". Some data is missing: see the accounts";
@@ -322,7 +329,7 @@ fn state(finding: &Finding, now: DateTime<Utc>) -> Markup {
             small { (expiry(finding, now)) }
         }
         @if is_overdue_twice(finding) { small.bad { "past twice its limit" } }
-        @if finding.never_used && is_active { small { "never used: delete it" } }
+        @if KeyFilter::NeverUsed.includes(finding) { small { "never used: delete it" } }
     }
 }
 

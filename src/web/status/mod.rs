@@ -24,6 +24,8 @@ mod trust;
 
 use std::ops::Range;
 
+use crate::shard::Shard;
+
 /// The settings of the status page.
 #[derive(Debug)]
 pub struct StatusSettings {
@@ -37,6 +39,8 @@ pub struct StatusSettings {
     pub is_demo: bool,
     /// Whether reports are read from files, which have no service-specific credentials.
     pub are_files: bool,
+    /// Which accounts the exporter has.
+    pub shard: Shard,
 }
 
 /// The style sheet. In its own file, so that the page's policy can forbid inline styles.

@@ -55,7 +55,7 @@ pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> 
         }
         (teams::section(snapshot, known, query))
         (accounts::section(settings, snapshot.now, &accounts, known, query))
-        (keys::section(snapshot, &about, known, &accounts, query))
+        (keys::section(settings, snapshot, &about, known, &accounts, query))
     };
     frame(settings, snapshot.now, &title, &heading, &body, &query.link())
 }

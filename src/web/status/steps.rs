@@ -2,16 +2,27 @@
 
 use std::borrow::Cow;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use maud::{Markup, html};
 
 use super::StatusSettings;
+use super::choices::KeyFilter;
 use super::components::date;
+use super::keys::link;
 use crate::findings::Finding;
 use crate::policy::KeyStatus;
 use crate::report::ROOT_USER;
 
+/// A key that was not used for longer counts as one that nobody needs.
+const YEAR: TimeDelta = TimeDelta::days(365);
+
 /// The steps for this key, one of those of the user.
-pub fn render(settings: &StatusSettings, finding: &Finding, of_user: &[&Finding]) -> Markup {
+pub fn render(
+    settings: &StatusSettings,
+    now: DateTime<Utc>,
+    finding: &Finding,
+    of_user: &[&Finding],
+) -> Markup {
     if finding.user == ROOT_USER {
         return for_root(settings);
     }
@@ -19,7 +30,7 @@ pub fn render(settings: &StatusSettings, finding: &Finding, of_user: &[&Finding]
     let user = format!("--user-name={}", quoted(&finding.user));
     match &finding.service {
         Some(service) => for_service_credential(settings, finding, &user, service),
-        None => for_access_key(settings, finding, of_user, &user),
+        None => for_access_key(settings, now, finding, of_user, &user),
     }
 }
 
@@ -28,7 +39,7 @@ fn for_root(settings: &StatusSettings) -> Markup {
         ol {
             li { "See where the key is used: nobody should need it. Give that program a role, or its own user." }
             li { "Sign in as root, open " em { "Security credentials" } ", and deactivate the key." }
-            li { "Wait some days, and delete it there." }
+            li { "Wait a week, or five weeks with monthly jobs, and delete it there." }
         }
         p { a href={ (settings.runbook_url()) "#iamrootaccesskeyactive" } { "More on keys of root" } }
     }
@@ -37,17 +48,21 @@ fn for_root(settings: &StatusSettings) -> Markup {
 /// `user` is the option with the user's name.
 fn for_access_key(
     settings: &StatusSettings,
+    now: DateTime<Utc>,
     finding: &Finding,
     of_user: &[&Finding],
     user: &str,
 ) -> Markup {
     let id = finding.access_key_id.as_deref().unwrap_or("ACCESS_KEY_ID");
     let is_other = |key: &&&Finding| key.service.is_none() && key.key != finding.key;
-    let others = of_user.iter().filter(is_other).count();
-    let is_used = !finding.never_used;
+    let other = of_user.iter().find(is_other);
     let is_active = finding.status != KeyStatus::Inactive;
+    let unused = unused(finding, now).filter(|_| is_active);
     html! {
-        (waiting(finding.status))
+        @match &unused {
+            Some(unused) => p { (unused) ": deactivate it, and delete it." },
+            None => (waiting(finding.status)),
+        }
         ol {
             (right_account(&finding.account_id))
             @if finding.access_key_id.is_none() {
@@ -60,22 +75,31 @@ fn for_access_key(
             }
             @if is_active {
                 li {
-                    "See who uses it:"
+                    @if unused.is_none() { "See who uses it:" } @else { "See that this is still so:" }
                     (command(&format!("aws iam get-access-key-last-used --access-key-id {id}")))
-                    "If a role can replace it, "
-                    a href={ (settings.runbook_url()) "#replace-a-key-by-a-role" } { "do that" }
-                    ": then there is nothing to rotate any more."
+                    @if unused.is_none() {
+                        "If a role can replace it, "
+                        a href={ (settings.runbook_url()) "#replace-a-key-by-a-role" } { "do that" }
+                        ": then there is nothing to rotate any more."
+                    }
                 }
-                @if is_used {
-                    li {
-                        "Make a second key, and put it in the place of this one:"
-                        (command(&format!("aws iam create-access-key {user}")))
-                        @if others > 0 {
-                            "The user has another key. AWS allows two, so one that nobody uses must be deleted first."
+                @if unused.is_none() {
+                    @if let Some(other) = other {
+                        li {
+                            "The user has two keys, and AWS allows no third. First delete the one that nobody uses. The other one is "
+                            a href=(link(other)) {
+                                @match &other.access_key_id {
+                                    Some(id) => code { (id) },
+                                    None => (other.name()),
+                                }
+                            }
+                            "."
                         }
                     }
-                } @else {
-                    li { "It was never used, so it needs no replacement." }
+                    li {
+                        "Make a second key, and put it in the place of this one. Then remove the file with the secret."
+                        (command(&secretly(&format!("aws iam create-access-key {user}"))))
+                    }
                 }
                 li {
                     "Deactivate this one. If something breaks, activate it again with " code { "--status Active" } "."
@@ -83,7 +107,7 @@ fn for_access_key(
                 }
             }
             li {
-                @if is_active { "After some days, delete it:" } @else { "Delete it:" }
+                @if is_active { "After a week, or five weeks with monthly jobs, delete it:" } @else { "Delete it:" }
                 (command(&format!("aws iam delete-access-key {user} --access-key-id {id}")))
             }
         }
@@ -114,11 +138,11 @@ fn for_service_credential(
                 li {
                     "Find out who uses it. If a role can replace it, "
                     a href={ (settings.runbook_url()) "#replace-a-key-by-a-role" } { "do that" }
-                    ". Otherwise make another one, and put it in the place of this one. AWS allows two of each service."
+                    ". Otherwise make another one, and put it in the place of this one. Then remove the file with the secret. AWS allows two of each service."
                     @if can_expire {
                         " The new one can expire: add " code { "--credential-age-days 90" } "."
                     }
-                    (command(&format!("aws iam create-service-specific-credential {user} --service-name {service}")))
+                    (command(&secretly(&format!("aws iam create-service-specific-credential {user} --service-name {service}"))))
                 }
                 li {
                     "Deactivate this one. If something breaks, activate it again with " code { "--status Active" } "."
@@ -126,13 +150,25 @@ fn for_service_credential(
                 }
             }
             li {
-                @if is_active { "After some days, delete it:" } @else { "Delete it:" }
+                @if is_active { "After a week, or five weeks with monthly jobs, delete it:" } @else { "Delete it:" }
                 (command(&format!("aws iam delete-service-specific-credential {of_key}")))
             }
         }
         p {
             a href={ (settings.runbook_url()) "#rotate-an-api-key" } { "More on rotating such a key" } " · "
             a href={ (settings.runbook_url()) "#if-a-key-was-stolen" } { "If it was stolen" }
+        }
+    }
+}
+
+/// That nobody needs the key: it was not used for a year, or never in a week. `None`: somebody may.
+fn unused(finding: &Finding, now: DateTime<Utc>) -> Option<String> {
+    match finding.last_used {
+        Some(time) => {
+            (now - time > YEAR).then(|| format!("Nobody has used it since {}", time.date_naive()))
+        }
+        None => {
+            KeyFilter::NeverUsed.includes(finding).then(|| "Nobody has ever used it".to_owned())
         }
     }
 }
@@ -161,6 +197,11 @@ fn right_account(id: &str) -> Markup {
 /// A line for a shell. A click selects it whole.
 fn command(line: &str) -> Markup {
     html! { pre tabindex="0" { code { (line) } } }
+}
+
+/// The command with its output, a secret, in a file that only its owner can read, and not on a screen.
+fn secretly(line: &str) -> String {
+    format!("(umask 077; {line} > new-key.json)")
 }
 
 /// The name as one word of a shell.

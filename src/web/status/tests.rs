@@ -18,6 +18,7 @@ use crate::policy::{Age, KeyStatus, Tag};
 use crate::render::{Renderer, Snapshot};
 use crate::report::Report;
 use crate::service_credentials::ServiceCredential;
+use crate::shard::Shard;
 use crate::state::{Account, State, Tags, Tried, UNKNOWN_ACCOUNT};
 
 fn now() -> DateTime<Utc> {
@@ -187,7 +188,7 @@ fn account_of(user: &str, name: &str, tags: &[(&str, &str)]) -> Account {
 
 fn csv_of(accounts: impl IntoIterator<Item = Account>, asked: &str) -> String {
     let state = State::new(accounts.into_iter().map(Into::into), Tried::Ok, true);
-    let file = csv::render(&snapshot(state, Config::default()), &query(asked));
+    let file = csv::render(&settings(), &snapshot(state, Config::default()), &query(asked));
     String::from_utf8(file).expect("UTF-8")
 }
 
@@ -394,6 +395,7 @@ fn settings() -> StatusSettings {
         dashboard_url: Some("https://grafana.example/d/x?y=\"<z>&var=1#top".to_owned()),
         is_demo: false,
         are_files: false,
+        shard: Shard::default(),
     }
 }
 
@@ -569,6 +571,8 @@ fn the_page_of_a_key_says_what_is_wrong_and_what_to_do() {
         "aws iam list-access-keys --user-name=&quot;o'neil&quot;",
         "--access-key-id ACCESS_KEY_ID --status Inactive",
         "Make a second key",
+        "(umask 077; aws iam create-access-key --user-name=&quot;o'neil&quot; &gt; new-key.json)",
+        "After a week, or five weeks with monthly jobs, delete it:",
         "https://console.aws.amazon.com/iam/home#/users/details/o%27neil?section=security_credentials",
         "payments",
         "not confirmed since",
@@ -701,7 +705,7 @@ fn service_credentials_are_listed_among_the_keys_and_have_their_own_pages() {
 fn service_credentials_are_in_the_files_and_in_the_calendar() {
     let account = with_service_credentials(&[("logs.amazonaws.com", "ACCALOGS", Some(3))]);
     let snapshot = snapshot(State::new([account.into()], Tried::Ok, true), Config::default());
-    let file = csv::render(&snapshot, &query("q=logs"));
+    let file = csv::render(&settings(), &snapshot, &query("q=logs"));
     let file = String::from_utf8(file).expect("UTF-8");
     let mut lines = file.lines();
     assert!(lines.next().is_some_and(|header| header.contains(",rule,service,expires,max_age,")));
@@ -709,7 +713,7 @@ fn service_credentials_are_in_the_files_and_in_the_calendar() {
                     default,logs.amazonaws.com,2026-11-04T12:00:00Z,90d,,";
     let row = lines.next().expect("a row");
     assert!(row.starts_with(expected), "{row}");
-    let calendar = calendar::render(&snapshot, &query(""));
+    let calendar = calendar::render(&settings(), &snapshot, &query(""));
     assert!(calendar.contains("SUMMARY:Rotate by today: logs key of a in 123456789012"));
     assert!(calendar.contains("SUMMARY:Rotate by today: key 1 of a in 123456789012"));
 }
@@ -752,7 +756,7 @@ fn a_list_that_could_not_be_renewed_makes_the_number_of_api_keys_uncertain_and_n
     }
     for (asked, is_told) in [("show=due_soon", true), ("show=due_soon&kind=access_key", false)] {
         let state = State::new([account.clone().into()], Tried::Ok, true);
-        let file = csv::render(&snapshot(state, Config::default()), &query(asked));
+        let file = csv::render(&settings(), &snapshot(state, Config::default()), &query(asked));
         let file = String::from_utf8(file).expect("UTF-8");
         assert_eq!(file.contains(",not_all_known,"), is_told, "{asked}: {file}");
     }
@@ -941,7 +945,8 @@ fn a_calendar_has_due_dates_and_what_is_not_known() {
     let account = account_of("backup", "production", &[]);
     let state =
         State::new([account.into(), Account::pending("210987654321", "").into()], Tried::Ok, true);
-    let calendar = calendar::render(&snapshot(state, Config::default()), &Query::default());
+    let calendar =
+        calendar::render(&settings(), &snapshot(state, Config::default()), &Query::default());
     for line in [
         "DTSTART;VALUE=DATE:20200331",
         "SUMMARY:Rotate by today: key 1 of backup in production",
@@ -965,9 +970,11 @@ fn a_calendar_has_due_dates_and_what_is_not_known() {
             discovery_fault: discovery_fault.clone(),
             ..State::new([], discovery, true)
         };
-        let calendar = calendar::render(&snapshot(state(), Config::default()), &Query::default());
+        let calendar =
+            calendar::render(&settings(), &snapshot(state(), Config::default()), &Query::default());
         assert!(calendar.contains("SUMMARY:Not all accounts are known"), "{calendar}");
-        let file = csv::render(&snapshot(state(), Config::default()), &Query::default());
+        let file =
+            csv::render(&settings(), &snapshot(state(), Config::default()), &Query::default());
         let file = String::from_utf8(file).expect("UTF-8");
         assert!(file.contains(&format!(",not_read,,,,,,the accounts {why},")), "{file}");
     }
@@ -981,14 +988,16 @@ fn a_report_that_is_older_than_a_key_may_become_is_an_old_one() {
         ..account("123456789012", "false,2026-10-01T00:00:00Z")
     };
     let state = State::new([account.into()], Tried::Ok, true);
-    let file = csv::render(&snapshot(state, config.expect("a configuration")), &query(""));
+    let file =
+        csv::render(&settings(), &snapshot(state, config.expect("a configuration")), &query(""));
     let file = String::from_utf8(file).expect("UTF-8");
     assert!(file.contains(",not_all_known,,,,,,old report,"), "{file}");
 }
 
 /// The titles of the events about what the calendar lacks.
 fn lacking(state: State, asked: &str) -> Vec<String> {
-    let calendar = calendar::render(&snapshot(state, Config::default()), &query(asked));
+    let calendar =
+        calendar::render(&settings(), &snapshot(state, Config::default()), &query(asked));
     let calendar = calendar.replace("\r\n ", "");
     let titles = calendar.lines().filter_map(|line| line.strip_prefix("SUMMARY:"));
     titles.filter(|title| title.contains("ot ")).map(str::to_owned).collect()
@@ -1014,7 +1023,7 @@ fn a_calendar_says_of_which_accounts_not_all_is_known() {
 fn a_calendar_has_no_control_characters_of_its_query() {
     let state = State::new([account_of("backup", "", &[]).into()], Tried::Ok, true);
     let asked = query("account=1%0DATTACH:x%00%1B");
-    let calendar = calendar::render(&snapshot(state, Config::default()), &asked);
+    let calendar = calendar::render(&settings(), &snapshot(state, Config::default()), &asked);
     let calendar = calendar.replace("\r\n ", "").replace("\r\n", "|");
     assert!(
         calendar.contains("no account 1") && !calendar.contains(char::is_control),
@@ -1067,7 +1076,7 @@ fn an_exemption_to_the_end_of_time_has_its_last_day_and_no_date_in_the_calendar(
         let state = || State::new([account_of("backup", "", &[]).into()], Tried::Ok, true);
         let page = page_of_state(state(), config.clone(), "show=exempt");
         assert!(page.contains(&format!("{last_day}<small>in ")), "{page}");
-        let calendar = calendar::render(&snapshot(state(), config), &Query::default());
+        let calendar = calendar::render(&settings(), &snapshot(state(), config), &Query::default());
         assert_eq!(calendar.matches("BEGIN:VEVENT").count(), 0, "{calendar}");
     }
 }
@@ -1085,4 +1094,108 @@ fn owners_are_listed_and_linked_to_those_without_one_first() {
     let accounts = [account_of("a", "", &[("team", "x")]), account("210987654321", "true,N/A")];
     let state = State::new(accounts.map(Into::into), Tried::Ok, true);
     assert!(page_of_state(state, with_team(), "").contains("there may be more keys"));
+}
+
+#[test]
+fn one_of_several_shards_never_counts_as_everything() {
+    let shard = Shard { index: 0, total: 3 };
+    let of_shard = || StatusSettings { shard, ..settings() };
+    let state = || State::new([account_of("backup", "", &[]).into()], Tried::Ok, true);
+    let snapshot = || snapshot(state(), Config::default());
+    let others = "Other accounts are on the other shards.";
+    let page =
+        |settings: &StatusSettings, asked: &str| page::render(settings, &snapshot(), &query(asked));
+    let line = "1 account</a> of shard 0 of 3 read. Other accounts are on the other shards";
+    let text = page(&of_shard(), "");
+    assert!(text.contains(line), "{text}");
+    let nothing = format!(
+        "1 of 1 account of shard 0 of 3 read, the oldest report is of 60 min ago. {others}"
+    );
+    let text = page(&of_shard(), "show=exempt");
+    assert!(text.contains(&nothing), "{text}");
+    assert!(!page(&settings(), "").contains("shard"));
+
+    let csv = |settings: &StatusSettings, asked: &str| {
+        String::from_utf8(csv::render(settings, &snapshot(), &query(asked))).expect("UTF-8")
+    };
+    let row = format!("\n,,,,,not_read,,,,,,1 of 1 account of shard 0 of 3 read. {others},,,");
+    for (asked, is_told) in [("", true), ("q=x", true), ("account=123456789012", false)] {
+        let text = csv(&of_shard(), asked);
+        assert_eq!(text.contains(&row), is_told, "{asked}: {text}");
+        let calendar = calendar::render(&of_shard(), &snapshot(), &query(asked));
+        let event = "SUMMARY:Only accounts of shard 0 of 3 are in this calendar\r\n";
+        assert_eq!(calendar.contains(event), is_told, "{asked}: {calendar}");
+        assert_eq!(calendar.contains("UID:shard-0@"), is_told, "{asked}: {calendar}");
+    }
+    assert!(!csv(&settings(), "").contains("shard"));
+
+    let unknown = "This is shard 0 of 3. Account 210987654321 may be on another one.";
+    let asked = "account=210987654321&user=a&key=1";
+    let key::KeyPage::Missing(of_key) = key::render(&of_shard(), &snapshot(), &query(asked)) else {
+        panic!("the account is not known");
+    };
+    for text in [of_key, page(&of_shard(), asked), csv(&of_shard(), asked)] {
+        assert!(text.contains(unknown) && !text.contains("The exporter has no account"), "{text}");
+    }
+}
+
+/// The page of the first key of the only user of a report with this row after the user's name and ARN:
+/// whether each key is active, its rotation, and its last use.
+fn page_of_key(row: &str) -> String {
+    let columns = [1, 2].map(|slot| {
+        format!("access_key_{slot}_active,access_key_{slot}_last_rotated,access_key_{slot}_last_used_date")
+    });
+    let csv = format!("user,arn,{}\na,arn:aws:iam::123456789012:user/a,{row}\n", columns.join(","));
+    let report = Some(Report::parse(csv.as_bytes()).expect("a report").into());
+    let account =
+        Account { report, generated: Some(now()), ..Account::pending("123456789012", "") };
+    let snapshot = snapshot(State::new([account.into()], Tried::Ok, true), Config::default());
+    match key::render(&settings(), &snapshot, &query("account=123456789012&user=a&key=1")) {
+        key::KeyPage::Found(page) => page,
+        key::KeyPage::Missing(page) | key::KeyPage::Invalid(page) => panic!("{page}"),
+    }
+}
+
+#[test]
+fn a_key_that_nobody_uses_is_to_be_deleted_and_not_rotated() {
+    let none = "false,N/A,N/A";
+    let unused = "deactivate it, and delete it.</p>";
+    let replace = "If a role can replace it";
+    let second = "Make a second key";
+    for (key, told) in [
+        ("true,2020-01-01T00:00:00Z,2025-10-31T00:00:00Z", "Nobody has used it since 2025-10-31: "),
+        // Its state is ok.
+        ("true,2026-10-20T00:00:00Z,N/A", "Nobody has ever used it: "),
+        ("true,2020-01-01T00:00:00Z,N/A", "Nobody has ever used it: "),
+    ] {
+        let page = page_of_key(&format!("{key},{none}"));
+        assert!(page.contains(&format!("{told}{unused}")), "{key}: {page}");
+        for rotation in [replace, second, "Nothing yet"] {
+            assert!(!page.contains(rotation), "{rotation} for {key}: {page}");
+        }
+    }
+    for key in [
+        "true,2020-01-01T00:00:00Z,2025-11-02T00:00:00Z",
+        // It is new.
+        "true,2026-10-30T00:00:00Z,N/A",
+        // It is not known whether it was used.
+        "true,2020-01-01T00:00:00Z,not a time",
+    ] {
+        let page = page_of_key(&format!("{key},{none}"));
+        assert!(page.contains(replace) && page.contains(second), "{key}: {page}");
+        assert!(!page.contains(unused), "{key}: {page}");
+    }
+    let page = page_of_key(&format!("false,2020-01-01T00:00:00Z,N/A,{none}"));
+    assert!(!page.contains(unused), "it is inactive: {page}");
+}
+
+#[test]
+fn a_third_key_cannot_be_made_so_one_is_deleted_before() {
+    let key = "true,2020-01-01T00:00:00Z,2026-10-31T00:00:00Z";
+    let first = "AWS allows no third";
+    let page = page_of_key(&format!("{key},{key}"));
+    let place = |text: &str| page.find(text).unwrap_or_else(|| panic!("{text} in {page}"));
+    assert!(place(first) < place("Make a second key"));
+    assert!(place("href=\"key?account=123456789012&amp;user=a&amp;key=2\"") > place(first));
+    assert!(!page_of_key(&format!("{key},false,N/A,N/A")).contains(first));
 }

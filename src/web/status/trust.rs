@@ -12,6 +12,7 @@ use super::health::{AccountSummary, Health, Trouble, troubles};
 use super::query::Query;
 use super::select::words;
 use crate::render::Snapshot;
+use crate::shard::Shard;
 use crate::state::Tried;
 
 /// One line: the number of accounts that were read, the age of the reports, and missing data.
@@ -36,7 +37,8 @@ pub fn line(
     let failing = failing.count();
     html! {
         p.trust {
-            (grouped(read)) " of " a href=(all(AccountSort::State)) { (counted(accounts.len(), "account")) } " read"
+            (grouped(read)) " of " a href=(all(AccountSort::State)) { (counted(accounts.len(), "account")) } (of_shard(settings.shard)) " read"
+            @if settings.shard.total > 1 { ". " (OTHER_SHARDS) }
             @if let Some(oldest) = oldest {
                 " · " a href=(all(AccountSort::Report)) { "oldest report " (relative(oldest, now)) }
             }
@@ -127,7 +129,7 @@ pub fn notices(
         }
         @if accounts.is_empty() && !query.account.is_empty() {
             p.notice.bad {
-                (no_account(&query.account))
+                (no_account(settings.shard, &query.account))
             }
         }
         @if state.duplicates > 0 {
@@ -140,8 +142,18 @@ pub fn notices(
 }
 
 /// About an account that is not known.
-pub fn no_account(account: &str) -> String {
-    format!("The exporter has no account {account}, so it knows nothing about its keys.")
+pub fn no_account(shard: Shard, account: &str) -> String {
+    match shard.name() {
+        Some(shard) => format!("This is {shard}. Account {account} may be on another one."),
+        None => {
+            format!("The exporter has no account {account}, so it knows nothing about its keys.")
+        }
+    }
+}
+
+/// After a number of accounts: the shard that they belong to. Empty if there is only one.
+pub fn of_shard(shard: Shard) -> String {
+    shard.name().map(|shard| format!(" of {shard}")).unwrap_or_default()
 }
 
 /// Data that a file about keys lacks.
@@ -152,12 +164,15 @@ pub struct Gap<'a> {
     pub account: Option<&'a AccountSummary<'a>>,
     /// Whether some of its keys are known.
     pub is_read: bool,
+    /// This shard, if the accounts of the other ones are missing.
+    pub shard: Option<Shard>,
     /// The reason.
     pub why: String,
 }
 
 /// What is not known of the keys that the query asks for.
 pub fn gaps<'a>(
+    settings: &StatusSettings,
     snapshot: &Snapshot,
     accounts: &'a [AccountSummary<'a>],
     query: &'a Query,
@@ -170,14 +185,15 @@ pub fn gaps<'a>(
         let troubles = || row.troubles.iter().map(Trouble::text).collect::<Vec<_>>().join(", ");
         let why = row.cause().unwrap_or_else(troubles);
         let why = if why.is_empty() { NOT_TRIED.to_owned() } else { why };
-        Gap { id: &row.account.id, account: Some(row), is_read: row.is_read(), why }
+        Gap { id: &row.account.id, account: Some(row), is_read: row.is_read(), shard: None, why }
     };
     let mut gaps: Vec<Gap> = incomplete.map(gap).collect();
-    let unknown = |id, why| Gap { id, account: None, is_read: false, why };
+    let unknown = |id, why| Gap { id, account: None, is_read: false, shard: None, why };
     if query.account.is_empty() {
         gaps.extend(unlisted(snapshot).map(|why| unknown("", why)));
+        gaps.extend(other_shards(settings.shard, accounts));
     } else if of_query.is_empty() {
-        gaps.push(unknown(&query.account, no_account(&query.account)));
+        gaps.push(unknown(&query.account, no_account(settings.shard, &query.account)));
     }
     gaps
 }
@@ -193,6 +209,17 @@ fn unlisted(snapshot: &Snapshot) -> Option<String> {
     Some(format!("the accounts {what}: there may be others{}", why.unwrap_or_default()))
 }
 
+/// The accounts of other shards. `None`: there is only one.
+fn other_shards<'a>(shard: Shard, accounts: &[AccountSummary]) -> Option<Gap<'a>> {
+    let read = accounts.iter().filter(|row| row.is_read()).count();
+    let all = counted(accounts.len(), "account");
+    let name = shard.name()?;
+    let why = format!("{} of {all} of {name} read. {OTHER_SHARDS}.", grouped(read));
+    Some(Gap { id: "", account: None, is_read: false, shard: Some(shard), why })
+}
+
+/// A file or a page of one shard is not about everything.
+pub const OTHER_SHARDS: &str = "Other accounts are on the other shards";
 /// The reason why nothing is known of an account at first.
 const NOT_TRIED: &str = "not tried yet";
 /// At most this number of accounts is named.
