@@ -101,6 +101,11 @@ def test_nobody_but_flagged_users_is_asked_about(tmp_path):
     details = [("ListAccountAliases", ""), (LIST_CREDENTIALS, "")]
     of_controls = [("GetAccountSummary", ""), ("GetAccountPasswordPolicy", ""), ("ListVirtualMFADevices", "")]
     first = [*report, *details, *flagged, *of_controls, (IDENTITY, "")]
+    # Details are asked for at the same time, and so is the data for controls.
+    for begin, calls in (4, details), (8, of_controls):
+        end = begin + len(calls)
+        assert set(asked[begin:end]) == set(calls)
+        asked[begin:end] = calls
     assert asked == [*first, *(report + flagged) * 9][: len(asked)]
 
 
