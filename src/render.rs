@@ -15,7 +15,6 @@ use tracing::error;
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::controls::{Control, judge};
 use crate::failure::{Failure, FailureCounts};
 use crate::findings::Overview;
 use crate::metrics::exporter::ExporterMetrics;
@@ -237,12 +236,6 @@ fn verdicts(account: &Account, config: &Config, now: DateTime<Utc>) -> u64 {
         let verdict = config.policy.default_ruling().judge(&credential.key(now), now);
         (user, &credential.id, verdict.status).hash(&mut hasher);
     }
-    let outcomes = Some(&config.controls).filter(|controls| controls.enabled);
-    if let Some(outcomes) = outcomes.and_then(|controls| judge(account, controls, now)) {
-        for outcome in Control::all().map(|control| outcomes.get(control)) {
-            (outcome.count(), &outcome.unknown).hash(&mut hasher);
-        }
-    }
     hasher.finish()
 }
 
@@ -277,28 +270,6 @@ mod tests {
         assert!(!shown.update(&failed, &config, now));
         assert!(shown.update(&State::new([], Tried::Ok, true), &config, now), "an account left");
         assert!(shown.update(&State::new([], Tried::Failed, true), &config, now));
-    }
-
-    #[test]
-    fn a_control_that_is_decided_otherwise_is_new() {
-        let now = "2026-11-01T12:00:00Z".parse().expect("a time");
-        let with_mfa = |mfa: &str| {
-            let csv = format!(
-                "user,arn,password_enabled,mfa_active,access_key_1_active,access_key_1_last_rotated,access_key_2_active,access_key_2_last_rotated\n\
-                 a,arn:aws:iam::123456789012:user/a,true,{mfa},false,N/A,false,N/A\n"
-            );
-            let report = Report::parse(csv.as_bytes()).expect("a report");
-            state(|account| account.report = Some(Arc::new(report)))
-        };
-        for (text, is_new) in [("controls: true", true), ("controls: false", false)] {
-            let config = Config::parse(text, "config.yaml".as_ref()).expect("a configuration");
-            let mut shown = Shown::default();
-            shown.update(&with_mfa("true"), &config, now);
-            for mfa in ["false", "N/A"] {
-                assert_eq!(shown.update(&with_mfa(mfa), &config, now), is_new, "{text}: {mfa}");
-                assert!(!shown.update(&with_mfa(mfa), &config, now), "{text}: {mfa}");
-            }
-        }
     }
 
     #[test]
