@@ -242,6 +242,41 @@ async fn a_partition_does_not_lose_a_call_that_it_had() {
 }
 
 #[tokio::test]
+async fn a_list_that_ends_with_a_refusal_is_no_list_whatever_its_code() {
+    for code in ["InvalidAction", "UnknownOperation", "ValidationError", "NotSupportedService"] {
+        let pages = move |what: &str| match what {
+            "all" => {
+                service_credentials(&[["alpha", "bedrock", "A1", "Active", OLD, ""]], Some("m1"))
+            }
+            "all m1" => error(400, code),
+            _ => service_credentials(&[], None),
+        };
+        let mut subject = Subject::new("", pages);
+        let (failure, page) = subject.refresh().await;
+        assert!(failure.expect(code).message.contains(code));
+        assert_eq!(subject.asked(), ["all", "all m1"], "{code}");
+        assert_eq!((value(&page, AVAILABLE), value(&page, UNROTATED)), (Some(0.0), None));
+        assert_eq!(check("", pages).await.0, 2, "{code}");
+    }
+}
+
+#[tokio::test]
+async fn a_service_whose_list_ends_with_a_refusal_is_refused() {
+    let pages = |what: &str| match what {
+        "all" => error(400, "ValidationError"),
+        "bedrock" => {
+            service_credentials(&[["alpha", "bedrock", "A1", "Active", OLD, ""]], Some("m1"))
+        }
+        "bedrock.amazonaws.com m1" => error(404, "NotSupportedService"),
+        "logs" => service_credentials(&[["beta", "logs", "B1", "Active", OLD, ""]], None),
+        _ => service_credentials(&[], None),
+    };
+    let (failure, page) = Subject::new("", pages).refresh().await;
+    assert!(failure.expect("a failure").message.contains("NotSupportedService"));
+    assert_eq!((value(&page, AVAILABLE), value(&page, UNROTATED)), (Some(0.0), Some(1.0)));
+}
+
+#[tokio::test]
 async fn a_path_that_is_not_found_says_nothing_of_the_partition() {
     let refusal = || Answer::Reply(404, "<html>not found</html>".to_owned());
     nothing_is_made_up(refusal, Reason::ServiceError, "404").await;

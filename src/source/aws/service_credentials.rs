@@ -31,8 +31,9 @@ const NO_SUCH_CALL: [&str; 3] = ["InvalidAction", "UnknownOperation", "UnknownOp
 const OTHER_PARAMETERS: [&str; 5] =
     ["ValidationError", "ValidationException", "InvalidInput", "MissingParameter", NOT_SUPPORTED];
 
-/// A list that was not given, and AWS's code for why.
+/// A list that was not given or not to its end.
 struct Refusal {
+    /// AWS's code for why the list has no first page.
     code: Option<String>,
     failure: Failure,
 }
@@ -84,13 +85,15 @@ async fn list(
     let operation = Operation::ListServiceSpecificCredentials;
     let mut interner = Interner::default();
     let mut all = Vec::new();
-    let ask = |marker| {
+    let ask = |marker: Option<String>| {
+        // What has a first page can be listed: a later refusal says nothing of the call and its parameters.
+        let is_first = marker.is_none();
         let call = client.iam.list_service_specific_credentials().all_users(true);
         let call = call.set_service_name(service.map(str::to_owned)).max_items(1000);
         let call = client.call_for_details(call.set_marker(marker).send());
         async move {
             call.await.map_err(|error| Refusal {
-                code: error.code().map(str::to_owned),
+                code: error.code().filter(|_| is_first).map(str::to_owned),
                 failure: errors::failure(operation, &error),
             })
         }
