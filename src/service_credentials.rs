@@ -72,25 +72,14 @@ impl ServiceCredentials {
         if self.0.is_empty() {
             return Vec::new();
         }
-        let users = names(report);
+        let users: HashSet<&str> = report.users.iter().map(|user| user.name.as_str()).collect();
         self.all().filter(|(user, _)| !users.contains(user)).collect()
-    }
-
-    /// Forgets those of users who were in the report `before` and are not in the new one.
-    pub fn forget_gone(&mut self, before: &Report, new: &Report) {
-        let (before, new) = (names(before), names(new));
-        self.0.retain(|user, _| new.contains(user.as_str()) || !before.contains(user.as_str()));
     }
 
     /// Those of a user, by service and id.
     pub fn of(&self, user: &str) -> &[ServiceCredential] {
         self.0.get(user).map_or(&[], Vec::as_slice)
     }
-}
-
-/// The names of the report's users.
-fn names(report: &Report) -> HashSet<&str> {
-    report.users.iter().map(|user| user.name.as_str()).collect()
 }
 
 impl CredentialList {
