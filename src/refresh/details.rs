@@ -264,7 +264,9 @@ impl RefreshContext<'_> {
             return Ok(());
         };
         let credentials = listed.completed_by(&before);
-        account.service_credentials = Some(Arc::new(credentials));
+        // A list without a credential, and without a service, does not say that there is none.
+        let is_known = listed.refused.is_empty() || credentials.all().next().is_some();
+        account.service_credentials = is_known.then(|| Arc::new(credentials));
         // Whoever is newer than the report is in the next one. Without a user no rule can decide, and need
         // not if the credential cannot be used.
         let now = self.clock.now();

@@ -337,6 +337,19 @@ async fn a_service_that_is_refused_hides_no_other() {
 }
 
 #[tokio::test]
+async fn without_a_known_credential_and_with_a_refused_service_there_is_no_number() {
+    let (refused, none) = (|| error(403, "AccessDenied"), || service_credentials(&[], None));
+    let mut subject = Subject::new("", by_service(refused, none));
+    let (failure, page) = subject.refresh().await;
+    assert_eq!(failure.expect("a failure").reason, Reason::AccessDenied);
+    assert_eq!((value(&page, AVAILABLE), value(&page, UNROTATED)), (Some(0.0), None));
+    subject.follow(by_service(none, none));
+    let (failure, page) = subject.refresh().await;
+    assert_eq!(failure, None);
+    assert_eq!((value(&page, AVAILABLE), value(&page, UNROTATED)), (Some(1.0), Some(0.0)));
+}
+
+#[tokio::test]
 async fn of_a_service_that_is_refused_what_was_known_stays() {
     let logs = || service_credentials(&[["beta", "logs", "B1", "Active", OLD, ""]], None);
     let mut subject = Subject::new("", by_service(|| old(&["A1"]), logs));
