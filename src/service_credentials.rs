@@ -21,8 +21,10 @@ pub struct ServiceCredentials(BTreeMap<String, Vec<ServiceCredential>>);
 pub struct CredentialList {
     /// The credentials.
     pub credentials: ServiceCredentials,
-    /// The services whose credentials AWS did not list, and why.
-    pub refused: Vec<(&'static str, Failure)>,
+    /// The services that AWS listed. `None`: all.
+    pub services: Option<Vec<&'static str>>,
+    /// Why AWS refused others.
+    pub refused: Vec<Failure>,
 }
 
 /// A credential of a user for one service. Ordered by service and id.
@@ -83,13 +85,20 @@ impl ServiceCredentials {
 }
 
 impl CredentialList {
-    /// The credentials, and of the services that AWS refused those that were known `before`.
+    /// The credentials, and those that were known `before` of services that AWS did not list.
     pub fn completed_by(&self, before: &ServiceCredentials) -> ServiceCredentials {
-        let is_refused =
-            |service: &str| self.refused.iter().any(|(refused, _)| *refused == service);
-        let kept = before.all().filter(|(_, credential)| is_refused(&credential.service));
-        let all = self.credentials.all().chain(kept);
+        let all = self.credentials.all().chain(self.lacks(before));
         all.map(|(user, credential)| (user.to_owned(), credential.clone())).collect()
+    }
+
+    /// Those that were known `before` of services that AWS did not list, each with its user.
+    pub fn lacks<'a>(
+        &'a self,
+        before: &'a ServiceCredentials,
+    ) -> impl Iterator<Item = (&'a str, &'a ServiceCredential)> {
+        let services = self.services.as_ref();
+        let is_listed = move |it: &str| services.is_none_or(|listed| listed.contains(&it));
+        before.all().filter(move |(_, credential)| !is_listed(&credential.service))
     }
 }
 

@@ -264,6 +264,7 @@ impl RefreshContext<'_> {
             return Ok(());
         };
         let credentials = listed.completed_by(&before);
+        let lacks_services = listed.lacks(&before).next().is_some();
         // A list without a credential, and without a service, does not say that there is none.
         let is_known = listed.refused.is_empty() || credentials.all().next().is_some();
         account.service_credentials = is_known.then(|| Arc::new(credentials));
@@ -273,8 +274,13 @@ impl RefreshContext<'_> {
         let is_older = |time| account.generated.is_none_or(|generated| time <= generated);
         let others = account.service_credentials_of_others();
         let lacks_users = others.iter().any(|(_, it)| it.key(now).active && is_older(it.created));
-        if let Some(failure) = most_urgent(listed.refused.into_iter().map(|(_, why)| why)) {
+        if let Some(failure) = most_urgent(listed.refused.into_iter()) {
             return Err(failure);
+        }
+        if lacks_services {
+            return failed(
+                "AWS has listed credentials of a service, and now does not list that service",
+            );
         }
         if lacks_users {
             return failed("credentials of users who are not in the report");

@@ -364,6 +364,41 @@ async fn of_a_service_that_is_refused_what_was_known_stays() {
 }
 
 #[tokio::test]
+async fn of_a_service_that_is_not_asked_for_or_no_longer_supported_what_was_known_stays() {
+    let strange = |_: &str| {
+        let credentials = ["strange", "logs"].map(|it| ["alpha", it, it, "Active", OLD, ""]);
+        service_credentials(&credentials, None)
+    };
+    let none = || service_credentials(&[], None);
+    let unsupported = || error(404, "NotSupportedService");
+    for (logs, known) in [(none as fn() -> Answer, 1.0), (unsupported, 2.0)] {
+        let mut subject = Subject::new("", strange);
+        subject.refresh().await;
+        subject.follow_with_new_report(by_service(none, logs));
+        for _ in 0..2 {
+            let (failure, page) = subject.refresh().await;
+            assert_eq!(failure.expect("a failure").reason, Reason::ServiceError);
+            assert_eq!(of(&page, "unrotated", "strange"), Some(1.0));
+            assert_eq!(value(&page, AVAILABLE), Some(0.0));
+            assert_eq!(value(&page, UNROTATED), Some(known));
+        }
+        subject.follow(|_| old(&["A1"]));
+        let (failure, page) = subject.refresh().await;
+        assert_eq!((failure, value(&page, UNROTATED)), (None, Some(1.0)));
+    }
+}
+
+#[tokio::test]
+async fn services_that_had_credentials_are_not_all_unsupported() {
+    let mut subject = Subject::new("", |_| old(&["A1"]));
+    subject.refresh().await;
+    subject.follow_with_new_report(|_| error(404, "NotSupportedService"));
+    let (failure, page) = subject.refresh().await;
+    assert_eq!(failure.expect("a failure").reason, Reason::ServiceError);
+    assert_eq!((value(&page, AVAILABLE), value(&page, UNROTATED)), (Some(0.0), Some(1.0)));
+}
+
+#[tokio::test]
 async fn where_no_service_is_supported_the_list_is_empty() {
     let mut subject = Subject::new("", |_| error(404, "NotSupportedService"));
     let (failure, page) = subject.refresh().await;

@@ -45,7 +45,7 @@ pub async fn service_credentials(
     client: &AccountClient,
 ) -> Result<Option<CredentialList>, Failure> {
     match list(client, None).await {
-        Ok(credentials) => Ok(Some(CredentialList { credentials, refused: Vec::new() })),
+        Ok(credentials) => Ok(Some(CredentialList { credentials, ..CredentialList::default() })),
         Err(refusal) if refusal.is_one_of(&NO_SUCH_CALL) => Ok(None),
         Err(refusal) if refusal.is_one_of(&OTHER_PARAMETERS) => {
             list_by_service(client).await.map(Some)
@@ -54,27 +54,28 @@ pub async fn service_credentials(
     }
 }
 
-/// Fails if AWS refuses every service.
+/// Fails if AWS refuses a service and lists none.
 async fn list_by_service(client: &AccountClient) -> Result<CredentialList, Failure> {
-    let (mut listed, mut refused) = (Vec::new(), Vec::new());
+    let (mut listed, mut services, mut refused) = (Vec::new(), Vec::new(), Vec::new());
     for service in SERVICES {
         match list(client, Some(service)).await {
-            Ok(credentials) => listed.push(credentials),
-            // Nobody can have a credential for it.
-            Err(refusal) if refusal.is_one_of(&[NOT_SUPPORTED]) => {
-                listed.push(ServiceCredentials::default());
+            Ok(credentials) => {
+                listed.push(credentials);
+                services.push(service);
             }
-            Err(refusal) => refused.push((service, refusal.failure)),
+            // Nobody can have a credential for it.
+            Err(refusal) if refusal.is_one_of(&[NOT_SUPPORTED]) => {}
+            Err(refusal) => refused.push(refusal.failure),
         }
     }
-    if listed.is_empty()
-        && let Some((_, failure)) = refused.pop()
+    if services.is_empty()
+        && let Some(failure) = refused.pop()
     {
         return Err(failure);
     }
     let credentials = listed.iter().flat_map(ServiceCredentials::all);
     let credentials = credentials.map(|(user, it)| (user.to_owned(), it.clone())).collect();
-    Ok(CredentialList { credentials, refused })
+    Ok(CredentialList { credentials, services: Some(services), refused })
 }
 
 /// Every page of the list, of one service or of all.
