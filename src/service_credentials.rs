@@ -21,8 +21,10 @@ pub struct ServiceCredentials(BTreeMap<String, Vec<ServiceCredential>>);
 pub struct CredentialList {
     /// The credentials.
     pub credentials: ServiceCredentials,
-    /// The services whose credentials AWS did not list, and why.
-    pub refused: Vec<(&'static str, Failure)>,
+    /// The services that AWS listed. `None`: all.
+    pub services: Option<Vec<&'static str>>,
+    /// Why AWS refused others.
+    pub refused: Vec<Failure>,
 }
 
 /// A credential of a user for one service. Ordered by service and id.
@@ -72,14 +74,8 @@ impl ServiceCredentials {
         if self.0.is_empty() {
             return Vec::new();
         }
-        let users = names(report);
+        let users: HashSet<&str> = report.users.iter().map(|user| user.name.as_str()).collect();
         self.all().filter(|(user, _)| !users.contains(user)).collect()
-    }
-
-    /// Forgets those of users who were in the report `before` and are not in the new one.
-    pub fn forget_gone(&mut self, before: &Report, new: &Report) {
-        let (before, new) = (names(before), names(new));
-        self.0.retain(|user, _| new.contains(user.as_str()) || !before.contains(user.as_str()));
     }
 
     /// Those of a user, by service and id.
@@ -88,19 +84,21 @@ impl ServiceCredentials {
     }
 }
 
-/// The names of the report's users.
-fn names(report: &Report) -> HashSet<&str> {
-    report.users.iter().map(|user| user.name.as_str()).collect()
-}
-
 impl CredentialList {
-    /// The credentials, and of the services that AWS refused those that were known `before`.
+    /// The credentials, and those that were known `before` of services that AWS did not list.
     pub fn completed_by(&self, before: &ServiceCredentials) -> ServiceCredentials {
-        let is_refused =
-            |service: &str| self.refused.iter().any(|(refused, _)| *refused == service);
-        let kept = before.all().filter(|(_, credential)| is_refused(&credential.service));
-        let all = self.credentials.all().chain(kept);
+        let all = self.credentials.all().chain(self.lacks(before));
         all.map(|(user, credential)| (user.to_owned(), credential.clone())).collect()
+    }
+
+    /// Those that were known `before` of services that AWS did not list, each with its user.
+    pub fn lacks<'a>(
+        &'a self,
+        before: &'a ServiceCredentials,
+    ) -> impl Iterator<Item = (&'a str, &'a ServiceCredential)> {
+        let services = self.services.as_ref();
+        let is_listed = move |it: &str| services.is_none_or(|listed| listed.contains(&it));
+        before.all().filter(move |(_, credential)| !is_listed(&credential.service))
     }
 }
 

@@ -264,15 +264,23 @@ impl RefreshContext<'_> {
             return Ok(());
         };
         let credentials = listed.completed_by(&before);
-        account.service_credentials = Some(Arc::new(credentials));
+        let lacks_services = listed.lacks(&before).next().is_some();
+        // A list without a credential, and without a service, does not say that there is none.
+        let is_known = listed.refused.is_empty() || credentials.all().next().is_some();
+        account.service_credentials = is_known.then(|| Arc::new(credentials));
         // Whoever is newer than the report is in the next one. Without a user no rule can decide, and need
         // not if the credential cannot be used.
         let now = self.clock.now();
         let is_older = |time| account.generated.is_none_or(|generated| time <= generated);
         let others = account.service_credentials_of_others();
         let lacks_users = others.iter().any(|(_, it)| it.key(now).active && is_older(it.created));
-        if let Some(failure) = most_urgent(listed.refused.into_iter().map(|(_, why)| why)) {
+        if let Some(failure) = most_urgent(listed.refused.into_iter()) {
             return Err(failure);
+        }
+        if lacks_services {
+            return failed(
+                "AWS has listed credentials of a service, and now does not list that service",
+            );
         }
         if lacks_users {
             return failed("credentials of users who are not in the report");

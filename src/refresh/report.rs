@@ -51,9 +51,6 @@ impl RefreshContext<'_> {
                 log_report(&report, &account.id, generated);
                 if let Some(before) = &account.report {
                     report.keep_missing(before);
-                    if let Some(known) = &mut account.service_credentials {
-                        Arc::make_mut(known).forget_gone(before, &report);
-                    }
                 }
                 account.report = Some(report);
                 account.fingerprint = fingerprint;

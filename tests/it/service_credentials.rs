@@ -242,6 +242,41 @@ async fn a_partition_does_not_lose_a_call_that_it_had() {
 }
 
 #[tokio::test]
+async fn a_list_that_ends_with_a_refusal_is_no_list_whatever_its_code() {
+    for code in ["InvalidAction", "UnknownOperation", "ValidationError", "NotSupportedService"] {
+        let pages = move |what: &str| match what {
+            "all" => {
+                service_credentials(&[["alpha", "bedrock", "A1", "Active", OLD, ""]], Some("m1"))
+            }
+            "all m1" => error(400, code),
+            _ => service_credentials(&[], None),
+        };
+        let mut subject = Subject::new("", pages);
+        let (failure, page) = subject.refresh().await;
+        assert!(failure.expect(code).message.contains(code));
+        assert_eq!(subject.asked(), ["all", "all m1"], "{code}");
+        assert_eq!((value(&page, AVAILABLE), value(&page, UNROTATED)), (Some(0.0), None));
+        assert_eq!(check("", pages).await.0, 2, "{code}");
+    }
+}
+
+#[tokio::test]
+async fn a_service_whose_list_ends_with_a_refusal_is_refused() {
+    let pages = |what: &str| match what {
+        "all" => error(400, "ValidationError"),
+        "bedrock" => {
+            service_credentials(&[["alpha", "bedrock", "A1", "Active", OLD, ""]], Some("m1"))
+        }
+        "bedrock.amazonaws.com m1" => error(404, "NotSupportedService"),
+        "logs" => service_credentials(&[["beta", "logs", "B1", "Active", OLD, ""]], None),
+        _ => service_credentials(&[], None),
+    };
+    let (failure, page) = Subject::new("", pages).refresh().await;
+    assert!(failure.expect("a failure").message.contains("NotSupportedService"));
+    assert_eq!((value(&page, AVAILABLE), value(&page, UNROTATED)), (Some(0.0), Some(1.0)));
+}
+
+#[tokio::test]
 async fn a_path_that_is_not_found_says_nothing_of_the_partition() {
     let refusal = || Answer::Reply(404, "<html>not found</html>".to_owned());
     nothing_is_made_up(refusal, Reason::ServiceError, "404").await;
@@ -302,6 +337,19 @@ async fn a_service_that_is_refused_hides_no_other() {
 }
 
 #[tokio::test]
+async fn without_a_known_credential_and_with_a_refused_service_there_is_no_number() {
+    let (refused, none) = (|| error(403, "AccessDenied"), || service_credentials(&[], None));
+    let mut subject = Subject::new("", by_service(refused, none));
+    let (failure, page) = subject.refresh().await;
+    assert_eq!(failure.expect("a failure").reason, Reason::AccessDenied);
+    assert_eq!((value(&page, AVAILABLE), value(&page, UNROTATED)), (Some(0.0), None));
+    subject.follow(by_service(none, none));
+    let (failure, page) = subject.refresh().await;
+    assert_eq!(failure, None);
+    assert_eq!((value(&page, AVAILABLE), value(&page, UNROTATED)), (Some(1.0), Some(0.0)));
+}
+
+#[tokio::test]
 async fn of_a_service_that_is_refused_what_was_known_stays() {
     let logs = || service_credentials(&[["beta", "logs", "B1", "Active", OLD, ""]], None);
     let mut subject = Subject::new("", by_service(|| old(&["A1"]), logs));
@@ -313,6 +361,41 @@ async fn of_a_service_that_is_refused_what_was_known_stays() {
     assert_eq!(failure.expect("a failure").reason, Reason::Throttled);
     assert_eq!((value(&page, AVAILABLE), value(&page, UNROTATED)), (Some(0.0), Some(1.0)));
     assert_eq!((of(&page, "active", "A1"), of(&page, "active", "B1")), (None, Some(1.0)));
+}
+
+#[tokio::test]
+async fn of_a_service_that_is_not_asked_for_or_no_longer_supported_what_was_known_stays() {
+    let strange = |_: &str| {
+        let credentials = ["strange", "logs"].map(|it| ["alpha", it, it, "Active", OLD, ""]);
+        service_credentials(&credentials, None)
+    };
+    let none = || service_credentials(&[], None);
+    let unsupported = || error(404, "NotSupportedService");
+    for (logs, known) in [(none as fn() -> Answer, 1.0), (unsupported, 2.0)] {
+        let mut subject = Subject::new("", strange);
+        subject.refresh().await;
+        subject.follow_with_new_report(by_service(none, logs));
+        for _ in 0..2 {
+            let (failure, page) = subject.refresh().await;
+            assert_eq!(failure.expect("a failure").reason, Reason::ServiceError);
+            assert_eq!(of(&page, "unrotated", "strange"), Some(1.0));
+            assert_eq!(value(&page, AVAILABLE), Some(0.0));
+            assert_eq!(value(&page, UNROTATED), Some(known));
+        }
+        subject.follow(|_| old(&["A1"]));
+        let (failure, page) = subject.refresh().await;
+        assert_eq!((failure, value(&page, UNROTATED)), (None, Some(1.0)));
+    }
+}
+
+#[tokio::test]
+async fn services_that_had_credentials_are_not_all_unsupported() {
+    let mut subject = Subject::new("", |_| old(&["A1"]));
+    subject.refresh().await;
+    subject.follow_with_new_report(|_| error(404, "NotSupportedService"));
+    let (failure, page) = subject.refresh().await;
+    assert_eq!(failure.expect("a failure").reason, Reason::ServiceError);
+    assert_eq!((value(&page, AVAILABLE), value(&page, UNROTATED)), (Some(0.0), Some(1.0)));
 }
 
 #[tokio::test]
@@ -426,7 +509,7 @@ async fn a_credential_that_cannot_be_used_needs_no_user() {
 }
 
 #[tokio::test]
-async fn a_user_who_left_takes_the_credentials_along_although_the_list_fails() {
+async fn only_a_list_takes_away_the_credentials_of_a_user_who_left() {
     let both = |_: &str| {
         service_credentials(
             &[
@@ -448,8 +531,13 @@ async fn a_user_who_left_takes_the_credentials_along_although_the_list_fails() {
     subject.account.generated = Some(Utc::now() - TimeDelta::hours(5));
     let (failure, page) = subject.refresh().await;
     assert!(failure.is_some());
-    assert_eq!((of(&page, "active", "A1"), of(&page, "active", "B1")), (Some(1.0), None));
-    assert_eq!(value(&page, UNROTATED), Some(1.0));
+    let active = |page: &str| (of(page, "active", "A1"), of(page, "active", "B1"));
+    // The user may have another name now.
+    assert_eq!(active(&page), (Some(1.0), Some(1.0)));
+    assert_eq!((value(&page, AVAILABLE), value(&page, UNROTATED)), (Some(0.0), Some(2.0)));
+    subject.follow(|_| old(&["A1"]));
+    let (failure, page) = subject.refresh().await;
+    assert_eq!((failure, active(&page)), (None, (Some(1.0), None)));
 }
 
 #[tokio::test]

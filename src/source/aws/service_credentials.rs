@@ -31,8 +31,9 @@ const NO_SUCH_CALL: [&str; 3] = ["InvalidAction", "UnknownOperation", "UnknownOp
 const OTHER_PARAMETERS: [&str; 5] =
     ["ValidationError", "ValidationException", "InvalidInput", "MissingParameter", NOT_SUPPORTED];
 
-/// A list that was not given, and AWS's code for why.
+/// A list that was not given or not to its end.
 struct Refusal {
+    /// AWS's code for why the list has no first page.
     code: Option<String>,
     failure: Failure,
 }
@@ -44,7 +45,7 @@ pub async fn service_credentials(
     client: &AccountClient,
 ) -> Result<Option<CredentialList>, Failure> {
     match list(client, None).await {
-        Ok(credentials) => Ok(Some(CredentialList { credentials, refused: Vec::new() })),
+        Ok(credentials) => Ok(Some(CredentialList { credentials, ..CredentialList::default() })),
         Err(refusal) if refusal.is_one_of(&NO_SUCH_CALL) => Ok(None),
         Err(refusal) if refusal.is_one_of(&OTHER_PARAMETERS) => {
             list_by_service(client).await.map(Some)
@@ -53,27 +54,28 @@ pub async fn service_credentials(
     }
 }
 
-/// Fails if AWS refuses every service.
+/// Fails if AWS refuses a service and lists none.
 async fn list_by_service(client: &AccountClient) -> Result<CredentialList, Failure> {
-    let (mut listed, mut refused) = (Vec::new(), Vec::new());
+    let (mut listed, mut services, mut refused) = (Vec::new(), Vec::new(), Vec::new());
     for service in SERVICES {
         match list(client, Some(service)).await {
-            Ok(credentials) => listed.push(credentials),
-            // Nobody can have a credential for it.
-            Err(refusal) if refusal.is_one_of(&[NOT_SUPPORTED]) => {
-                listed.push(ServiceCredentials::default());
+            Ok(credentials) => {
+                listed.push(credentials);
+                services.push(service);
             }
-            Err(refusal) => refused.push((service, refusal.failure)),
+            // Nobody can have a credential for it.
+            Err(refusal) if refusal.is_one_of(&[NOT_SUPPORTED]) => {}
+            Err(refusal) => refused.push(refusal.failure),
         }
     }
-    if listed.is_empty()
-        && let Some((_, failure)) = refused.pop()
+    if services.is_empty()
+        && let Some(failure) = refused.pop()
     {
         return Err(failure);
     }
     let credentials = listed.iter().flat_map(ServiceCredentials::all);
     let credentials = credentials.map(|(user, it)| (user.to_owned(), it.clone())).collect();
-    Ok(CredentialList { credentials, refused })
+    Ok(CredentialList { credentials, services: Some(services), refused })
 }
 
 /// Every page of the list, of one service or of all.
@@ -84,13 +86,15 @@ async fn list(
     let operation = Operation::ListServiceSpecificCredentials;
     let mut interner = Interner::default();
     let mut all = Vec::new();
-    let ask = |marker| {
+    let ask = |marker: Option<String>| {
+        // What has a first page can be listed: a later refusal says nothing of the call and its parameters.
+        let is_first = marker.is_none();
         let call = client.iam.list_service_specific_credentials().all_users(true);
         let call = call.set_service_name(service.map(str::to_owned)).max_items(1000);
         let call = client.call_for_details(call.set_marker(marker).send());
         async move {
             call.await.map_err(|error| Refusal {
-                code: error.code().map(str::to_owned),
+                code: error.code().filter(|_| is_first).map(str::to_owned),
                 failure: errors::failure(operation, &error),
             })
         }
