@@ -163,9 +163,8 @@ fn of_account(
         }
         let user = subject.user;
         for credential in account.service_credentials_of(user) {
-            let key = credential.key(now);
-            let verdict = ruling.judge(&key, now);
-            owners.keys(place).add_service_credential(&key, &verdict);
+            let (key, verdict) =
+                judge_service_credential(credential, &ruling, owners.keys(place), now);
             if is_wanted(verdict.status) {
                 let finding = Finding::new(&subject, &key, &verdict, &ruling, &rules);
                 findings.push(finding.of_service(credential, now));
@@ -178,10 +177,8 @@ fn of_account(
     for (name, credential) in account.service_credentials_of_others() {
         let user = User { name: name.to_owned(), ..User::default() };
         let (subject, ruling) = (account.subject(&user), config.policy.default_ruling());
-        let key = credential.key(now);
-        let verdict = ruling.judge(&key, now);
         let place = owners.place(account.tags_of(name));
-        owners.keys(place).add(&key, &verdict, &ruling, now);
+        let (key, verdict) = judge_service_credential(credential, &ruling, owners.keys(place), now);
         if is_wanted(verdict.status) {
             let finding = Finding::new(&subject, &key, &verdict, &ruling, &rules);
             findings.push(finding.of_service(credential, now));
@@ -190,6 +187,20 @@ fn of_account(
     let owned =
         |owner: Owner| (owner.tags.iter().map(|value| (*value).to_owned()).collect(), owner.keys);
     AccountOverview { owners: owners.finish().into_iter().map(owned).collect(), unlisted }
+}
+
+/// Judges a service-specific credential and adds it to its owner. The same for users of the report and
+/// others, here and on the page of metrics.
+pub fn judge_service_credential(
+    credential: &ServiceCredential,
+    ruling: &Ruling,
+    owner: &mut KeySummary,
+    now: DateTime<Utc>,
+) -> (Key, Verdict) {
+    let key = credential.key(now);
+    let verdict = ruling.judge(&key, now);
+    owner.add_service_credential(&key, &verdict);
+    (key, verdict)
 }
 
 /// Whether a key with this status needs attention.

@@ -21,7 +21,7 @@ use super::text::{Value, Writer, push_label};
 use crate::config::{Config, TagLabel};
 use crate::confirmation::MAX_KEYS;
 use crate::failure::Reason;
-use crate::findings::{lacks_name, lacks_tags};
+use crate::findings::{judge_service_credential, lacks_name, lacks_tags};
 use crate::policy::owner::{KeySummary, Owners};
 use crate::policy::{Exemption, KeyStatus, Ruling, Verdict};
 use crate::report::{Certificate, Key, User};
@@ -245,8 +245,9 @@ impl<'a> Rows<'a> {
                 }
                 for credential in account.service_credentials_of(user) {
                     let labels = &rows.labels[labels.clone()];
-                    let row = ServiceCredentialRow::new(labels, credential, &ruling, now);
-                    rows.push_service_credential(row, owners.keys(owner));
+                    let owner = owners.keys(owner);
+                    let row = ServiceCredentialRow::new(labels, credential, &ruling, owner, now);
+                    rows.service_credentials.push(row);
                 }
                 let owner = first_owner + owner;
                 let knows_tags = knows_tags && account.lists_tags_of(user);
@@ -256,9 +257,10 @@ impl<'a> Rows<'a> {
                 let mut labels = labels.clone();
                 push_label(&mut labels, "user", user);
                 let ruling = config.policy.default_ruling();
-                let row = ServiceCredentialRow::new(&labels, credential, &ruling, now);
                 let owner = owners.place(account.tags_of(user));
-                rows.push_service_credential(row, owners.keys(owner));
+                let owner = owners.keys(owner);
+                let row = ServiceCredentialRow::new(&labels, credential, &ruling, owner, now);
+                rows.service_credentials.push(row);
             }
             let users = first_user..rows.users.len();
             let keys = first_key..rows.keys.len();
@@ -277,11 +279,6 @@ impl<'a> Rows<'a> {
             });
         }
         rows
-    }
-
-    fn push_service_credential(&mut self, row: ServiceCredentialRow, owner: &mut KeySummary) {
-        owner.add_service_credential(&row.key, &row.verdict);
-        self.service_credentials.push(row);
     }
 
     fn labels(&self, row: &UserRow) -> &str {
@@ -522,13 +519,13 @@ impl ServiceCredentialRow {
         user_labels: &str,
         credential: &ServiceCredential,
         ruling: &Ruling,
+        owner: &mut KeySummary,
         now: DateTime<Utc>,
     ) -> ServiceCredentialRow {
         let mut labels = user_labels.to_owned();
         push_label(&mut labels, "service_name", &credential.service);
         push_label(&mut labels, "credential_id", &credential.id);
-        let key = credential.key(now);
-        let verdict = ruling.judge(&key, now);
+        let (key, verdict) = judge_service_credential(credential, ruling, owner, now);
         ServiceCredentialRow { labels, key, expiry: credential.expiry(now), verdict }
     }
 }

@@ -10,6 +10,7 @@ use super::*;
 use crate::confirmation::{ListedKey, merge};
 use crate::controls::Control;
 use crate::evidence::{AccountSummary, Evidence, Reading};
+use crate::findings::Overview;
 use crate::metrics::catalogue;
 use crate::metrics::catalogue::Metric;
 use crate::metrics::filter::name_pattern;
@@ -352,6 +353,24 @@ fn the_keys_of_a_root_whose_row_cannot_be_read_stay_and_none_is_not_known() {
     assert_eq!(root_keys("true", "true"), (Some(2.0), Some(2.0)));
     assert_eq!(root_keys("false", "true"), (Some(1.0), Some(1.0)));
     assert_eq!(root_keys("false", "false"), (None, Some(0.0)));
+}
+
+#[test]
+fn the_overview_counts_keys_and_service_credentials_as_the_page_does() {
+    let (text, _) = page(&Filter::default());
+    let overview = Overview::new(&state(), &config(), at(NOW));
+    let total = |name: &str, label: &str| -> f64 {
+        let is_wanted = |series: &str| series.starts_with(name) && series.contains(label);
+        samples(&text).filter(|(series, _)| is_wanted(series)).map(|(_, value)| value).sum()
+    };
+    for status in KeyStatus::ALL {
+        let number: usize = overview.accounts.iter().map(|account| account.count(status)).sum();
+        let label = format!("status=\"{}\"", status.as_str());
+        assert_eq!(number as f64, total("iam_owner_access_keys{", &label), "{label}");
+    }
+    let accounts = overview.accounts.iter();
+    let unrotated: usize = accounts.map(|it| it.unrotated_service_credentials()).sum();
+    assert_eq!(unrotated as f64, total("iam_unrotated_service_credentials", ""));
 }
 
 #[test]
