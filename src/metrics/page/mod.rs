@@ -213,8 +213,11 @@ impl<'a> Rows<'a> {
             let (first_user, first_key) = (rows.users.len(), rows.keys.len());
             let first_owner = rows.owners.len();
             let first_credential = rows.service_credentials.len();
-            // The control knows what an earlier row still says.
-            let keeps_root = account.report.as_ref().is_some_and(|report| report.keeps_root);
+            // An earlier row of root, or a row beside a rejected one, cannot say that there is no key.
+            let is_root_unsure = account.report.as_ref().is_some_and(|report| {
+                report.keeps_root || report.rejected.iter().any(|row| row.is_root)
+            });
+            // `Some` if there is a row of root.
             let mut root_keys = None;
             let mut owners = Owners::new(config.user_tags.iter().map(|tag| tag.key.as_str()));
             for (subject, keys) in account.users() {
@@ -225,8 +228,9 @@ impl<'a> Rows<'a> {
                 push_label(&mut rows.labels, "user", &user.name);
                 let labels = start..rows.labels.len();
                 let owner = owners.place(subject.tags);
-                if user.is_root() && !keeps_root {
-                    root_keys = Some(keys.iter().flatten().filter(|key| key.active).count());
+                if user.is_root() {
+                    let active = keys.iter().flatten().filter(|key| key.active).count();
+                    root_keys = Some((active > 0 || !is_root_unsure).then_some(active));
                 }
                 for (key, slot) in keys.iter().zip(&*SLOTS) {
                     let Some(key) = key else { continue };
@@ -275,7 +279,7 @@ impl<'a> Rows<'a> {
                 users,
                 keys,
                 service_credentials,
-                root_keys: root_keys.or_else(|| root_keys_without_row(account, config, now)),
+                root_keys: root_keys.unwrap_or_else(|| root_keys_without_row(account, config, now)),
             });
         }
         rows

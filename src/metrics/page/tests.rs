@@ -356,6 +356,31 @@ fn the_keys_of_a_root_whose_row_cannot_be_read_stay_and_none_is_not_known() {
 }
 
 #[test]
+fn a_root_without_keys_of_whom_another_row_is_rejected_has_no_known_number_of_keys() {
+    let root = |active: bool| {
+        let keys = [active.then_some((true, Some(3_000), false)), None];
+        let text = csv(&[(keys, 0)]);
+        text.lines().nth(1).expect("a row").to_owned()
+    };
+    let head = csv(&[]);
+    let root_keys = |first: &str, second: &str| {
+        let account = account("production", &format!("{head}{first}\n{second}\n"));
+        let state = State::new([Arc::new(account)], Tried::Ok, true);
+        let text = text(&state, &config(), &Filter::default(), at(NOW));
+        let mut found = samples(&text).filter(|(series, _)| series.starts_with("iam_owner_root"));
+        found.next().map(|(_, keys)| keys)
+    };
+    let (clean, with_key) = (root(false), root(true));
+    let other_arn = with_key.replace("arn:aws:iam::123456789012:root", "garbage");
+    let user = clean.replace("<root_account>", "ann").replace(":root", ":user/ann");
+    assert_eq!(root_keys(&clean, &with_key), None, "which row is right is not known");
+    assert_eq!(root_keys(&clean, &other_arn), None);
+    assert_eq!(root_keys(&with_key, &clean), Some(1.0), "a key that is known stays");
+    assert_eq!(root_keys(&clean, &user), Some(0.0));
+    assert_eq!(root_keys(&clean, "short,row"), Some(0.0), "a row of somebody else");
+}
+
+#[test]
 fn the_overview_counts_keys_and_service_credentials_as_the_page_does() {
     let (text, _) = page(&Filter::default());
     let overview = Overview::new(&state(), &config(), at(NOW));
