@@ -433,8 +433,11 @@ impl<'a> Rows<'a> {
         });
         page.family(&names::NOT_JUDGED_KEYS, |family| {
             for row in with_report() {
-                let is_not_judged = |row: &&KeyRow| row.verdict.status == KeyStatus::NotJudged;
-                family.sample(&[&row.labels], keys(row).iter().filter(is_not_judged).count());
+                let keys = keys(row).iter().map(|row| &row.verdict);
+                let credentials = &self.service_credentials[row.service_credentials.clone()];
+                let verdicts = keys.chain(credentials.iter().map(|row| &row.verdict));
+                let not_judged = verdicts.filter(|it| it.status == KeyStatus::NotJudged).count();
+                family.sample(&[&row.labels], not_judged);
             }
         });
         page.family(&names::UNROTATED_SERVICE_CREDENTIALS, |family| {

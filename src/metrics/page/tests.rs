@@ -399,6 +399,32 @@ fn the_overview_counts_keys_and_service_credentials_as_the_page_does() {
 }
 
 #[test]
+fn a_service_credential_of_unknown_age_is_not_judged_and_counts_as_such() {
+    let mut account = account("production", &csv(&[([None, None], 0), ([None, None], 0)]));
+    let credential = |id: &str, active, created: &str| ServiceCredential {
+        service: "bedrock.amazonaws.com".into(),
+        id: id.to_owned(),
+        active,
+        created: at(created),
+        expires: None,
+    };
+    let ahead = "2026-12-01T12:00:00Z";
+    let credentials = [
+        ("user-1", credential("REPORTED", true, ahead)),
+        ("user-1", credential("INACTIVE", false, ahead)),
+        ("user-1", credential("YOUNG", true, "2026-10-01T00:00:00Z")),
+        ("not-in-the-report", credential("UNREPORTED", true, ahead)),
+    ];
+    let credentials = credentials.map(|(user, credential)| (user.to_owned(), credential));
+    account.service_credentials = Some(Arc::new(credentials.into_iter().collect()));
+    let state = State::new([Arc::new(account)], Tried::Ok, true);
+    let text = text(&state, &config(), &Filter::default(), at(NOW));
+    let not_judged = "iam_access_keys_not_judged{account_id=\"123456789012\"} 2\n";
+    assert!(text.contains(not_judged), "{text}");
+    assert_eq!(Overview::new(&state, &config(), at(NOW)).accounts[0].not_judged, 2);
+}
+
+#[test]
 fn ages_that_tick_leave_the_parts_with_the_numbers_of_owners_as_they_were() {
     // At odd hours, so that no key becomes due soon or unrotated within a quarter of an hour.
     let key = |number: i64| Some((true, Some(2 * number + 1), true));
