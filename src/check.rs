@@ -70,7 +70,8 @@ pub struct CheckOutcome {
     pub failed: usize,
     /// How many accounts could not be read: their refresh failed.
     pub unread: usize,
-    /// How many active keys could not be judged, because their age is not known.
+    /// How many active keys could not be judged, because their age is not known. Also service-specific
+    /// credentials.
     pub not_judged: usize,
     /// How many accounts have a report that is older than the shortest maximum age.
     pub outlived: usize,
@@ -191,7 +192,7 @@ pub async fn run(
     }));
     failures.sort_by(|a, b| a.account.cmp(&b.account));
     let accounts = Overview::new(&state, config, now).accounts;
-    let not_judged = accounts.iter().map(|it| it.count(KeyStatus::NotJudged)).sum();
+    let not_judged = accounts.iter().map(|it| it.not_judged).sum();
     let unlisted = accounts.iter().map(|it| it.unlisted).sum();
     let outlived = state.accounts.iter().filter(|it| is_outlived(it, config, now)).count();
     let idle_rules = idle_rules(&state, config, now);

@@ -85,6 +85,8 @@ pub struct Overview {
 pub struct AccountOverview {
     /// By owner: the values of the tags that the configuration names, in its order.
     pub owners: Vec<(Vec<String>, KeySummary)>,
+    /// The number of active access keys and service-specific credentials of unknown age.
+    pub not_judged: usize,
     /// The number of users who have more keys or certificates than the report shows, and of whom AWS has
     /// not listed the keys. Without exempt ones, and without root, who has no more.
     pub unlisted: usize,
@@ -106,7 +108,8 @@ impl Overview {
 
 impl AccountOverview {
     /// The overview of an account without a report.
-    pub const NOTHING: AccountOverview = AccountOverview { owners: Vec::new(), unlisted: 0 };
+    pub const NOTHING: AccountOverview =
+        AccountOverview { owners: Vec::new(), not_judged: 0, unlisted: 0 };
 
     /// The number of access keys of this status.
     pub fn count(&self, status: KeyStatus) -> usize {
@@ -148,7 +151,13 @@ fn of_account(
 ) -> AccountOverview {
     let rules = rules(config);
     let mut owners = Owners::new(config.user_tags.iter().map(|tag| tag.key.as_str()));
-    let mut unlisted = 0;
+    let (mut not_judged, mut unlisted) = (0, 0);
+    let mut add = |verdict: &Verdict, finding: &dyn Fn() -> Finding| {
+        not_judged += usize::from(verdict.status == KeyStatus::NotJudged);
+        if is_wanted(verdict.status) {
+            findings.push(finding());
+        }
+    };
     for (subject, keys) in account.users() {
         let ruling = config.policy.ruling(&subject, now);
         let place = owners.place(subject.tags);
@@ -156,20 +165,19 @@ fn of_account(
             let Some(key) = key else { continue };
             let verdict = ruling.judge(key, now);
             owners.keys(place).add(key, &verdict, &ruling, now);
-            if is_wanted(verdict.status) {
+            add(&verdict, &|| {
                 let finding = Finding::new(&subject, key, &verdict, &ruling, &rules);
-                findings.push(Finding { key: Some(slot as u8 + 1), ..finding });
-            }
+                Finding { key: Some(slot as u8 + 1), ..finding }
+            });
         }
         let user = subject.user;
         for credential in account.service_credentials_of(user) {
-            let key = credential.key(now);
-            let verdict = ruling.judge(&key, now);
-            owners.keys(place).add_service_credential(&key, &verdict);
-            if is_wanted(verdict.status) {
+            let (key, verdict) =
+                judge_service_credential(credential, &ruling, owners.keys(place), now);
+            add(&verdict, &|| {
                 let finding = Finding::new(&subject, &key, &verdict, &ruling, &rules);
-                findings.push(finding.of_service(credential, now));
-            }
+                finding.of_service(credential, now)
+            });
         }
         let has_more = user.additional_credentials && !user.is_root();
         let is_unlisted = has_more && !account.confirmed.knows(&user.name);
@@ -178,18 +186,31 @@ fn of_account(
     for (name, credential) in account.service_credentials_of_others() {
         let user = User { name: name.to_owned(), ..User::default() };
         let (subject, ruling) = (account.subject(&user), config.policy.default_ruling());
-        let key = credential.key(now);
-        let verdict = ruling.judge(&key, now);
         let place = owners.place(account.tags_of(name));
-        owners.keys(place).add(&key, &verdict, &ruling, now);
-        if is_wanted(verdict.status) {
+        let (key, verdict) = judge_service_credential(credential, &ruling, owners.keys(place), now);
+        add(&verdict, &|| {
             let finding = Finding::new(&subject, &key, &verdict, &ruling, &rules);
-            findings.push(finding.of_service(credential, now));
-        }
+            finding.of_service(credential, now)
+        });
     }
     let owned =
         |owner: Owner| (owner.tags.iter().map(|value| (*value).to_owned()).collect(), owner.keys);
-    AccountOverview { owners: owners.finish().into_iter().map(owned).collect(), unlisted }
+    let owners = owners.finish().into_iter().map(owned).collect();
+    AccountOverview { owners, not_judged, unlisted }
+}
+
+/// Judges a service-specific credential and adds it to its owner. The same for users of the report and
+/// others, here and on the page of metrics.
+pub fn judge_service_credential(
+    credential: &ServiceCredential,
+    ruling: &Ruling,
+    owner: &mut KeySummary,
+    now: DateTime<Utc>,
+) -> (Key, Verdict) {
+    let key = credential.key(now);
+    let verdict = ruling.judge(&key, now);
+    owner.add_service_credential(&key, &verdict);
+    (key, verdict)
 }
 
 /// Whether a key with this status needs attention.

@@ -149,7 +149,7 @@ catalogue! {
     ACCESS_KEYS = gauge(Group::Accounts, "iam_access_keys", &["account_id", "status"],
         "Number of access keys by status: active or inactive. From the report, which AWS renews at most every four hours.");
     NOT_JUDGED_KEYS = gauge(Group::Accounts, "iam_access_keys_not_judged", ACCOUNT,
-        "Number of active access keys whose age is not known, because the report has no time for them or a time that lies ahead. They count neither as unrotated nor as rotated. From the credential report, which AWS renews at most every four hours.");
+        "Number of active keys of unknown age: access keys without a time, and access keys or service-specific credentials with a time that lies ahead. They count neither as unrotated nor as rotated. From the credential report, which AWS renews at most every four hours.");
     UNROTATED_SERVICE_CREDENTIALS = gauge(Group::Accounts, "iam_unrotated_service_credentials", ACCOUNT,
         "Number of service-specific credentials, such as API keys for Bedrock, that can be used, are not exempt, and are older than their maximum age. Absent while they are not known. This rule is the exporter's: no benchmark has a control for such credentials. Listed once for each credential report, which AWS renews at most every four hours.");
     USERS = gauge(Group::Accounts, "iam_users", ACCOUNT,
@@ -183,7 +183,7 @@ catalogue! {
     OWNER_LESS_URGENT = gauge(Group::Owners, "iam_owner_less_urgent_findings", &["account_id", "account_name", "tag_NAME", "finding"],
         "Number of the owner's access keys in iam_owner_findings that iam_owner_most_urgent_finding does not count. It has the labels of that metric. From the credential report, which AWS renews at most every four hours, or from later calls.");
     OWNER_ROOT_KEYS = gauge(Group::Owners, "iam_owner_root_access_keys", &["account_id", "account_name"],
-        "Number of active access keys of the account's root user. From the report, which AWS renews at most every four hours. If the report has no row of root, from GetAccountSummary: 1 if there is any key, also an inactive one. Absent if neither is known.");
+        "Number of active access keys of the account's root user. From the report, which AWS renews at most every four hours. If the report has no row of root, from GetAccountSummary: 1 if there is any key, also an inactive one. Absent if neither is known, or if it would be 0 and a row of root could not be read.");
     OWNER_NEVER_USED = gauge(Group::Owners, "iam_owner_access_keys_never_used", OWNER,
         "Number of the owner's active access keys that were never used. From the report, which AWS renews at most every four hours, or from a later call.");
     OWNER_NEXT_DUE = gauge(Group::Owners, "iam_owner_next_rotation_due_timestamp_seconds", OWNER,

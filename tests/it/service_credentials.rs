@@ -644,6 +644,14 @@ async fn check_counts_them_apart_and_is_uncertain_without_them_if_they_are_wante
     assert_eq!(check("", |_| old(&["A1"])).await, (1, found.to_owned()));
     let nothing = "unrotated keys: 0; accounts read: 1 of 1";
     assert_eq!(check("", |_| old(&[])).await, (0, nothing.to_owned()));
+    let ahead = "2100-01-01T00:00:00Z";
+    let ahead = move |_: &str| {
+        service_credentials(&[["alpha", "bedrock", "A1", "Active", ahead, ""]], None)
+    };
+    let (code, summary) = check("", ahead).await;
+    assert_eq!(code, 2);
+    let not_judged = "active keys of unknown age, which are not judged: 1\n";
+    assert!(summary.starts_with(not_judged), "{summary}");
     let denied = |_: &str| error(403, "AccessDenied");
     let (code, summary) = check("", denied).await;
     assert_eq!(code, 2);

@@ -21,7 +21,7 @@ use super::text::{Value, Writer, push_label};
 use crate::config::{Config, TagLabel};
 use crate::confirmation::MAX_KEYS;
 use crate::failure::Reason;
-use crate::findings::{lacks_name, lacks_tags};
+use crate::findings::{judge_service_credential, lacks_name, lacks_tags};
 use crate::policy::owner::{KeySummary, Owners};
 use crate::policy::{Exemption, KeyStatus, Ruling, Verdict};
 use crate::report::{Certificate, Key, User};
@@ -213,8 +213,11 @@ impl<'a> Rows<'a> {
             let (first_user, first_key) = (rows.users.len(), rows.keys.len());
             let first_owner = rows.owners.len();
             let first_credential = rows.service_credentials.len();
-            // The control knows what an earlier row still says.
-            let keeps_root = account.report.as_ref().is_some_and(|report| report.keeps_root);
+            // An earlier row of root, or a row beside a rejected one, cannot say that there is no key.
+            let is_root_unsure = account.report.as_ref().is_some_and(|report| {
+                report.keeps_root || report.rejected.iter().any(|row| row.is_root)
+            });
+            // `Some` if there is a row of root.
             let mut root_keys = None;
             let mut owners = Owners::new(config.user_tags.iter().map(|tag| tag.key.as_str()));
             for (subject, keys) in account.users() {
@@ -225,8 +228,9 @@ impl<'a> Rows<'a> {
                 push_label(&mut rows.labels, "user", &user.name);
                 let labels = start..rows.labels.len();
                 let owner = owners.place(subject.tags);
-                if user.is_root() && !keeps_root {
-                    root_keys = Some(keys.iter().flatten().filter(|key| key.active).count());
+                if user.is_root() {
+                    let active = keys.iter().flatten().filter(|key| key.active).count();
+                    root_keys = Some((active > 0 || !is_root_unsure).then_some(active));
                 }
                 for (key, slot) in keys.iter().zip(&*SLOTS) {
                     let Some(key) = key else { continue };
@@ -245,8 +249,9 @@ impl<'a> Rows<'a> {
                 }
                 for credential in account.service_credentials_of(user) {
                     let labels = &rows.labels[labels.clone()];
-                    let row = ServiceCredentialRow::new(labels, credential, &ruling, now);
-                    rows.push_service_credential(row, owners.keys(owner));
+                    let owner = owners.keys(owner);
+                    let row = ServiceCredentialRow::new(labels, credential, &ruling, owner, now);
+                    rows.service_credentials.push(row);
                 }
                 let owner = first_owner + owner;
                 let knows_tags = knows_tags && account.lists_tags_of(user);
@@ -256,9 +261,10 @@ impl<'a> Rows<'a> {
                 let mut labels = labels.clone();
                 push_label(&mut labels, "user", user);
                 let ruling = config.policy.default_ruling();
-                let row = ServiceCredentialRow::new(&labels, credential, &ruling, now);
                 let owner = owners.place(account.tags_of(user));
-                rows.push_service_credential(row, owners.keys(owner));
+                let owner = owners.keys(owner);
+                let row = ServiceCredentialRow::new(&labels, credential, &ruling, owner, now);
+                rows.service_credentials.push(row);
             }
             let users = first_user..rows.users.len();
             let keys = first_key..rows.keys.len();
@@ -273,15 +279,10 @@ impl<'a> Rows<'a> {
                 users,
                 keys,
                 service_credentials,
-                root_keys: root_keys.or_else(|| root_keys_without_row(account, config, now)),
+                root_keys: root_keys.unwrap_or_else(|| root_keys_without_row(account, config, now)),
             });
         }
         rows
-    }
-
-    fn push_service_credential(&mut self, row: ServiceCredentialRow, owner: &mut KeySummary) {
-        owner.add_service_credential(&row.key, &row.verdict);
-        self.service_credentials.push(row);
     }
 
     fn labels(&self, row: &UserRow) -> &str {
@@ -432,8 +433,11 @@ impl<'a> Rows<'a> {
         });
         page.family(&names::NOT_JUDGED_KEYS, |family| {
             for row in with_report() {
-                let is_not_judged = |row: &&KeyRow| row.verdict.status == KeyStatus::NotJudged;
-                family.sample(&[&row.labels], keys(row).iter().filter(is_not_judged).count());
+                let keys = keys(row).iter().map(|row| &row.verdict);
+                let credentials = &self.service_credentials[row.service_credentials.clone()];
+                let verdicts = keys.chain(credentials.iter().map(|row| &row.verdict));
+                let not_judged = verdicts.filter(|it| it.status == KeyStatus::NotJudged).count();
+                family.sample(&[&row.labels], not_judged);
             }
         });
         page.family(&names::UNROTATED_SERVICE_CREDENTIALS, |family| {
@@ -522,13 +526,13 @@ impl ServiceCredentialRow {
         user_labels: &str,
         credential: &ServiceCredential,
         ruling: &Ruling,
+        owner: &mut KeySummary,
         now: DateTime<Utc>,
     ) -> ServiceCredentialRow {
         let mut labels = user_labels.to_owned();
         push_label(&mut labels, "service_name", &credential.service);
         push_label(&mut labels, "credential_id", &credential.id);
-        let key = credential.key(now);
-        let verdict = ruling.judge(&key, now);
+        let (key, verdict) = judge_service_credential(credential, ruling, owner, now);
         ServiceCredentialRow { labels, key, expiry: credential.expiry(now), verdict }
     }
 }

@@ -10,6 +10,7 @@ use super::*;
 use crate::confirmation::{ListedKey, merge};
 use crate::controls::Control;
 use crate::evidence::{AccountSummary, Evidence, Reading};
+use crate::findings::Overview;
 use crate::metrics::catalogue;
 use crate::metrics::catalogue::Metric;
 use crate::metrics::filter::name_pattern;
@@ -352,6 +353,75 @@ fn the_keys_of_a_root_whose_row_cannot_be_read_stay_and_none_is_not_known() {
     assert_eq!(root_keys("true", "true"), (Some(2.0), Some(2.0)));
     assert_eq!(root_keys("false", "true"), (Some(1.0), Some(1.0)));
     assert_eq!(root_keys("false", "false"), (None, Some(0.0)));
+}
+
+#[test]
+fn a_root_without_keys_of_whom_another_row_is_rejected_has_no_known_number_of_keys() {
+    let root = |active: bool| {
+        let keys = [active.then_some((true, Some(3_000), false)), None];
+        let text = csv(&[(keys, 0)]);
+        text.lines().nth(1).expect("a row").to_owned()
+    };
+    let head = csv(&[]);
+    let root_keys = |first: &str, second: &str| {
+        let account = account("production", &format!("{head}{first}\n{second}\n"));
+        let state = State::new([Arc::new(account)], Tried::Ok, true);
+        let text = text(&state, &config(), &Filter::default(), at(NOW));
+        let mut found = samples(&text).filter(|(series, _)| series.starts_with("iam_owner_root"));
+        found.next().map(|(_, keys)| keys)
+    };
+    let (clean, with_key) = (root(false), root(true));
+    let other_arn = with_key.replace("arn:aws:iam::123456789012:root", "garbage");
+    let user = clean.replace("<root_account>", "ann").replace(":root", ":user/ann");
+    assert_eq!(root_keys(&clean, &with_key), None, "which row is right is not known");
+    assert_eq!(root_keys(&clean, &other_arn), None);
+    assert_eq!(root_keys(&with_key, &clean), Some(1.0), "a key that is known stays");
+    assert_eq!(root_keys(&clean, &user), Some(0.0));
+    assert_eq!(root_keys(&clean, "short,row"), Some(0.0), "a row of somebody else");
+}
+
+#[test]
+fn the_overview_counts_keys_and_service_credentials_as_the_page_does() {
+    let (text, _) = page(&Filter::default());
+    let overview = Overview::new(&state(), &config(), at(NOW));
+    let total = |name: &str, label: &str| -> f64 {
+        let is_wanted = |series: &str| series.starts_with(name) && series.contains(label);
+        samples(&text).filter(|(series, _)| is_wanted(series)).map(|(_, value)| value).sum()
+    };
+    for status in KeyStatus::ALL {
+        let number: usize = overview.accounts.iter().map(|account| account.count(status)).sum();
+        let label = format!("status=\"{}\"", status.as_str());
+        assert_eq!(number as f64, total("iam_owner_access_keys{", &label), "{label}");
+    }
+    let accounts = overview.accounts.iter();
+    let unrotated: usize = accounts.map(|it| it.unrotated_service_credentials()).sum();
+    assert_eq!(unrotated as f64, total("iam_unrotated_service_credentials", ""));
+}
+
+#[test]
+fn a_service_credential_of_unknown_age_is_not_judged_and_counts_as_such() {
+    let mut account = account("production", &csv(&[([None, None], 0), ([None, None], 0)]));
+    let credential = |id: &str, active, created: &str| ServiceCredential {
+        service: "bedrock.amazonaws.com".into(),
+        id: id.to_owned(),
+        active,
+        created: at(created),
+        expires: None,
+    };
+    let ahead = "2026-12-01T12:00:00Z";
+    let credentials = [
+        ("user-1", credential("REPORTED", true, ahead)),
+        ("user-1", credential("INACTIVE", false, ahead)),
+        ("user-1", credential("YOUNG", true, "2026-10-01T00:00:00Z")),
+        ("not-in-the-report", credential("UNREPORTED", true, ahead)),
+    ];
+    let credentials = credentials.map(|(user, credential)| (user.to_owned(), credential));
+    account.service_credentials = Some(Arc::new(credentials.into_iter().collect()));
+    let state = State::new([Arc::new(account)], Tried::Ok, true);
+    let text = text(&state, &config(), &Filter::default(), at(NOW));
+    let not_judged = "iam_access_keys_not_judged{account_id=\"123456789012\"} 2\n";
+    assert!(text.contains(not_judged), "{text}");
+    assert_eq!(Overview::new(&state, &config(), at(NOW)).accounts[0].not_judged, 2);
 }
 
 #[test]

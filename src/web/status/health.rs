@@ -101,7 +101,7 @@ impl<'a> AccountSummary<'a> {
     ) -> AccountSummary<'a> {
         let unrotated = overview.count(KeyStatus::Unrotated);
         let unrotated_service_credentials = overview.unrotated_service_credentials();
-        let not_judged = overview.count(KeyStatus::NotJudged);
+        let not_judged = overview.not_judged;
         let unlisted = overview.unlisted;
         let refresh = &account.refresh;
         let rejected = account.report.as_ref().map_or(0, |report| report.rejected.len());
