@@ -44,8 +44,9 @@ pub struct Query {
     pub accounts: Option<usize>,
 }
 
-/// The longest value of a parameter that is a text, in characters.
-pub const MAX_TEXT: usize = 200;
+/// The longest value of a parameter that is a text, in characters. A tag has a key of at most 128, a colon, and a
+/// value of at most 256.
+pub const MAX_TEXT: usize = 400;
 /// The greatest number of tags.
 const MAX_TAGS: usize = 10;
 /// The defaults, which links leave out.

@@ -74,7 +74,7 @@ fn sort<K: Ord>(rows: &mut [&Finding], order: Order, key: impl Fn(&Finding) -> K
 pub fn words(text: &str) -> Vec<Regex> {
     let word = |text: &str| {
         let pattern = RegexBuilder::new(&regex::escape(text)).case_insensitive(true).build();
-        pattern.expect("200 characters to the letter are a small pattern")
+        pattern.expect("400 characters to the letter are a small pattern")
     };
     text.split_whitespace().map(word).collect()
 }
