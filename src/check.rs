@@ -17,12 +17,12 @@ use crate::config::Config;
 use crate::controls::rows::{self, ControlRow, Results, Sum};
 use crate::failure::Failure;
 use crate::findings::{
-    COLUMNS, Finding, Overview, every_key, is_outlived, lacks_service_credentials, time,
+    COLUMNS, Finding, Overview, every_key, is_outlived, lacks_service_credentials,
 };
 use crate::metrics::filter::Filter;
 use crate::metrics::page;
 use crate::policy::KeyStatus;
-use crate::printable::{escape, is_printable, spreadsheet_cell};
+use crate::printable::{escape, is_printable, spreadsheet_cell, time};
 use crate::refresh::Schedule;
 use crate::refresh::account::refresh_account;
 use crate::refresh::context::RefreshContext;

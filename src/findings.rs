@@ -3,12 +3,13 @@
 
 use std::sync::Arc;
 
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Serialize, Serializer};
 
 use crate::config::Config;
 use crate::policy::owner::{KeySummary, Owner, Owners};
 use crate::policy::{Age, Exemption, KeyStatus, Ruling, Subject, Tag, Verdict};
+use crate::printable::{serialize_time_if_any, time};
 use crate::report::{Key, User};
 use crate::service_credentials::ServiceCredential;
 use crate::state::{Account, State, Tried};
@@ -357,11 +358,6 @@ impl Finding {
     }
 }
 
-/// The time to the second, as in files.
-pub fn time(time: DateTime<Utc>) -> String {
-    time.to_rfc3339_opts(SecondsFormat::Secs, true)
-}
-
 fn serialize_status<S: Serializer>(status: &KeyStatus, serializer: S) -> Result<S::Ok, S::Error> {
     status.as_str().serialize(serializer)
 }
@@ -383,17 +379,4 @@ fn serialize_text_if_any<S: Serializer>(
 
 fn serialize_days<S: Serializer>(age: &Option<Age>, serializer: S) -> Result<S::Ok, S::Error> {
     age.map(|age| age.days()).serialize(serializer)
-}
-
-/// As [`time`].
-pub fn serialize_time<S: Serializer>(at: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
-    time(*at).serialize(serializer)
-}
-
-/// As [`time`], or nothing.
-pub fn serialize_time_if_any<S: Serializer>(
-    at: &Option<DateTime<Utc>>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    at.map(time).serialize(serializer)
 }

@@ -1,6 +1,10 @@
-//! Escapes for text from AWS, files and clients, so that it is safe on a terminal or in a spreadsheet.
+//! Escapes for text from AWS, files and clients, so that it is safe on a terminal or in a spreadsheet, and
+//! times as text.
 
 use std::fmt::Write;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::{Serialize, Serializer};
 
 /// Whether a terminal shows the character and nothing else changes. Control characters can move the
 /// cursor or start a new line, and direction marks can reverse the text after them.
@@ -56,6 +60,24 @@ fn push_escaped(to: &mut String, c: char) {
 pub fn spreadsheet_cell(text: String) -> String {
     const FORMULA: [char; 11] = ['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠'];
     if text.starts_with(FORMULA) { format!("'{text}") } else { text }
+}
+
+/// The time to the second, such as `2026-01-31T09:30:00Z`.
+pub fn time(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+/// As [`time`].
+pub fn serialize_time<S: Serializer>(at: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
+    time(*at).serialize(serializer)
+}
+
+/// As [`time`], or nothing.
+pub fn serialize_time_if_any<S: Serializer>(
+    at: &Option<DateTime<Utc>>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    at.map(time).serialize(serializer)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::{Control, Outcomes, Settings, Status, Unknown, judge};
-use crate::findings::{serialize_time, serialize_time_if_any, time};
+use crate::printable::{serialize_time, serialize_time_if_any, time};
 use crate::state::State;
 
 /// One finding: a violation, or what would have to be known. Of a control without either, one row says so.

@@ -3,7 +3,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
@@ -12,6 +12,7 @@ use super::context::RefreshContext;
 use crate::clock::{MAX_CLOCK_SKEW, is_from_the_future};
 use crate::failure::{Failure, Reason};
 use crate::panics::catch;
+use crate::printable;
 use crate::report::{Report, User};
 use crate::source::target::{FetchResult, RawReport, Target};
 use crate::state::Account;
@@ -122,7 +123,7 @@ fn behind(account: &Account, now: DateTime<Utc>) -> Result<(), Failure> {
     match newest.filter(|time| is_from_the_future(*time, now)) {
         None => Ok(()),
         Some(time) => {
-            let time = time.to_rfc3339_opts(SecondsFormat::Secs, true);
+            let time = printable::time(time);
             let message = format!(
                 "the report has a time of {time}, which is in the future by the clock of this host: set the clock"
             );
@@ -166,7 +167,7 @@ const MAX_LOGGED_ROWS: usize = 100;
 
 fn log_report(report: &Report, account: &str, generated: DateTime<Utc>) {
     let (rows, rejected) = (report.users.len(), report.rejected.len());
-    let generated = generated.to_rfc3339_opts(SecondsFormat::Secs, true);
+    let generated = printable::time(generated);
     info!(account, rows, rejected, generated, "report read");
     for row in report.rejected.iter().take(MAX_LOGGED_ROWS) {
         let problem = row.problem.to_string();

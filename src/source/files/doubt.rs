@@ -1,8 +1,7 @@
 //! Whether a report file seems to have less data than the one before it.
 
-use chrono::{DateTime, SecondsFormat, Utc};
-
 use super::disk::Content;
+use crate::printable::time;
 use crate::report::{Report, User};
 
 /// Why this seems to be an older export than the one before in the file, for example a backup.
@@ -11,8 +10,8 @@ pub fn why_older(content: &Content, before: &Content) -> Option<String> {
     let is_older = content.report.order(&before.report).unwrap_or_else(by_file).is_lt();
     is_older.then(|| {
         let of = |content: &Content| {
-            let newest = content.report.newest_time().map_or_else(|| "none".to_owned(), as_text);
-            format!("newest time {newest}, modified at {}", as_text(content.modified))
+            let newest = content.report.newest_time().map_or_else(|| "none".to_owned(), time);
+            format!("newest time {newest}, modified at {}", time(content.modified))
         };
         let (content, before) = (of(content), of(before));
         format!(
@@ -41,8 +40,4 @@ pub fn all_users(report: &Report) -> usize {
 /// Root is no user: if all other rows are lost, a report of root alone remains.
 fn users(report: &Report) -> usize {
     report.users.iter().filter(|user| !User::is_root(user)).count()
-}
-
-fn as_text(time: DateTime<Utc>) -> String {
-    time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }

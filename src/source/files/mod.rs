@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::{Mutex as AsyncMutex, Semaphore};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -33,6 +33,7 @@ use crate::config::Access;
 use crate::failure::{Failure, Reason};
 use crate::panics::catch;
 use crate::pipe;
+use crate::printable;
 use crate::report::Report;
 use crate::state::UNKNOWN_ACCOUNT;
 
@@ -404,8 +405,7 @@ fn why_young(modified: DateTime<Utc>, now: DateTime<Utc>) -> (Reason, String) {
     if modified - now < SETTLED {
         return (Reason::ReportNotReady, "it was modified less than 2 s ago".to_owned());
     }
-    let [modified, now] =
-        [modified, now].map(|time| time.to_rfc3339_opts(SecondsFormat::Secs, true));
+    let [modified, now] = [modified, now].map(printable::time);
     let why = format!(
         "it was modified at {modified}, but the clock of this host shows {now}: set the clock, or that \
          of the file's host"

@@ -401,7 +401,7 @@ async fn a_report_is_not_older_than_the_newest_time_in_it() {
     files.discover().await.expect("a file");
     let now = Utc::now();
     let at = |days: i64| now - TimeDelta::days(days);
-    let text = |time: DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::Secs, true);
+    let text = printable::time;
     for (modified, rotated, expected) in [
         (at(100), at(6), text(at(6))),
         (at(6), at(100), text(at(6))),

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 
 use super::StatusSettings;
 use super::health::{self, AccountSummary};
@@ -11,7 +11,7 @@ use super::select::{about, candidates, select};
 use super::trust::{self, Gap};
 use crate::findings::{COLUMNS, Finding};
 use crate::policy::in_days;
-use crate::printable::spreadsheet_cell;
+use crate::printable::{spreadsheet_cell, time};
 use crate::render::Snapshot;
 
 /// The columns after [`COLUMNS`].
@@ -93,8 +93,4 @@ pub fn file_name(query: &Query, now: DateTime<Utc>) -> String {
     let show = query.show.as_str();
     let kind = query.kind.map_or(String::new(), |kind| format!("-{}", kind.as_str()));
     format!("iam-access-keys-{show}{kind}{subject}-{}.csv", now.format("%Y%m%dT%H%M%SZ"))
-}
-
-fn time(time: DateTime<Utc>) -> String {
-    time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
