@@ -725,6 +725,18 @@ async fn running_out_of_time_is_no_failure_and_the_others_wait_for_their_turn() 
 }
 
 #[tokio::test]
+async fn check_says_how_many_users_were_not_asked_about_in_time() {
+    let aws = subject("", ten(|_| keys(&[("AKIAOLD", "Active", OLD)]))).await.source;
+    let schedule = Schedule { timeout: Duration::from_millis(1200), ..Schedule::default() };
+    let outcome = check::run(aws, &schedule, &Clock::system(), &Arc::new(parse(""))).await;
+    let outcome = outcome.expect("an outcome");
+    assert!((2..10).contains(&outcome.waiting), "{}", outcome.waiting);
+    let summary = outcome.summary(UnrotatedCount { access_keys: 10, ..UnrotatedCount::default() });
+    let line = format!("because time ran out before AWS was asked: {}\n", outcome.waiting);
+    assert!(summary.contains(&line), "{summary}");
+}
+
+#[tokio::test]
 async fn when_nobody_is_flagged_any_more_an_earlier_refusal_is_forgotten() {
     let mut subject = subject("", company(|_| Some(error(403, "AccessDenied")))).await;
     subject.refresh().await;
