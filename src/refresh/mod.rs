@@ -312,8 +312,13 @@ async fn keep_fresh(shared: Arc<Shared>, key: String) {
         let overload = |failure: Option<Failure>| failure.filter(|it| it.reason.is_overload());
         // Each interval still makes contact with the account, because the page says that AWS
         // refuses.
-        let others =
-            [outcome.confirmation, outcome.tags, outcome.service_credentials, outcome.evidence];
+        let others = [
+            outcome.confirmation,
+            outcome.tags,
+            outcome.alias,
+            outcome.service_credentials,
+            outcome.evidence,
+        ];
         match others.into_iter().find_map(overload) {
             Some(overload) => {
                 overloads += 1;

@@ -1,7 +1,7 @@
 //! Confirmation and tags: the calls beyond the report, their users, and their effect.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep};
 use crate::support::answers::{error, generating, keys, report_at, tags};
 use crate::support::exporter::value;
 use crate::support::fake_aws::{ACCOUNT, FakeAws, account};
-use crate::support::protocol::Answer;
+use crate::support::protocol::{Answer, Request};
 use crate::support::refresh::{Subject, parse, published, run};
 use crate::support::report::{OLD, of_one, report, row, unused};
 use crate::support::time::{beginning, clock};
@@ -550,26 +550,37 @@ async fn of_3000_flagged_users_each_has_its_turn_and_nobody_waits_for_them() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn throttled_confirmation_is_tried_less_often_and_the_account_is_still_contacted() {
-    let (csv, clock) = (of_one("alpha"), clock());
-    let aws = FakeAws::new(account(move |call: &str| match call {
-        "GetCredentialReport" => report_at(&csv, clock.now()),
-        _ => error(400, "Throttling"),
-    }));
-    run(aws.source(), Config::default());
-    sleep(Duration::from_secs(12 * 3600)).await;
-    let calls = aws.calls();
-    let contacts = calls.iter().filter(|(_, call)| call == "GetCallerIdentity").count();
-    assert!(contacts >= 144, "{contacts} in 12 hours");
-    let mut refreshes: Vec<Instant> =
-        calls.iter().filter(|(_, call)| call.contains(' ')).map(|(time, _)| *time).collect();
-    // The SDK's retries belong to the first attempt.
-    refreshes.dedup_by(|later, first| *later - *first < Duration::from_secs(30));
-    assert!((40..=120).contains(&refreshes.len()), "{} of 144", refreshes.len());
-    // The first regular refresh may come any time after the first pass.
-    for pair in refreshes[1..].windows(2) {
-        let gap = pair[1] - pair[0];
-        assert!(gap >= Duration::from_secs(4 * 60), "{gap:?}");
+async fn throttled_details_are_tried_less_often_and_the_account_is_still_contacted() {
+    let by_name = "rotation: { rules: [{ match: { account: prod-* }, max_age: 30d }] }";
+    for (operation, config) in [("ListAccessKeys", ""), ("ListAccountAliases", by_name)] {
+        let (csv, clock) = (of_one("alpha"), clock());
+        let mut usual = account(move |call: &str| match call {
+            "GetCredentialReport" => report_at(&csv, clock.now()),
+            _ => keys(&[("AKIAOLD", "Active", OLD)]),
+        });
+        let tries = Arc::new(Mutex::new(Vec::new()));
+        let tried = tries.clone();
+        let aws = FakeAws::new(move |request: &Request| {
+            if request.operation != operation {
+                return usual(request);
+            }
+            tried.lock().expect("the tries").push(Instant::now());
+            (Duration::ZERO, error(400, "Throttling"))
+        });
+        run(aws.source(), parse(config));
+        sleep(Duration::from_secs(12 * 3600)).await;
+        let calls = aws.calls();
+        let contacts = calls.iter().filter(|(_, call)| call == "GetCallerIdentity").count();
+        assert!(contacts >= 144, "{contacts} in 12 hours, {operation}");
+        let mut refreshes = std::mem::take(&mut *tries.lock().expect("the tries"));
+        // The SDK's retries belong to the first attempt.
+        refreshes.dedup_by(|later, first| *later - *first < Duration::from_secs(30));
+        assert!((40..=120).contains(&refreshes.len()), "{} of 144, {operation}", refreshes.len());
+        // The first regular refresh may come any time after the first pass.
+        for pair in refreshes[1..].windows(2) {
+            let gap = pair[1] - pair[0];
+            assert!(gap >= Duration::from_secs(4 * 60), "{gap:?}, {operation}");
+        }
     }
 }
 
