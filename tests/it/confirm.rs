@@ -879,6 +879,22 @@ async fn a_rule_by_account_name_is_not_decided_until_the_alias_was_read() {
 }
 
 #[tokio::test]
+async fn a_name_that_a_reload_asks_for_is_not_known_until_it_was_read() {
+    let generated = Utc::now() - TimeDelta::hours(1);
+    let unnamed = "confirm: { enabled: false }\n";
+    let mut subject = subject(unnamed, |_| error(403, "AccessDenied")).await;
+    subject.source = named_late(move |_| users(&[], &["gamma"], generated), 1).source();
+    let name = "iam_exporter_account_name_available";
+    let rule = "rotation: { rules: [{ match: { account: 'the-*' }, max_age: 1h }] }";
+    subject.refresh_within(Duration::from_secs(20)).await;
+    assert_eq!(value(&subject.page(), name), None, "no rule needs it");
+    subject.config = parse(&format!("{unnamed}{rule}"));
+    assert_eq!(value(&subject.page(), name), Some(0.0));
+    subject.refresh_within(Duration::from_secs(20)).await;
+    assert_eq!(value(&subject.page(), name), Some(1.0));
+}
+
+#[tokio::test]
 async fn check_could_not_tell_if_a_rule_needs_a_name_that_cannot_be_read() {
     for (pattern, exit_code) in [("the-*", 2), ("123*", 1), ("999999999999", 1)] {
         let csv = of_one("alpha");
