@@ -237,9 +237,8 @@ pub fn lacks_tags(account: &Account, config: &Config) -> bool {
 
 /// Whether service-specific credentials are wanted and were not listed, or not with the last report.
 pub fn lacks_service_credentials(account: &Account, config: &Config) -> bool {
-    let has_no_list = account.report.is_some()
-        && account.lists_service_credentials
-        && account.service_credentials.is_none();
+    let has_no_list =
+        account.report.is_some() && account.has_live_data && account.service_credentials.is_none();
     let has_failed = account.refresh.service_credentials == Tried::Failed;
     config.service_credentials && (has_no_list || has_failed)
 }

@@ -19,11 +19,9 @@ pub struct ServiceCredentials(BTreeMap<String, Vec<ServiceCredential>>);
 /// A list of an account's credentials, as AWS gives it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CredentialList {
-    /// The credentials.
+    /// The credentials, with those that were known before of services that AWS did not list.
     pub credentials: ServiceCredentials,
-    /// The services that AWS listed. `None`: all.
-    pub services: Option<Vec<&'static str>>,
-    /// Why AWS refused others.
+    /// Why AWS did not list a service, or the credentials of a user.
     pub refused: Vec<Failure>,
 }
 
@@ -85,24 +83,6 @@ impl ServiceCredentials {
     /// Those of a user, by service and id.
     pub fn of(&self, user: &str) -> &[ServiceCredential] {
         self.0.get(user).map_or(&[], Vec::as_slice)
-    }
-}
-
-impl CredentialList {
-    /// The credentials, and those that were known `before` of services that AWS did not list.
-    pub fn completed_by(&self, before: &ServiceCredentials) -> ServiceCredentials {
-        let all = self.credentials.all().chain(self.lacks(before));
-        all.map(|(user, credential)| (user.to_owned(), credential.clone())).collect()
-    }
-
-    /// Those that were known `before` of services that AWS did not list, each with its user.
-    pub fn lacks<'a>(
-        &'a self,
-        before: &'a ServiceCredentials,
-    ) -> impl Iterator<Item = (&'a str, &'a ServiceCredential)> {
-        let services = self.services.as_ref();
-        let is_listed = move |it: &str| services.is_none_or(|listed| listed.contains(&it));
-        before.all().filter(move |(_, credential)| !is_listed(&credential.service))
     }
 }
 

@@ -11,7 +11,7 @@ use crate::confirmation::Confirmations;
 use crate::evidence::Evidence;
 use crate::failure::{Failure, FailureCounts, Reason};
 use crate::policy::{Subject, Tag};
-use crate::report::{Key, Report, STALE, User};
+use crate::report::{Key, ROOT_USER, Report, STALE, User};
 use crate::service_credentials::{ServiceCredential, ServiceCredentials};
 
 /// Everything that one page is made from.
@@ -57,8 +57,8 @@ pub struct Account {
     /// The users' service-specific credentials, as of the last report. `None` before they were
     /// listed.
     pub service_credentials: Option<Arc<ServiceCredentials>>,
-    /// Whether its source can list service-specific credentials. Report files cannot.
-    pub lists_service_credentials: bool,
+    /// Whether its source has more than reports, such as tags. Report files have not.
+    pub has_live_data: bool,
     /// AWS's other data about it, as of the last report.
     pub evidence: Evidence,
     /// The results of its refreshes.
@@ -70,10 +70,8 @@ pub struct Account {
 pub struct Tags {
     /// The keys of the tags that were read, in lower case. Others are not kept.
     pub keys: BTreeSet<String>,
-    /// The tags by user. Users without any of these tags are left out.
+    /// The tags by user, of every user whom AWS has listed. The tags of others are not known.
     pub by_user: BTreeMap<String, Vec<Tag>>,
-    /// The users of the report whose tags are not known, because AWS did not list these users.
-    pub unlisted: BTreeSet<String>,
 }
 
 /// The id of an account until it is known.
@@ -103,7 +101,8 @@ pub struct Refresh {
     /// How many flagged users were not confirmed the last time, because time ran out or AWS
     /// refused. `None` before the first time.
     pub waiting: Option<usize>,
-    /// The last try to read tags.
+    /// The last try to read tags. It also counts as failed while a newer report has users of whom no tags
+    /// were read.
     pub tags: Tried,
     /// The last try to list service-specific credentials.
     pub service_credentials: Tried,
@@ -171,7 +170,7 @@ impl Account {
             confirmed: Arc::default(),
             tags: None,
             service_credentials: None,
-            lists_service_credentials: false,
+            has_live_data: false,
             evidence: Evidence::default(),
             refresh: Refresh::default(),
         }
@@ -265,9 +264,15 @@ impl Account {
         self.tags.as_ref().is_some_and(|tags| keys.is_subset(&tags.keys))
     }
 
-    /// Whether the user's tags are among the tags that were read.
-    pub fn lists_tags_of(&self, user: &User) -> bool {
-        self.tags.as_ref().is_some_and(|tags| !tags.unlisted.contains(&user.name))
+    /// Whether the user's tags are among the tags that were read. Root has none.
+    pub fn lists_tags_of(&self, user: &str) -> bool {
+        let is_listed = |tags: &Tags| user == ROOT_USER || tags.by_user.contains_key(user);
+        self.tags.as_deref().is_some_and(is_listed)
+    }
+
+    /// Whether the tags of each existing user are among the tags that were read.
+    pub fn lists_tags_of_all(&self) -> bool {
+        self.users().all(|(subject, _)| self.lists_tags_of(&subject.user.name))
     }
 
     /// Whether the user may have more access keys than the report shows, and AWS was not asked for them.

@@ -24,6 +24,7 @@ use iam_key_exporter::failure::Failure;
 use iam_key_exporter::metrics::exporter::ExporterMetrics;
 use iam_key_exporter::metrics::filter::Filter;
 use iam_key_exporter::report::Report;
+use iam_key_exporter::service_credentials::ServiceCredentials;
 use iam_key_exporter::source::Source;
 use iam_key_exporter::source::aws::Aws;
 use iam_key_exporter::source::aws::sdk::{Operation, time_limits};
@@ -109,7 +110,7 @@ async fn ask(answer: Answer) -> Option<Failure> {
         Operation::ListVirtualMfaDevices => source.root_virtual_mfa(target()).await.err(),
         Operation::ListAccountAliases => source.alias(target()).await.err(),
         Operation::ListServiceSpecificCredentials => {
-            match source.service_credentials(target()).await {
+            match source.service_credentials(target(), &ServiceCredentials::default()).await {
                 Ok(listed) => {
                     let listed = listed.unwrap_or_default().credentials;
                     for credential in listed.of("u") {

@@ -162,7 +162,7 @@ catalogue! {
         "An active access key is due soon if it must be rotated within this time.");
 
     CONTROL_VIOLATIONS = gauge(Group::Controls, "iam_control_violations", &["account_id", "control"],
-        "Number of keys, credentials, users or settings that violate the control of the CIS benchmark, as far as they are known. Absent if no violation is known and iam_control_undecided has a reason. From the credential report, which AWS renews at most every four hours, and from calls after each new report.");
+        "Number of keys, credentials, users or settings that violate the control of the CIS benchmark, as far as they are known. Absent if no violation is known and iam_control_undecided has a reason. 0 if the partition has nothing that the control is about, such as a root user in China. From the credential report, which AWS renews at most every four hours, and from calls after each new report.");
     CONTROL_VIOLATION = gauge(Group::Controls, "iam_control_violation", &["account_id", "control", "user"],
         "Number of violations of the control by the user, for users with at least one. Absent if controls.users is false. From the credential report, which AWS renews at most every four hours, and from calls after each new report.");
     CONTROL_UNDECIDED = gauge(Group::Controls, "iam_control_undecided", &["account_id", "control", "reason", "missing"],
@@ -170,10 +170,10 @@ catalogue! {
     CONTROL_INFO = gauge(Group::Controls, "iam_control_info", &crate::controls::catalogue::LABELS,
         "The control's title, and its number in each version of the CIS AWS Foundations benchmark. The number is empty if a version does not have the control. The value is 1.");
     CONTROL_DATA_AVAILABLE = gauge(Group::Controls, "iam_exporter_control_data_available", &["account_id", "permission"],
-        "Whether the last attempt to read the data for controls that needs the permission succeeded (1) or failed (0). After a failure, older data counts for 8 hours, or not at all if the permission is missing. Absent before the first attempt, and for data that the configuration does not request.");
+        "Whether the last attempt to read the data for controls that needs the permission succeeded (1) or failed (0). After a failure, older data counts for 8 hours, or not at all if the permission is missing. Also 0 before the first attempt. Absent without a report, for report files, and for data that the configuration does not request.");
 
     OWNER_KEYS = gauge(Group::Owners, "iam_owner_access_keys", &["account_id", "account_name", "tag_NAME", "status"],
-        "Number of the owner's access keys by status: unrotated, due_soon, ok, exempt, inactive, not_judged (active, but of unknown age). Each key has exactly one status. From the report, which AWS renews at most every four hours, or from a later call.");
+        "Number of the owner's access keys by status: unrotated, due_soon, ok, exempt, inactive, not_judged (active, but of unknown age). Each key has exactly one status. Service-specific credentials are not among them: iam_access_keys_not_judged counts those of unknown age, too. From the report, which AWS renews at most every four hours, or from a later call.");
     OWNER_FINDINGS = gauge(Group::Owners, "iam_owner_findings", &["account_id", "account_name", "tag_NAME", "finding"],
         "Number of the owner's access keys that need work, by finding: unrotated, due_soon, never_used (active for a week or longer), exemption_ending (within the time in which keys are due soon). The finding unrotated_service_credential has the number of the owner's unrotated service-specific credentials, which count in no other finding. Absent instead of 0, so that alerts cost Prometheus little. From the credential report, which AWS renews at most every four hours, or from later calls.");
     OWNER_FINDING_TIME = gauge(Group::Owners, "iam_owner_finding_timestamp_seconds", &["account_id", "account_name", "tag_NAME", "finding"],
@@ -208,9 +208,9 @@ catalogue! {
     CONFIRMATION_WAITING = gauge(Group::Refresh, "iam_exporter_confirmation_waiting_users", ACCOUNT,
         "Number of users with an unrotated key that the last refresh did not confirm, because its time was over or AWS refused. Absent before the first confirmation.");
     TAGS_AVAILABLE = gauge(Group::Refresh, "iam_exporter_tags_available", ACCOUNT,
-        "Whether the users' tags that the configuration requests could be read (1) or not (0, also if the list lacks users of the report). After a failure the last good tags still count. Absent if the configuration requests no tags.");
+        "Whether the users' tags that the configuration requests could be read (1) or not (0, also before the first attempt, and if the list lacks users of the report). After a failure the last good tags still count. Absent without a report, if the configuration requests no tags, and for report files if no rule needs tags.");
     SERVICE_CREDENTIALS_AVAILABLE = gauge(Group::Refresh, "iam_exporter_service_credentials_available", ACCOUNT,
-        "Whether the last attempt to list service-specific credentials succeeded (1, also if the partition does not have the call and so no such keys) or failed (0, also if AWS refused one service). After a failure the last good list still counts. Absent before the first attempt, for report files, and if the configuration turns them off.");
+        "Whether the last attempt to list service-specific credentials succeeded (1, also if the partition does not have the call and so no such keys) or failed (0, also if AWS refused one service, and before the first attempt). After a failure the last good list still counts. If AWS no longer knows a service, the users of its known credentials are asked. Absent without a report, for report files, and if the configuration turns them off.");
     NAME_AVAILABLE = gauge(Group::Refresh, "iam_exporter_account_name_available", ACCOUNT,
         "Whether the account's name is known (1), or a rule by account name needs its alias and the last attempt to read it failed (0). Such rules do not apply to an account whose alias was never read. Absent before the first refresh, for report files, and if no rule needs the missing name.");
     REFRESH_FAILURES = counter(Group::Refresh, "iam_refresh_failures_total", &["account_id", "reason"],

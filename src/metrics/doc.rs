@@ -20,7 +20,7 @@ After reading this page you know every metric that the exporter can expose, and 
 - **`key`** and **`cert`** are the slot in the report, `1` or `2`. More keys of a user have higher numbers. After a
   rotation the same slot can hold another key.
 - **An owner** is an account and the values of the tags in `labels.user_tags`. Each tag is a label `tag_NAME`, which is
-  empty for users without the tag. While the tags of an account are not known, they are empty for all its users, and
+  empty for users without the tag. While the tags of a user are not known, they are empty, too, and
   `iam_exporter_tags_available` is 0 or absent. Metrics by owner have no `user`, and every key counts for exactly one owner.
   While an owner has any key, numbers that are 0 are there as 0. An account without any key has one owner with empty
   tags. An account that was never read has none.

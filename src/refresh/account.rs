@@ -89,7 +89,7 @@ impl RefreshContext<'_> {
             return;
         }
         *reached = true;
-        account.lists_service_credentials = self.source.has_live_data();
+        account.has_live_data = self.source.has_live_data();
         let verified = account.clone();
         let last = account.generated;
         *failure = match self.paused.filter(|_| account.id == id) {
@@ -123,6 +123,9 @@ impl RefreshContext<'_> {
             publish(&so_far);
         };
         let is_new = account.generated != last;
+        if is_new && account.tags.is_some() && !account.lists_tags_of_all() {
+            account.refresh.tags = Tried::Failed;
+        }
         let mut progress = Progress::new(self, target, deadline, verified, so_far);
         let checked = async {
             // Slow details leave time for confirmation.

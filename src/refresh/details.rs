@@ -62,12 +62,13 @@ impl RefreshContext<'_> {
     ) -> Details {
         let wants_list = self.config.service_credentials;
         let lacks_list = account.refresh.service_credentials != Tried::Ok;
+        let known = account.service_credentials.clone().unwrap_or_default();
         let (users, alias, service_credentials) = tokio::join!(
             ask(self.users_are_due(account, is_new), self.users(target, account), until),
             ask(self.alias_is_due(target, account, is_new), self.source.alias(target), until),
             ask(
                 wants_list && (is_new || lacks_list),
-                self.source.service_credentials(target),
+                self.source.service_credentials(target, &known),
                 until,
             ),
         );
@@ -123,10 +124,8 @@ impl RefreshContext<'_> {
             .collect();
         let before = account.tags.as_ref().filter(|before| before.keys == keys);
         for user in &unlisted {
-            let name = (*user).to_owned();
-            match before.and_then(|before| before.by_user.get(*user)) {
-                Some(known) => drop(tags.by_user.insert(name, known.clone())),
-                None => drop(tags.unlisted.insert(name)),
+            if let Some(known) = before.and_then(|before| before.by_user.get(*user)) {
+                tags.by_user.insert((*user).to_owned(), known.clone());
             }
         }
         let (gone, lack) = self.ask_about(target, &unlisted).await;
@@ -263,8 +262,7 @@ impl RefreshContext<'_> {
             account.refresh.service_credentials = Tried::Ok;
             return Ok(());
         };
-        let credentials = listed.completed_by(&before);
-        let lacks_services = listed.lacks(&before).next().is_some();
+        let credentials = listed.credentials;
         // A list without a credential, and without a service, does not say that there is none.
         let is_known = listed.refused.is_empty() || credentials.all().next().is_some();
         account.service_credentials = is_known.then(|| Arc::new(credentials));
@@ -276,11 +274,6 @@ impl RefreshContext<'_> {
         let lacks_users = others.iter().any(|(_, it)| it.key(now).active && is_older(it.created));
         if let Some(failure) = most_urgent(listed.refused.into_iter()) {
             return Err(failure);
-        }
-        if lacks_services {
-            return failed(
-                "AWS has listed credentials of a service, and now does not list that service",
-            );
         }
         if lacks_users {
             return failed("credentials of users who are not in the report");

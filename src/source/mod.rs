@@ -17,7 +17,7 @@ use crate::confirmation::ListedKey;
 use crate::evidence::{AccountSummary, PasswordPolicy};
 use crate::failure::{Failure, Reason};
 use crate::panics::catch_async;
-use crate::service_credentials::CredentialList;
+use crate::service_credentials::{CredentialList, ServiceCredentials};
 use crate::state::Tags;
 use target::{Discovered, FetchResult, Target};
 
@@ -204,13 +204,15 @@ impl Source {
         }
     }
 
-    /// The service-specific credentials of all users. `None` if the account's partition has none.
+    /// The service-specific credentials of all users. `None` if the account's partition has none. `known` are
+    /// those from before.
     pub async fn service_credentials(
         &self,
         target: &Target,
+        known: &ServiceCredentials,
     ) -> Result<Option<CredentialList>, Failure> {
         match self {
-            Source::Aws(aws) => aws.service_credentials(target).await,
+            Source::Aws(aws) => aws.service_credentials(target, known).await,
             Source::Files(_) => Err(reports_only()),
             Source::Demo(demo) => Ok(Some(demo.service_credentials(target).await)),
         }

@@ -905,6 +905,22 @@ async fn a_rule_by_account_name_is_not_decided_until_the_alias_was_read() {
 }
 
 #[tokio::test]
+async fn a_name_that_a_reload_asks_for_is_not_known_until_it_was_read() {
+    let generated = Utc::now() - TimeDelta::hours(1);
+    let unnamed = "confirm: { enabled: false }\n";
+    let mut subject = subject(unnamed, |_| error(403, "AccessDenied")).await;
+    subject.source = named_late(move |_| users(&[], &["gamma"], generated), 1).source();
+    let name = "iam_exporter_account_name_available";
+    let rule = "rotation: { rules: [{ match: { account: 'the-*' }, max_age: 1h }] }";
+    subject.refresh_within(Duration::from_secs(20)).await;
+    assert_eq!(value(&subject.page(), name), None, "no rule needs it");
+    subject.config = parse(&format!("{unnamed}{rule}"));
+    assert_eq!(value(&subject.page(), name), Some(0.0));
+    subject.refresh_within(Duration::from_secs(20)).await;
+    assert_eq!(value(&subject.page(), name), Some(1.0));
+}
+
+#[tokio::test]
 async fn check_could_not_tell_if_a_rule_needs_a_name_that_cannot_be_read() {
     for (pattern, exit_code) in [("the-*", 2), ("123*", 1), ("999999999999", 1)] {
         let csv = of_one("alpha");
@@ -919,14 +935,22 @@ async fn check_could_not_tell_if_a_rule_needs_a_name_that_cannot_be_read() {
 }
 
 #[tokio::test]
-async fn a_rule_by_tags_that_a_reload_brings_is_not_decided_until_they_were_read() {
-    let mut subject = subject("confirm: { enabled: false }", company(|_| None)).await;
-    subject.refresh().await;
+async fn tags_that_a_reload_asks_for_are_not_known_until_they_were_read() {
     let available = "iam_exporter_tags_available";
-    assert_eq!(value(&subject.page(), available), None);
     let rule = "rotation: { rules: [{ match: { tags: { tier: gold } }, max_age: 1h }] }";
-    subject.config = parse(rule);
-    assert_eq!(value(&subject.page(), available), Some(0.0));
+    for config in [rule, LABELS] {
+        let answers = listing(BOTH, || error(403, "AccessDenied"), Utc::now());
+        let mut subject = subject("confirm: { enabled: false }", answers).await;
+        assert_eq!(value(&subject.page(), available), None);
+        subject.refresh().await;
+        assert_eq!(value(&subject.page(), available), None, "nobody asks for them");
+        subject.config = parse(config);
+        assert_eq!(value(&subject.page(), available), Some(0.0));
+        subject.refresh().await;
+        assert_eq!(value(&subject.page(), available), Some(1.0));
+        subject.config = parse("confirm: { enabled: false }");
+        assert_eq!(value(&subject.page(), available), None, "nobody asks for them any more");
+    }
 }
 
 #[tokio::test]

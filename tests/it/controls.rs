@@ -11,11 +11,13 @@ use iam_key_exporter::controls::rows::Results;
 use iam_key_exporter::controls::{Control, Settings, Unknown, judge};
 use iam_key_exporter::evidence::{EvidenceKind, Standing};
 use iam_key_exporter::failure::Reason;
+use iam_key_exporter::metrics::filter::Filter;
+use iam_key_exporter::metrics::page;
 use iam_key_exporter::refresh::Schedule;
 use iam_key_exporter::refresh::account::RefreshOutcome;
 use iam_key_exporter::source::Source;
 use iam_key_exporter::source::target::Target;
-use iam_key_exporter::state::{Account, Tried};
+use iam_key_exporter::state::{Account, State, Tried};
 
 use crate::support::answers::{
     error, identity, password_policy, report_at, summary, summary_of, virtual_mfa_devices,
@@ -160,6 +162,29 @@ async fn only_what_the_configuration_names_is_asked_for() {
     ] {
         assert_eq!(Subject::new(config, |_| None).refresh().await.1, expected, "{config}");
     }
+}
+
+#[tokio::test]
+async fn data_that_a_reload_asks_for_is_not_available_until_it_was_read() {
+    let mut subject = Subject::new("controls: false", |_| None);
+    subject.refresh().await;
+    let available = |subject: &Subject| {
+        let state = State::new([Arc::new(subject.account.clone())], Tried::Ok, true);
+        let page = page::text(&state, &subject.config, &Filter::default(), Utc::now());
+        let name = "iam_exporter_control_data_available{";
+        let lines = page.lines().filter(|line| line.starts_with(name));
+        lines.map(|line| line.rsplit(' ').next() == Some("1")).collect::<Vec<_>>()
+    };
+    assert_eq!(available(&subject), [false; 0]);
+    for read in ["[account_summary, password_policy]", "[account_summary, virtual_mfa_devices]"] {
+        let was_read = subject.config.controls.enabled;
+        subject.config = parse(&format!("controls: {{ read: {read} }}"));
+        assert_eq!(available(&subject), [was_read, false], "{read}");
+        subject.refresh().await;
+        assert_eq!(available(&subject), [true, true], "{read}");
+    }
+    subject.config = parse("controls: false");
+    assert_eq!(available(&subject), [false; 0]);
 }
 
 #[tokio::test]

@@ -1,15 +1,22 @@
 //! Calls for details that hang: they take no time of the others, and nobody waits for them to see keys.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
+use chrono::TimeDelta;
 use iam_key_exporter::config::Config;
 use iam_key_exporter::evidence::{EvidenceKind, Standing};
 use iam_key_exporter::failure::Reason;
+use iam_key_exporter::metrics::filter::Filter;
+use iam_key_exporter::metrics::page;
+use iam_key_exporter::source::Source;
 use iam_key_exporter::state::{Account, State, Tried};
 use tokio::time::{Instant, sleep};
 
-use crate::support::answers::{identity, keys, report, report_at, tags};
+use crate::support::answers::{generating, identity, keys, report, report_at, tags};
+use crate::support::exporter::value;
 use crate::support::fake_aws::{FakeAws, Scenario, account, sdk_config};
 use crate::support::protocol::{Answer, Request};
 use crate::support::refresh::{only_target, parse, published, refresh, run};
@@ -53,15 +60,19 @@ fn hanging(
     }
 }
 
-/// Which of the calls failed, in a refresh with the default time limit.
-async fn failed(calls: &[&'static str]) -> Vec<&'static str> {
-    let aws = FakeAws::new(hanging(calls, Duration::from_secs(18), || report("alpha", 1)));
-    // Nobody reads a request in memory, which the SDK would take for a connection that stalls.
-    let config_of_aws = sdk_config("http://in-memory")
+/// Nobody reads a request in memory, which the SDK would take for a connection that stalls.
+fn patient(aws: &FakeAws) -> Source {
+    let config = sdk_config("http://in-memory")
         .into_builder()
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .build();
-    let source = aws.source_with(config_of_aws);
+    aws.source_with(config)
+}
+
+/// Which of the calls failed, in a refresh with the default time limit.
+async fn failed(calls: &[&'static str]) -> Vec<&'static str> {
+    let aws = FakeAws::new(hanging(calls, Duration::from_secs(18), || report("alpha", 1)));
+    let source = patient(&aws);
     let target = only_target(&source);
     let pending = Account::pending(&target.id, &target.name);
     let limit = Duration::from_secs(120);
@@ -144,4 +155,49 @@ async fn nothing_is_published_while_calls_hang_that_may_be_another_accounts() {
     assert!(start.elapsed() < Duration::from_secs(5), "nothing more is asked of it");
     let is_read = |state: &State| state.accounts[0].report.is_some();
     assert!(is_read(&published(&store, is_read).await), "when they are its own again");
+}
+
+/// The account of alpha, whose name becomes beta. From then on the list of users hangs.
+#[tokio::test(start_paused = true)]
+async fn the_tags_of_a_user_whom_no_list_has_yet_are_not_known() {
+    let is_renamed = Arc::new(AtomicBool::new(false));
+    let renamed = is_renamed.clone();
+    let mut usual = account(move |call| match call {
+        "GetCredentialReport" if renamed.load(Ordering::Relaxed) => {
+            report_at(&of_one("beta"), beginning() + TimeDelta::hours(5))
+        }
+        "GetCredentialReport" => report_at(&of_one("alpha"), beginning()),
+        "GenerateCredentialReport" => generating("COMPLETE"),
+        USERS if renamed.load(Ordering::Relaxed) => Answer::Hang,
+        USERS => tags(&[("alpha", "team", "payments")], None),
+        _ => keys(&[("AKIAOLD", "Active", OLD)]),
+    });
+    let aws = FakeAws::new(move |request: &Request| usual(request));
+    let rules = "rotation: { rules: [{ match: { tags: { team: x } }, max_age: 30d }] }\n";
+    for config in ["", rules] {
+        is_renamed.store(false, Ordering::Relaxed);
+        let config = parse(&format!("{config}labels: {{ user_tags: [team] }}\n"));
+        let store = run(patient(&aws), config.clone());
+        let seen = |state: &State| {
+            let page = page::text(state, &config, &Filter::default(), beginning());
+            let available = value(&page, "iam_exporter_tags_available");
+            let tags = page.lines().filter(|line| line.starts_with("iam_user_tags{"));
+            (available, tags.map(str::to_owned).collect::<Vec<_>>())
+        };
+        let alpha =
+            "iam_user_tags{account_id=\"123456789012\",user=\"alpha\",tag_team=\"payments\"} 1";
+        let known = (Some(1.0), vec![alpha.to_owned()]);
+        published(&store, |state| !state.accounts.is_empty() && seen(state) == known).await;
+        is_renamed.store(true, Ordering::Relaxed);
+        sleep(Duration::from_secs(3 * 3600)).await;
+        let has_beta = |state: &State| {
+            let report = state.accounts[0].report.as_ref().expect("a report");
+            report.users.iter().any(|user| user.name == "beta")
+        };
+        let state = published(&store, has_beta).await;
+        let unknown = (Some(0.0), vec![]);
+        assert_eq!(seen(&state), unknown, "while the call hangs");
+        sleep(Duration::from_secs(3600)).await;
+        assert_eq!(seen(&store.snapshot()), unknown, "after it has failed");
+    }
 }

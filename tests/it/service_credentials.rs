@@ -35,7 +35,7 @@ const UNROTATED: &str = "iam_unrotated_service_credentials";
 /// Confirmation has its own tests.
 const CONFIG: &str = "confirm: { enabled: false }\n";
 
-/// The call's parameters: the service or `all`, and the marker.
+/// The call's parameters: the service, the user or `all`, and the marker.
 type Asked = Arc<Mutex<Vec<String>>>;
 
 /// An AWS of the users alpha and beta, without old access keys, that answers lists as told.
@@ -77,9 +77,12 @@ impl Subject {
         let outcome = refresh_once(source, target, &self.account, &self.config, limit).await;
         assert_eq!(outcome.failure, None);
         self.account = outcome.account;
+        (outcome.service_credentials, self.page())
+    }
+
+    fn page(&self) -> String {
         let state = State::new([Arc::new(self.account.clone())], Tried::Ok, true);
-        let page = page::text(&state, &self.config, &Filter::default(), Utc::now());
-        (outcome.service_credentials, page)
+        page::text(&state, &self.config, &Filter::default(), Utc::now())
     }
 
     fn asked(&self) -> Vec<String> {
@@ -100,9 +103,10 @@ fn scenario(
         if request.operation != OPERATION {
             return usual(request);
         }
-        assert_eq!(request.field("AllUsers").as_deref(), Some("true"));
-        assert_eq!(request.field("UserName"), None);
-        let service = request.field("ServiceName").unwrap_or("all".to_owned());
+        let user = request.field("UserName");
+        let of_all = user.is_none().then_some("true");
+        assert_eq!(request.field("AllUsers").as_deref(), of_all);
+        let service = request.field("ServiceName").or(user).unwrap_or("all".to_owned());
         let what = match request.field("Marker") {
             Some(marker) => format!("{service} {marker}"),
             None => service.trim_end_matches(".amazonaws.com").to_owned(),
@@ -363,39 +367,102 @@ async fn of_a_service_that_is_refused_what_was_known_stays() {
     assert_eq!((of(&page, "active", "A1"), of(&page, "active", "B1")), (None, Some(1.0)));
 }
 
+/// A list of the old credentials of alpha for logs and for a service that nobody knows.
+fn strange() -> Answer {
+    let credentials = ["strange", "logs"].map(|it| ["alpha", it, it, "Active", OLD, ""]);
+    service_credentials(&credentials, None)
+}
+
+/// An AWS that has listed these and now wants a service, has none for logs, and refuses the service that nobody
+/// knows.
+async fn after_strange(
+    answer: impl Fn(&str) -> Option<Answer> + Send + 'static,
+) -> (Subject, Option<Failure>, String) {
+    let mut subject = Subject::new("", |_| strange());
+    subject.refresh().await;
+    assert_eq!(subject.asked(), ["all"]);
+    subject.follow_with_new_report(move |what| match what {
+        "all" => error(400, "ValidationError"),
+        what => answer(what).unwrap_or_else(|| service_credentials(&[], None)),
+    });
+    let (failure, page) = subject.refresh().await;
+    (subject, failure, page)
+}
+
 #[tokio::test]
-async fn of_a_service_that_is_not_asked_for_or_no_longer_supported_what_was_known_stays() {
-    let strange = |_: &str| {
-        let credentials = ["strange", "logs"].map(|it| ["alpha", it, it, "Active", OLD, ""]);
-        service_credentials(&credentials, None)
-    };
-    let none = || service_credentials(&[], None);
+async fn a_service_of_a_known_credential_is_asked_for_too() {
+    let one = || service_credentials(&[["beta", "strange", "S1", "Active", OLD, ""]], None);
+    let (subject, failure, page) = after_strange(move |what| (what == "strange").then(one)).await;
+    assert_eq!(failure, None);
+    assert_eq!(subject.asked(), ["all", "bedrock", "cassandra", "codecommit", "logs", "strange"]);
+    assert_eq!((value(&page, AVAILABLE), value(&page, UNROTATED)), (Some(1.0), Some(1.0)));
+    assert_eq!((of(&page, "active", "S1"), of(&page, "active", "logs")), (Some(1.0), None));
+}
+
+#[tokio::test]
+async fn the_users_of_known_credentials_are_asked_if_aws_has_no_such_service_any_more() {
     let unsupported = || error(404, "NotSupportedService");
-    for (logs, known) in [(none as fn() -> Answer, 1.0), (unsupported, 2.0)] {
-        let mut subject = Subject::new("", strange);
-        subject.refresh().await;
-        subject.follow_with_new_report(by_service(none, logs));
-        for _ in 0..2 {
-            let (failure, page) = subject.refresh().await;
-            assert_eq!(failure.expect("a failure").reason, Reason::ServiceError);
-            assert_eq!(of(&page, "unrotated", "strange"), Some(1.0));
-            assert_eq!(value(&page, AVAILABLE), Some(0.0));
-            assert_eq!(value(&page, UNROTATED), Some(known));
-        }
-        subject.follow(|_| old(&["A1"]));
-        let (failure, page) = subject.refresh().await;
-        assert_eq!((failure, value(&page, UNROTATED)), (None, Some(1.0)));
+    let (mut subject, failure, page) = after_strange(move |what| match what {
+        "strange" | "logs" => Some(unsupported()),
+        "alpha" => Some(strange()),
+        _ => None,
+    })
+    .await;
+    let asked = ["all", "bedrock", "cassandra", "codecommit", "logs", "strange", "alpha"];
+    assert_eq!((failure, subject.asked()), (None, asked.map(str::to_owned).to_vec()));
+    assert_eq!((value(&page, AVAILABLE), value(&page, UNROTATED)), (Some(1.0), Some(2.0)));
+    subject.refresh().await;
+    assert_eq!(subject.asked(), [""; 0], "once for each report");
+    // The credentials were deleted, or the user was.
+    for gone in [service_credentials(&[], None), error(404, "NoSuchEntity")] {
+        let Answer::Reply(status, body) = gone else { unreachable!() };
+        let (_, failure, page) = after_strange(move |what| match what {
+            "strange" | "logs" => Some(unsupported()),
+            "alpha" => Some(Answer::Reply(status, body.clone())),
+            _ => None,
+        })
+        .await;
+        assert_eq!(failure, None, "{status}");
+        assert_eq!((value(&page, AVAILABLE), value(&page, UNROTATED)), (Some(1.0), Some(0.0)));
     }
 }
 
 #[tokio::test]
-async fn services_that_had_credentials_are_not_all_unsupported() {
-    let mut subject = Subject::new("", |_| old(&["A1"]));
-    subject.refresh().await;
-    subject.follow_with_new_report(|_| error(404, "NotSupportedService"));
-    let (failure, page) = subject.refresh().await;
-    assert_eq!(failure.expect("a failure").reason, Reason::ServiceError);
-    assert_eq!((value(&page, AVAILABLE), value(&page, UNROTATED)), (Some(0.0), Some(1.0)));
+async fn a_refused_service_counts_as_refused_until_its_last_known_credential_is_gone() {
+    // AWS does not take the name as one of a service.
+    let refused = || error(400, "ValidationError");
+    for has_it in [true, false] {
+        let (mut subject, failure, page) = after_strange(move |what| match what {
+            "strange" => Some(refused()),
+            "alpha" if has_it => Some(strange()),
+            _ => None,
+        })
+        .await;
+        assert!(failure.expect("a failure").message.contains("ValidationError"));
+        let known = if has_it { 1.0 } else { 0.0 };
+        assert_eq!(value(&page, AVAILABLE), Some(0.0));
+        assert_eq!(value(&page, UNROTATED), has_it.then_some(known), "the others are known");
+        subject.asked();
+        let (failure, page) = subject.refresh().await;
+        assert_eq!(failure.is_none(), !has_it, "the name is not asked for any more");
+        let available = Some(if has_it { 0.0 } else { 1.0 });
+        assert_eq!((value(&page, AVAILABLE), value(&page, UNROTATED)), (available, Some(known)));
+    }
+}
+
+#[tokio::test]
+async fn if_aws_does_not_answer_about_a_user_the_known_credentials_stay() {
+    for (status, code) in [(403, "AccessDenied"), (400, "Throttling"), (400, "ValidationError")] {
+        let (_, failure, page) = after_strange(move |what| match what {
+            "strange" => Some(error(404, "NotSupportedService")),
+            "alpha" => Some(error(status, code)),
+            _ => None,
+        })
+        .await;
+        assert!(failure.expect(code).message.contains(code));
+        assert_eq!((value(&page, AVAILABLE), value(&page, UNROTATED)), (Some(0.0), Some(1.0)));
+        assert_eq!(of(&page, "unrotated", "strange"), Some(1.0), "{code}");
+    }
 }
 
 #[tokio::test]
@@ -574,6 +641,8 @@ async fn who_does_not_want_them_has_no_call_and_no_value() {
         assert!(!page.contains(&format!("\n{name}")), "{name}");
     }
     subject.config = parse(CONFIG);
+    let page = subject.page();
+    assert_eq!((value(&page, AVAILABLE), value(&page, UNROTATED)), (Some(0.0), None));
     let (_, page) = subject.refresh().await;
     assert_eq!(subject.asked(), ["all"], "at once, not with the next report");
     assert_eq!(value(&page, UNROTATED), Some(1.0));

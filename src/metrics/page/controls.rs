@@ -82,8 +82,9 @@ pub fn write(state: &State, config: &Config, now: DateTime<Utc>, page: &mut Writ
         for (account, labels, _) in &judged {
             for kind in &settings.read {
                 let worked = match account.evidence.standing(*kind, now) {
-                    Standing::NotRead => continue,
-                    Standing::Failed(_) => false,
+                    // A report file has nothing to read.
+                    Standing::NotRead if !account.has_live_data => continue,
+                    Standing::NotRead | Standing::Failed(_) => false,
                     // An old answer shows in the controls, and why there is no newer one in the refreshes.
                     Standing::Good | Standing::Old => true,
                 };

@@ -21,12 +21,12 @@ use super::text::{Value, Writer, push_label};
 use crate::config::{Config, TagLabel};
 use crate::confirmation::MAX_KEYS;
 use crate::failure::Reason;
-use crate::findings::{judge_service_credential, lacks_name, lacks_tags};
+use crate::findings::{judge_service_credential, lacks_name, lacks_service_credentials};
 use crate::policy::owner::{KeySummary, Owners};
 use crate::policy::{Exemption, KeyStatus, Ruling, Verdict};
 use crate::report::{Certificate, Key, User};
 use crate::service_credentials::ServiceCredential;
-use crate::state::{Account, State};
+use crate::state::{Account, State, Tried};
 
 /// A page: every scrape gets it until the next one is rendered.
 ///
@@ -260,7 +260,7 @@ impl<'a> Rows<'a> {
                 let hides_keys = account.may_hide_keys_of(user) && ruling.exemption.is_none();
                 hiding_users += usize::from(hides_keys);
                 let owner = first_owner + owner;
-                let knows_tags = knows_tags && account.lists_tags_of(user);
+                let knows_tags = knows_tags && account.lists_tags_of(&user.name);
                 rows.users.push(UserRow { user, knows_tags, owner, labels });
             }
             for (user, credential) in account.service_credentials_of_others() {
@@ -504,14 +504,17 @@ impl<'a> Rows<'a> {
         });
         let keys = self.config.tag_keys();
         per_account(&names::TAGS_AVAILABLE, &|account| {
+            let can_read = account.has_live_data || self.config.policy.needs_tags();
+            let is_wanted = !keys.is_empty() && account.report.is_some() && can_read;
             // After a reload, other tags can be needed than those that were read.
-            let knows = keys.is_empty() || account.knows_tags(&keys);
-            let works = account.refresh.tags.worked().map(|worked| worked && knows);
-            works.or(lacks_tags(account, self.config).then_some(false)).map(Value::from)
+            let works = account.refresh.tags == Tried::Ok && account.knows_tags(&keys);
+            is_wanted.then(|| works.into())
         });
         per_account(&names::SERVICE_CREDENTIALS_AVAILABLE, &|account| {
             let tried = account.refresh.service_credentials.worked();
-            tried.filter(|_| self.config.service_credentials).map(Value::from)
+            let is_lacking = lacks_service_credentials(account, self.config);
+            let works = tried.or(is_lacking.then_some(false));
+            works.filter(|_| self.config.service_credentials).map(Value::from)
         });
         per_account(&names::NAME_AVAILABLE, &|account| {
             let lacks_name = lacks_name(account, self.config);

@@ -57,15 +57,13 @@ fn state() -> State {
     let tags = |tags: &[(&str, &str)]| {
         tags.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect()
     };
-    every_kind.tags = Some(Arc::new(Tags {
-        keys: config().tag_keys(),
-        by_user: [
-            ("rotated".to_owned(), tags(&[("Team", "payments"), ("Cost-Center", "42\"7")])),
-            ("gold".to_owned(), tags(&[("tier", "gold")])),
-        ]
-        .into(),
-        ..Tags::default()
-    }));
+    let users = every_kind.report.iter().flat_map(|report| &report.users);
+    let mut by_user: BTreeMap<_, _> = users.map(|user| (user.name.clone(), Vec::new())).collect();
+    by_user.extend([
+        ("rotated".to_owned(), tags(&[("Team", "payments"), ("Cost-Center", "42\"7")])),
+        ("gold".to_owned(), tags(&[("tier", "gold")])),
+    ]);
+    every_kind.tags = Some(Arc::new(Tags { keys: config().tag_keys(), by_user }));
     every_kind.service_credentials = Some(Arc::new(service_credentials()));
     every_kind.refresh.service_credentials = Tried::Ok;
     every_kind.evidence = Evidence {
@@ -450,7 +448,7 @@ fn ages_that_tick_leave_the_parts_with_the_numbers_of_owners_as_they_were() {
     let team = |number| vec![("team".into(), format!("team-{}", number / 2).into())];
     let by_user = (1..1_500).map(|number| (format!("user-{number}"), team(number))).collect();
     let mut account = account("production", &csv(&users));
-    account.tags = Some(Arc::new(Tags { keys: config().tag_keys(), by_user, ..Tags::default() }));
+    account.tags = Some(Arc::new(Tags { keys: config().tag_keys(), by_user }));
     let state = State::new([Arc::new(account)], Tried::Ok, true);
     let parts = |now| {
         let mut parts = Vec::new();
@@ -724,7 +722,7 @@ proptest! {
                 (format!("user-{number}"), vec![("Team".into(), teams[*team].into())])
             })
             .collect();
-        let tags = Tags { keys: config.tag_keys(), by_user, ..Tags::default() };
+        let tags = Tags { keys: config.tag_keys(), by_user };
         let mut account = account("production", &csv(&users));
         account.tags = knows_tags.then(|| Arc::new(tags));
         let state = State::new([Arc::new(account)], Tried::Ok, true);

@@ -39,15 +39,12 @@ pub async fn users(
                 && user.attached_managed_policies().is_empty());
             let UserDetail { user_name: Some(name), tags: all, .. } = user else { continue };
             policies.insert(name.clone(), has_policies);
-            let wanted: Vec<Tag> = all
+            let wanted = all
                 .into_iter()
                 .flatten()
                 .filter(|tag| keys.contains(&tag.key.to_ascii_lowercase()))
-                .map(|tag| (interner.share(&tag.key), interner.share(&tag.value)))
-                .collect();
-            if !wanted.is_empty() {
-                tags.by_user.insert(name, wanted);
-            }
+                .map(|tag| (interner.share(&tag.key), interner.share(&tag.value)));
+            tags.by_user.insert(name, wanted.collect::<Vec<Tag>>());
         }
         Ok((page.is_truncated, page.marker))
     };

@@ -34,7 +34,7 @@ use crate::confirmation::ListedKey;
 use crate::evidence::{AccountSummary, PasswordPolicy};
 use crate::failure::{Failure, Reason};
 use crate::metrics::exporter::AwsRequests;
-use crate::service_credentials::CredentialList;
+use crate::service_credentials::{CredentialList, ServiceCredentials};
 use crate::state::{Tags, UNKNOWN_ACCOUNT};
 use clients::{AccountClient, Clients};
 use organization::{Listing, Member};
@@ -254,8 +254,10 @@ impl Aws {
     pub(super) async fn service_credentials(
         &self,
         target: &Target,
+        known: &ServiceCredentials,
     ) -> Result<Option<CredentialList>, Failure> {
-        let list = |client| async move { service_credentials::service_credentials(&client).await };
+        let list =
+            |client| async move { service_credentials::service_credentials(&client, known).await };
         self.ask(&target.access, list).await
     }
 

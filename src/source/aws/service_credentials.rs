@@ -1,5 +1,7 @@
 //! The service-specific credentials of all users of an account.
 
+use std::collections::BTreeSet;
+
 use aws_sdk_iam::error::ProvideErrorMetadata;
 use aws_sdk_iam::operation::list_service_specific_credentials::ListServiceSpecificCredentialsOutput;
 use aws_sdk_iam::types::{ServiceSpecificCredentialMetadata, StatusType};
@@ -13,7 +15,7 @@ use crate::failure::{Failure, Reason};
 use crate::report::intern::Interner;
 use crate::service_credentials::{CredentialList, ServiceCredential, ServiceCredentials};
 
-/// The services that have such credentials.
+/// The services that have such credentials. Those of known credentials are asked for, too.
 const SERVICES: [&str; 4] = [
     "bedrock.amazonaws.com",
     "cassandra.amazonaws.com",
@@ -27,9 +29,20 @@ const NOT_SUPPORTED: &str = "NotSupportedService";
 /// AWS's codes for a call that does not exist in this partition.
 const NO_SUCH_CALL: [&str; 3] = ["InvalidAction", "UnknownOperation", "UnknownOperationException"];
 
+/// AWS's code for a user who does not exist.
+const NO_SUCH_USER: &str = "NoSuchEntity";
+
 /// AWS's codes if it wants other parameters, such as the name of a service.
 const OTHER_PARAMETERS: [&str; 5] =
     ["ValidationError", "ValidationException", "InvalidInput", "MissingParameter", NOT_SUPPORTED];
+
+/// Whose credentials are listed.
+#[derive(Debug, Clone, Copy)]
+enum Whose<'a> {
+    All,
+    OfService(&'a str),
+    OfUser(&'a str),
+}
 
 /// A list that was not given or not to its end.
 struct Refusal {
@@ -40,57 +53,96 @@ struct Refusal {
 
 /// Those of all users by `ListServiceSpecificCredentials`, in pages of up to 1000. If AWS does not list
 /// them for all services at once, those of one service after the other. `None` if the partition does not have
-/// the call: without it nobody can have such a credential.
+/// the call: without it nobody can have such a credential. `known` are those from before.
 pub async fn service_credentials(
     client: &AccountClient,
+    known: &ServiceCredentials,
 ) -> Result<Option<CredentialList>, Failure> {
-    match list(client, None).await {
-        Ok(credentials) => Ok(Some(CredentialList { credentials, ..CredentialList::default() })),
+    match list(client, Whose::All).await {
+        Ok(listed) => {
+            let credentials = listed.into_iter().collect();
+            Ok(Some(CredentialList { credentials, refused: Vec::new() }))
+        }
         Err(refusal) if refusal.is_one_of(&NO_SUCH_CALL) => Ok(None),
         Err(refusal) if refusal.is_one_of(&OTHER_PARAMETERS) => {
-            list_by_service(client).await.map(Some)
+            list_by_service(client, known).await.map(Some)
         }
         Err(refusal) => Err(refusal.failure),
     }
 }
 
-/// Fails if AWS refuses a service and lists none.
-async fn list_by_service(client: &AccountClient) -> Result<CredentialList, Failure> {
-    let (mut listed, mut services, mut refused) = (Vec::new(), Vec::new(), Vec::new());
-    for service in SERVICES {
-        match list(client, Some(service)).await {
-            Ok(credentials) => {
-                listed.push(credentials);
-                services.push(service);
+/// Fails if AWS refuses a service and lists none. Of a service that AWS does not list, the known credentials
+/// stay. If AWS does not take its name at all, their users are asked, so that they go with the credential.
+async fn list_by_service(
+    client: &AccountClient,
+    known: &ServiceCredentials,
+) -> Result<CredentialList, Failure> {
+    let services = known.all().map(|(_, credential)| &*credential.service).chain(SERVICES);
+    let services: BTreeSet<&str> = services.collect();
+    let (mut credentials, mut refused) = (Vec::new(), Vec::new());
+    // The services that AWS listed, and those whose names it does not take.
+    let (mut listed, mut not_taken) = (BTreeSet::new(), BTreeSet::new());
+    for service in services {
+        match list(client, Whose::OfService(service)).await {
+            Ok(of_service) => {
+                credentials.extend(of_service);
+                listed.insert(service);
             }
-            // Nobody can have a credential for it.
-            Err(refusal) if refusal.is_one_of(&[NOT_SUPPORTED]) => {}
-            Err(refusal) => refused.push(refusal.failure),
+            Err(refusal) => {
+                if refusal.is_one_of(&OTHER_PARAMETERS) {
+                    not_taken.insert(service);
+                }
+                // Nobody can have a new credential for a service that is not supported.
+                if !refusal.is_one_of(&[NOT_SUPPORTED]) {
+                    refused.push(refusal.failure);
+                }
+            }
         }
     }
-    if services.is_empty()
+    if listed.is_empty()
         && let Some(failure) = refused.pop()
     {
         return Err(failure);
     }
-    let credentials = listed.iter().flat_map(ServiceCredentials::all);
-    let credentials = credentials.map(|(user, it)| (user.to_owned(), it.clone())).collect();
-    Ok(CredentialList { credentials, services: Some(services), refused })
+    let is_listed = |credential: &ServiceCredential| listed.contains(&*credential.service);
+    let mut kept: Vec<_> = known.all().filter(|(_, credential)| !is_listed(credential)).collect();
+    let of_not_taken = kept.iter().filter(|(_, it)| not_taken.contains(&*it.service));
+    let users: BTreeSet<&str> = of_not_taken.map(|(user, _)| *user).collect();
+    for user in users {
+        let of_user = match list(client, Whose::OfUser(user)).await {
+            Ok(of_user) => of_user,
+            // AWS deletes no user who has a credential.
+            Err(refusal) if refusal.is_one_of(&[NO_SUCH_USER]) => Vec::new(),
+            Err(refusal) => {
+                refused.push(refusal.failure);
+                break;
+            }
+        };
+        kept.retain(|(name, _)| *name != user);
+        credentials.extend(of_user.into_iter().filter(|(_, credential)| !is_listed(credential)));
+    }
+    let kept = kept.into_iter().map(|(user, credential)| (user.to_owned(), credential.clone()));
+    let credentials = credentials.into_iter().chain(kept).collect();
+    Ok(CredentialList { credentials, refused })
 }
 
-/// Every page of the list, of one service or of all.
+/// Every page of the list.
 async fn list(
     client: &AccountClient,
-    service: Option<&str>,
-) -> Result<ServiceCredentials, Refusal> {
+    whose: Whose<'_>,
+) -> Result<Vec<(String, ServiceCredential)>, Refusal> {
     let operation = Operation::ListServiceSpecificCredentials;
     let mut interner = Interner::default();
     let mut all = Vec::new();
     let ask = |marker: Option<String>| {
         // What has a first page can be listed: a later refusal says nothing of the call and its parameters.
         let is_first = marker.is_none();
-        let call = client.iam.list_service_specific_credentials().all_users(true);
-        let call = call.set_service_name(service.map(str::to_owned)).max_items(1000);
+        let call = client.iam.list_service_specific_credentials().max_items(1000);
+        let call = match whose {
+            Whose::All => call.all_users(true),
+            Whose::OfService(service) => call.all_users(true).service_name(service),
+            Whose::OfUser(user) => call.user_name(user),
+        };
         let call = client.call_for_details(call.set_marker(marker).send());
         async move {
             call.await.map_err(|error| Refusal {
@@ -112,7 +164,7 @@ async fn list(
         Ok((page.is_truncated, page.marker))
     };
     read_pages(operation, ask, take).await?;
-    Ok(all.into_iter().collect())
+    Ok(all)
 }
 
 impl Refusal {

@@ -28,7 +28,7 @@ impl Demo {
         let (demo, account) = (self.clone(), account(target));
         let credentials = spawn_blocking(move || demo.service_credentials_of(account));
         let credentials = credentials.await.expect("making credentials does not panic");
-        CredentialList { credentials, ..CredentialList::default() }
+        CredentialList { credentials, refused: Vec::new() }
     }
 
     fn service_credentials_of(&self, account: usize) -> ServiceCredentials {

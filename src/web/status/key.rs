@@ -128,7 +128,8 @@ impl Facts<'_> {
             show: KeyFilter::Every,
             ..Query::default()
         };
-        let knows_tags = account.knows_tags(&snapshot.config.tag_keys());
+        let knows_tags =
+            account.knows_tags(&snapshot.config.tag_keys()) && account.lists_tags_of(&finding.user);
         let body = html! {
             section id="keys" aria-labelledby="verdict" {
                 h2.hidden id="verdict" { "What is wrong" }

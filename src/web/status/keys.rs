@@ -48,7 +48,9 @@ pub fn section(
     let calendar = query.showing(KeyFilter::Unrotated).link();
     let has_tags = |row: &Finding| {
         let account = accounts.iter().find(|it| it.account.id == row.account_id);
-        account.is_some_and(|it| it.account.knows_tags(&snapshot.config.tag_keys()))
+        let keys = snapshot.config.tag_keys();
+        account
+            .is_some_and(|it| it.account.knows_tags(&keys) && it.account.lists_tags_of(&row.user))
     };
     let no_tags = snapshot.config.user_tags.is_empty();
     let caption = html! {

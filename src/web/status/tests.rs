@@ -170,7 +170,7 @@ fn pages_are_cut_at_their_size_and_a_page_that_is_gone_is_the_last_one() {
 
 /// The users' tags with the key `team`.
 fn tags_of_team(by_user: BTreeMap<String, Vec<Tag>>) -> Tags {
-    Tags { keys: ["team".to_owned()].into(), by_user, ..Tags::default() }
+    Tags { keys: ["team".to_owned()].into(), by_user }
 }
 
 /// The account of a report file with one old key of this user, whom these tags belong to.
@@ -863,7 +863,7 @@ fn a_list_that_was_never_read_is_missing_and_says_nothing_of_a_key() {
     };
     let missing = "service-specific credentials not listed";
     assert!(!page(&account, true).contains(missing), "report files have none");
-    account.lists_service_credentials = true;
+    account.has_live_data = true;
     let text = page(&account, true);
     assert!(text.contains(missing) && !text.contains("<span>account ok<"), "{text}");
     assert!(!page(&account, false).contains(missing), "nobody asks for them");
@@ -1096,6 +1096,31 @@ fn owners_are_listed_and_linked_to_those_without_one_first() {
     let accounts = [account_of("a", "", &[("team", "x")]), account("210987654321", "true,N/A")];
     let state = State::new(accounts.map(Into::into), Tried::Ok, true);
     assert!(page_of_state(state, with_team(), "").contains("there may be more keys"));
+}
+
+#[test]
+fn the_tags_of_a_user_whom_no_list_has_were_not_read() {
+    let listed = account_of("a", "", &[]);
+    let mut account = listed.clone();
+    account.tags = Some(tags_of_team([].into()).into());
+    account.refresh.tags = Tried::Failed;
+    let seen = |account: &Account| {
+        let mut other = account_of("b", "", &[("team", "x")]);
+        other.id = "210987654321".to_owned();
+        let state = || State::new([account.clone().into(), other.clone().into()], Tried::Ok, true);
+        let asked = query("account=123456789012&user=a&key=1");
+        let key::KeyPage::Found(of_key) =
+            key::render(&settings(), &snapshot(state(), with_team()), &asked)
+        else {
+            panic!("no page")
+        };
+        let page = page_of_state(state(), with_team(), "");
+        let owners = page.contains("The tags of users in 1 account were not read");
+        let cell = ">tags not read</span>";
+        (of_key.contains(cell), page.contains(cell), owners)
+    };
+    assert_eq!(seen(&listed), (false, false, false));
+    assert_eq!(seen(&account), (true, true, true));
 }
 
 #[test]
