@@ -61,6 +61,9 @@ pub struct Account {
     pub has_live_data: bool,
     /// AWS's other data about it, as of the last report.
     pub evidence: Evidence,
+    /// When the report was generated that details were last asked for. If the account has a newer one, they are
+    /// those of an earlier report.
+    pub details_of: Option<DateTime<Utc>>,
     /// The results of its refreshes.
     pub refresh: Refresh,
 }
@@ -172,6 +175,7 @@ impl Account {
             service_credentials: None,
             has_live_data: false,
             evidence: Evidence::default(),
+            details_of: None,
             refresh: Refresh::default(),
         }
     }

@@ -122,7 +122,7 @@ impl RefreshContext<'_> {
             self.record(&mut so_far, failure.as_ref(), started);
             publish(&so_far);
         };
-        let is_new = account.generated != last;
+        let is_new = account.details_of != account.generated;
         if is_new && account.tags.is_some() && !account.lists_tags_of_all() {
             account.refresh.tags = Tried::Failed;
         }
@@ -130,7 +130,11 @@ impl RefreshContext<'_> {
         let checked = async {
             // Slow details leave time for confirmation.
             let calls = self.ask_for_details(target, account, is_new, half(deadline));
-            let details = progress.wait_for(account, calls).await?;
+            // Without tags, a first page would show every key as nobody's, and alerts of its owners would end.
+            let details = match last {
+                None => calls.await,
+                Some(_) => progress.wait_for(account, calls).await?,
+            };
             *tags = self.take_users(account, details.users).err();
             *alias = self.take_alias(target, account, details.alias).err();
             let listed = details.service_credentials;
@@ -143,6 +147,7 @@ impl RefreshContext<'_> {
             let calls = self.ask_for_control_data(target, account, is_new, until);
             let answers = progress.wait_for(account, calls).await?;
             *evidence = self.take_control_data(account, answers).err();
+            account.details_of = account.generated;
             progress.verify(account).await
         };
         if let Err(wrong) = checked.await {

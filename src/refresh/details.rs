@@ -75,9 +75,9 @@ impl RefreshContext<'_> {
         Details { users, alias, service_credentials }
     }
 
-    /// Makes the calls that only controls need and that are due, until then: once for each new report, and again
-    /// when an answer gets old. `is_new`: the report is. A call that failed is made again with the next refresh, unless a permission is missing, which is no
-    /// failure: the controls say so.
+    /// Makes the calls that only controls need and that are due, until then: once for each new report, and
+    /// again when an answer gets old. `is_new`: the report is. A call that failed is made again with the next
+    /// refresh, unless a permission is missing, which is no failure: the controls say so.
     pub(super) async fn ask_for_control_data(
         &self,
         target: &Target,

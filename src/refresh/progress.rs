@@ -12,7 +12,7 @@ use crate::state::Account;
 
 /// A refresh that goes on publishes its results so far at this interval,
 const PUBLISH_AGAIN: Duration = Duration::from_secs(10);
-/// and a first report after this time.
+/// and a first report after this time, when its details were asked for.
 const PUBLISH_FIRST_REPORT: Duration = Duration::from_secs(2);
 
 /// What is known for sure, and when it is published. Nothing is published that may be another account's.
