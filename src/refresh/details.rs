@@ -63,9 +63,20 @@ impl RefreshContext<'_> {
         let wants_list = self.config.service_credentials;
         let lacks_list = account.refresh.service_credentials != Tried::Ok;
         let (users, alias, service_credentials) = tokio::join!(
-            ask(self.users_are_due(account, is_new), self.users(target, account), until),
-            ask(self.alias_is_due(target, account, is_new), self.source.alias(target), until),
             ask(
+                "GetAccountAuthorizationDetails",
+                self.users_are_due(account, is_new),
+                self.users(target, account),
+                until,
+            ),
+            ask(
+                "ListAccountAliases",
+                self.alias_is_due(target, account, is_new),
+                self.source.alias(target),
+                until,
+            ),
+            ask(
+                "ListServiceSpecificCredentials",
                 wants_list && (is_new || lacks_list),
                 self.source.service_credentials(target),
                 until,
@@ -91,9 +102,19 @@ impl RefreshContext<'_> {
         let policy_is_due = is_due(EvidenceKind::PasswordPolicy, password_policy.is_due(now));
         let devices_are_due = is_due(EvidenceKind::VirtualMfaDevices, root_virtual_mfa.is_due(now));
         let (summary, password_policy, root_virtual_mfa) = tokio::join!(
-            ask(summary_is_due, self.source.summary(target), until),
-            ask(policy_is_due, self.source.password_policy(target), until),
-            ask(devices_are_due, self.source.root_virtual_mfa(target), until),
+            ask("GetAccountSummary", summary_is_due, self.source.summary(target), until),
+            ask(
+                "GetAccountPasswordPolicy",
+                policy_is_due,
+                self.source.password_policy(target),
+                until,
+            ),
+            ask(
+                "ListVirtualMFADevices",
+                devices_are_due,
+                self.source.root_virtual_mfa(target),
+                until,
+            ),
         );
         ControlData { summary, password_policy, root_virtual_mfa }
     }
@@ -321,6 +342,7 @@ impl RefreshContext<'_> {
 
 /// Makes a call if it is due. Until then it has all of the time.
 async fn ask<T>(
+    name: &str,
     is_due: bool,
     call: impl Future<Output = Result<T, Failure>>,
     until: Instant,
@@ -328,7 +350,7 @@ async fn ask<T>(
     if !is_due {
         return None;
     }
-    Some(timeout_at(until, call).await.unwrap_or_else(|_| Err(Failure::deadline())))
+    Some(timeout_at(until, call).await.unwrap_or_else(|_| Err(Failure::deadline(name))))
 }
 
 /// Updates a reading. An answer that is not wanted is forgotten. Returns why there is none.

@@ -91,7 +91,7 @@ impl RefreshContext<'_> {
         let users = before.users.iter().filter(|user| !user.is_root());
         for user in users.filter(known).take(MAX_ASKED_ABOUT) {
             let answer = timeout_at(deadline, self.source.keys(target, &user.name)).await;
-            match answer.unwrap_or_else(|_| Err(Failure::deadline())) {
+            match answer.unwrap_or_else(|_| Err(Failure::deadline("ListAccessKeys"))) {
                 Ok(None) => {}
                 Ok(Some(_)) => return doubt(Reason::MalformedReport, "AWS still has users"),
                 Err(Failure { reason, message }) => {
