@@ -48,8 +48,9 @@ pub(super) struct Users {
     lack: Option<Failure>,
 }
 
-/// About how many users who are not in the list of users a refresh asks.
-const MAX_UNLISTED: usize = 3;
+/// About how many users who are not in the list of users a refresh asks, one after the other, until one of
+/// them exists. More were hardly deleted since the report, and the next refresh goes on.
+const MAX_UNLISTED: usize = 25;
 
 impl RefreshContext<'_> {
     /// Makes the calls for details that are due, until then. `is_new`: the report is.
