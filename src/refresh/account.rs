@@ -140,6 +140,7 @@ impl RefreshContext<'_> {
             let calls = self.ask_for_control_data(target, account, is_new, until);
             let answers = progress.wait_for(account, calls).await?;
             *evidence = self.take_control_data(account, answers).err();
+            account.forget_root_without_keys(self.clock.now());
             progress.verify(account).await
         };
         if let Err(wrong) = checked.await {

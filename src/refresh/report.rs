@@ -52,6 +52,12 @@ impl RefreshContext<'_> {
                 log_report(&report, &account.id, generated);
                 if let Some(before) = &account.report {
                     report.keep_missing(before);
+                    if report.keeps_root && !before.keeps_root {
+                        warn!(
+                            account = account.id,
+                            "the report has no readable row of root: the row of an earlier report stays"
+                        );
+                    }
                 }
                 account.report = Some(report);
                 account.fingerprint = fingerprint;
