@@ -99,7 +99,7 @@ impl RefreshContext<'_> {
         let now = self.clock.now();
         let Evidence { summary, password_policy, root_virtual_mfa, .. } = &account.evidence;
         let is_due = |kind, lacks_it| self.config.reads(kind) && (is_new || lacks_it);
-        let summary_is_due = is_due(EvidenceKind::AccountSummary, summary.is_due(now));
+        let summary_is_due = self.wants_summary(account) && (is_new || summary.is_due(now));
         let policy_is_due = is_due(EvidenceKind::PasswordPolicy, password_policy.is_due(now));
         let devices_are_due = is_due(EvidenceKind::VirtualMfaDevices, root_virtual_mfa.is_due(now));
         let (summary, password_policy, root_virtual_mfa) = tokio::join!(
@@ -311,6 +311,13 @@ impl RefreshContext<'_> {
         Ok(())
     }
 
+    /// Whether the summary is asked for: because controls need it, or because the report does not show
+    /// whether root has a key.
+    fn wants_summary(&self, account: &Account) -> bool {
+        self.config.reads(EvidenceKind::AccountSummary)
+            || account.report.as_ref().is_some_and(|report| report.lacks_root())
+    }
+
     /// Updates the account from what controls need.
     pub(super) fn take_control_data(
         &self,
@@ -319,10 +326,11 @@ impl RefreshContext<'_> {
     ) -> Result<(), Failure> {
         let now = self.clock.now();
         let ControlData { summary, password_policy, root_virtual_mfa } = answers;
+        let wants_summary = self.wants_summary(account);
         let wants = |kind| self.config.reads(kind);
         let evidence = &mut account.evidence;
         let failures = [
-            take(&mut evidence.summary, wants(EvidenceKind::AccountSummary), summary, now),
+            take(&mut evidence.summary, wants_summary, summary, now),
             take(
                 &mut evidence.password_policy,
                 wants(EvidenceKind::PasswordPolicy),

@@ -101,7 +101,8 @@ async fn check_could_not_tell_if_the_report_has_no_row_of_root_and_the_summary_d
         (vec![], keys_of_root(1), "", 2),
         (vec![], summary_of(&[]), "", 2),
         (vec![], error(403, "AccessDenied"), "", 2),
-        (vec![], keys_of_root(0), "controls: false", 2),
+        (vec![], keys_of_root(0), "controls: false", 0),
+        (vec![], keys_of_root(1), "controls: false", 2),
         (vec![], error(403, "AccessDenied"), exempt, 0),
     ] {
         let source = aws(with_user(&rows), summary).source();
