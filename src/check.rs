@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::controls::rows::{self, ControlRow, Results, Sum};
 use crate::failure::Failure;
 use crate::findings::{
-    COLUMNS, Finding, Overview, every_key, is_outlived, lacks_service_credentials,
+    COLUMNS, Finding, Overview, every_key, is_outlived, lacks_root, lacks_service_credentials,
 };
 use crate::metrics::filter::Filter;
 use crate::metrics::page;
@@ -75,6 +75,8 @@ pub struct CheckOutcome {
     pub not_judged: usize,
     /// How many accounts have a report that is older than the shortest maximum age.
     pub outlived: usize,
+    /// How many accounts have a report without a readable row of root, who may have keys.
+    pub rootless: usize,
     /// How many users have more keys or certificates than the report shows, and AWS did not list them.
     pub unlisted: usize,
     /// How many flagged users AWS was not asked about, because time ran out.
@@ -200,6 +202,7 @@ pub async fn run(
     let is_in_time = |it: &&Arc<Account>| it.refresh.confirmation != Tried::Failed;
     let waiting =
         state.accounts.iter().filter(is_in_time).filter_map(|it| it.refresh.waiting).sum();
+    let rootless = state.accounts.iter().filter(|it| lacks_root(it, config, now)).count();
     let idle_rules = idle_rules(&state, config, now);
     Ok(CheckOutcome {
         state,
@@ -209,6 +212,7 @@ pub async fn run(
         unread,
         not_judged,
         outlived,
+        rootless,
         unlisted,
         waiting,
         failures,
@@ -240,6 +244,7 @@ impl CheckOutcome {
             || self.failed > 0
             || self.not_judged > 0
             || self.outlived > 0
+            || self.rootless > 0
             || self.unlisted > 0
             || self.rejected_rows() > 0
     }
@@ -326,6 +331,12 @@ impl CheckOutcome {
             let accounts = self.outlived;
             failures.push_str(&format!(
                 "accounts whose report is older than the maximum age of keys: {accounts}\n"
+            ));
+        }
+        if self.rootless > 0 {
+            let accounts = self.rootless;
+            failures.push_str(&format!(
+                "accounts whose report has no readable row of the root user: {accounts}\n"
             ));
         }
         if self.unlisted > 0 {

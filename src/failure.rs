@@ -95,9 +95,9 @@ impl Failure {
         Failure { reason, message }
     }
 
-    /// The refresh reached its deadline.
-    pub fn deadline() -> Failure {
-        Failure::new(Reason::Timeout, "not finished within --refresh.timeout")
+    /// The refresh reached its deadline while it waited for this call.
+    pub fn deadline(call: &str) -> Failure {
+        Failure::new(Reason::Timeout, format!("{call}: not finished within --refresh.timeout"))
     }
 }
 

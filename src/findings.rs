@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::policy::owner::{KeySummary, Owner, Owners};
 use crate::policy::{Age, Exemption, KeyStatus, Ruling, Subject, Tag, Verdict};
 use crate::printable::{serialize_time_if_any, time};
-use crate::report::{Key, User};
+use crate::report::{Key, ROOT_USER, User};
 use crate::service_credentials::ServiceCredential;
 use crate::state::{Account, State, Tried};
 
@@ -252,6 +252,16 @@ pub fn lacks_name(account: &Account, config: &Config) -> bool {
         Tried::Failed => true,
         Tried::NotYet => account.name.is_empty() && is_needed(),
     }
+}
+
+/// Whether root may have keys that the account's report does not show, because it has no readable row of
+/// root. `GetAccountSummary` knows if there is no key at all, and exempt keys are no matter.
+pub fn lacks_root(account: &Account, config: &Config, now: DateTime<Utc>) -> bool {
+    let summary = account.evidence.summary.known(now);
+    let root = User { name: ROOT_USER.to_owned(), ..User::default() };
+    account.report.as_ref().is_some_and(|report| report.lacks_root())
+        && summary.and_then(|summary| summary.root_keys) != Some(false)
+        && config.policy.ruling(&account.subject(&root), now).exemption.is_none()
 }
 
 /// Whether a key that is younger than the account's report can be too old by now.

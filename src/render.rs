@@ -216,7 +216,8 @@ fn verdicts(account: &Account, config: &Config, now: DateTime<Utc>) -> u64 {
     (refresh.confirmation, refresh.waiting).hash(&mut hasher);
     (refresh.tags, refresh.name, refresh.service_credentials).hash(&mut hasher);
     account.evidence.hash(&mut hasher);
-    account.report.as_ref().map(|report| report.rejected.len()).hash(&mut hasher);
+    let rows = account.report.as_ref().map(|report| (report.rejected.len(), report.keeps_root));
+    rows.hash(&mut hasher);
     for (subject, keys) in account.users() {
         let ruling = config.policy.ruling(&subject, now);
         (&subject.user.name, ruling.rule, subject.tags).hash(&mut hasher);

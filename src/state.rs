@@ -8,7 +8,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use crate::confirmation::Confirmations;
-use crate::evidence::Evidence;
+use crate::evidence::{Evidence, Standing};
 use crate::failure::{Failure, FailureCounts, Reason};
 use crate::policy::{Subject, Tag};
 use crate::report::{Key, ROOT_USER, Report, STALE, User};
@@ -261,6 +261,16 @@ impl Account {
     pub fn tags_of(&self, user: &str) -> &[Tag] {
         let tags = self.tags.as_ref().and_then(|tags| tags.by_user.get(user));
         tags.map_or(&[], Vec::as_slice)
+    }
+
+    /// Forgets the root user of an earlier report if AWS has said since then that root has no key.
+    pub fn forget_root_without_keys(&mut self, now: DateTime<Utc>) {
+        let summary = &self.evidence.summary;
+        let is_good = summary.standing(now) == Standing::Good;
+        let has_none = summary.value.is_some_and(|summary| summary.root_keys == Some(false));
+        if let Some(report) = self.report.as_mut().filter(|_| is_good && has_none) {
+            report.forget_kept_root();
+        }
     }
 
     /// Whether all of these tags were read. Otherwise missing tags are not known to be missing.

@@ -70,7 +70,7 @@ pub fn judge<'a>(
             judgement.user(subject.user, keys);
         }
     }
-    judgement.rows(report);
+    judgement.rows(report, root.is_some());
     judgement.report_age();
     judgement.root(report, root);
     judgement.password_policy();
@@ -135,6 +135,9 @@ impl<'a> Judgement<'a, '_> {
         }
         if active().count() > 1 {
             self.violation(Control::OneActiveKeyPerUser, Violation::of(user));
+        }
+        if user.lacks_keys {
+            OF_CREDENTIALS.iter().for_each(|control| self.unknown(*control, KEY_ACTIVE));
         }
         if user.additional_credentials && !self.account.confirmed.knows(&user.name) {
             OF_CREDENTIALS.iter().for_each(|control| self.unknown(*control, Unknown::Keys));
@@ -243,16 +246,18 @@ impl<'a> Judgement<'a, '_> {
 
     /// Findings that rejected rows may hide. The report has one row of the root user, so the controls about root
     /// depend on that row alone, and of an earlier one only the violations count.
-    fn rows(&mut self, report: &Report) {
+    fn rows(&mut self, report: &Report, has_root: bool) {
         if report.missing > 0 {
             OF_USERS.iter().for_each(|control| self.unknown(*control, Unknown::Rows));
         }
         if report.keeps_root {
-            OF_ROOT.iter().for_each(|control| self.unknown(*control, Unknown::Rows));
+            let lack = if report.missing > 0 { Unknown::Rows } else { Unknown::RootRow };
+            OF_ROOT.iter().for_each(|control| self.unknown(*control, lack));
         }
         for row in &report.rejected {
             // Which of two rows is right is not known.
-            if row.problem == Problem::Duplicate {
+            let is_of_root = has_root && row.is_root && ["user", "arn"].contains(&row.column);
+            if row.problem == Problem::Duplicate || is_of_root {
                 let controls: &[Control] = if row.is_root { &OF_ROOT } else { &OF_USERS };
                 controls.iter().for_each(|control| self.unknown(*control, Unknown::Rows));
             }
@@ -281,7 +286,7 @@ impl<'a> Judgement<'a, '_> {
 
     fn root(&mut self, report: &Report, row: Option<(&'a User, &'a [Option<Key>])>) {
         let partition = report.partition.as_deref();
-        let has_no_root = partition == Some("aws-cn") && row.is_none();
+        let has_no_root = report.is_without_root();
         // Root of GovCloud has no password and no MFA. It can have keys.
         let has_no_console = partition == Some("aws-us-gov");
         let inapplicable: &[Control] = match (has_no_root, has_no_console) {
@@ -307,8 +312,9 @@ impl<'a> Judgement<'a, '_> {
             },
             mfa: reported.and_then(|user| user.mfa_active).or(summary.root_mfa),
             key: match row {
-                Some((_, keys)) => Some(keys.iter().any(is_active)),
-                None => summary.root_keys,
+                Some((_, keys)) if keys.iter().any(is_active) => Some(true),
+                Some((user, _)) if !user.lacks_keys && !report.keeps_root => Some(false),
+                _ => summary.root_keys,
             },
         };
         self.root_keys(&root);
@@ -329,19 +335,23 @@ impl<'a> Judgement<'a, '_> {
 
     fn root_keys(&mut self, root: &Root<'a>) {
         let control = Control::RootNoAccessKey;
-        match (root.row, root.key) {
-            (Some((user, keys)), _) => {
-                for (key, slot) in keys.iter().zip(1..) {
-                    let Some(key) = key.as_ref().filter(|key| key.active) else { continue };
-                    let credential = Some(Credential::Key(slot));
-                    let age = self.age(key.last_rotated);
-                    self.violation(control, Violation { credential, age, ..Violation::of(user) });
-                }
+        let mut is_shown = false;
+        if let Some((user, keys)) = root.row {
+            for (key, slot) in keys.iter().zip(1..) {
+                let Some(key) = key.as_ref().filter(|key| key.active) else { continue };
+                let credential = Some(Credential::Key(slot));
+                let age = self.age(key.last_rotated);
+                self.violation(control, Violation { credential, age, ..Violation::of(user) });
+                is_shown = true;
             }
-            (None, Some(true)) => self.violation(control, Violation::of_root(None)),
-            (None, Some(false)) => {}
-            (None, None) => {
-                let lack = self.lack_of_summary(root, Unknown::RootRow);
+        }
+        match root.key {
+            Some(true) if !is_shown => self.violation(control, Violation::of_root(None)),
+            Some(_) => {}
+            // Of an earlier row, the reason is known.
+            None if root.row.is_some_and(|(user, _)| !user.lacks_keys) => {}
+            None => {
+                let lack = self.lack_of_summary(root, KEY_ACTIVE);
                 self.unknown(control, lack);
             }
         }
@@ -350,7 +360,10 @@ impl<'a> Judgement<'a, '_> {
     fn root_use(&mut self, root: &Root<'a>) {
         let control = Control::RootNotUsed;
         // An inactive key may have been used until today. The summary counts such keys, too.
-        let has_key = root.row.map_or(root.key, |(_, keys)| Some(keys.iter().any(Option::is_some)));
+        let has_key = match root.row {
+            Some((_, keys)) if keys.iter().any(Option::is_some) => Some(true),
+            _ => root.key,
+        };
         if (root.password, has_key) == (Some(false), Some(false)) {
             return;
         }
@@ -375,6 +388,9 @@ impl<'a> Judgement<'a, '_> {
         let is_password_known = user.password_last_used.is_some() || user.password_never_used;
         if !is_password_known && root.password != Some(false) {
             self.unknown(control, PASSWORD_LAST_USED);
+        }
+        if user.lacks_keys {
+            self.unknown(control, KEY_ACTIVE);
         }
         if keys().any(|key| key.last_used.is_none() && !key.never_used) {
             self.unknown(control, KEY_LAST_USED);

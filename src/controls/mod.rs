@@ -100,7 +100,7 @@ pub enum Unknown {
     Rows,
     /// The report is as old as what the control looks for.
     OldReport,
-    /// The report has no row of the root user.
+    /// The report has no row of the root user, or none that can be read.
     RootRow,
     /// A user has more keys than the report shows, and AWS did not list them.
     Keys,
@@ -256,7 +256,7 @@ impl Unknown {
             Unknown::Column(name) => format!("the report has no value in {name}"),
             Unknown::Rows => "the report has rows that cannot be read".to_owned(),
             Unknown::OldReport => "the report is too old".to_owned(),
-            Unknown::RootRow => "the report has no row of the root user".to_owned(),
+            Unknown::RootRow => "the report has no readable row of the root user".to_owned(),
             Unknown::Keys => "a user has keys that the report does not show".to_owned(),
             Unknown::NoReport => "the account was not read".to_owned(),
         }

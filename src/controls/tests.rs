@@ -565,6 +565,17 @@ fn a_root_of_an_earlier_report_decides_nothing_and_its_violations_stay() {
     let kept = judged(&fine, &cut);
     assert_root_is(&kept, [Err(Unknown::Rows); 4], "its row is cut");
     assert_root_is(&judged(&kept, &cut), [Err(Unknown::Rows); 4], "twice");
+    let without = csv_of("aws", &[user(&[])], &[]);
+    let mut rowless = judged(&fine, &without);
+    assert_root_is(&rowless, [Err(Unknown::RootRow); 4], "it has no row");
+    rowless.evidence.summary.value.as_mut().expect("a summary").root_keys = Some(true);
+    let (violations, ..) = outcome_by(Benchmark::NEWEST, &rowless, Control::RootNoAccessKey);
+    assert_eq!(violations.len(), 1, "a new key");
+    let garbled = csv_of("aws", &[user(&[]), root(&[])], &[]);
+    let garbled = garbled.replace("<root_account>,arn:", "<root_account>,no-arn:");
+    let root_and = |rest: &str| csv_of("aws", &[root(&[])], &[]) + "\n" + rest;
+    let both = root_and(garbled.lines().nth(2).expect("its row"));
+    assert_root_is(&account_of(&both), [Err(Unknown::Rows); 4], "beside one that is read");
     let whole = csv_of("aws", &[root(&[]), user(&[])], &[]);
     assert_root_is(&judged(&kept, &whole), [Ok(0); 4], "it is there again");
     let of_user = csv_of("aws", &[root(&[])], &[]) + "\nalpha";
@@ -850,6 +861,68 @@ fn china_has_no_root() {
     assert_root_is(&account, [Ok(0); 4], "no row");
     let (_, _, status) = outcome_by(Benchmark::NEWEST, &account, Control::RootNoAccessKey);
     assert_eq!(status, Status::NotApplicable);
+}
+
+#[test]
+fn a_row_of_root_that_cannot_be_read_says_that_there_is_a_root() {
+    let judged = |partition: &str, evidence: Evidence| {
+        let row = root(&[]);
+        let cut = csv_of(partition, &[user(&[])], &[]) + "\n<root_account>,arn";
+        let unread = csv_of(partition, &[user(&[]), row], &[]);
+        let unread = unread.replace("<root_account>,arn:", "<root_account>,no-arn:");
+        [cut, unread].map(|csv| Account { evidence: evidence.clone(), ..account_of(&csv) })
+    };
+    for account in judged("aws-cn", Evidence::default()) {
+        let unknown = Err(Unknown::RootRow);
+        let devices = Err(Unknown::NotRead(EvidenceKind::VirtualMfaDevices));
+        assert_root_is(&account, [unknown, unknown, devices, unknown], "China has none but here");
+    }
+    for account in judged("aws-us-gov", Evidence::default()) {
+        let unknown = Err(Unknown::RootRow);
+        assert_root_is(&account, [unknown, Ok(0), Ok(0), unknown], "no console");
+    }
+    for account in judged("aws-us-gov", evidence()) {
+        assert_root_is(&account, [Ok(0), Ok(0), Ok(0), Ok(0)], "the summary knows");
+    }
+}
+
+#[test]
+fn keys_of_which_the_report_says_nothing_are_not_none() {
+    let blank = [("access_key_1_active", ""), ("access_key_2_active", N_A)];
+    let active = Err(Unknown::Column("access_key_N_active"));
+    let mut of_root = account(&[root(&blank), user(&[])]);
+    assert_root_is(&of_root, [active, Ok(0), Ok(0), active], "no key is not known");
+    // Without a password, root needs MFA only for a key.
+    let no_password = [("password_enabled", "false"), ("mfa_active", "false")];
+    of_root = account(&[root(&[&blank[..], &no_password].concat()), user(&[])]);
+    of_root.evidence.summary = Reading::default();
+    for control in [Control::RootMfa, Control::RootNotUsed, Control::RootNoAccessKey] {
+        let (_, unknown, status) = outcome_by(Benchmark::V1_4, &of_root, control);
+        assert_eq!(status, Status::NotDecided, "{control:?}: {unknown:?}");
+    }
+    let of_user = account(&[root(&[]), user(&blank)]);
+    assert_root_is(&of_user, [Ok(0); 4], "another row");
+    for control in [
+        Control::AccessKeysRotated,
+        Control::UnusedCredentialsDisabled,
+        Control::OneActiveKeyPerUser,
+        Control::NoKeyAtUserSetup,
+    ] {
+        assert_is(&of_user, control, active, control.name());
+    }
+}
+
+#[test]
+fn a_use_of_which_the_report_says_nothing_is_not_none() {
+    let used = Err(Unknown::Column("access_key_N_last_used_date"));
+    for value in ["", "not_supported"] {
+        let row = (ROOT_USER, [root(&[]).1, key(1, "false", &days_ago(400), value)].concat());
+        assert_is(&account(&[row]), Control::RootNotUsed, used, value);
+    }
+    for value in [N_A, "no_information"] {
+        let row = (ROOT_USER, [root(&[]).1, key(1, "false", &days_ago(400), value)].concat());
+        assert_is(&account(&[row]), Control::RootNotUsed, Ok(0), value);
+    }
 }
 
 #[test]

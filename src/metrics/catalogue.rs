@@ -183,7 +183,7 @@ catalogue! {
     OWNER_LESS_URGENT = gauge(Group::Owners, "iam_owner_less_urgent_findings", &["account_id", "account_name", "tag_NAME", "finding"],
         "Number of the owner's access keys in iam_owner_findings that iam_owner_most_urgent_finding does not count. It has the labels of that metric. From the credential report, which AWS renews at most every four hours, or from later calls.");
     OWNER_ROOT_KEYS = gauge(Group::Owners, "iam_owner_root_access_keys", &["account_id", "account_name"],
-        "Number of active access keys of the account's root user. From the report, which AWS renews at most every four hours. If the report has no row of root, from GetAccountSummary: 1 if there is any key, also an inactive one. Absent if neither is known, or if it would be 0 and a row of root could not be read.");
+        "Number of active access keys of the account's root user. From the report, which AWS renews at most every four hours. If it has no readable row of root, the active keys of an earlier row stay until GetAccountSummary says that there is none. Without such keys, from GetAccountSummary: 1 if there is any key, also an inactive one. Absent if neither is known, or if it would be 0 and a row of root could not be read.");
     OWNER_NEVER_USED = gauge(Group::Owners, "iam_owner_access_keys_never_used", OWNER,
         "Number of the owner's active access keys that were never used. From the report, which AWS renews at most every four hours, or from a later call.");
     OWNER_NEXT_DUE = gauge(Group::Owners, "iam_owner_next_rotation_due_timestamp_seconds", OWNER,

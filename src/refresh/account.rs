@@ -148,6 +148,7 @@ impl RefreshContext<'_> {
             let answers = progress.wait_for(account, calls).await?;
             *evidence = self.take_control_data(account, answers).err();
             account.details_of = account.generated;
+            account.forget_root_without_keys(self.clock.now());
             progress.verify(account).await
         };
         if let Err(wrong) = checked.await {

@@ -102,7 +102,7 @@ impl RefreshContext<'_> {
 
     /// The indexes in the report of flagged users, those checked longest ago first. A user is
     /// flagged by a key that is unrotated or active without a time, in the report or the last
-    /// answer, or by more keys than the report shows. Root is left out, because only root can list
+    /// answer, or by keys that the report does not show. Root is left out, because only root can list
     /// root's keys.
     pub(super) fn flagged(&self, account: &Account) -> Vec<usize> {
         let now = self.clock.now();
@@ -115,7 +115,8 @@ impl RefreshContext<'_> {
                     Some(unrotated) => unrotated,
                     None => key.active && ruling.exemption.is_none(),
                 };
-                let has_more = user.additional_credentials && ruling.exemption.is_none();
+                let has_more =
+                    (user.additional_credentials || user.lacks_keys) && ruling.exemption.is_none();
                 let known = account.confirmed.keys(user).unwrap_or_default();
                 has_more || user.keys.iter().chain(known).flatten().any(is_flagged)
             })

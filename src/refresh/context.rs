@@ -85,7 +85,7 @@ impl RefreshContext<'_> {
         deadline: Instant,
     ) -> Result<Option<String>, Failure> {
         let id = timeout_at(deadline, self.source.account_id(target)).await;
-        id.unwrap_or_else(|_| Err(Failure::deadline()))
+        id.unwrap_or_else(|_| Err(Failure::deadline("GetCallerIdentity")))
     }
 
     /// Records how the refresh went. A failure from before is not counted again.

@@ -48,8 +48,9 @@ pub(super) struct Users {
     lack: Option<Failure>,
 }
 
-/// About how many users who are not in the list of users a refresh asks.
-const MAX_UNLISTED: usize = 3;
+/// About how many users who are not in the list of users a refresh asks, one after the other, until one of
+/// them exists. More were hardly deleted since the report, and the next refresh goes on.
+const MAX_UNLISTED: usize = 25;
 
 impl RefreshContext<'_> {
     /// Makes the calls for details that are due, until then. `is_new`: the report is.
@@ -64,9 +65,20 @@ impl RefreshContext<'_> {
         let lacks_list = account.refresh.service_credentials != Tried::Ok;
         let known = account.service_credentials.clone().unwrap_or_default();
         let (users, alias, service_credentials) = tokio::join!(
-            ask(self.users_are_due(account, is_new), self.users(target, account), until),
-            ask(self.alias_is_due(target, account, is_new), self.source.alias(target), until),
             ask(
+                "GetAccountAuthorizationDetails",
+                self.users_are_due(account, is_new),
+                self.users(target, account),
+                until,
+            ),
+            ask(
+                "ListAccountAliases",
+                self.alias_is_due(target, account, is_new),
+                self.source.alias(target),
+                until,
+            ),
+            ask(
+                "ListServiceSpecificCredentials",
                 wants_list && (is_new || lacks_list),
                 self.source.service_credentials(target, &known),
                 until,
@@ -88,13 +100,23 @@ impl RefreshContext<'_> {
         let now = self.clock.now();
         let Evidence { summary, password_policy, root_virtual_mfa, .. } = &account.evidence;
         let is_due = |kind, lacks_it| self.config.reads(kind) && (is_new || lacks_it);
-        let summary_is_due = is_due(EvidenceKind::AccountSummary, summary.is_due(now));
+        let summary_is_due = self.wants_summary(account) && (is_new || summary.is_due(now));
         let policy_is_due = is_due(EvidenceKind::PasswordPolicy, password_policy.is_due(now));
         let devices_are_due = is_due(EvidenceKind::VirtualMfaDevices, root_virtual_mfa.is_due(now));
         let (summary, password_policy, root_virtual_mfa) = tokio::join!(
-            ask(summary_is_due, self.source.summary(target), until),
-            ask(policy_is_due, self.source.password_policy(target), until),
-            ask(devices_are_due, self.source.root_virtual_mfa(target), until),
+            ask("GetAccountSummary", summary_is_due, self.source.summary(target), until),
+            ask(
+                "GetAccountPasswordPolicy",
+                policy_is_due,
+                self.source.password_policy(target),
+                until,
+            ),
+            ask(
+                "ListVirtualMFADevices",
+                devices_are_due,
+                self.source.root_virtual_mfa(target),
+                until,
+            ),
         );
         ControlData { summary, password_policy, root_virtual_mfa }
     }
@@ -282,6 +304,13 @@ impl RefreshContext<'_> {
         Ok(())
     }
 
+    /// Whether the summary is asked for: because controls need it, or because the report does not show
+    /// whether root has a key.
+    fn wants_summary(&self, account: &Account) -> bool {
+        self.config.reads(EvidenceKind::AccountSummary)
+            || account.report.as_ref().is_some_and(|report| report.lacks_root())
+    }
+
     /// Updates the account from what controls need.
     pub(super) fn take_control_data(
         &self,
@@ -290,10 +319,11 @@ impl RefreshContext<'_> {
     ) -> Result<(), Failure> {
         let now = self.clock.now();
         let ControlData { summary, password_policy, root_virtual_mfa } = answers;
+        let wants_summary = self.wants_summary(account);
         let wants = |kind| self.config.reads(kind);
         let evidence = &mut account.evidence;
         let failures = [
-            take(&mut evidence.summary, wants(EvidenceKind::AccountSummary), summary, now),
+            take(&mut evidence.summary, wants_summary, summary, now),
             take(
                 &mut evidence.password_policy,
                 wants(EvidenceKind::PasswordPolicy),
@@ -314,6 +344,7 @@ impl RefreshContext<'_> {
 
 /// Makes a call if it is due. Until then it has all of the time.
 async fn ask<T>(
+    name: &str,
     is_due: bool,
     call: impl Future<Output = Result<T, Failure>>,
     until: Instant,
@@ -321,7 +352,7 @@ async fn ask<T>(
     if !is_due {
         return None;
     }
-    Some(timeout_at(until, call).await.unwrap_or_else(|_| Err(Failure::deadline())))
+    Some(timeout_at(until, call).await.unwrap_or_else(|_| Err(Failure::deadline(name))))
 }
 
 /// Updates a reading. An answer that is not wanted is forgotten. Returns why there is none.

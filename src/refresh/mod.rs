@@ -29,7 +29,7 @@ use crate::config::{Access, Config};
 use crate::failure::{Failure, Reason};
 use crate::shard::Shard;
 use crate::source::Source;
-use crate::state::Account;
+use crate::state::{Account, UNKNOWN_ACCOUNT};
 use crate::store::Store;
 
 use account::{RefreshOutcome, refresh_account};
@@ -285,9 +285,11 @@ async fn keep_fresh(shared: Arc<Shared>, key: String) {
         let publish = |account: &Account| store.publish(&target, account.clone());
         // On the heap, so that an account that waits for its next refresh uses no memory for it.
         let outcome = Box::pin(refresh_account(&context, &target, &account, publish)).await;
+        let last_id = account.id.clone();
         let RefreshOutcome { mut account, reached, failure, .. } = outcome;
         drop(permit);
         force &= failure.is_some();
+        faults.follow(&last_id, &account.id);
         let id = Some(account.label());
         faults.refresh.note(id, "refresh", failure.as_ref());
         if outcome.has_details {
@@ -356,6 +358,15 @@ struct Faults {
     evidence: Fault,
 }
 
+impl Faults {
+    /// Those of another account are over, and nothing of this one works again.
+    fn follow(&mut self, last_id: &str, id: &str) {
+        if last_id != id && last_id != UNKNOWN_ACCOUNT {
+            *self = Faults::default();
+        }
+    }
+}
+
 /// A new message is a new fault: after one permission is added, AWS names the next missing one.
 #[derive(Default)]
 struct Fault(Option<Failure>);
@@ -394,6 +405,21 @@ mod tests {
             "accounts: [{ id: '123456789012', role_arn: 'arn:aws:iam::123456789012:role/x' }]",
         );
         assert_eq!(Change::between(&before, &accounts), Change::Accounts);
+    }
+
+    #[test]
+    fn of_another_account_nothing_works_again() {
+        let denied = Failure::new(Reason::AccessDenied, "denied");
+        let (one, other) = ("111111111111", "222222222222");
+        for (last_id, works) in [(UNKNOWN_ACCOUNT, true), (other, true), (one, false)] {
+            let text = lines(LogFormat::Logfmt, || {
+                let mut faults = Faults::default();
+                faults.refresh.note(Some(last_id), "refresh", Some(&denied));
+                faults.follow(last_id, other);
+                faults.refresh.note(Some(other), "refresh", None);
+            });
+            assert_eq!(text.contains("refresh works again"), works, "{last_id}: {text}");
+        }
     }
 
     #[test]

@@ -52,6 +52,12 @@ impl RefreshContext<'_> {
                 log_report(&report, &account.id, generated);
                 if let Some(before) = &account.report {
                     report.keep_missing(before);
+                    if report.keeps_root && !before.keeps_root {
+                        warn!(
+                            account = account.id,
+                            "the report has no readable row of root: the row of an earlier report stays"
+                        );
+                    }
                 }
                 account.report = Some(report);
                 account.fingerprint = fingerprint;
@@ -91,7 +97,7 @@ impl RefreshContext<'_> {
         let users = before.users.iter().filter(|user| !user.is_root());
         for user in users.filter(known).take(MAX_ASKED_ABOUT) {
             let answer = timeout_at(deadline, self.source.keys(target, &user.name)).await;
-            match answer.unwrap_or_else(|_| Err(Failure::deadline())) {
+            match answer.unwrap_or_else(|_| Err(Failure::deadline("ListAccessKeys"))) {
                 Ok(None) => {}
                 Ok(Some(_)) => return doubt(Reason::MalformedReport, "AWS still has users"),
                 Err(Failure { reason, message }) => {

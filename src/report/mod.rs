@@ -5,7 +5,8 @@
 //!
 //! - Columns are found by name. Columns that are not known are ignored, optional ones may be
 //!   missing (accounts older than 2014 have fewer).
-//! - `N/A`, `no_information`, `not_supported` and empty fields are all "absent".
+//! - `N/A`, `no_information`, `not_supported` and empty fields are all "absent". Only the first two
+//!   say that a key or password was never used, and only `false` says that a slot has no active key.
 //! - Booleans come in either case, times as any RFC 3339.
 //! - User names may hold commas, paths quotes, too, and whether AWS quotes such fields is not known.
 //!   Each line is a row: no field can hold a line feed, so no quote can swallow the rows after it.
@@ -20,13 +21,14 @@ pub mod intern;
 mod row;
 
 use std::borrow::Cow;
-use std::cmp::Ordering;
-use std::collections::{HashMap, HashSet};
+use std::cmp::{Ordering, Reverse};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use memchr::{memchr, memchr_iter};
+use memchr::{memchr, memchr_iter, memmem};
 
 use self::intern::Interner;
 use row::{Columns, Rejection, Row};
@@ -114,6 +116,9 @@ pub struct User {
     /// Access keys in slots 1 and 2. A slot does not identify a key: after a rotation it can hold
     /// another one.
     pub keys: [Option<Key>; 2],
+    /// Whether the report does not say of a slot whether it holds a key. Such a row also counts as
+    /// rejected.
+    pub lacks_keys: bool,
     /// X.509 signing certificates 1 and 2.
     pub certificates: [Option<Certificate>; 2],
     /// Whether the report says that there are more keys or certificates than its columns show.
@@ -182,7 +187,8 @@ pub enum Problem {
     /// Not valid UTF-8.
     #[error("not UTF-8")]
     NotUtf8,
-    /// A field that must hold a value is empty or `N/A`.
+    /// A field that must hold a value is empty or `N/A`. If it is the status of a key, and there is no
+    /// time either, the user is kept without that key.
     #[error("no value")]
     Empty,
     /// Neither `true` nor `false`.
@@ -200,7 +206,7 @@ pub enum Problem {
     /// The ARN names another user. The row is kept, but nobody can tell whose it is.
     #[error("the ARN is that of another user")]
     OtherName,
-    /// The report already has a user with this name.
+    /// The report already has a user with this name. The worse of both is kept.
     #[error("the report has the user twice")]
     Duplicate,
     /// There is a key or certificate, but the report does not say whether it is active. A key counts as
@@ -272,33 +278,39 @@ impl Report {
             missing: 0,
             keeps_root: false,
         };
-        let mut names = HashSet::with_capacity(capacity);
+        let mut places: HashMap<String, usize> = HashMap::with_capacity(capacity);
         let (mut fields, mut interner) = (Vec::new(), Interner::default());
         let mut rows = 0;
         for (line, number) in lines {
             rows += 1;
             let user = read(line, &columns, &mut fields, &mut interner);
-            let is_root = user.as_ref().is_ok_and(|(user, _)| user.is_root());
+            let is_of_another = user.as_ref().is_ok_and(|(_, warning)| {
+                warning.is_some_and(|(_, problem)| problem == Problem::OtherName)
+            });
             let outcome = user.and_then(|(user, warning)| {
                 report.claim(&user)?;
-                if !names.insert(user.name.clone()) {
-                    return Err((columns.user.name, Problem::Duplicate));
+                match places.entry(user.name.clone()) {
+                    Entry::Occupied(place) => {
+                        report.users[*place.get()].combine(user);
+                        Err((columns.user.name, Problem::Duplicate))
+                    }
+                    Entry::Vacant(place) => {
+                        place.insert(report.users.len());
+                        report.users.push(user);
+                        Ok(warning)
+                    }
                 }
-                report.users.push(user);
-                Ok(warning)
             });
-            let is_missing = match &outcome {
-                // If a user is there twice, one of the rows is kept.
-                Err((_, problem)) => *problem != Problem::Duplicate,
-                Ok(warning) => warning.is_some_and(|(_, problem)| problem == Problem::OtherName),
-            };
-            report.missing += usize::from(is_missing);
+            // If a user is there twice, the user is kept.
+            let is_skipped = outcome.is_err_and(|(_, problem)| problem != Problem::Duplicate);
+            report.missing += usize::from(is_skipped || is_of_another);
             let rejected = outcome.unwrap_or_else(Some);
             report.rejected.extend(rejected.map(|(column, problem)| RejectedRow {
                 line: number,
                 column,
                 problem,
-                is_root,
+                // No user's name has such a bracket.
+                is_root: memmem::find(line, ROOT_USER.as_bytes()).is_some(),
             }));
             if report.rejected.len() > MAX_REJECTED {
                 return Err(Error::MostlyUnreadable { first: report.rejected.swap_remove(0) });
@@ -312,18 +324,53 @@ impl Report {
         }
     }
 
-    /// If rows could not be parsed, users of the report before stay, because the rows may be
-    /// theirs.
+    /// Keeps what the report before has and this one does not deny. If rows could not be parsed, its
+    /// users stay, because the rows may be theirs. Root always stays, because no account loses it. And a
+    /// key stays if nothing is said of its slot.
     pub fn keep_missing(self: &mut Arc<Report>, before: &Report) {
-        if self.missing == 0 {
+        let lacks_keys = self.users.iter().any(|user| user.lacks_keys);
+        if self.missing == 0 && !lacks_keys && self.users.iter().any(User::is_root) {
             return;
         }
-        let names: HashSet<&str> = self.users.iter().map(|user| user.name.as_str()).collect();
-        let is_missing = |user: &&User| !names.contains(user.name.as_str());
-        let missing: Vec<User> = before.users.iter().filter(is_missing).cloned().collect();
         let report = Arc::make_mut(self);
-        report.keeps_root = missing.iter().any(User::is_root);
-        report.users.extend(missing);
+        let mut gone: HashMap<&str, &User> =
+            before.users.iter().map(|user| (user.name.as_str(), user)).collect();
+        for user in &mut report.users {
+            let before = gone.remove(user.name.as_str()).filter(|_| user.lacks_keys);
+            let keys = before.into_iter().flat_map(|before| &before.keys);
+            for (key, before) in user.keys.iter_mut().zip(keys) {
+                *key = key.take().or_else(|| before.clone());
+            }
+        }
+        let is_kept = |user: &&User| {
+            gone.contains_key(user.name.as_str()) && (report.missing > 0 || user.is_root())
+        };
+        let kept: Vec<User> = before.users.iter().filter(is_kept).cloned().collect();
+        report.keeps_root = kept.iter().any(User::is_root);
+        report.users.extend(kept);
+    }
+
+    /// Forgets the root user of an earlier report.
+    pub fn forget_kept_root(self: &mut Arc<Report>) {
+        if self.keeps_root {
+            let report = Arc::make_mut(self);
+            report.keeps_root = false;
+            report.users.retain(|user| !user.is_root());
+        }
+    }
+
+    /// Whether the report has no row of root that counts: at most an earlier one, or one that could not be
+    /// read. China has no root user, and so its reports have no such row.
+    pub fn lacks_root(&self) -> bool {
+        let is_root_read = !self.keeps_root && self.users.iter().any(User::is_root);
+        !is_root_read && !self.is_without_root()
+    }
+
+    /// Whether the partition has no root users, and the report has no row that says otherwise.
+    pub fn is_without_root(&self) -> bool {
+        self.partition.as_deref() == Some("aws-cn")
+            && !self.users.iter().any(User::is_root)
+            && !self.rejected.iter().any(|row| row.is_root)
     }
 
     /// Whether AWS made this report of the same account before or after `other`, by times that
@@ -388,6 +435,34 @@ impl User {
         path.strip_suffix(self.name.as_str()).filter(|path| !path.is_empty()).unwrap_or("/")
     }
 
+    /// Combines two rows of this user, of which nobody knows which is right: the worse key of each slot,
+    /// and of the rest only what both say.
+    fn combine(&mut self, other: User) {
+        fn same<T: PartialEq>(one: &mut Option<T>, other: &Option<T>) {
+            if one != other {
+                *one = None;
+            }
+        }
+        for (key, other) in self.keys.iter_mut().zip(other.keys) {
+            *key = match (key.take(), other) {
+                (Some(one), Some(other)) => Some(one.or_worse(other)),
+                (one, other) => one.or(other),
+            };
+        }
+        for (certificate, other) in self.certificates.iter_mut().zip(&other.certificates) {
+            same(certificate, other);
+        }
+        same(&mut self.created, &other.created);
+        same(&mut self.password_enabled, &other.password_enabled);
+        same(&mut self.password_last_used, &other.password_last_used);
+        same(&mut self.password_last_changed, &other.password_last_changed);
+        same(&mut self.password_next_rotation, &other.password_next_rotation);
+        same(&mut self.mfa_active, &other.mfa_active);
+        self.password_never_used &= other.password_never_used;
+        self.lacks_keys |= other.lacks_keys;
+        self.additional_credentials |= other.additional_credentials;
+    }
+
     /// How times of this user compare with those of the same user in another report.
     fn orders<'a>(&'a self, other: &'a User) -> impl Iterator<Item = Ordering> + 'a {
         let passwords = [
@@ -407,6 +482,15 @@ impl User {
 }
 
 impl Key {
+    /// The worse of two, with what is known of its use: an active one, one of unknown age, the older one.
+    fn or_worse(self, other: Key) -> Key {
+        let last_used = self.last_used.max(other.last_used);
+        let never_used = self.never_used && other.never_used;
+        let badness = |key: &Key| (key.active, Reverse(key.last_rotated));
+        let worse = if badness(&other) > badness(&self) { other } else { self };
+        Key { last_used, never_used, ..worse }
+    }
+
     /// When it was last used, `Some(None)` if never. `None` if that is not known.
     fn use_if_known(&self) -> Option<Option<DateTime<Utc>>> {
         (self.never_used || self.last_used.is_some()).then_some(self.last_used)

@@ -167,14 +167,11 @@ impl<'a> Row<'a> {
             name,
             arn,
             keys: [self.key(&c.keys[0], interner), self.key(&c.keys[1], interner)],
+            lacks_keys: self.is_silent(&c.keys[0]) || self.is_silent(&c.keys[1]),
             created: self.lenient(time, c.created),
             password_enabled: self.lenient(boolean, c.password_enabled),
             password_last_used: self.lenient(time, c.password_last_used),
-            // Not if AWS does not support it: the column says nothing of root there.
-            password_never_used: matches!(
-                self.field(c.password_last_used),
-                b"N/A" | b"no_information"
-            ),
+            password_never_used: self.says_never(c.password_last_used),
             password_last_changed: self.lenient(time, c.password_last_changed),
             password_next_rotation: self.lenient(time, c.password_next_rotation),
             mfa_active: self.lenient(boolean, c.mfa_active),
@@ -242,13 +239,14 @@ impl<'a> Row<'a> {
     /// A key of which the status cannot be read counts as active, so that it does not look like one that
     /// was deactivated.
     fn key(&mut self, columns: &KeyColumns, interner: &mut Interner) -> Option<Key> {
-        let has_status = self.value(columns.active).is_some();
-        let has_time = self.value(columns.last_rotated).is_some();
+        if self.is_silent(columns) {
+            self.warn((columns.active.name, Problem::Empty));
+            return None;
+        }
         let active = self.lenient(boolean, columns.active);
         let last_rotated = self.lenient(time, columns.last_rotated);
         let active = match active {
             Some(false) if last_rotated.is_none() => return None,
-            None if !has_status && !has_time => return None,
             None => {
                 self.warn((columns.active.name, Problem::KeyWithoutStatus));
                 true
@@ -259,8 +257,7 @@ impl<'a> Row<'a> {
             self.warn((columns.last_rotated.name, Problem::ActiveKeyWithoutTime));
         }
         let last_used = self.lenient(time, columns.last_used);
-        let never_used =
-            columns.last_used.index.is_some() && self.value(columns.last_used).is_none();
+        let never_used = self.says_never(columns.last_used);
         let mut last_use = |column| self.lenient(text, column).map(|text| interner.share(text));
         Some(Key {
             active,
@@ -271,6 +268,11 @@ impl<'a> Row<'a> {
             last_used_region: last_use(columns.last_used_region),
             last_used_service: last_use(columns.last_used_service),
         })
+    }
+
+    /// Whether nothing says if the slot holds a key: AWS writes `false` if it does not.
+    fn is_silent(&self, columns: &KeyColumns) -> bool {
+        self.value(columns.active).is_none() && self.value(columns.last_rotated).is_none()
     }
 
     fn certificate(&mut self, (active, last_rotated): (Column, Column)) -> Option<Certificate> {
@@ -325,6 +327,12 @@ impl<'a> Row<'a> {
             b"" | b"N/A" | b"no_information" | b"not_supported" => None,
             value => Some(value),
         }
+    }
+
+    /// Whether the time of a use is that of none. If AWS does not support it, or says nothing, that is not
+    /// known.
+    fn says_never(&self, column: Column) -> bool {
+        matches!(self.field(column), b"N/A" | b"no_information")
     }
 
     /// The field without surrounding spaces. Empty if the report has no such column.

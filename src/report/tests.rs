@@ -87,6 +87,7 @@ fn every_column_is_read() {
                     last_used_service: None,
                 }),
             ],
+            lacks_keys: false,
             certificates: [
                 Some(Certificate { active: true, last_rotated: at("2022-06-01T00:00:00Z") }),
                 Some(Certificate { active: false, last_rotated: at("2022-07-01T00:00:00Z") }),
@@ -473,6 +474,7 @@ fn user() -> impl Strategy<Value = User> {
             password_next_rotation: passwords.3,
             mfa_active,
             keys: [first, second],
+            lacks_keys: false,
             certificates: [None, None],
             additional_credentials: false,
         },
@@ -583,7 +585,10 @@ fn never_used_is_what_the_report_says_and_not_what_it_leaves_out() {
     let column = ",access_key_1_last_used_date";
     assert_eq!(key(column, ",2022-02-01T00:00:00Z"), (true, false));
     assert_eq!(key(column, ",N/A"), (false, true));
-    assert_eq!(key(column, ",long ago"), (false, false));
+    assert_eq!(key(column, ",no_information"), (false, true));
+    for unknown in ["long ago", "not_supported", ""] {
+        assert_eq!(key(column, &format!(",{unknown}")), (false, false), "{unknown}");
+    }
     assert_eq!(key("", ""), (false, false));
 }
 
@@ -610,6 +615,123 @@ fn users_whose_rows_may_be_those_that_cannot_be_read_stay() {
     assert_eq!(names(&[&a, &b, "c,"]), ["a", "b"]);
 }
 
+/// A row of root with these fields of keys.
+fn root_with(keys: &str) -> String {
+    ROOT.replace(NO_KEYS, keys)
+}
+
+const OLD_KEY: &str = "true,2020-01-01T00:00:00Z,N/A,N/A,N/A,false,N/A,N/A,N/A,N/A";
+
+#[test]
+fn root_does_not_leave_an_account_so_the_row_before_stays_if_there_is_no_other() {
+    let user = row("a", NO_KEYS);
+    let before = parse(&[HEADER, &root_with(OLD_KEY), &user, &row("b", NO_KEYS)]);
+    let after = |root: &[&str]| {
+        let mut report = Arc::new(parse(&[&[HEADER], root, &[&user]].concat()));
+        report.keep_missing(&before);
+        let root = report.users.iter().find(|user| user.is_root());
+        (root.is_some_and(|root| root.keys[0].is_some()), report.keeps_root, report.users.len())
+    };
+    assert_eq!(after(&[]), (true, true, 2), "b is gone, root cannot be");
+    assert_eq!(after(&[ROOT]), (false, false, 2));
+    assert_eq!(after(&["<root_account>,arn"]), (true, true, 3), "the row may be b's");
+}
+
+#[test]
+fn root_whose_row_is_gone_stays_report_after_report() {
+    let mut before = Arc::new(parse(&[HEADER, &root_with(OLD_KEY), &row("a", NO_KEYS)]));
+    for _ in 0..2 {
+        let mut report = Arc::new(parse(&[HEADER, &row("a", NO_KEYS)]));
+        report.keep_missing(&before);
+        assert!(report.keeps_root);
+        before = report;
+    }
+    let mut report = Arc::new(parse(&[HEADER, ROOT, &row("a", NO_KEYS)]));
+    report.keep_missing(&before);
+    assert!(!report.keeps_root);
+}
+
+#[test]
+fn a_rejected_row_is_roots_if_its_line_has_the_name_of_root() {
+    let is_root = |line: &str| parse(&[HEADER, &row("a", NO_KEYS), line]).rejected[0].is_root;
+    for line in ["<root_account>,arn", "\"<root_account>\",arn", &ROOT.replace(":iam:", ":s3:")] {
+        assert!(is_root(line), "{line}");
+    }
+    assert!(!is_root("b,arn"));
+}
+
+#[test]
+fn of_two_rows_of_one_user_the_worse_key_of_each_slot_is_shown() {
+    const NEW: &str = "2026-01-01T00:00:00Z";
+    const OLD: &str = "2020-01-01T00:00:00Z";
+    let (old, new) = (format!("true,{OLD},N/A,N/A,N/A"), format!("true,{NEW},{NEW},N/A,s3"));
+    let inactive = format!("false,{OLD},N/A,N/A,N/A");
+    let none = "false,N/A,N/A,N/A,N/A".to_owned();
+    let timeless = "true,N/A,N/A,N/A,N/A".to_owned();
+    for (one, other, worse) in [
+        (&none, &old, (true, at(OLD))),
+        (&inactive, &new, (true, at(NEW))),
+        (&none, &inactive, (false, at(OLD))),
+        (&old, &new, (true, at(OLD))),
+        // It may be older than the other.
+        (&timeless, &new, (true, None)),
+    ] {
+        for (first, second) in [(one, other), (other, one)] {
+            let rows = [first, second].map(|key| row("a", &format!("{key},{new}")));
+            let report = parse(&[HEADER, &rows[0], &rows[1]]);
+            let keys = &report.users[0].keys;
+            let shown = keys[0].as_ref().map(|key| (key.active, key.last_rotated));
+            assert_eq!(shown, Some(worse), "{first}; {second}");
+            assert_eq!(keys[1].as_ref().and_then(|key| key.last_rotated), at(NEW));
+            assert_eq!((report.users.len(), report.missing), (1, 0));
+            let duplicate = (3, "user", Problem::Duplicate);
+            assert!(rejected(&report).contains(&duplicate), "{:?}", report.rejected);
+        }
+    }
+}
+
+#[test]
+fn what_two_rows_of_one_user_say_differently_is_not_known() {
+    let used = "true,2020-01-01T00:00:00Z,2026-01-01T00:00:00Z,eu-west-1,s3,false,N/A,N/A,N/A,N/A";
+    let (one, other) = (row("a", OLD_KEY), row("a", used).replace("Z,false,N/A", "Z,true,N/A"));
+    for rows in [[&one, &other], [&other, &one]] {
+        let user = &parse(&[HEADER, rows[0], rows[1]]).users[0];
+        let key = user.keys[0].as_ref().expect("a key");
+        assert_eq!((key.never_used, key.last_used), (false, at("2026-01-01T00:00:00Z")));
+        assert_eq!((user.password_enabled, user.mfa_active), (None, Some(false)));
+        assert_eq!(user.created, at("2021-05-06T07:08:09Z"));
+    }
+}
+
+#[test]
+fn a_slot_of_which_the_report_says_nothing_is_not_empty() {
+    let slot = |status: &str, time: &str| format!("{status},{time},N/A,N/A,N/A");
+    let before = parse(&[HEADER, &root_with(OLD_KEY), &row("a", OLD_KEY)]);
+    for status in ["", "N/A", "no_information", "not_supported"] {
+        for time in ["", "N/A", "not_supported"] {
+            let blank = format!("{},{}", slot(status, time), slot(status, time));
+            let mut report = Arc::new(parse(&[HEADER, &root_with(&blank), &row("a", &blank)]));
+            let problems: Vec<_> = rejected(&report);
+            let expected = [2, 3].map(|line| (line, "access_key_1_active", Problem::Empty));
+            assert_eq!((problems, report.missing), (expected.to_vec(), 0), "{blank}");
+            assert_eq!(report.rejected.iter().filter(|row| row.is_root).count(), 1);
+            // It does not make keys out of nothing.
+            assert!(report.users.iter().all(|user| user.lacks_keys && user.keys == [None, None]));
+            report.keep_missing(&before);
+            for (user, before) in report.users.iter().zip(&before.users) {
+                assert_eq!(user.keys, before.keys, "{blank}");
+            }
+        }
+    }
+    // The other key is shown.
+    let old = OLD_KEY.replace("false,N/A,N/A,N/A,N/A", &slot("", ""));
+    let report = parse(&[HEADER, &row("a", &old)]);
+    assert!(report.users[0].keys[0].is_some() && report.users[0].lacks_keys);
+    assert_eq!(rejected(&report), [(2, "access_key_2_active", Problem::Empty)]);
+    // A spreadsheet may write "N/A" as nothing.
+    assert!(!parse(&[HEADER, &row("a", &NO_KEYS.replace("N/A", ""))]).users[0].lacks_keys);
+}
+
 #[test]
 fn a_row_with_the_arn_of_another_user_is_kept_and_so_is_that_user() {
     let key = "true,2020-01-01T00:00:00Z,N/A,N/A,N/A,false,N/A,N/A,N/A,N/A";
@@ -618,6 +740,12 @@ fn a_row_with_the_arn_of_another_user_is_kept_and_so_is_that_user() {
     // As a spreadsheet writes it.
     let mut report = Arc::new(parse(&[HEADER, &right.replacen("0012", "12", 1)]));
     assert_eq!(rejected(&report), [(2, "arn", Problem::OtherName)]);
+    report.keep_missing(&before);
+    assert_eq!(report.users.iter().map(|user| &*user.name).collect::<Vec<_>>(), ["12", "0012"]);
+    // Also if its name is that of a user who has a row.
+    let rows = [row("12", NO_KEYS), right.replacen("0012", "12", 1)];
+    let mut report = Arc::new(parse(&[HEADER, &rows[0], &rows[1]]));
+    assert_eq!(rejected(&report), [(3, "user", Problem::Duplicate)]);
     report.keep_missing(&before);
     assert_eq!(report.users.iter().map(|user| &*user.name).collect::<Vec<_>>(), ["12", "0012"]);
 }

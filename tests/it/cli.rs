@@ -15,7 +15,7 @@ use regex::Regex;
 use crate::support::exporter::{Exporter, PATIENCE, command, output, value};
 use crate::support::fake_aws::ACCOUNT;
 use crate::support::folder::Folder;
-use crate::support::report::{OLD, report, row};
+use crate::support::report::{NO_KEY, OLD, report, root, row};
 
 const EVERY_KIND: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/every-kind.csv");
 const GOVCLOUD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/govcloud-2013.csv");
@@ -240,8 +240,9 @@ fn check_exits_2_where_rules_go_by_tags_and_the_reports_are_files() {
 #[test]
 fn check_exits_2_where_a_report_file_does_not_show_all_keys_of_a_user() {
     let header = report([]) + ",additional_credentials_info\n";
+    let root = root(ACCOUNT, NO_KEY) + ",N/A\n";
     let line = row(ACCOUNT, "/", "a", &young()) + ",1 more access key";
-    let report = header + &line;
+    let report = header + &root + &line;
     let stderr = uncertain(&report, &[]);
     let expected = "users with more keys or certificates than the report shows: 1\n";
     assert!(stderr.contains(expected), "{stderr}");
@@ -262,7 +263,7 @@ fn check_exits_2_where_a_report_file_does_not_show_all_keys_of_a_user() {
 fn check_tells_of_a_report_that_is_old() {
     let folder = Folder::new();
     let path = folder.file("a.csv");
-    std::fs::write(&path, report([row(ACCOUNT, "/", "a", "false,N/A,N/A,N/A,N/A")]))
+    std::fs::write(&path, report([root(ACCOUNT, NO_KEY), row(ACCOUNT, "/", "a", NO_KEY)]))
         .expect("a file");
     let file = std::fs::File::options().write(true).open(&path).expect("a file");
     let check = |days: u64| {
@@ -777,7 +778,7 @@ fn check_names_rules_that_decide_about_no_user() {
     let rules = "rotation: { rules: [{ match: { user: beta }, max_age: 30d }, { match: { user: bta }, max_age: 30d }] }";
     folder.write("config.yaml", rules);
     let config = folder.file("config.yaml");
-    folder.write("a.csv", &report([row(ACCOUNT, "/", "beta", "false,N/A,N/A,N/A,N/A")]));
+    folder.write("a.csv", &report([root(ACCOUNT, NO_KEY), row(ACCOUNT, "/", "beta", NO_KEY)]));
     let arguments = ["check", "--source.reports", folder.path(), "--config.file"];
     let output = output(&[&arguments[..], &[config.to_str().expect("UTF-8")]].concat());
     let stderr = String::from_utf8_lossy(&output.stderr);

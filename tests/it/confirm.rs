@@ -466,6 +466,21 @@ async fn a_user_who_is_gone_needs_no_tags() {
 }
 
 #[tokio::test]
+async fn several_users_who_are_gone_need_no_tags_in_the_same_refresh() {
+    let generated = Utc::now() - TimeDelta::hours(1);
+    let all = ["alpha", "b", "c", "d", "e", "f", "g", "h"];
+    let answers = move |call: &str| match call {
+        "GetCredentialReport" => users(&[], &all, generated),
+        "GetAccountAuthorizationDetails" => tags(&BOTH[..1], None),
+        _ => error(404, "NoSuchEntity"),
+    };
+    let mut subject = subject(LABELS, answers).await;
+    assert_eq!(subject.outcome().await.2, None);
+    assert_eq!(value(&subject.page(), "iam_exporter_tags_available"), Some(1.0));
+    assert_eq!(value(&subject.page(), "iam_users"), Some(1.0));
+}
+
+#[tokio::test]
 async fn a_user_who_may_be_gone_has_unknown_tags_until_aws_says_it() {
     let generated = Utc::now() - TimeDelta::hours(1);
     let denied = || error(403, "AccessDenied");

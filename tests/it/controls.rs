@@ -440,6 +440,7 @@ async fn a_call_that_hangs_costs_no_keys() {
         let failures = [outcome.evidence, outcome.tags, outcome.service_credentials];
         let failure = failures.into_iter().flatten().next().expect("a failure");
         assert_eq!(failure.reason, Reason::Timeout, "{hanging:?}");
+        assert!(hanging.iter().any(|call| failure.message.starts_with(*call)), "{failure}");
         if hanging == [SUMMARY] {
             assert_eq!(subject.outcome(Control::PasswordLength), Ok(0), "the next call has time");
         }

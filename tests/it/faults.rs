@@ -145,7 +145,11 @@ async fn a_report_that_never_appears_is_report_not_ready() {
 
 #[tokio::test]
 async fn an_aws_that_does_not_answer_is_a_timeout() {
-    fault(on(GET, Answer::Hang), Reason::Timeout).await;
+    for call in [GET, GENERATE] {
+        let failure = fault(on(call, Answer::Hang), Reason::Timeout).await;
+        let expected = format!("{call}: not finished within --refresh.timeout");
+        assert_eq!(failure.message, expected);
+    }
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::support::exporter::{Exporter, output, value};
 use crate::support::folder::Folder;
-use crate::support::report::{self, OLD, row, unused};
+use crate::support::report::{self, NO_KEY, OLD, root, row, unused};
 
 /// A report of one user with one key.
 fn report(account: &str, user: &str) -> String {
@@ -108,7 +108,10 @@ fn an_empty_folder_is_a_failure_and_what_is_known_stays() {
 fn check_takes_the_newer_of_two_files_and_says_that_there_are_two() {
     let folder = Folder::new();
     let young = unused("2020-02-01T00:00:00Z").replace("true", "false");
-    folder.write("a.csv", &report::report([row("111111111111", "/", "a", &young)]));
+    folder.write(
+        "a.csv",
+        &report::report([root("111111111111", NO_KEY), row("111111111111", "/", "a", &young)]),
+    );
     folder.write("z.csv", &report("111111111111", "a"));
     let check = output(&["check", "--source.reports", folder.path()]);
     let stderr = String::from_utf8_lossy(&check.stderr).into_owned();

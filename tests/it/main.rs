@@ -18,6 +18,7 @@ mod health;
 mod http2;
 mod identity;
 mod reload;
+mod root;
 mod schedule;
 mod secrets;
 mod service_credentials;

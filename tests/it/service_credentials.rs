@@ -733,7 +733,8 @@ async fn check_counts_them_apart_and_is_uncertain_without_them_if_they_are_wante
 #[test]
 fn report_files_do_not_have_them_and_nothing_says_that_there_are_none() {
     let folder = Folder::new();
-    folder.write("production.csv", &of_one("alpha"));
+    let root = crate::support::report::root(ACCOUNT, "false,N/A,N/A,N/A,N/A");
+    folder.write("production.csv", &format!("{}\n{root}", of_one("alpha")));
     let exporter = Exporter::start(&["--source.reports", folder.path()]);
     exporter.wait_until_ready();
     let page = exporter.get("/metrics");

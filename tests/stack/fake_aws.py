@@ -13,6 +13,7 @@ from threading import Event, Lock, Thread
 from urllib.parse import parse_qs
 
 ACCOUNT = "123456789012"
+ROOT_USER = "<root_account>"
 GET = "GetCredentialReport"
 GENERATE = "GenerateCredentialReport"
 LIST_KEYS = "ListAccessKeys"
@@ -173,7 +174,14 @@ HEADER = (
 
 
 def credential_report(users):
-    """The CSV of these users. AWS ends the last line without a newline."""
+    """The CSV of these users, and of a root user without keys if there is none among them.
+
+    AWS ends the last line without a newline.
+    """
+    if ROOT_USER not in [user.name for user in users]:
+        account = users[0].arn.split(":")[4] if users else ACCOUNT
+        root = User(ROOT_USER, f"arn:aws:iam::{account}:root", "2020-01-01T00:00:00+00:00", [])
+        users = [root, *users]
     return "\n".join([HEADER, *map(row, users)])
 
 

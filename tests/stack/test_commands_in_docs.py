@@ -271,7 +271,7 @@ ACCOUNTS = {"production": "123456789012", "staging": "210987654321"}
 
 
 def report(account, users):
-    """A credential report with the keys' ages in days."""
+    """A credential report with the keys' ages in days, and of a root user with MFA."""
 
     def key(age):
         at = datetime.now(timezone.utc) - timedelta(days=age or 0)
@@ -282,17 +282,18 @@ def report(account, users):
         f"{key(first)},{key(second)}\n"
         for name, first, second in users
     ]
-    return HEADER + "".join(rows)
-
-
-def report_with_root(account, user, age):
-    """The report of a root user with MFA, and of a user with an old key that was last used four days ago."""
-    used = f"{datetime.now(timezone.utc) - timedelta(days=4):%Y-%m-%dT%H:%M:%S+00:00}"
     root = (
         f"<root_account>,arn:aws:iam::{account}:root,2020-01-01T00:00:00+00:00,not_supported,no_information,true,"
         "false,N/A,N/A,false,N/A,N/A\n"
     )
-    return report(account, [(user, age, None)]).replace(",N/A,false,N/A,N/A\n", f",{used},false,N/A,N/A\n") + root
+    return HEADER + "".join(rows) + root
+
+
+def report_of_used(account, user, age):
+    """The report of a user with an old key that was last used four days ago."""
+    used = f"{datetime.now(timezone.utc) - timedelta(days=4):%Y-%m-%dT%H:%M:%S+00:00}"
+    whole = report(account, [(user, age, None)])
+    return whole.replace(",N/A,false,N/A,N/A\n", f",{used},false,N/A,N/A\n", 1)
 
 
 def yaml_of(page, word):
@@ -317,7 +318,7 @@ def prepare(folder, page):
     then = datetime.now().timestamp() - 60
     for path, text in [
         ("report.csv", production),
-        ("production.csv", report_with_root(ACCOUNTS["production"], "backup", 412.32)),
+        ("production.csv", report_of_used(ACCOUNTS["production"], "backup", 412.32)),
         ("reports/production.csv", production),
         ("reports/staging.csv", staging),
     ]:

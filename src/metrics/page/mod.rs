@@ -13,7 +13,7 @@ use std::sync::{Arc, LazyLock};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
-use self::owners::{OwnerRow, root_keys_without_row};
+use self::owners::{OwnerRow, root_keys_by_control};
 use super::catalogue as names;
 use super::filter::Filter;
 use super::gzip;
@@ -219,7 +219,6 @@ impl<'a> Rows<'a> {
             let is_root_unsure = account.report.as_ref().is_some_and(|report| {
                 report.keeps_root || report.rejected.iter().any(|row| row.is_root)
             });
-            // `Some` if there is a row of root.
             let mut root_keys = None;
             let mut owners = Owners::new(config.user_tags.iter().map(|tag| tag.key.as_str()));
             let use_known_until = account.use_known_until(now);
@@ -234,7 +233,7 @@ impl<'a> Rows<'a> {
                 let owner = owners.place(subject.tags);
                 if user.is_root() {
                     let active = keys.iter().flatten().filter(|key| key.active).count();
-                    root_keys = Some((active > 0 || !is_root_unsure).then_some(active));
+                    root_keys = (active > 0 || !is_root_unsure).then_some(active);
                 }
                 for (key, slot) in keys.iter().zip(&*SLOTS) {
                     let Some(key) = key else { continue };
@@ -286,7 +285,7 @@ impl<'a> Rows<'a> {
                 keys,
                 service_credentials,
                 hiding_users,
-                root_keys: root_keys.unwrap_or_else(|| root_keys_without_row(account, config, now)),
+                root_keys: root_keys.or_else(|| root_keys_by_control(account, config, now)),
             });
         }
         rows

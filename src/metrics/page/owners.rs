@@ -25,9 +25,9 @@ pub struct OwnerRow {
     pub is_shown: bool,
 }
 
-/// The number of root's keys if the report has no row of root: as the control about them knows it. China has
-/// no root user, and `GetAccountSummary` says whether there is a key, active or not. `None`: not known.
-pub fn root_keys_without_row(
+/// The number of root's keys if the report's row does not say it: as the control about them knows it. China
+/// has no root user, and `GetAccountSummary` says whether there is a key, active or not. `None`: not known.
+pub fn root_keys_by_control(
     account: &Account,
     config: &Config,
     now: DateTime<Utc>,

@@ -371,7 +371,8 @@ fn a_root_without_keys_of_whom_another_row_is_rejected_has_no_known_number_of_ke
     let (clean, with_key) = (root(false), root(true));
     let other_arn = with_key.replace("arn:aws:iam::123456789012:root", "garbage");
     let user = clean.replace("<root_account>", "ann").replace(":root", ":user/ann");
-    assert_eq!(root_keys(&clean, &with_key), None, "which row is right is not known");
+    assert_eq!(root_keys(&clean, &with_key), Some(1.0), "the worse of both");
+    assert_eq!(root_keys(&clean, &clean), None, "which row is right is not known");
     assert_eq!(root_keys(&clean, &other_arn), None);
     assert_eq!(root_keys(&with_key, &clean), Some(1.0), "a key that is known stays");
     assert_eq!(root_keys(&clean, &user), Some(0.0));

@@ -95,7 +95,7 @@ async fn get(client: &AccountClient, deadline: Instant) -> Result<ReportState, F
     let call = client.iam.get_credential_report().customize().interceptor(JoinLines);
     let call = client.call(call.send());
     match timeout_at(deadline, call).await {
-        Err(_) => Err(Failure::deadline()),
+        Err(_) => Err(Failure::deadline("GetCredentialReport")),
         Ok(Ok(output)) => read(output).map(ReportState::Present),
         Ok(Err(error)) => match error.as_service_error() {
             Some(
@@ -158,7 +158,7 @@ fn read(output: GetCredentialReportOutput) -> Result<RawReport, Failure> {
 async fn generate(client: &AccountClient, deadline: Instant) -> Result<bool, Failure> {
     let call = client.call(client.iam.generate_credential_report().send());
     match timeout_at(deadline, call).await {
-        Err(_) => Err(Failure::deadline()),
+        Err(_) => Err(Failure::deadline("GenerateCredentialReport")),
         Ok(Ok(output)) => Ok(output.state == Some(ReportStateType::Complete)),
         Ok(Err(error)) => Err(errors::failure(Operation::GenerateCredentialReport, &error)),
     }

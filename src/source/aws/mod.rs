@@ -203,7 +203,7 @@ impl Aws {
         }
         let client = match timeout_at(deadline, self.clients.get(&target.access)).await {
             Ok(client) => client,
-            Err(_) => return Failure::deadline().into(),
+            Err(_) => return Failure::deadline("loading credentials").into(),
         };
         let fetched = Box::pin(credential_report::fetch(&client, now, deadline)).await;
         let failure = fetched.failure.map(|failure| with_profile_name(failure, &target.access));

@@ -10,7 +10,7 @@ use super::components::grouped;
 use crate::config::Config;
 use crate::failure::Reason;
 use crate::findings::{
-    AccountOverview, is_outlived, lacks_name, lacks_service_credentials, lacks_tags,
+    AccountOverview, is_outlived, lacks_name, lacks_root, lacks_service_credentials, lacks_tags,
 };
 use crate::policy::KeyStatus;
 use crate::render::Snapshot;
@@ -109,6 +109,7 @@ impl<'a> AccountSummary<'a> {
         let lacks_tags = lacks_tags(account, config);
         let lacks_name = lacks_name(account, config);
         let lacks_service_credentials = lacks_service_credentials(account, config);
+        let lacks_root = lacks_root(account, config, now);
         let is_outlived = is_outlived(account, config, now);
         let is_unconfirmed = refresh.confirmation == Tried::Failed;
         let has_no_tags = refresh.tags == Tried::Failed || lacks_tags;
@@ -122,6 +123,7 @@ impl<'a> AccountSummary<'a> {
         let no_list = "service-specific credentials not listed";
         let troubles = [
             several("rows of the report not readable", rejected, "iamcredentialreportrejectedrows"),
+            one("no readable row of root", lacks_root, "iamkeyexporterrootnotdecided"),
             one("old report", account.is_stale(now) || is_outlived, "iamcredentialreportstale"),
             several("keys of unknown age", not_judged, "iamaccesskeysnotjudged"),
             several(more_keys, unlisted, "iamaccesskeysnotjudged"),
@@ -140,7 +142,8 @@ impl<'a> AccountSummary<'a> {
         };
         let is_judged = account.report.is_some() && rejected + not_judged + unlisted == 0;
         let is_failing = matches!(health, Health::Failing(_));
-        let is_whole = is_judged && !(is_failing || lacks_tags || lacks_name || is_outlived);
+        let lacks = lacks_root || lacks_tags || lacks_name;
+        let is_whole = is_judged && !(is_failing || lacks || is_outlived);
         AccountSummary {
             account,
             health,

@@ -10,6 +10,7 @@ use super::select::{about, select};
 use super::*;
 use crate::clock::Clock;
 use crate::config::{Config, TagLabel};
+use crate::evidence::{AccountSummary, Reading};
 use crate::failure::{Failure, Reason};
 use crate::findings::Finding;
 use crate::metrics::exporter::ExporterMetrics;
@@ -177,6 +178,7 @@ fn tags_of_team(by_user: BTreeMap<String, Vec<Tag>>) -> Tags {
 fn account_of(user: &str, name: &str, tags: &[(&str, &str)]) -> Account {
     let csv = format!(
         "user,arn,access_key_1_active,access_key_1_last_rotated,access_key_2_active,access_key_2_last_rotated\n\
+         <root_account>,arn:aws:iam::123456789012:root,false,N/A,false,N/A\n\
          {user},arn:aws:iam::123456789012:user/{user},true,2020-01-01T00:00:00Z,false,N/A\n"
     );
     let tags: Vec<_> = tags.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
@@ -364,6 +366,7 @@ fn times_and_numbers_are_told_as_people_do() {
 fn page_of(account: &str, user: &str, path: &str, asked: &str) -> String {
     let csv = format!(
         "user,arn,access_key_1_active,access_key_1_last_rotated,access_key_2_active,access_key_2_last_rotated\n\
+         <root_account>,arn:aws:iam::123456789012:root,false,N/A,false,N/A\n\
          {user},arn:aws:iam::123456789012:user{path}{user},true,2020-01-01T00:00:00Z,false,N/A\n"
     );
     let tags = [(user.to_owned(), vec![("team".into(), "<b>\"&'".repeat(50).into())])].into();
@@ -430,6 +433,7 @@ fn all_input_from_elsewhere_is_shown_as_text() {
 fn account(id: &str, key: &str) -> Account {
     let csv = format!(
         "user,arn,access_key_1_active,access_key_1_last_rotated,access_key_2_active,access_key_2_last_rotated\n\
+         <root_account>,arn:aws:iam::{id}:root,false,N/A,false,N/A\n\
          a,arn:aws:iam::{id}:user/a,{key},false,N/A\n"
     );
     let report = Some(Report::parse(csv.as_bytes()).expect("a report").into());
@@ -463,6 +467,23 @@ fn a_number_of_keys_says_that_it_is_not_all() {
     }
     let nothing = "No account was read, so no keys are known.";
     assert!(page(vec![nobody()], Tried::Ok).contains(nothing));
+}
+
+#[test]
+fn an_account_without_a_row_of_root_is_not_whole_unless_the_summary_says_that_root_has_no_key() {
+    let csv = "user,arn,access_key_1_active,access_key_1_last_rotated,access_key_2_active,access_key_2_last_rotated\n\
+               a,arn:aws:iam::123456789012:user/a,false,N/A,false,N/A\n";
+    for (keys, is_whole) in [(None, false), (Some(true), false), (Some(false), true)] {
+        let mut account = account("123456789012", "false,N/A");
+        account.report = Some(Report::parse(csv.as_bytes()).expect("a report").into());
+        account.record(None, Duration::ZERO, now());
+        let summary = AccountSummary { root_keys: keys, ..AccountSummary::default() };
+        account.evidence.summary = Reading::of(summary, now());
+        let state = State::new([account.into()], Tried::Ok, true);
+        let page = page_of_state(state, Config::default(), "");
+        assert_eq!(page.contains("no readable row of root"), !is_whole, "{keys:?}");
+        assert_eq!(page.contains("at least 0 unrotated"), !is_whole, "{keys:?}");
+    }
 }
 
 #[test]
@@ -1036,7 +1057,9 @@ fn a_calendar_has_no_control_characters_of_its_query() {
 #[test]
 fn a_calendar_of_too_many_keys_says_so() {
     let with_users = |count: usize| {
-        let mut csv = "user,arn,access_key_1_active,access_key_1_last_rotated,access_key_2_active,access_key_2_last_rotated\n".to_owned();
+        let mut csv = "user,arn,access_key_1_active,access_key_1_last_rotated,access_key_2_active,access_key_2_last_rotated\n\
+                       <root_account>,arn:aws:iam::123456789012:root,false,N/A,false,N/A\n"
+            .to_owned();
         for user in 0..count {
             csv += &format!(
                 "u{user},arn:aws:iam::123456789012:user/u{user},true,2020-01-01T00:00:00Z,false,N/A\n"

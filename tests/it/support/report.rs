@@ -31,6 +31,14 @@ pub fn row(account: &str, path: &str, user: &str, key: &str) -> String {
     )
 }
 
+/// The columns of no key.
+pub const NO_KEY: &str = "false,N/A,N/A,N/A,N/A";
+
+/// The line of the root user with one key.
+pub fn root(account: &str, key: &str) -> String {
+    row(account, "/", "<root_account>", key).replace("user/<root_account>", "root")
+}
+
 /// The columns of an active key that was never used.
 pub fn unused(rotated: &str) -> String {
     format!("true,{rotated},N/A,N/A,N/A")
