@@ -119,6 +119,8 @@ impl<'a> AccountSummary<'a> {
             |what, is_one: bool, section| is_one.then_some(Trouble { what, count: None, section });
         let more_keys = "users with more keys than the report shows";
         let no_name = "name not read, and rules need it";
+        let no_tags =
+            if lacks_tags { "tags not read, and rules need them" } else { "tags not read" };
         let no_list = "service-specific credentials not listed";
         let troubles = [
             several("rows of the report not readable", rejected, "iamcredentialreportrejectedrows"),
@@ -127,7 +129,7 @@ impl<'a> AccountSummary<'a> {
             several(more_keys, unlisted, "iamaccesskeysnotjudged"),
             one("keys not confirmed", is_unconfirmed, "iamkeyexporterconfirmationunavailable"),
             several("users not confirmed", waiting, "iamkeyexporterconfirmationwaiting"),
-            one("tags not read", has_no_tags, "iamkeyexportertagsunavailable"),
+            one(no_tags, has_no_tags, "iamkeyexportertagsunavailable"),
             one(no_name, lacks_name, "iamkeyexporteraccountnameunavailable"),
             one(no_list, lacks_service_credentials, "iamkeyexporterservicecredentialsunavailable"),
         ];

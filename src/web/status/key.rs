@@ -10,7 +10,7 @@ use super::components::{
     runbook, sentence, since, when,
 };
 use super::health::{self, Trouble};
-use super::keys::{badge, due_cell, last_day, limit, never, no_id, sheet};
+use super::keys::{NO_ID, badge, due_cell, last_day, limit, never, sheet};
 use super::page::{frame, invalid, missing};
 use super::query::Query;
 use super::steps;
@@ -160,7 +160,7 @@ impl Facts<'_> {
                         dd {
                             @match &finding.access_key_id {
                                 Some(id) => code { (id) },
-                                None => span.none { (no_id(finding)) },
+                                None => span.none { (NO_ID) },
                             }
                         }
                     }

@@ -11,7 +11,7 @@ use super::components::{
 use super::health::{AccountSummary, Known, KnownKeys};
 use super::query::{MAX_TEXT, Query};
 use super::select::select;
-use super::trust::{OTHER_SHARDS, of_shard};
+use super::trust::{NOT_IN_FILES, OTHER_SHARDS, of_shard};
 use super::{Pagination, StatusSettings};
 use crate::findings::Finding;
 use crate::policy::KeyStatus;
@@ -165,7 +165,8 @@ fn nothing(
     if read.is_empty() {
         return "No account was read, so no keys are known.".to_owned();
     } else if known == Known::Nothing {
-        return "Nothing is known of API keys: AWS has not listed them.".to_owned();
+        let why = if settings.are_files { NOT_IN_FILES } else { "AWS has not listed them" };
+        return format!("Nothing is known of API keys: {why}.");
     }
     let key = noun(known_keys.listed(query.kind), 1);
     let is = if known == Known::All { "is" } else { "is known to be" };
@@ -242,7 +243,7 @@ fn key(now: DateTime<Utc>, finding: &Finding, tags: Option<bool>) -> Markup {
                 small {
                     @match &finding.access_key_id {
                         Some(id) => code { (id) },
-                        None => span.none { (no_id(finding)) },
+                        None => span.none { (NO_ID) },
                     }
                 }
             }
@@ -254,10 +255,8 @@ fn key(now: DateTime<Utc>, finding: &Finding, tags: Option<bool>) -> Markup {
     }
 }
 
-/// Why there is no access key id. AWS is asked about unrotated keys only.
-pub fn no_id(finding: &Finding) -> &'static str {
-    if finding.status == KeyStatus::Unrotated { "id not confirmed" } else { "id not known" }
-}
+/// In place of an access key id. AWS is asked about unrotated keys only.
+pub const NO_ID: &str = "id not known";
 
 /// Why there is no last use.
 pub fn never(finding: &Finding) -> &'static str {

@@ -899,13 +899,56 @@ fn report_files_have_no_api_keys_and_that_is_no_fault_of_an_account() {
         let settings = StatusSettings { are_files, ..settings() };
         page::render(&settings, &snapshot, &Query::default())
     };
-    let missing = " · service-specific credentials, such as API keys, are not in report files</p>";
+    let missing =
+        " · service-specific credentials, such as API keys: report files do not have them</p>";
     let files = page(true, true);
     assert!(files.contains(missing), "{files}");
     assert!(files.contains("<title>1 unrotated access key · "), "{files}");
     assert!(files.contains("<span>account ok<"), "{files}");
     assert!(!page(false, true).contains(missing), "AWS lists them");
     assert!(!page(true, false).contains(missing), "nobody asks for them");
+}
+
+#[test]
+fn files_about_keys_of_report_files_say_that_no_api_keys_are_known() {
+    let settings = StatusSettings { are_files: true, ..settings() };
+    let all = |wanted, asked: &str| {
+        let config = Config { service_credentials: wanted, ..Config::default() };
+        let state = State::new([account_of("backup", "", &[]).into()], Tried::Ok, true);
+        let (snapshot, query) = (snapshot(state, config), query(asked));
+        let csv = csv::render(&settings, &snapshot, &query);
+        let csv = String::from_utf8(csv).expect("UTF-8");
+        (
+            csv,
+            calendar::render(&settings, &snapshot, &query),
+            page::render(&settings, &snapshot, &query),
+        )
+    };
+    for (wanted, asked, status) in [
+        (true, "", Some("not_all_known")),
+        (true, "account=123456789012", Some("not_all_known")),
+        (true, "kind=service_credential", Some("not_read")),
+        (true, "kind=access_key", None),
+        (false, "", None),
+    ] {
+        let (csv, calendar, _) = all(wanted, asked);
+        let row = |status| {
+            format!(
+                "\n,,,,,{status},,,,,,API keys: report files do not have them,,,,,,,2026-11-01T12:00:00Z\n"
+            )
+        };
+        match status {
+            Some(status) => assert!(csv.contains(&row(status)), "{asked}: {csv}"),
+            None => assert!(!csv.contains("report files"), "{asked}: {csv}"),
+        }
+        let event = "\r\nSUMMARY:API keys are not known\r\n";
+        assert_eq!(calendar.contains(event), status.is_some(), "{asked}: {calendar}");
+    }
+    let (_, _, page) = all(true, "kind=service_credential");
+    assert!(
+        page.contains("Nothing is known of API keys: report files do not have them."),
+        "{page}"
+    );
 }
 
 #[test]
