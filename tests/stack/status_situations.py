@@ -316,7 +316,7 @@ def six_hundred_accounts(folder):
 def one_of_two_shards(folder):
     accounts = {str(digit) * 12: f"account-{digit}" for digit in range(1, 10)}
     accounts = {account: (name, answers_of(account, PEOPLE)) for account, name in accounts.items()}
-    with fleet(folder, accounts, WITH_TAGS, "--shard=1", "--total-shards=2") as exporter:
+    with fleet(folder, accounts, WITH_TAGS, "--shard=0", "--total-shards=2") as exporter:
         yield exporter
 
 

@@ -347,8 +347,8 @@ def test_what_is_not_known_is_never_0_or_ok_or_no_key(with_javascript, situation
     badges = {badge.get_attribute("textContent") for badge in browser.all("#accounts .badge")}
     assert badges == expected.badges
     # The first line reports success only if all is well.
-    line = browser.one(".trust").text.removesuffix(" · service-specific credentials, such as API keys: report files do not have them")
-    line = line.replace(" of shard 1 of 2 read. Other accounts are on the other shards", " read")
+    line = browser.one(".trust").text.removesuffix(" · service-specific credentials, such as API keys: not in report files")
+    line = line.replace(" of shard 0 of 2 read. Other accounts are on the other shards", " read")
     all_is_well = re.fullmatch(r"(\d+) of \1 accounts? read · oldest report [^·]*", line)
     assert bool(all_is_well) == (badges == {"ok"})
     tile = browser.one(".tiles li:last-child")
@@ -586,7 +586,7 @@ def test_a_sheet_of_an_account_prints_with_every_key_and_no_controls(with_javasc
 
 
 def test_what_is_known_of_one_account_with_a_few_keys_fits_on_one_sheet_of_paper(with_javascript, tmp_path):
-    with SITUATIONS["confirmation_refused"].start(tmp_path) as exporter:
+    with SITUATIONS["failing_after_a_good_report"].start(tmp_path) as exporter:
         for page in ["", f"?account={ACCOUNT}&show=every"]:
             with_javascript.get(f"{exporter.url}/{page}")
             assert with_javascript.all(ROWS) and sheets(with_javascript.pdf()) == 1, page

@@ -11,7 +11,7 @@ use super::components::{
 use super::health::{AccountSummary, Known, KnownKeys};
 use super::query::{MAX_TEXT, Query};
 use super::select::select;
-use super::trust::{NOT_IN_FILES, OTHER_SHARDS, of_shard};
+use super::trust::{OTHER_SHARDS, of_shard};
 use super::{Pagination, StatusSettings};
 use crate::findings::Finding;
 use crate::policy::KeyStatus;
@@ -165,7 +165,11 @@ fn nothing(
     if read.is_empty() {
         return "No account was read, so no keys are known.".to_owned();
     } else if known == Known::Nothing {
-        let why = if settings.are_files { NOT_IN_FILES } else { "AWS has not listed them" };
+        let why = if settings.are_files {
+            "they are not in report files"
+        } else {
+            "AWS has not listed them"
+        };
         return format!("Nothing is known of API keys: {why}.");
     }
     let key = noun(known_keys.listed(query.kind), 1);

@@ -899,8 +899,7 @@ fn report_files_have_no_api_keys_and_that_is_no_fault_of_an_account() {
         let settings = StatusSettings { are_files, ..settings() };
         page::render(&settings, &snapshot, &Query::default())
     };
-    let missing =
-        " · service-specific credentials, such as API keys: report files do not have them</p>";
+    let missing = " · service-specific credentials, such as API keys: not in report files</p>";
     let files = page(true, true);
     assert!(files.contains(missing), "{files}");
     assert!(files.contains("<title>1 unrotated access key · "), "{files}");
@@ -934,7 +933,7 @@ fn files_about_keys_of_report_files_say_that_no_api_keys_are_known() {
         let (csv, calendar, _) = all(wanted, asked);
         let row = |status| {
             format!(
-                "\n,,,,,{status},,,,,,API keys: report files do not have them,,,,,,,2026-11-01T12:00:00Z\n"
+                "\n,,,,,{status},,,,,,service-specific credentials: not in report files,,,,,,,2026-11-01T12:00:00Z\n"
             )
         };
         match status {
@@ -945,10 +944,7 @@ fn files_about_keys_of_report_files_say_that_no_api_keys_are_known() {
         assert_eq!(calendar.contains(event), status.is_some(), "{asked}: {calendar}");
     }
     let (_, _, page) = all(true, "kind=service_credential");
-    assert!(
-        page.contains("Nothing is known of API keys: report files do not have them."),
-        "{page}"
-    );
+    assert!(page.contains("Nothing is known of API keys: they are not in report files."), "{page}");
 }
 
 #[test]

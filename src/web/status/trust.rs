@@ -47,7 +47,7 @@ pub fn line(
                 }
             }
             @for (what, count, _) in troubles(accounts) {
-                " · " (what) " in " a href=(link(query, None, &exactly(what))) { (counted(count, "account")) }
+                " · " (what) ": " a href=(link(query, None, &exactly(what))) { (counted(count, "account")) }
             }
             @if !unread.is_empty() {
                 " · " a.bad href=(link(query, Some(AccountFilter::Unread), "")) {
@@ -226,7 +226,7 @@ pub fn gaps<'a>(
         && query.kind != Some(KeyKind::AccessKey)
         && of_query.iter().any(|row| row.is_read());
     if is_missing {
-        let why = format!("API keys: {NOT_IN_FILES}");
+        let why = format!("service-specific credentials: {NOT_IN_FILES}");
         let is_read = query.kind.is_none();
         gaps.push(Gap { is_read, ..unknown(Missing::ServiceCredentials, why) });
     }
@@ -260,7 +260,7 @@ fn other_shards(shard: Shard, accounts: &[AccountSummary]) -> Option<String> {
 /// A file or a page of one shard is not about everything.
 pub const OTHER_SHARDS: &str = "Other accounts are on the other shards";
 /// Why nothing is known of service-specific credentials.
-pub const NOT_IN_FILES: &str = "report files do not have them";
+const NOT_IN_FILES: &str = "not in report files";
 /// The reason why nothing is known of an account at first.
 const NOT_TRIED: &str = "not tried yet";
 /// At most this number of accounts is named.
