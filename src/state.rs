@@ -103,6 +103,8 @@ pub struct Refresh {
     /// How many flagged users were not confirmed the last time, because time ran out or AWS
     /// refused. `None` before the first time.
     pub waiting: Option<usize>,
+    /// When AWS last confirmed one.
+    pub confirmed: Option<DateTime<Utc>>,
     /// The last try to read tags.
     pub tags: Tried,
     /// The last try to list service-specific credentials.
@@ -260,14 +262,17 @@ impl Account {
         tags.map_or(&[], Vec::as_slice)
     }
 
-    /// Whether all of these tags were read. Otherwise missing tags are not known to be missing.
-    pub fn knows_tags(&self, keys: &BTreeSet<String>) -> bool {
-        self.tags.as_ref().is_some_and(|tags| keys.is_subset(&tags.keys))
+    /// Whether these tags of the user are known. Otherwise missing tags are not known to be missing.
+    pub fn knows_tags_of(&self, user: &str, keys: &BTreeSet<String>) -> bool {
+        let known = |tags: &Arc<Tags>| keys.is_subset(&tags.keys) && !tags.unlisted.contains(user);
+        self.tags.as_ref().is_some_and(known)
     }
 
-    /// Whether the user's tags are among the tags that were read.
-    pub fn lists_tags_of(&self, user: &User) -> bool {
-        self.tags.as_ref().is_some_and(|tags| !tags.unlisted.contains(&user.name))
+    /// Whether these tags of every existing user are known.
+    pub fn knows_tags(&self, keys: &BTreeSet<String>) -> bool {
+        let Some(tags) = &self.tags else { return false };
+        let is_unlisted = |(it, _): (Subject, _)| tags.unlisted.contains(&it.user.name);
+        keys.is_subset(&tags.keys) && (tags.unlisted.is_empty() || !self.users().any(is_unlisted))
     }
 
     /// One user with the tags that are known.

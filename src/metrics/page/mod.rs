@@ -207,7 +207,6 @@ impl<'a> Rows<'a> {
         };
         let tag_keys = config.tag_keys();
         for account in &state.accounts {
-            let knows_tags = account.knows_tags(&tag_keys);
             let mut labels = String::new();
             push_label(&mut labels, "account_id", &account.id);
             let (first_user, first_key) = (rows.users.len(), rows.keys.len());
@@ -254,7 +253,7 @@ impl<'a> Rows<'a> {
                     rows.service_credentials.push(row);
                 }
                 let owner = first_owner + owner;
-                let knows_tags = knows_tags && account.lists_tags_of(user);
+                let knows_tags = account.knows_tags_of(&user.name, &tag_keys);
                 rows.users.push(UserRow { user, knows_tags, owner, labels });
             }
             for (user, credential) in account.service_credentials_of_others() {

@@ -48,7 +48,7 @@ pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> 
         );
         calendar.push(event(snapshot, "more", today, "Not all keys are in this calendar", &text));
     }
-    let accounts = health::accounts(snapshot);
+    let accounts = health::accounts(snapshot, &query);
     for gap in trust::gaps(settings, snapshot, &accounts, &query) {
         calendar.push(of_gap(snapshot, &gap));
     }
@@ -73,6 +73,7 @@ fn of_key(snapshot: &Snapshot, due: DateTime<Utc>, key: &Finding) -> Event {
 }
 
 fn of_gap(snapshot: &Snapshot, gap: &Gap) -> Event {
+    let account = gap.account.map_or(gap.account_id(), |row| row.account.label());
     let (uid, summary) = match (gap.of, gap.is_read) {
         (Missing::OtherShards(Shard { index, total }), _) => (
             format!("shard-{index}"),
@@ -84,11 +85,12 @@ fn of_gap(snapshot: &Snapshot, gap: &Gap) -> Event {
         (Missing::ServiceCredentials, _) => {
             ("api-keys".to_owned(), "API keys are not known".to_owned())
         }
-        (Missing::Account(id), false) => {
-            (format!("{id}-unread"), format!("Keys of account {id} are not known"))
+        (Missing::Account(_), false) => {
+            (format!("{account}-unread"), format!("Keys of account {account} are not known"))
         }
-        (Missing::Account(id), true) => {
-            (format!("{id}-incomplete"), format!("Not all keys of account {id} are known"))
+        (Missing::Account(_), true) => {
+            let summary = format!("Not all keys of account {account} are known");
+            (format!("{account}-incomplete"), summary)
         }
     };
     event(snapshot, &uid, snapshot.now.date_naive(), &summary, &gap.why)

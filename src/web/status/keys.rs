@@ -46,9 +46,10 @@ pub fn section(
     let download = download.link();
     let download = download.trim_end_matches('?');
     let calendar = query.showing(KeyFilter::Unrotated).link();
+    let tag_keys = snapshot.config.tag_keys();
     let has_tags = |row: &Finding| {
         let account = accounts.iter().find(|it| it.account.id == row.account_id);
-        account.is_some_and(|it| it.account.knows_tags(&snapshot.config.tag_keys()))
+        account.is_some_and(|it| it.account.knows_tags_of(&row.user, &tag_keys))
     };
     let no_tags = snapshot.config.user_tags.is_empty();
     let caption = html! {
@@ -112,7 +113,6 @@ pub fn sheet(account: &str) -> String {
 
 fn search(query: &Query, known: KnownKeys, soon: &str) -> Markup {
     let own = ["q", "show", "kind", "page"];
-    let kinds = [None, Some(KeyKind::AccessKey), Some(KeyKind::ServiceCredential)];
     html! {
         form role="search" aria-label="Keys" method="get" action="#keys" {
             div {
@@ -132,9 +132,9 @@ fn search(query: &Query, known: KnownKeys, soon: &str) -> Markup {
                 div {
                     label for="kind" { "Kind" }
                     select id="kind" name="kind" {
-                        @for kind in kinds {
-                            @let name = kind.map_or("Access and API keys", |_| noun(kind, 0));
-                            option value=(kind.map_or("", KeyKind::as_str)) selected[kind == query.kind] { (capitalized(name)) }
+                        option value="" selected[query.kind.is_none()] { "Access and API keys" }
+                        @for kind in KeyKind::ALL {
+                            option value=(kind.as_str()) selected[query.kind == Some(*kind)] { (capitalized(noun(Some(*kind), 0))) }
                         }
                     }
                 }

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -16,7 +17,7 @@ use crate::metrics::exporter::ExporterMetrics;
 use crate::metrics::filter::Filter;
 use crate::policy::{Age, KeyStatus, Tag};
 use crate::render::{Renderer, Snapshot};
-use crate::report::Report;
+use crate::report::{Key, Report};
 use crate::service_credentials::ServiceCredential;
 use crate::shard::Shard;
 use crate::state::{Account, State, Tags, Tried, UNKNOWN_ACCOUNT};
@@ -639,7 +640,7 @@ fn with_service_credentials(credentials: &[(&str, &str, Option<i64>)]) -> Accoun
     });
     let mut account = account("123456789012", "true,2020-01-01T00:00:00Z");
     account.generated = Some(now());
-    account.service_credentials = Some(std::sync::Arc::new(credentials.collect()));
+    account.service_credentials = Some(Arc::new(credentials.collect()));
     account
 }
 
@@ -879,7 +880,7 @@ fn a_list_that_was_never_read_is_missing_and_says_nothing_of_a_key() {
     let text = missing_key(&account, "id=ACCA1");
     assert!(text.contains(unknown) && !text.contains(gone), "{text}");
     assert!(missing_key(&account, "key=2").contains(gone), "an access key");
-    account.service_credentials = Some(std::sync::Arc::default());
+    account.service_credentials = Some(Arc::default());
     let old = " Or it is new: the list of service-specific credentials could not be read again.";
     let text = missing_key(&account, "id=ACCA1");
     assert!(text.contains(gone) && !text.contains(old), "{text}");
@@ -1047,7 +1048,7 @@ fn a_calendar_says_of_which_accounts_not_all_is_known() {
     let mut failing = account_of("backup", "", &[]);
     let failure = Failure::new(Reason::Network, "no route");
     failing.record(Some(&failure), Duration::ZERO, now());
-    let failing = std::sync::Arc::new(failing);
+    let failing = Arc::new(failing);
     let state = || State::new([failing.clone()], Tried::Ok, true);
     assert_eq!(lacking(state(), ""), ["Not all keys of account 123456789012 are known"]);
     assert_eq!(lacking(state(), "user=x"), ["Not all keys of account 123456789012 are known"]);
@@ -1237,4 +1238,264 @@ fn a_third_key_cannot_be_made_so_one_is_deleted_before() {
     assert!(place(first) < place("Make a second key"));
     assert!(place("href=\"key?account=123456789012&amp;user=a&amp;key=2\"") > place(first));
     assert!(!page_of_key(&format!("{key},false,N/A,N/A")).contains(first));
+}
+
+/// The title of the page, its calendar, and its file of keys.
+fn views(account: &Account, config: &Config, asked: &str) -> (String, String, String) {
+    let state = State::new([account.clone().into()], Tried::Ok, true);
+    let (snapshot, query) = (snapshot(state, config.clone()), query(asked));
+    let page = page::render(&settings(), &snapshot, &query);
+    let (_, title) = page.split_once("<title>").expect("a title");
+    let title = title.split(" · ").next().expect("a title").to_owned();
+    let calendar = calendar::render(&settings(), &snapshot, &query);
+    let csv = String::from_utf8(csv::render(&settings(), &snapshot, &query)).expect("UTF-8");
+    (title, calendar, csv)
+}
+
+#[test]
+fn a_query_by_tags_or_words_finds_nothing_for_sure_only_if_the_tags_are_known() {
+    let known = account_of("backup", "", &[("team", "payments")]);
+    let mut failed = known.clone();
+    failed.refresh.tags = Tried::Failed;
+    let other = Tags { keys: ["owner".to_owned()].into(), ..Tags::default() };
+    let unlisted = Tags { unlisted: ["backup".to_owned()].into(), ..tags_of_team([].into()) };
+    let mut gone = Account { tags: Some(unlisted.clone().into()), ..known.clone() };
+    Arc::make_mut(&mut gone.confirmed).insert("backup", None);
+    let with = |tags: Option<Tags>| Account { tags: tags.map(Into::into), ..known.clone() };
+    let unknown = [with(None), failed, with(Some(other)), with(Some(unlisted))];
+    for asked in ["tag=team:x", "q=x", "tag=team:x&other_tags=none", "show=exempt&other_tags=none"]
+    {
+        for account in &unknown {
+            let (title, calendar, csv) = views(account, &with_team(), asked);
+            assert!(title.starts_with("at least "), "{asked}: {title}");
+            let event = "SUMMARY:Not all keys of account 123456789012 are known\r\n";
+            assert!(calendar.contains(event), "{asked}: {calendar}");
+            assert!(csv.contains(",not_all_known,,,,,,tags not read,"), "{asked}: {csv}");
+        }
+        for account in [&known, &gone] {
+            let (title, calendar, csv) = views(account, &with_team(), asked);
+            assert!(!title.contains("at least"), "{asked}: {title}");
+            assert!(!calendar.contains("Not all keys"), "{asked}: {calendar}");
+            assert!(!csv.contains("not_all_known"), "{asked}: {csv}");
+        }
+    }
+    for asked in ["", "user=x", "account=123456789012", "show=due_soon&kind=access_key"] {
+        let (title, calendar, csv) = views(&unknown[0], &with_team(), asked);
+        assert!(!title.contains("at least"), "{asked}: {title}");
+        assert!(!(calendar + &csv).contains("ot all "), "{asked}");
+    }
+    // Without a configured tag nobody expects to find one by a word.
+    let (title, ..) = views(&unknown[0], &Config::default(), "q=x");
+    assert!(title.starts_with("0 "), "{title}");
+    for config in [with_team(), Config::default()] {
+        let (title, _, csv) = views(&known, &config, "tag=owner:x");
+        assert!(title.starts_with("at least 0 "), "the configuration does not name it: {title}");
+        assert!(csv.contains(",not_all_known,,,,,,tags not read,"), "{csv}");
+    }
+}
+
+#[test]
+fn the_page_leads_to_the_accounts_without_the_tags_that_a_query_needs() {
+    let mut account = Account { tags: None, ..account_of("backup", "", &[]) };
+    account.record(None, Duration::ZERO, now());
+    let page = |asked: &str| {
+        page_of_state(State::new([account.clone().into()], Tried::Ok, true), with_team(), asked)
+    };
+    assert!(page("").contains("<span>account ok</span>"), "{}", page(""));
+    let text = page("tag=team:payments");
+    for part in ["No access key is known to be unrotated", "tags not read", "account degraded"] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+}
+
+#[test]
+fn a_user_whom_aws_did_not_list_may_have_an_owner() {
+    let csv = "user,arn,access_key_1_active,access_key_1_last_rotated,access_key_2_active,access_key_2_last_rotated\n\
+         alpha,arn:aws:iam::123456789012:user/alpha,true,2020-01-01T00:00:00Z,false,N/A\n\
+         beta,arn:aws:iam::123456789012:user/beta,true,2020-01-01T00:00:00Z,false,N/A\n";
+    let alpha = [("alpha".to_owned(), vec![("team".into(), "payments".into())])].into();
+    let tags = Tags { unlisted: ["beta".to_owned()].into(), ..tags_of_team(alpha) };
+    let account = Account {
+        report: Some(Report::parse(csv.as_bytes()).expect("a report").into()),
+        generated: Some(now()),
+        tags: Some(tags.into()),
+        ..Account::pending("123456789012", "")
+    };
+    let state = || State::new([account.clone().into()], Tried::Ok, true);
+    let none = "<span class=\"none\">tags not read</span>";
+    let page = page_of_state(state(), with_team(), "");
+    assert_eq!(page.matches(none).count(), 1, "{page}");
+    assert!(page.contains("The tags of users in 1 account were not read: their keys"), "{page}");
+    for (user, expected) in [("alpha", 0), ("beta", 1)] {
+        let asked = query(&format!("account=123456789012&user={user}&key=1"));
+        let key::KeyPage::Found(page) =
+            key::render(&settings(), &snapshot(state(), with_team()), &asked)
+        else {
+            panic!("{user} has a key");
+        };
+        assert_eq!(page.matches(none).count(), expected, "{page}");
+    }
+    let metrics = crate::metrics::page::text(&state(), &with_team(), &Filter::default(), now());
+    assert!(!metrics.contains("iam_user_tags{account_id=\"123456789012\",user=\"beta\""));
+}
+
+/// The account, in which AWS has given the keys of user `a` this id.
+fn with_ids(mut account: Account, id: &str) -> Account {
+    let report = account.report.clone().expect("a report");
+    let id = Some(id.to_owned());
+    let keys = report.users[0].keys.clone().map(|key| Some(Key { id: id.clone(), ..key? }));
+    Arc::make_mut(&mut account.confirmed).insert("a", Some(keys.to_vec()));
+    Account { generated: Some(now()), ..account }
+}
+
+#[test]
+fn a_key_whose_id_is_not_known_may_be_the_one_with_the_id() {
+    let with = |id: Option<&str>| {
+        let account = Account {
+            generated: Some(now()),
+            service_credentials: Some(Arc::default()),
+            ..account("123456789012", "true,2026-10-01T00:00:00Z")
+        };
+        match id {
+            Some(id) => with_ids(account, id),
+            None => account,
+        }
+    };
+    let page = |account: Account, asked: &str| {
+        let asked = query(&format!("account=123456789012&user=a&{asked}"));
+        let state = State::new([account.into()], Tried::Ok, true);
+        match key::render(&settings(), &snapshot(state, Config::default()), &asked) {
+            key::KeyPage::Missing(page) => page,
+            key::KeyPage::Found(page) | key::KeyPage::Invalid(page) => panic!("{page}"),
+        }
+    };
+    let unknown = "User a may have a key AKIAYOUNG in account 123456789012: the ids of some of the \
+                   user's access keys are not known.";
+    let gone = "it was deleted, or the user was renamed.";
+    for asked in ["id=AKIAYOUNG", "key=1&id=AKIAYOUNG"] {
+        let text = page(with(None), asked);
+        assert!(text.contains(unknown) && !text.contains(gone), "{asked}: {text}");
+        let text = page(with(Some("AKIAOTHER")), asked);
+        assert!(text.contains(gone) && !text.contains("may have"), "{asked}: {text}");
+    }
+    // That is no id of an access key, and there is no second one.
+    for asked in ["id=ACCA1", "key=2&id=AKIAYOUNG", "key=2"] {
+        let text = page(with(None), asked);
+        assert!(text.contains(gone) && !text.contains("may have"), "{asked}: {text}");
+    }
+}
+
+#[test]
+fn a_credential_of_a_list_that_failed_later_is_not_called_current() {
+    let mut account = with_service_credentials(&[("logs.amazonaws.com", "ACCALOGS", None)]);
+    let page = |account: &Account| {
+        let state = State::new([account.clone().into()], Tried::Ok, true);
+        let asked = query("account=123456789012&user=a&id=ACCALOGS");
+        match key::render(&settings(), &snapshot(state, Config::default()), &asked) {
+            key::KeyPage::Found(page) => page,
+            key::KeyPage::Missing(page) | key::KeyPage::Invalid(page) => panic!("{page}"),
+        }
+    };
+    let current = "AWS listed it for that report";
+    let text = page(&account);
+    assert!(text.contains(current), "{text}");
+    account.refresh.service_credentials = Tried::Failed;
+    let text = page(&account);
+    assert!(!text.contains(current), "{text}");
+    assert!(text.contains("AWS listed it then or earlier. The last list failed"), "{text}");
+}
+
+#[test]
+fn files_that_were_never_read_have_their_own_events_and_names() {
+    let unread = |name: &str| {
+        let mut account = Account::pending(UNKNOWN_ACCOUNT, name);
+        let message = format!("reports/{name}.csv: a row without a name is an unknown one");
+        account.record(
+            Some(&Failure::new(Reason::MalformedReport, message)),
+            Duration::ZERO,
+            now(),
+        );
+        account
+    };
+    let state = || State::new(["a", "b"].map(|name| unread(name).into()), Tried::Ok, true);
+    let snapshot = || snapshot(state(), Config::default());
+    let calendar = calendar::render(&settings(), &snapshot(), &query(""));
+    for name in ["a", "b"] {
+        for line in
+            [format!("SUMMARY:Keys of account {name} are not known"), format!("UID:{name}-unread@")]
+        {
+            assert!(calendar.contains(&line), "{line} in {calendar}");
+        }
+    }
+    // The file's name has its own column.
+    let file = csv::render(&settings(), &snapshot(), &query(""));
+    let file = String::from_utf8(file).expect("UTF-8");
+    let cause = "\u{2026}: a row without a name is an unknown one";
+    for name in ["a", "b"] {
+        let row = format!("\nunknown,{name},,,,not_read,,,,,,{cause},");
+        assert!(file.contains(&row), "{row} in {file}");
+    }
+    let page = page::render(&settings(), &snapshot(), &query("account=a"));
+    assert!(page.contains("Account <bdi>a</bdi> was never read: <bdi>reports/a.csv: "), "{page}");
+    assert!(!page.contains("Account unknown"), "{page}");
+    let asked = query("account=a&user=x&key=1");
+    let key::KeyPage::Missing(page) = key::render(&settings(), &snapshot(), &asked) else {
+        panic!("nothing is known of it");
+    };
+    assert!(
+        page.contains("Account a was never read: ") && !page.contains("Account unknown"),
+        "{page}"
+    );
+}
+
+#[test]
+fn a_cause_is_the_same_for_all_accounts_and_keeps_its_words() {
+    let row = |id: &str, name: &str, message: &str| {
+        let mut account = Account::pending(id, name);
+        account.record(Some(&Failure::new(Reason::Network, message)), Duration::ZERO, now());
+        let state = State::new([account.into()], Tried::Ok, true);
+        let snapshot = snapshot(state, Config::default());
+        super::health::accounts(&snapshot, &Query::default())[0].cause().expect("a cause")
+    };
+    let of_id = "AssumeRole: arn:aws:iam::123456789012:role/x is denied";
+    assert_eq!(
+        row("123456789012", "prod", of_id),
+        "AssumeRole: arn:aws:iam::\u{2026}:role/x is denied"
+    );
+    let unknown = "the certificate is of an unknown issuer";
+    assert_eq!(row(UNKNOWN_ACCOUNT, "", unknown), unknown);
+    assert_eq!(row(UNKNOWN_ACCOUNT, "a", "/data/a.csv: a bad day"), "\u{2026}: a bad day");
+    assert_eq!(row("123456789012", "a", "/data/a.csv: a bad day"), "\u{2026}: a bad day");
+    assert_eq!(row(UNKNOWN_ACCOUNT, "a", "a bad day"), "a bad day");
+}
+
+#[test]
+fn ids_in_commands_are_one_word_of_a_shell() {
+    let account = with_ids(account("123456789012", "true,2020-01-01T00:00:00Z"), "AKIA;rm");
+    let state = State::new([account.into()], Tried::Ok, true);
+    let asked = query("account=123456789012&user=a&key=1");
+    let key::KeyPage::Found(page) =
+        key::render(&settings(), &snapshot(state, Config::default()), &asked)
+    else {
+        panic!("it has a key");
+    };
+    assert_eq!(page.matches("--access-key-id 'AKIA;rm'").count(), 3, "{page}");
+    assert!(!page.contains("--access-key-id AKIA"), "{page}");
+}
+
+#[test]
+fn a_confirmation_has_its_own_time_and_not_that_of_the_last_refresh() {
+    let mut account = with_ids(account("123456789012", "true,2020-01-01T00:00:00Z"), "AKIAOLD");
+    account.record(None, Duration::ZERO, now());
+    account.refresh.confirmation = Tried::Ok;
+    account.refresh.waiting = Some(0);
+    account.refresh.confirmed = Some(now() - TimeDelta::minutes(40));
+    let state = State::new([account.into()], Tried::Ok, true);
+    let asked = query("account=123456789012&user=a&key=1");
+    let key::KeyPage::Found(page) =
+        key::render(&settings(), &snapshot(state, Config::default()), &asked)
+    else {
+        panic!("it has a key");
+    };
+    assert!(page.contains("AWS confirmed unrotated keys 40 min ago"), "{page}");
 }

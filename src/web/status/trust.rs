@@ -118,8 +118,8 @@ pub fn notices(
         }
         @for row in unread_of(accounts, query) {
             p.notice.bad {
-                "Account " (row.account.id)
-                @if !row.account.name.is_empty() && row.account.name != row.account.id { " (" bdi { (row.account.name) } ")" }
+                "Account " bdi { (row.account.label()) }
+                @if !["", row.account.label()].contains(&row.account.name.as_str()) { " (" bdi { (row.account.name) } ")" }
                 " was never read"
                 @match &row.account.refresh.fault {
                     Some(cause) => { ": " bdi { (sentence(&cause.message)) } }
@@ -199,7 +199,7 @@ pub fn gaps<'a>(
     let of_query: Vec<&AccountSummary> =
         accounts.iter().filter(|row| query.is_of_account(row.account)).collect();
     // Which of the unknown keys a search would find is not known either.
-    let incomplete = of_query.iter().copied().filter(|row| !row.is_whole(query.kind));
+    let incomplete = of_query.iter().copied().filter(|row| !row.is_whole_for_query(query.kind));
     let gap = |row: &'a AccountSummary| {
         let troubles = || row.troubles.iter().map(Trouble::text).collect::<Vec<_>>().join(", ");
         let why = row.cause().unwrap_or_else(troubles);
