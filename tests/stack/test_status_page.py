@@ -405,9 +405,21 @@ def test_an_account_that_was_never_read_says_so_in_every_query(situation):
         assert ("not_read", row["account_id"]) in {(each["status"], each["account_id"]) for each in found}
         for query in [f"account={row['account_id']}", f"q={row['account_id']}"]:
             text = requests.get(f"{exporter.url}/due.ics?{query}", timeout=10).text
-            assert f"SUMMARY:Keys of account {row['account_id']} are not known" in text
+            # A file has its name until its report says which account it is of.
+            label = row["account_name"] if row["account_id"] == "unknown" and row["account_name"] else row["account_id"]
+            assert f"SUMMARY:Keys of account {label} are not known" in text
         answer = requests.get(f"{exporter.url}/key?account={row['account_id']}&user=x&key=1", timeout=10)
         assert answer.status_code == 404 and "was never read" in answer.text
+
+
+def test_a_search_by_a_tag_finds_nothing_for_sure_only_if_the_tags_are_known(situation):
+    expected, exporter = situation
+    text = requests.get(f"{exporter.url}/?tag=team:nobody", timeout=10).text
+    rows = file(f"{exporter.url}/keys.csv?tag=team:nobody")
+    doubts = [row for row in rows if "tags not read" in row["rule"]]
+    assert bool(doubts) == ("tags not read" in text)
+    assert not doubts or "<title>0 " not in text
+    assert doubts or not expected.name.startswith("tags_unread")
 
 
 def test_an_account_that_nobody_knows_is_in_no_file_as_one_without_keys(situation):
