@@ -209,9 +209,19 @@ fn right_account(id: &str) -> Markup {
     }
 }
 
-/// A line for a shell. A click selects it whole.
+/// A line for a shell. A click selects it whole. A name in other letters is isolated, because it can turn
+/// around what follows.
 fn command(line: &str) -> Markup {
-    html! { pre tabindex="0" { code { (line) } } }
+    html! {
+        pre tabindex="0" {
+            code {
+                @for (place, word) in line.split(' ').enumerate() {
+                    @if place > 0 { " " }
+                    @if word.is_ascii() { (word) } @else { bdi { (word) } }
+                }
+            }
+        }
+    }
 }
 
 /// The command with its output, a secret, in a file that only its owner can read, and not on a screen.

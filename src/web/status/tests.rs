@@ -600,6 +600,19 @@ fn the_page_of_a_key_says_what_is_wrong_and_what_to_do() {
 }
 
 #[test]
+fn a_name_that_is_written_from_right_to_left_does_not_turn_the_rest_of_a_command_around() {
+    let account = account_of("a\u{202e}b", "production", &[]);
+    let snapshot = snapshot(State::new([account.into()], Tried::Ok, true), Config::default());
+    let asked = query("account=123456789012&user=a%E2%80%AEb&key=1");
+    let key::KeyPage::Found(page) = key::render(&settings(), &snapshot, &asked) else {
+        panic!("no such key");
+    };
+    let isolated =
+        "delete-access-key <bdi>--user-name='a\u{202e}b'</bdi> --access-key-id ACCESS_KEY_ID";
+    assert!(page.contains(isolated), "{page}");
+}
+
+#[test]
 fn the_page_of_a_key_is_never_that_of_another_account_with_the_same_name() {
     let one = account_of("backup", "shared", &[]);
     let other = Account { id: "210987654321".to_owned(), ..account_of("nightly", "shared", &[]) };
