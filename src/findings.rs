@@ -230,9 +230,13 @@ fn is_finding(status: KeyStatus) -> bool {
 
 /// Whether rules need tags of the account's users that are not known, or out of date.
 pub fn lacks_tags(account: &Account, config: &Config) -> bool {
-    account.report.is_some()
-        && config.policy.needs_tags()
-        && (account.refresh.tags == Tried::Failed || !account.knows_tags(&config.tag_keys()))
+    config.policy.needs_tags() && has_unknown_tags(account, config)
+}
+
+/// Whether tags of the account's users that the configuration names are not known, or out of date.
+pub fn has_unknown_tags(account: &Account, config: &Config) -> bool {
+    let has_failed = account.refresh.tags == Tried::Failed;
+    account.report.is_some() && (has_failed || !account.knows_tags(&config.tag_keys()))
 }
 
 /// Whether service-specific credentials are wanted and were not listed, or not with the last report.

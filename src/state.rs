@@ -104,6 +104,8 @@ pub struct Refresh {
     /// How many flagged users were not confirmed the last time, because time ran out or AWS
     /// refused. `None` before the first time.
     pub waiting: Option<usize>,
+    /// When AWS last confirmed one.
+    pub confirmed: Option<DateTime<Utc>>,
     /// The last try to read tags. It also counts as failed while a newer report has users of whom no tags
     /// were read.
     pub tags: Tried,
@@ -273,20 +275,18 @@ impl Account {
         }
     }
 
-    /// Whether all of these tags were read. Otherwise missing tags are not known to be missing.
+    /// Whether these tags of the user are known. Otherwise missing tags are not known to be missing. Root has none.
+    pub fn knows_tags_of(&self, user: &str, keys: &BTreeSet<String>) -> bool {
+        let are_known = |tags: &Tags| {
+            keys.is_subset(&tags.keys) && (user == ROOT_USER || tags.by_user.contains_key(user))
+        };
+        self.tags.as_deref().is_some_and(are_known)
+    }
+
+    /// Whether these tags of every existing user are known.
     pub fn knows_tags(&self, keys: &BTreeSet<String>) -> bool {
         self.tags.as_ref().is_some_and(|tags| keys.is_subset(&tags.keys))
-    }
-
-    /// Whether the user's tags are among the tags that were read. Root has none.
-    pub fn lists_tags_of(&self, user: &str) -> bool {
-        let is_listed = |tags: &Tags| user == ROOT_USER || tags.by_user.contains_key(user);
-        self.tags.as_deref().is_some_and(is_listed)
-    }
-
-    /// Whether the tags of each existing user are among the tags that were read.
-    pub fn lists_tags_of_all(&self) -> bool {
-        self.users().all(|(subject, _)| self.lists_tags_of(&subject.user.name))
+            && self.users().all(|(subject, _)| self.knows_tags_of(&subject.user.name, keys))
     }
 
     /// Whether the user may have more access keys than the report shows, and AWS was not asked for them.

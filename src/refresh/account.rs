@@ -123,7 +123,7 @@ impl RefreshContext<'_> {
             publish(&so_far);
         };
         let is_new = account.details_of != account.generated;
-        if is_new && account.tags.is_some() && !account.lists_tags_of_all() {
+        if is_new && account.tags.is_some() && !account.knows_tags(&self.config.tag_keys()) {
             account.refresh.tags = Tried::Failed;
         }
         let mut progress = Progress::new(self, target, deadline, verified, so_far);

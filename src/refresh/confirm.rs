@@ -77,6 +77,7 @@ impl RefreshContext<'_> {
                     let keys = listed.map(|listed| merge(&user.keys, &listed));
                     confirmed.insert(&user.name, keys);
                     account.refresh.confirmation = Tried::Ok;
+                    account.refresh.confirmed = Some(self.clock.now());
                     refusals = 0;
                 }
                 Err(failure) => {

@@ -234,6 +234,20 @@ pub enum Error {
     /// It begins as UTF-16 does, but is not.
     #[error("the report begins as UTF-16 but is not valid UTF-16: export it again, as UTF-8")]
     NotUtf16,
+    /// A report can be in it.
+    #[error(
+        "this is JSON, not a credential report: if it is the answer of `aws iam get-credential-report`, make it again \
+         with `--query Content --output text | base64 -d`"
+    )]
+    Json,
+    /// The report was not decoded.
+    #[error("this is a credential report in base64: decode it with `base64 -d`")]
+    Base64,
+    /// Spreadsheets use the separator of the person's country.
+    #[error(
+        "the columns are separated by {0:?}, not by commas: a spreadsheet may have saved the report, so export it again"
+    )]
+    OtherSeparator(char),
     /// The first line does not name a column that no report goes without.
     #[error("the header has no column {0}: this is not a credential report")]
     MissingColumn(&'static str),
@@ -256,6 +270,27 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// What it is instead, if the first line is that of a file that people take for a report.
+    fn of_other_format(line: &[u8]) -> Option<Error> {
+        let start = line.trim_ascii_start();
+        let start = start.strip_prefix(b"\"").unwrap_or(start);
+        if start.starts_with(b"{") {
+            Some(Error::Json)
+        } else if start.starts_with(USER_ARN_IN_BASE64) {
+            Some(Error::Base64)
+        } else if start.starts_with(b"user") {
+            let separator = line.iter().find(|byte| matches!(byte, b';' | b'\t'))?;
+            Some(Error::OtherSeparator((*separator).into()))
+        } else {
+            None
+        }
+    }
+}
+
+/// `user,arn,`, with which AWS's reports begin.
+const USER_ARN_IN_BASE64: &[u8] = b"dXNlcixhcm4s";
+
 impl Report {
     /// Reads a report. Rows that cannot be read are left out and listed in [`Report::rejected`].
     pub fn parse(csv: &[u8]) -> Result<Report, Error> {
@@ -268,7 +303,9 @@ impl Report {
         let capacity = memchr_iter(b'\n', csv).count().min(csv.len() / 100);
         let mut lines = lines(csv).zip(1..).filter(|(line, _)| !line.is_empty());
         let (header, _) = lines.next().ok_or(Error::NoHeader)?;
-        let columns = Columns::find(&unquote(&header[..header.len().min(MAX_LINE)]))?;
+        let header = &header[..header.len().min(MAX_LINE)];
+        let columns = Columns::find(&unquote(header))
+            .map_err(|error| Error::of_other_format(header).unwrap_or(error))?;
 
         let mut report = Report {
             account_id: None,

@@ -418,6 +418,20 @@ fn what_is_no_report_is_refused() {
     assert_eq!(Report::parse(b"<html>\n"), missing("user"));
     assert_eq!(Report::parse(b"user,arn\n"), missing("access_key_1_active"));
     assert_eq!(Report::parse(ROOT.as_bytes()), missing("user"));
+    for (text, error) in [
+        (
+            "{\n    \"Content\": \"dXNlcixhcm4sdXNlcl9jcmVhdGlvbl90aW1l\"\n}\n".to_owned(),
+            Error::Json,
+        ),
+        (" {}".to_owned(), Error::Json),
+        ("dXNlcixhcm4sdXNlcl9jcmVhdGlvbl90aW1l\n".to_owned(), Error::Base64),
+        ("\"dXNlcixhcm4sdXNlcl9jcmVhdGlvbl90aW1l\"".to_owned(), Error::Base64),
+        (format!("{HEADER}\n{ROOT}\n").replace(',', ";"), Error::OtherSeparator(';')),
+        (format!("{HEADER}\n{ROOT}\n").replace(',', "\t"), Error::OtherSeparator('\t')),
+        (format!("\"{}\"\n{ROOT}", HEADER.replace(',', "\";\"")), Error::OtherSeparator(';')),
+    ] {
+        assert_eq!(Report::parse(text.as_bytes()), Err(error), "{text}");
+    }
     let twice = format!("access_key_1_active,{HEADER}\nfalse,{ROOT}\n");
     assert_eq!(Report::parse(twice.as_bytes()), Err(Error::ColumnTwice));
     let too_large = vec![b' '; MAX_BYTES + 1];

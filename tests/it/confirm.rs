@@ -195,6 +195,20 @@ async fn without_the_permission_the_reports_word_stands() {
 }
 
 #[tokio::test]
+async fn only_an_answer_of_aws_is_a_confirmation() {
+    let mut subject = subject("", company(|_| Some(error(403, "AccessDenied")))).await;
+    subject.refresh().await;
+    assert_eq!(subject.account.refresh.confirmed, None);
+    subject.follow(company(|_| None));
+    subject.refresh().await;
+    let confirmed = subject.account.refresh.confirmed;
+    assert!(confirmed.is_some_and(|time| Utc::now() - time < TimeDelta::minutes(1)));
+    subject.follow(company(|_| Some(error(403, "AccessDenied"))));
+    subject.refresh().await;
+    assert_eq!(subject.account.refresh.confirmed, confirmed);
+}
+
+#[tokio::test]
 async fn a_user_whom_aws_cannot_answer_for_keeps_nobody_waiting() {
     let odd = |user: &str| (user == "alpha").then(|| error(400, "ValidationError"));
     let mut subject = subject("", company(odd)).await;

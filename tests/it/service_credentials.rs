@@ -236,13 +236,16 @@ async fn a_partition_that_lacks_the_call_has_no_such_credentials() {
 }
 
 #[tokio::test]
-async fn a_partition_does_not_lose_a_call_that_it_had() {
-    let mut subject = Subject::new("", |_| old(&["A1"]));
-    subject.refresh().await;
-    subject.follow_with_new_report(|_| error(400, "InvalidAction"));
-    let (failure, page) = subject.refresh().await;
-    assert_eq!(failure.expect("a failure").reason, Reason::ServiceError);
-    assert_eq!((value(&page, AVAILABLE), value(&page, UNROTATED)), (Some(0.0), Some(1.0)));
+async fn neither_a_call_nor_all_services_that_had_credentials_are_lost() {
+    for (status, code) in [(400, "InvalidAction"), (404, "NotSupportedService")] {
+        let mut subject = Subject::new("", |_| old(&["A1"]));
+        subject.refresh().await;
+        subject.follow_with_new_report(move |_| error(status, code));
+        let (failure, page) = subject.refresh().await;
+        assert_eq!(failure.expect(code).reason, Reason::ServiceError);
+        let values = (value(&page, AVAILABLE), value(&page, UNROTATED));
+        assert_eq!(values, (Some(0.0), Some(1.0)), "{code}");
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 """Headless Chromium, driven by WebDriver."""
 
 import os
+import re
 from base64 import b64decode
 
 from harness import tool
@@ -8,6 +9,11 @@ from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.by import By
 
 HEIGHT = 1000
+
+
+def sheets(pdf):
+    """The number of pages."""
+    return len(re.findall(rb"/Type\s*/Page\b", pdf))
 
 
 class Browser(Chrome):

@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from browser import Browser
+from browser import Browser, sheets
 from status_situations import SITUATIONS
 
 LOOKS = [(1440, "light"), (1440, "dark"), (1024, "light"), (390, "light"), (390, "dark")]
@@ -48,7 +48,9 @@ def draw(browser, folder, name, url):
     # Paper is always light.
     browser.look(1440, "dark")
     browser.get(url)
-    (folder / f"{name}.pdf").write_bytes(browser.pdf())
+    pdf = browser.pdf()
+    (folder / f"{name}.pdf").write_bytes(pdf)
+    print(f"{name}: {sheets(pdf)} on paper")
 
 
 if __name__ == "__main__":

@@ -190,14 +190,14 @@ def running(folder, *arguments, aws=None, config="", ready=True):
         yield exporter
 
 
-def fleet(folder, accounts, config=WITH_TAGS):
+def fleet(folder, accounts, config=WITH_TAGS, *arguments):
     """The exporter of several accounts. Names and responses are by account id."""
     listed = [
         {"id": account, "name": name, "role_arn": f"arn:aws:iam::{account}:role/iam-key-exporter"}
         for account, (name, _) in accounts.items()
     ]
     aws = Fleet({account: answers for account, (_, answers) in accounts.items()})
-    return running(folder, aws=aws, config=f"accounts: {json.dumps(listed)}\n{config}")
+    return running(folder, *arguments, aws=aws, config=f"accounts: {json.dumps(listed)}\n{config}")
 
 
 def one_account(people=PEOPLE, age=timedelta(hours=1), **answers):
@@ -309,6 +309,14 @@ def six_hundred_accounts(folder):
             answers[LIST_KEYS] = refused(account, LIST_KEYS)
         accounts[account] = (f"acct-{number:03}", answers)
     with fleet(folder, accounts, "labels: { user_tags: [team] }\n") as exporter:
+        yield exporter
+
+
+@situation("[0-9]+", "ok")
+def one_of_two_shards(folder):
+    accounts = {str(digit) * 12: f"account-{digit}" for digit in range(1, 10)}
+    accounts = {account: (name, answers_of(account, PEOPLE)) for account, name in accounts.items()}
+    with fleet(folder, accounts, WITH_TAGS, "--shard=0", "--total-shards=2") as exporter:
         yield exporter
 
 

@@ -610,6 +610,19 @@ def test_the_schema_has_exactly_the_values():
     compare(VALUES, SCHEMA, "")
 
 
+def test_the_examples_in_comments_are_values_once_they_are_uncommented():
+    text = (CHART / "values.yaml").read_text()
+    empty = re.compile(r"(?<=:) (\{\}|\[\])(?=\n *# (?!--|@))")
+    uncommented = re.sub(r"(?m)^( *)# (?!--|@)(?=( |- |\w+:( |$)))", r"\1", empty.sub("", text))
+    values = yaml.safe_load(uncommented)
+    changed = {name for name, value in values.items() if value != VALUES[name]}
+    assert changed == {"config", "webConfiguration", "topologySpreadConstraints", "prometheusRule"}
+    values["prometheusRule"]["enabled"] = True
+    groups = render(values).one("PrometheusRule")["spec"]["groups"]
+    alerts = {rule["alert"]: rule for group in groups for rule in group["rules"] if "alert" in rule}
+    assert "IamAccountLeft" not in alerts and alerts["IamOwnerKeysDueSoon"]["labels"]["severity"] == "info"
+
+
 @pytest.mark.parametrize(
     "values",
     [

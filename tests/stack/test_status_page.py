@@ -11,7 +11,8 @@ from urllib.parse import parse_qs, quote, urljoin, urlsplit
 import pytest
 import requests
 from alerting import rendered_rules
-from browser import Browser
+from browser import Browser, sheets
+from fake_aws import ACCOUNT
 from harness import ROOT, Exporter, Prometheus, scrape_config, wait_for
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -324,8 +325,9 @@ def file(url):
 
 
 def unread(exporter):
-    """The accounts without a report."""
-    return [row for row in file(f"{exporter.url}/keys.csv?show=every") if row["status"] == "not_read"]
+    """The accounts of this exporter without a report."""
+    rows = [row for row in file(f"{exporter.url}/keys.csv?show=every") if row["status"] == "not_read"]
+    return [row for row in rows if "on the other shards" not in row["rule"]]
 
 
 def test_what_is_not_known_is_never_0_or_ok_or_no_key(with_javascript, situation):
@@ -345,7 +347,8 @@ def test_what_is_not_known_is_never_0_or_ok_or_no_key(with_javascript, situation
     badges = {badge.get_attribute("textContent") for badge in browser.all("#accounts .badge")}
     assert badges == expected.badges
     # The first line reports success only if all is well.
-    line = browser.one(".trust").text.removesuffix(" · service-specific credentials, such as API keys, are not in report files")
+    line = browser.one(".trust").text.removesuffix(" · service-specific credentials, such as API keys: not in report files")
+    line = line.replace(" of shard 0 of 2 read. Other accounts are on the other shards", " read")
     all_is_well = re.fullmatch(r"(\d+) of \1 accounts? read · oldest report [^·]*", line)
     assert bool(all_is_well) == (badges == {"ok"})
     tile = browser.one(".tiles li:last-child")
@@ -402,9 +405,21 @@ def test_an_account_that_was_never_read_says_so_in_every_query(situation):
         assert ("not_read", row["account_id"]) in {(each["status"], each["account_id"]) for each in found}
         for query in [f"account={row['account_id']}", f"q={row['account_id']}"]:
             text = requests.get(f"{exporter.url}/due.ics?{query}", timeout=10).text
-            assert f"SUMMARY:Keys of account {row['account_id']} are not known" in text
+            # A file has its name until its report says which account it is of.
+            label = row["account_name"] if row["account_id"] == "unknown" and row["account_name"] else row["account_id"]
+            assert f"SUMMARY:Keys of account {label} are not known" in text
         answer = requests.get(f"{exporter.url}/key?account={row['account_id']}&user=x&key=1", timeout=10)
         assert answer.status_code == 404 and "was never read" in answer.text
+
+
+def test_a_search_by_a_tag_finds_nothing_for_sure_only_if_the_tags_are_known(situation):
+    expected, exporter = situation
+    text = requests.get(f"{exporter.url}/?tag=team:nobody", timeout=10).text
+    rows = file(f"{exporter.url}/keys.csv?tag=team:nobody")
+    doubts = [row for row in rows if "tags not read" in row["rule"]]
+    assert bool(doubts) == ("tags not read" in text)
+    assert not doubts or "<title>0 " not in text
+    assert doubts or not expected.name.startswith("tags_unread")
 
 
 def test_an_account_that_nobody_knows_is_in_no_file_as_one_without_keys(situation):
@@ -580,6 +595,13 @@ def test_a_sheet_of_an_account_prints_with_every_key_and_no_controls(with_javasc
         assert "As of 2" in browser.one("header").text and "iam-key-exporter" in browser.one("footer").text
     finally:
         browser.devtools("Emulation.setEmulatedMedia", media="")
+
+
+def test_what_is_known_of_one_account_with_a_few_keys_fits_on_one_sheet_of_paper(with_javascript, tmp_path):
+    with SITUATIONS["failing_after_a_good_report"].start(tmp_path) as exporter:
+        for page in ["", f"?account={ACCOUNT}&show=every"]:
+            with_javascript.get(f"{exporter.url}/{page}")
+            assert with_javascript.all(ROWS) and sheets(with_javascript.pdf()) == 1, page
 
 
 def test_due_dates_are_a_calendar(page):

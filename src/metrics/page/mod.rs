@@ -209,7 +209,6 @@ impl<'a> Rows<'a> {
         };
         let tag_keys = config.tag_keys();
         for account in &state.accounts {
-            let knows_tags = account.knows_tags(&tag_keys);
             let mut labels = String::new();
             push_label(&mut labels, "account_id", &account.id);
             let (first_user, first_key) = (rows.users.len(), rows.keys.len());
@@ -259,7 +258,7 @@ impl<'a> Rows<'a> {
                 let hides_keys = account.may_hide_keys_of(user) && ruling.exemption.is_none();
                 hiding_users += usize::from(hides_keys);
                 let owner = first_owner + owner;
-                let knows_tags = knows_tags && account.lists_tags_of(&user.name);
+                let knows_tags = account.knows_tags_of(&user.name, &tag_keys);
                 rows.users.push(UserRow { user, knows_tags, owner, labels });
             }
             for (user, credential) in account.service_credentials_of_others() {

@@ -12,22 +12,22 @@ use super::users::Hash;
 const MAX_KNOWN: usize = 1_000;
 
 /// Successful logins, as hashes with a random key.
-pub struct Known {
+pub(super) struct Known {
     key: [u8; 32],
-    pub logins: HashSet<[u8; 32]>,
+    pub(super) logins: HashSet<[u8; 32]>,
     oldest_first: VecDeque<[u8; 32]>,
 }
 
 impl Known {
-    pub fn new(key: [u8; 32]) -> Known {
+    pub(super) fn new(key: [u8; 32]) -> Known {
         Known { key, logins: HashSet::new(), oldest_first: VecDeque::new() }
     }
 
-    pub fn contains(&self, credentials: &Credentials, hash: &Hash) -> bool {
+    pub(super) fn contains(&self, credentials: &Credentials, hash: &Hash) -> bool {
         self.logins.contains(&self.digest(credentials, hash))
     }
 
-    pub fn insert(&mut self, credentials: &Credentials, hash: &Hash) {
+    pub(super) fn insert(&mut self, credentials: &Credentials, hash: &Hash) {
         let digest = self.digest(credentials, hash);
         if self.logins.insert(digest) {
             self.oldest_first.push_back(digest);

@@ -9,54 +9,54 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// An answer that was sent for longer can be cut off for others.
-pub const SLOW: Duration = Duration::from_secs(2);
+pub(super) const SLOW: Duration = Duration::from_secs(2);
 
 /// All of them, by their numbers.
 #[derive(Debug, Default)]
-pub struct Table {
+pub(super) struct Table {
     /// The number of the next connection or answer.
-    pub next: u64,
-    pub connections: HashMap<u64, OpenConnection>,
-    pub logged: Option<Instant>,
+    pub(super) next: u64,
+    pub(super) connections: HashMap<u64, OpenConnection>,
+    pub(super) logged: Option<Instant>,
     /// To be logged when the table is not locked any more.
-    pub to_log: Option<Crowded>,
+    pub(super) to_log: Option<Crowded>,
 }
 
 /// There are too many connections.
 #[derive(Debug)]
-pub struct Crowded {
+pub(super) struct Crowded {
     /// Whose connection was refused or closed.
-    pub peer: IpAddr,
-    pub open: usize,
+    pub(super) peer: IpAddr,
+    pub(super) open: usize,
 }
 
 /// One of them.
 #[derive(Debug)]
-pub struct OpenConnection {
+pub(super) struct OpenConnection {
     /// Of IPv6 the network.
-    pub peer: IpAddr,
+    pub(super) peer: IpAddr,
     /// Whether it is above the limit.
-    pub is_extra: bool,
-    pub stage: Stage,
+    pub(super) is_extra: bool,
+    pub(super) stage: Stage,
     /// When the stage began.
-    pub since: Instant,
+    pub(super) since: Instant,
     /// Those that are not sent yet. HTTP/2 can have several.
-    pub answers: Vec<Answer>,
-    pub close: Arc<Notify>,
+    pub(super) answers: Vec<Answer>,
+    pub(super) close: Arc<Notify>,
 }
 
 /// The answer to one request.
 #[derive(Debug)]
-pub struct Answer {
-    pub id: u64,
+pub(super) struct Answer {
+    pub(super) id: u64,
     /// What the request waits for in a queue.
-    pub waits_for: Option<u64>,
-    pub held: Option<Held>,
+    pub(super) waits_for: Option<u64>,
+    pub(super) held: Option<Held>,
 }
 
 /// Connections are closed in this order to make room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Stage {
+pub(super) enum Stage {
     Waiting,
     Queued,
     Sending,
@@ -73,13 +73,18 @@ pub struct Held {
 }
 
 impl Table {
-    pub fn next_id(&mut self) -> u64 {
+    pub(super) fn next_id(&mut self) -> u64 {
         self.next += 1;
         self.next
     }
 
     /// Whether there are fewer than `max` things that these connections wait for, or this is one of them.
-    pub fn has_room(&self, id: u64, max: usize, counts: impl Fn(&OpenConnection) -> bool) -> bool {
+    pub(super) fn has_room(
+        &self,
+        id: u64,
+        max: usize,
+        counts: impl Fn(&OpenConnection) -> bool,
+    ) -> bool {
         let counted = self.connections.values().filter(|it| counts(it));
         let queued: HashSet<u64> = counted.flat_map(OpenConnection::waits_for).collect();
         queued.len() < max || queued.contains(&id)
@@ -87,7 +92,7 @@ impl Table {
 }
 
 impl OpenConnection {
-    pub fn can_be_closed(&self, now: Instant) -> bool {
+    pub(super) fn can_be_closed(&self, now: Instant) -> bool {
         match self.stage {
             Stage::Waiting | Stage::Queued => true,
             Stage::Sending => now - self.since >= SLOW,
@@ -95,21 +100,21 @@ impl OpenConnection {
         }
     }
 
-    pub fn enter(&mut self, stage: Stage) {
+    pub(super) fn enter(&mut self, stage: Stage) {
         (self.stage, self.since) = (stage, Instant::now());
     }
 
-    pub fn update(&mut self, id: u64, change: impl FnOnce(&mut Answer)) {
+    pub(super) fn update(&mut self, id: u64, change: impl FnOnce(&mut Answer)) {
         if let Some(answer) = self.answers.iter_mut().find(|answer| answer.id == id) {
             change(answer);
         }
     }
 
-    pub fn waits_for(&self) -> impl Iterator<Item = u64> {
+    pub(super) fn waits_for(&self) -> impl Iterator<Item = u64> {
         self.answers.iter().filter_map(|answer| answer.waits_for)
     }
 
-    pub fn held(&self) -> impl Iterator<Item = Held> {
+    pub(super) fn held(&self) -> impl Iterator<Item = Held> {
         self.answers.iter().filter_map(|answer| answer.held)
     }
 }

@@ -23,6 +23,15 @@ async fn admit(places: &Arc<Places>, peer: IpAddr, count: usize) -> Vec<Arc<Plac
     admitted
 }
 
+/// Every place, four peers with as many as one may have.
+async fn full(places: &Arc<Places>) -> Vec<Arc<Place>> {
+    let mut all = Vec::new();
+    for number in 0..4 {
+        all.extend(admit(places, peer(number), 64).await);
+    }
+    all
+}
+
 /// A head is there, and its client may come in.
 fn work(place: &Arc<Place>) -> Answering {
     let answering = place.begin();
@@ -108,10 +117,7 @@ async fn a_log_that_nobody_reads_blocks_no_other_connection() {
 #[tokio::test(start_paused = true)]
 async fn at_the_limit_the_connection_that_waits_longest_is_closed() {
     let places = places();
-    let mut all = Vec::new();
-    for number in 0..4 {
-        all.extend(admit(&places, peer(number), 64).await);
-    }
+    let mut all = full(&places).await;
     // It was idle for a shorter time than the next, since it had an answer meanwhile.
     drop(work(&all[0]));
     let new = places.admit(A).expect("a place");
@@ -149,10 +155,7 @@ fn queue(answering: Answering, wanted: u64) -> tokio::task::JoinHandle<Option<()
 #[tokio::test(start_paused = true)]
 async fn those_who_wait_for_their_turn_keep_nobody_out() {
     let places = places();
-    let mut all = Vec::new();
-    for number in 0..4 {
-        all.extend(admit(&places, peer(number), 64).await);
-    }
+    let all = full(&places).await;
     let mut queued = Vec::new();
     for place in &all {
         queued.push(queue(work(place), 1));
@@ -222,10 +225,7 @@ async fn the_wait_for_a_head_begins_again_after_each_answer() {
 #[tokio::test(start_paused = true)]
 async fn if_all_are_busy_there_are_places_for_health_checks_and_then_none() {
     let places = places();
-    let mut all = Vec::new();
-    for number in 0..4 {
-        all.extend(admit(&places, peer(number), 64).await);
-    }
+    let all = full(&places).await;
     let mut busy: Vec<Answering> = all.iter().map(work).collect();
     let health: Vec<Arc<Place>> = (4..9).filter_map(|number| places.admit(peer(number))).collect();
     assert_eq!(health.len(), 5);

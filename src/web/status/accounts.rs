@@ -236,20 +236,19 @@ fn causes(settings: &StatusSettings, accounts: &[&AccountSummary], query: &Query
 }
 
 fn controls(query: &Query) -> Markup {
-    let states = [
-        (None, "All"),
-        (Some(AccountFilter::Failing), "Failing"),
-        (Some(AccountFilter::Degraded), "Degraded"),
-        (Some(AccountFilter::Unread), "Never read"),
-        (Some(AccountFilter::Pending), "Not tried yet"),
-        (Some(AccountFilter::Ok), "Ok"),
-    ];
-    let sorts = [
-        (AccountSort::State, "Most urgent first"),
-        (AccountSort::Name, "Name"),
-        (AccountSort::Unrotated, "Most unrotated access keys first"),
-        (AccountSort::Report, "Oldest report first"),
-    ];
+    let state_name = |state| match state {
+        AccountFilter::Failing => "Failing",
+        AccountFilter::Degraded => "Degraded",
+        AccountFilter::Unread => "Never read",
+        AccountFilter::Pending => "Not tried yet",
+        AccountFilter::Ok => "Ok",
+    };
+    let sort_name = |sort| match sort {
+        AccountSort::State => "Most urgent first",
+        AccountSort::Name => "Name",
+        AccountSort::Unrotated => "Most unrotated access keys first",
+        AccountSort::Report => "Oldest report first",
+    };
     let own = ["state", "find", "accounts_sort", "accounts"];
     html! {
         form role="search" aria-label="Accounts" method="get" action="#accounts" {
@@ -261,16 +260,17 @@ fn controls(query: &Query) -> Markup {
             div {
                 label for="state" { "State" }
                 select id="state" name="state" {
-                    @for (state, name) in states {
-                        option value=(state.map_or("", AccountFilter::as_str)) selected[state == query.state] { (name) }
+                    option value="" selected[query.state.is_none()] { "All" }
+                    @for state in AccountFilter::ALL {
+                        option value=(state.as_str()) selected[query.state == Some(*state)] { (state_name(*state)) }
                     }
                 }
             }
             div {
                 label for="accounts_sort" { "Order" }
                 select id="accounts_sort" name="accounts_sort" {
-                    @for (sort, name) in sorts {
-                        option value=(sort.as_str()) selected[sort == query.accounts_sort] { (name) }
+                    @for sort in AccountSort::ALL {
+                        option value=(sort.as_str()) selected[query.accounts_sort == *sort] { (sort_name(*sort)) }
                     }
                 }
             }

@@ -8,7 +8,7 @@ use super::choices::KeyFilter;
 use super::components::{account_name, grouped};
 use super::query::Query;
 use super::select::{about, candidates, select};
-use super::trust::{self, Gap};
+use super::trust::{self, Gap, Missing};
 use super::{health, keys};
 use crate::findings::Finding;
 use crate::policy::KeyStatus;
@@ -48,7 +48,7 @@ pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> 
         );
         calendar.push(event(snapshot, "more", today, "Not all keys are in this calendar", &text));
     }
-    let accounts = health::accounts(snapshot);
+    let accounts = health::accounts(snapshot, &query);
     for gap in trust::gaps(settings, snapshot, &accounts, &query) {
         calendar.push(of_gap(snapshot, &gap));
     }
@@ -62,7 +62,7 @@ fn of_key(snapshot: &Snapshot, due: DateTime<Utc>, key: &Finding) -> Event {
         KeyStatus::Exempt => "Exemption ends",
         _ => "Rotate by today",
     };
-    let id = key.access_key_id.as_deref().unwrap_or("id not known");
+    let id = key.access_key_id.as_deref().unwrap_or(keys::NO_ID);
     let text = format!("Account {account_id}, {id}. Limit: {}", keys::rule(key));
     let created = key.last_rotated.map_or(0, |time| time.timestamp());
     // An id can become known later, and then the event must stay the same.
@@ -73,17 +73,24 @@ fn of_key(snapshot: &Snapshot, due: DateTime<Utc>, key: &Finding) -> Event {
 }
 
 fn of_gap(snapshot: &Snapshot, gap: &Gap) -> Event {
-    let id = gap.id;
-    if let Some(Shard { index, total }) = gap.shard {
-        let summary = format!("Only accounts of shard {index} of {total} are in this calendar");
-        let today = snapshot.now.date_naive();
-        return event(snapshot, &format!("shard-{index}"), today, &summary, &gap.why);
-    }
-    let (uid, summary) = match (id, gap.is_read) {
-        ("", _) => ("unlisted".to_owned(), "Not all accounts are known".to_owned()),
-        (id, false) => (format!("{id}-unread"), format!("Keys of account {id} are not known")),
-        (id, true) => {
-            (format!("{id}-incomplete"), format!("Not all keys of account {id} are known"))
+    let account = gap.account.map_or(gap.account_id(), |row| row.account.label());
+    let (uid, summary) = match (gap.of, gap.is_read) {
+        (Missing::OtherShards(Shard { index, total }), _) => (
+            format!("shard-{index}"),
+            format!("Only accounts of shard {index} of {total} are in this calendar"),
+        ),
+        (Missing::OtherAccounts, _) => {
+            ("unlisted".to_owned(), "Not all accounts are known".to_owned())
+        }
+        (Missing::ServiceCredentials, _) => {
+            ("api-keys".to_owned(), "API keys are not known".to_owned())
+        }
+        (Missing::Account(_), false) => {
+            (format!("{account}-unread"), format!("Keys of account {account} are not known"))
+        }
+        (Missing::Account(_), true) => {
+            let summary = format!("Not all keys of account {account} are known");
+            (format!("{account}-incomplete"), summary)
         }
     };
     event(snapshot, &uid, snapshot.now.date_naive(), &summary, &gap.why)

@@ -4,7 +4,7 @@
 macro_rules! choices {
     (
         $(#[$about:meta])*
-        pub enum $name:ident ($parameter:literal, $expected:literal) {
+        pub enum $name:ident ($parameter:literal) {
             $($(#[$doc:meta])* $variant:ident = $text:literal,)*
         }
     ) => {
@@ -29,7 +29,7 @@ macro_rules! choices {
             pub fn parse(value: &str) -> Result<$name, InvalidQuery> {
                 match value {
                     $($text => Ok($name::$variant),)*
-                    _ => Err(InvalidQuery::new($parameter, $expected)),
+                    _ => Err(InvalidQuery::new($parameter, one_of(&[$($text),*]))),
                 }
             }
         }
@@ -38,7 +38,7 @@ macro_rules! choices {
 
 choices! {
     /// A kind of keys, which is counted apart from others.
-    pub enum KeyKind ("kind", "access_key or service_credential") {
+    pub enum KeyKind ("kind") {
         /// Access keys.
         AccessKey = "access_key",
         /// Service-specific credentials, such as API keys for Bedrock.
@@ -48,7 +48,7 @@ choices! {
 
 choices! {
     /// Which keys are listed.
-    pub enum KeyFilter ("show", "unrotated, due_soon, exempt, never_used, not_judged, all or every") {
+    pub enum KeyFilter ("show") {
         /// Older than their maximum age.
         Unrotated = "unrotated",
         /// To be rotated soon.
@@ -68,7 +68,7 @@ choices! {
 
 choices! {
     /// A column that keys can be sorted by.
-    pub enum Sort ("sort", "age, due, user, account, owner or last_used") {
+    pub enum Sort ("sort") {
         /// How old they are.
         Age = "age",
         /// By when they must be rotated, or until when they are exempt.
@@ -86,7 +86,7 @@ choices! {
 
 choices! {
     /// Which way rows are sorted.
-    pub enum Order ("order", "asc or desc") {
+    pub enum Order ("order") {
         /// The least first.
         Ascending = "asc",
         /// The most first.
@@ -96,23 +96,23 @@ choices! {
 
 choices! {
     /// Which accounts are listed.
-    pub enum AccountFilter ("state", "ok, degraded, failing, pending or unread") {
-        /// All of their data is known.
-        Ok = "ok",
-        /// Some of their data is not known.
-        Degraded = "degraded",
+    pub enum AccountFilter ("state") {
         /// Their last refresh failed.
         Failing = "failing",
-        /// They were not tried yet.
-        Pending = "pending",
+        /// Some of their data is not known.
+        Degraded = "degraded",
         /// Their keys were never read.
         Unread = "unread",
+        /// They were not tried yet.
+        Pending = "pending",
+        /// All of their data is known.
+        Ok = "ok",
     }
 }
 
 choices! {
     /// How accounts are sorted.
-    pub enum AccountSort ("accounts_sort", "state, name, unrotated or report") {
+    pub enum AccountSort ("accounts_sort") {
         /// The most urgent first.
         State = "state",
         /// By their names, or ids.
@@ -143,6 +143,14 @@ impl Order {
             Order::Ascending => Order::Descending,
             Order::Descending => Order::Ascending,
         }
+    }
+}
+
+/// The choices in words.
+fn one_of(choices: &[&str]) -> String {
+    match choices {
+        [others @ .., last] if !others.is_empty() => format!("{} or {last}", others.join(", ")),
+        _ => choices.concat(),
     }
 }
 

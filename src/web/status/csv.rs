@@ -23,13 +23,14 @@ const NOT_ALL_KNOWN: &str = "not_all_known";
 
 /// The keys that the query asks for as CSV: the columns of `check --format csv`, and more for
 /// auditors. An account whose keys are not known has its own row. So has one of which not all is
-/// known, if it has no other row: the state of the account is in each row.
+/// known, if it has no other row: the state of the account is in each row. Everything else that is missing
+/// has a row without an account.
 ///
 /// No cell is one that a spreadsheet calculates: see [`spreadsheet_cell`].
 pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> Vec<u8> {
     let keys = candidates(snapshot, query);
     let rows = select(&about(&keys, query, &snapshot.config.user_tags), query);
-    let accounts = health::accounts(snapshot);
+    let accounts = health::accounts(snapshot, query);
     let by_id: HashMap<&str, &AccountSummary> =
         accounts.iter().map(|row| (row.account.id.as_str(), row)).collect();
     let mut csv = ::csv::Writer::from_writer(Vec::new());
@@ -44,7 +45,7 @@ pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> 
         write(row.fields().into_iter().chain(more(snapshot, account, Some(row))).collect());
     }
     for gap in trust::gaps(settings, snapshot, &accounts, query) {
-        if !(gap.is_read && have_rows.contains(gap.id)) {
+        if !(gap.is_read && have_rows.contains(gap.account_id())) {
             write(gap_row(snapshot, gap));
         }
     }
@@ -75,7 +76,7 @@ fn more(
 fn gap_row(snapshot: &Snapshot, gap: Gap) -> Vec<String> {
     let status = if gap.is_read { NOT_ALL_KNOWN } else { NOT_READ };
     let cell = |column| match column {
-        "account_id" => gap.id.to_owned(),
+        "account_id" => gap.account_id().to_owned(),
         "account_name" => gap.account.map_or(String::new(), |it| it.account.name.clone()),
         "status" => status.to_owned(),
         "rule" => gap.why.clone(),

@@ -2,11 +2,13 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use chrono::{DateTime, Utc};
 
 use super::choices::KeyKind;
 use super::components::grouped;
+use super::query::Query;
 use crate::config::Config;
 use crate::failure::Reason;
 use crate::findings::{
@@ -14,7 +16,10 @@ use crate::findings::{
 };
 use crate::policy::KeyStatus;
 use crate::render::Snapshot;
-use crate::state::{Account, State, Tried};
+use crate::state::{Account, State, Tried, UNKNOWN_ACCOUNT};
+
+/// In a cause, in place of an account or its file.
+const SOMETHING: &str = "\u{2026}";
 
 /// An account as the page shows it.
 #[derive(Debug)]
@@ -33,6 +38,8 @@ pub struct AccountSummary<'a> {
     pub not_judged: usize,
     /// Whether all of its unrotated access keys are known.
     is_whole: bool,
+    /// Whether the query is about tags of its users that are not known.
+    query_lacks_tags: bool,
     /// Whether its service-specific credentials are wanted and could not be listed.
     lacks_service_credentials: bool,
 }
@@ -61,8 +68,8 @@ pub enum Health {
     Ok,
 }
 
-/// The accounts, the most urgent first.
-pub fn accounts(snapshot: &Snapshot) -> Vec<AccountSummary<'_>> {
+/// The accounts for a page or a file about the query's keys, the most urgent first.
+pub fn accounts<'a>(snapshot: &'a Snapshot, query: &Query) -> Vec<AccountSummary<'a>> {
     let State { accounts, unidentified, .. } = &snapshot.state;
     // Unidentified accounts have no report, so nothing was counted.
     let nothing = std::iter::repeat(const { &AccountOverview::NOTHING });
@@ -72,7 +79,7 @@ pub fn accounts(snapshot: &Snapshot) -> Vec<AccountSummary<'_>> {
         .chain(unidentified)
         .zip(counted)
         .map(|(account, counted)| {
-            AccountSummary::new(account, counted, &snapshot.config, snapshot.now)
+            AccountSummary::new(account, counted, &snapshot.config, query, snapshot.now)
         })
         .collect();
     rows.sort_by_key(|row| (row.health, Reverse(row.unrotated)));
@@ -97,6 +104,7 @@ impl<'a> AccountSummary<'a> {
         account: &'a Account,
         overview: &AccountOverview,
         config: &Config,
+        query: &Query,
         now: DateTime<Utc>,
     ) -> AccountSummary<'a> {
         let unrotated = overview.count(KeyStatus::Unrotated);
@@ -107,12 +115,13 @@ impl<'a> AccountSummary<'a> {
         let rejected = account.report.as_ref().map_or(0, |report| report.rejected.len());
         let waiting = refresh.waiting.unwrap_or_default();
         let lacks_tags = lacks_tags(account, config);
+        let query_lacks_tags = query.needs_unknown_tags(account, config);
         let lacks_name = lacks_name(account, config);
         let lacks_service_credentials = lacks_service_credentials(account, config);
         let lacks_root = lacks_root(account, config, now);
         let is_outlived = is_outlived(account, config, now);
         let is_unconfirmed = refresh.confirmation == Tried::Failed;
-        let has_no_tags = refresh.tags == Tried::Failed || lacks_tags;
+        let has_no_tags = refresh.tags == Tried::Failed || lacks_tags || query_lacks_tags;
         let several = |what, count: usize, section| {
             (count > 0).then_some(Trouble { what, count: Some(count), section })
         };
@@ -120,6 +129,8 @@ impl<'a> AccountSummary<'a> {
             |what, is_one: bool, section| is_one.then_some(Trouble { what, count: None, section });
         let more_keys = "users with more keys than the report shows";
         let no_name = "name not read, and rules need it";
+        let no_tags =
+            if lacks_tags { "tags not read, and rules need them" } else { "tags not read" };
         let no_list = "service-specific credentials not listed";
         let troubles = [
             several("rows of the report not readable", rejected, "iamcredentialreportrejectedrows"),
@@ -129,7 +140,7 @@ impl<'a> AccountSummary<'a> {
             several(more_keys, unlisted, "iamaccesskeysnotjudged"),
             one("keys not confirmed", is_unconfirmed, "iamkeyexporterconfirmationunavailable"),
             several("users not confirmed", waiting, "iamkeyexporterconfirmationwaiting"),
-            one("tags not read", has_no_tags, "iamkeyexportertagsunavailable"),
+            one(no_tags, has_no_tags, "iamkeyexportertagsunavailable"),
             one(no_name, lacks_name, "iamkeyexporteraccountnameunavailable"),
             one(no_list, lacks_service_credentials, "iamkeyexporterservicecredentialsunavailable"),
         ];
@@ -152,6 +163,7 @@ impl<'a> AccountSummary<'a> {
             troubles,
             not_judged,
             is_whole,
+            query_lacks_tags,
             lacks_service_credentials,
         }
     }
@@ -162,9 +174,14 @@ impl<'a> AccountSummary<'a> {
     }
 
     /// Whether all unrotated keys of this kind are known, or of both kinds, as far as they are wanted.
-    pub fn is_whole(&self, kind: Option<KeyKind>) -> bool {
+    fn is_whole(&self, kind: Option<KeyKind>) -> bool {
         let is_listed = kind == Some(KeyKind::AccessKey) || !self.lacks_service_credentials;
         self.is_whole && is_listed
+    }
+
+    /// The same for the keys that the query is about.
+    pub fn is_whole_for_query(&self, kind: Option<KeyKind>) -> bool {
+        self.is_whole(kind) && !self.query_lacks_tags
     }
 
     /// What is known of its keys of this kind.
@@ -180,11 +197,27 @@ impl<'a> AccountSummary<'a> {
         }
     }
 
+    /// The same for the keys that the query is about.
+    fn known_for_query(&self, kind: KeyKind) -> Known {
+        match self.known(kind) {
+            Known::All if self.query_lacks_tags => Known::Some,
+            known => known,
+        }
+    }
+
     /// Why refreshes fail, in words that are the same for all accounts with the same fault.
     pub fn cause(&self) -> Option<String> {
         let Health::Failing(reason) = self.health else { return None };
-        let message = self.account.refresh.fault.as_ref().map(|fault| &*fault.message);
-        Some(message.unwrap_or(reason.as_str()).replace(self.account.label(), "\u{2026}"))
+        let Account { id, name, refresh, .. } = self.account;
+        let message = refresh.fault.as_ref().map_or(reason.as_str(), |fault| &*fault.message);
+        // About a report file, which has the account's name.
+        if let Some((file, why)) = message.split_once(": ")
+            && Path::new(file).file_stem().is_some_and(|stem| stem == name.as_str())
+        {
+            return Some(format!("{SOMETHING}: {why}"));
+        }
+        let has_id = id != UNKNOWN_ACCOUNT;
+        Some(if has_id { message.replace(id.as_str(), SOMETHING) } else { message.to_owned() })
     }
 }
 
@@ -242,13 +275,13 @@ pub struct KnownKeys {
 }
 
 impl KnownKeys {
-    /// What is known of the keys of these accounts.
+    /// What is known of the query's keys in these accounts.
     pub fn new(snapshot: &Snapshot, accounts: &[&AccountSummary]) -> KnownKeys {
         let State { ready, discovery, .. } = snapshot.state;
         // Otherwise there may be other accounts.
         let is_all = ready && discovery != Tried::Failed;
         let known = |kind| {
-            let mut of_accounts = accounts.iter().map(|row| row.known(kind));
+            let mut of_accounts = accounts.iter().map(|row| row.known_for_query(kind));
             if of_accounts.clone().all(|known| known == Known::Nothing) {
                 Known::Nothing
             } else if is_all && of_accounts.all(|known| known == Known::All) {

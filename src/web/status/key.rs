@@ -10,7 +10,7 @@ use super::components::{
     runbook, sentence, since, when,
 };
 use super::health::{self, Trouble};
-use super::keys::{badge, due_cell, last_day, limit, never, no_id, sheet};
+use super::keys::{NO_ID, badge, due_cell, last_day, limit, never, sheet};
 use super::page::{frame, invalid, missing};
 use super::query::Query;
 use super::steps;
@@ -20,6 +20,12 @@ use crate::policy::KeyStatus;
 use crate::render::Snapshot;
 use crate::report::{Key, ROOT_USER};
 use crate::state::{Account, Tried};
+
+/// The beginning of the ids of access keys, by
+/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html>,
+const ACCESS_KEY: &str = "AKIA";
+/// and of those of service-specific credentials.
+const SERVICE_CREDENTIAL: &str = "ACCA";
 
 /// The result of a request for a key's page.
 pub enum KeyPage {
@@ -61,19 +67,17 @@ pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> 
             .map_or(".".to_owned(), |fault| format!(": {}", sentence(&fault.message)));
         return missing(&format!(
             "Account {} was never read{why} Nothing is known of its keys.",
-            account.id
+            account.label()
         ));
     };
     let keys = all_keys(account, &snapshot.config, snapshot.now);
     let of_user: Vec<&Finding> = keys.iter().filter(|key| key.user == query.user).collect();
     let Some(finding) = of_user.iter().copied().find(|finding| query.is_of_key(finding)) else {
-        let name = query.key.map_or_else(|| query.id.clone(), |slot| slot.to_string());
+        let slot = query.key.map(|slot| slot.to_string()).unwrap_or_default();
+        let name = if query.id.is_empty() { &slot } else { &query.id };
         let (user, id) = (&query.user, &account.id);
-        if !query.id.is_empty() && account.service_credentials.is_none() {
-            return missing(&format!(
-                "User {user} may have a key {name} in account {id}: service-specific credentials, such as \
-                 API keys, are not known there."
-            ));
+        if let Some(why) = unknown_id(account, &of_user, query) {
+            return missing(&format!("User {user} may have a key {name} in account {id}: {why}."));
         }
         return missing(&format!(
             "User {user} has no key {name} in account {id}, by the credential report of {} and what AWS has \
@@ -85,7 +89,7 @@ pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> 
     };
     let key = account.users().find(|(subject, _)| subject.user.name == query.user);
     let key = key.and_then(|(_, keys)| keys.get(usize::from(finding.key?) - 1)?.as_ref());
-    let accounts = health::accounts(snapshot);
+    let accounts = health::accounts(snapshot, query);
     let troubles = accounts.iter().find(|row| row.account.id == account.id);
     let troubles = troubles.map_or(&[][..], |row| &row.troubles);
     let facts = Facts { settings, snapshot, account, troubles, finding, of_user: &of_user, key };
@@ -128,8 +132,7 @@ impl Facts<'_> {
             show: KeyFilter::Every,
             ..Query::default()
         };
-        let knows_tags =
-            account.knows_tags(&snapshot.config.tag_keys()) && account.lists_tags_of(&finding.user);
+        let knows_tags = account.knows_tags_of(&finding.user, &snapshot.config.tag_keys());
         let body = html! {
             section id="keys" aria-labelledby="verdict" {
                 h2.hidden id="verdict" { "What is wrong" }
@@ -161,7 +164,7 @@ impl Facts<'_> {
                         dd {
                             @match &finding.access_key_id {
                                 Some(id) => code { (id) },
-                                None => span.none { (no_id(finding)) },
+                                None => span.none { (NO_ID) },
                             }
                         }
                     }
@@ -280,8 +283,14 @@ impl Facts<'_> {
                 "the credential report of " (moment(generated)) ", " (relative(generated, now))
             }
             @if finding.service.is_some() {
-                small { "AWS listed it for that report" }
-            } @else if let (true, Some(time)) = (is_confirmed, account.refresh.last_success) {
+                small {
+                    @if account.refresh.service_credentials == Tried::Failed {
+                        "AWS listed it then or earlier. The last list failed"
+                    } @else {
+                        "AWS listed it for that report"
+                    }
+                }
+            } @else if let (true, Some(time)) = (is_confirmed, account.refresh.confirmed) {
                 small { "AWS confirmed unrotated keys " (relative(time, now)) }
             } @else if finding.status == KeyStatus::Unrotated {
                 small { "not confirmed since" }
@@ -321,6 +330,25 @@ impl Facts<'_> {
         let user: String = byte_serialize(self.finding.user.as_bytes()).collect();
         let user = user.replace('+', "%20");
         Some(format!("https://{host}/iam/home#/users/details/{user}?section=security_credentials"))
+    }
+}
+
+/// Why it is not known whether one of the user's keys has the id of the query. `None`: it is known, or the
+/// query has no id.
+fn unknown_id(account: &Account, of_user: &[&Finding], query: &Query) -> Option<&'static str> {
+    let Query { key, id, .. } = query;
+    let can_be = |finding: &&Finding| {
+        let is_of_slot = key.is_none_or(|slot| finding.key == Some(slot));
+        is_of_slot && finding.service.is_none() && finding.access_key_id.is_none()
+    };
+    if id.is_empty() {
+        None
+    } else if !id.starts_with(SERVICE_CREDENTIAL) && of_user.iter().any(can_be) {
+        Some("the ids of some of the user's access keys are not known")
+    } else if !id.starts_with(ACCESS_KEY) && account.service_credentials.is_none() {
+        Some("service-specific credentials, such as API keys, are not known there")
+    } else {
+        None
     }
 }
 

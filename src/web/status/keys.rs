@@ -46,11 +46,10 @@ pub fn section(
     let download = download.link();
     let download = download.trim_end_matches('?');
     let calendar = query.showing(KeyFilter::Unrotated).link();
+    let tag_keys = snapshot.config.tag_keys();
     let has_tags = |row: &Finding| {
         let account = accounts.iter().find(|it| it.account.id == row.account_id);
-        let keys = snapshot.config.tag_keys();
-        account
-            .is_some_and(|it| it.account.knows_tags(&keys) && it.account.lists_tags_of(&row.user))
+        account.is_some_and(|it| it.account.knows_tags_of(&row.user, &tag_keys))
     };
     let no_tags = snapshot.config.user_tags.is_empty();
     let caption = html! {
@@ -114,7 +113,6 @@ pub fn sheet(account: &str) -> String {
 
 fn search(query: &Query, known: KnownKeys, soon: &str) -> Markup {
     let own = ["q", "show", "kind", "page"];
-    let kinds = [None, Some(KeyKind::AccessKey), Some(KeyKind::ServiceCredential)];
     html! {
         form role="search" aria-label="Keys" method="get" action="#keys" {
             div {
@@ -134,9 +132,9 @@ fn search(query: &Query, known: KnownKeys, soon: &str) -> Markup {
                 div {
                     label for="kind" { "Kind" }
                     select id="kind" name="kind" {
-                        @for kind in kinds {
-                            @let name = kind.map_or("Access and API keys", |_| noun(kind, 0));
-                            option value=(kind.map_or("", KeyKind::as_str)) selected[kind == query.kind] { (capitalized(name)) }
+                        option value="" selected[query.kind.is_none()] { "Access and API keys" }
+                        @for kind in KeyKind::ALL {
+                            option value=(kind.as_str()) selected[query.kind == Some(*kind)] { (capitalized(noun(Some(*kind), 0))) }
                         }
                     }
                 }
@@ -167,7 +165,12 @@ fn nothing(
     if read.is_empty() {
         return "No account was read, so no keys are known.".to_owned();
     } else if known == Known::Nothing {
-        return "Nothing is known of API keys: AWS has not listed them.".to_owned();
+        let why = if settings.are_files {
+            "they are not in report files"
+        } else {
+            "AWS has not listed them"
+        };
+        return format!("Nothing is known of API keys: {why}.");
     }
     let key = noun(known_keys.listed(query.kind), 1);
     let is = if known == Known::All { "is" } else { "is known to be" };
@@ -244,7 +247,7 @@ fn key(now: DateTime<Utc>, finding: &Finding, tags: Option<bool>) -> Markup {
                 small {
                     @match &finding.access_key_id {
                         Some(id) => code { (id) },
-                        None => span.none { (no_id(finding)) },
+                        None => span.none { (NO_ID) },
                     }
                 }
             }
@@ -256,10 +259,8 @@ fn key(now: DateTime<Utc>, finding: &Finding, tags: Option<bool>) -> Markup {
     }
 }
 
-/// Why there is no access key id. AWS is asked about unrotated keys only.
-pub fn no_id(finding: &Finding) -> &'static str {
-    if finding.status == KeyStatus::Unrotated { "id not confirmed" } else { "id not known" }
-}
+/// In place of an access key id. AWS is asked about unrotated keys only.
+pub const NO_ID: &str = "id not known";
 
 /// Why there is no last use.
 pub fn never(finding: &Finding) -> &'static str {

@@ -18,7 +18,7 @@ use crate::render::Snapshot;
 pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> String {
     let keys = candidates(snapshot, query);
     let about = about(&keys, query, &snapshot.config.user_tags);
-    let all = health::accounts(snapshot);
+    let all = health::accounts(snapshot, query);
     let accounts: Vec<&AccountSummary> =
         all.iter().filter(|row| query.is_of_account(row.account)).collect();
     let known = KnownKeys::new(snapshot, &accounts);

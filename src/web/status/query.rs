@@ -275,7 +275,7 @@ mod tests {
         assert_eq!(invalid("other_tags=all"), "other_tags must be none");
         assert_eq!(invalid("kind=key"), "kind must be access_key or service_credential");
         assert_eq!(invalid("key=0"), "key must be a whole number from 1 on");
-        assert_eq!(invalid("state=bad"), "state must be ok, degraded, failing, pending or unread");
+        assert_eq!(invalid("state=bad"), "state must be failing, degraded, unread, pending or ok");
         assert_eq!(
             invalid("tag=team"),
             "tag must be a key, a colon and a value, such as team:payments"

@@ -9,8 +9,8 @@ use super::choices::{AccountFilter, KeyFilter, KeyKind, Order, Sort};
 use super::components::account_name;
 use super::health::Health;
 use super::query::Query;
-use crate::config::TagLabel;
-use crate::findings::{Finding, every_key};
+use crate::config::{Config, TagLabel};
+use crate::findings::{Finding, every_key, has_unknown_tags};
 use crate::policy::owner::was_time_to_use;
 use crate::policy::{KeyStatus, Tag};
 use crate::render::Snapshot;
@@ -101,6 +101,16 @@ impl Query {
     /// Whether it is about this account.
     pub fn is_of_account(&self, account: &Account) -> bool {
         [&*account.id, &*account.name, ""].contains(&self.account.as_str())
+    }
+
+    /// Whether it is about tags of the account's users that are not known, or out of date: one that the
+    /// configuration does not name is never read.
+    pub fn needs_unknown_tags(&self, account: &Account, config: &Config) -> bool {
+        let named = config.tag_keys();
+        let is_named = |(key, _): &(String, String)| named.iter().any(|tag| is_tag(tag, key));
+        let needs_named = !self.tags.is_empty() || self.no_other_tags || !self.search.is_empty();
+        let has_unknown = !named.is_empty() && has_unknown_tags(account, config);
+        account.report.is_some() && (!self.tags.iter().all(is_named) || needs_named && has_unknown)
     }
 
     /// Whether the key has the slot and the id of the query, if it has any.

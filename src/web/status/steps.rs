@@ -53,7 +53,8 @@ fn for_access_key(
     of_user: &[&Finding],
     user: &str,
 ) -> Markup {
-    let id = finding.access_key_id.as_deref().unwrap_or("ACCESS_KEY_ID");
+    let id = quoted(finding.access_key_id.as_deref().unwrap_or("ACCESS_KEY_ID"));
+    let of_key = format!("{user} --access-key-id {id}");
     let is_other = |key: &&&Finding| key.service.is_none() && key.key != finding.key;
     let other = of_user.iter().find(is_other);
     let is_active = finding.status != KeyStatus::Inactive;
@@ -101,20 +102,14 @@ fn for_access_key(
                         (command(&secretly(&format!("aws iam create-access-key {user}"))))
                     }
                 }
-                li {
-                    "Deactivate this one. If something breaks, activate it again with " code { "--status Active" } "."
-                    (command(&format!("aws iam update-access-key {user} --access-key-id {id} --status Inactive")))
-                }
             }
-            li {
-                @if is_active { "After a week, or five weeks with monthly jobs, delete it:" } @else { "Delete it:" }
-                (command(&format!("aws iam delete-access-key {user} --access-key-id {id}")))
-            }
+            (retire(
+                is_active,
+                &format!("aws iam update-access-key {of_key} --status Inactive"),
+                &format!("aws iam delete-access-key {of_key}"),
+            ))
         }
-        p {
-            a href={ (settings.runbook_url()) "#rotate-a-key" } { "More on rotating a key" } " · "
-            a href={ (settings.runbook_url()) "#if-a-key-was-stolen" } { "If it was stolen" }
-        }
+        (more(settings, "rotate-a-key", "More on rotating a key"))
     }
 }
 
@@ -144,18 +139,38 @@ fn for_service_credential(
                     }
                     (command(&secretly(&format!("aws iam create-service-specific-credential {user} --service-name {service}"))))
                 }
-                li {
-                    "Deactivate this one. If something breaks, activate it again with " code { "--status Active" } "."
-                    (command(&format!("aws iam update-service-specific-credential {of_key} --status Inactive")))
-                }
             }
+            (retire(
+                is_active,
+                &format!("aws iam update-service-specific-credential {of_key} --status Inactive"),
+                &format!("aws iam delete-service-specific-credential {of_key}"),
+            ))
+        }
+        (more(settings, "rotate-an-api-key", "More on rotating such a key"))
+    }
+}
+
+/// The last steps: deactivate the key, if it is active, and delete it. Both are commands.
+fn retire(is_active: bool, deactivate: &str, delete: &str) -> Markup {
+    html! {
+        @if is_active {
             li {
-                @if is_active { "After a week, or five weeks with monthly jobs, delete it:" } @else { "Delete it:" }
-                (command(&format!("aws iam delete-service-specific-credential {of_key}")))
+                "Deactivate this one. If something breaks, activate it again with " code { "--status Active" } "."
+                (command(deactivate))
             }
         }
+        li {
+            @if is_active { "After a week, or five weeks with monthly jobs, delete it:" } @else { "Delete it:" }
+            (command(delete))
+        }
+    }
+}
+
+/// Links to sections of the runbooks.
+fn more(settings: &StatusSettings, section: &str, text: &str) -> Markup {
+    html! {
         p {
-            a href={ (settings.runbook_url()) "#rotate-an-api-key" } { "More on rotating such a key" } " · "
+            a href={ (settings.runbook_url()) "#" (section) } { (text) } " · "
             a href={ (settings.runbook_url()) "#if-a-key-was-stolen" } { "If it was stolen" }
         }
     }
@@ -195,9 +210,19 @@ fn right_account(id: &str) -> Markup {
     }
 }
 
-/// A line for a shell. A click selects it whole.
+/// A line for a shell. A click selects it whole. A name in other letters is isolated, because it can turn
+/// around what follows.
 fn command(line: &str) -> Markup {
-    html! { pre tabindex="0" { code { (line) } } }
+    html! {
+        pre tabindex="0" {
+            code {
+                @for (place, word) in line.split(' ').enumerate() {
+                    @if place > 0 { " " }
+                    @if word.is_ascii() { (word) } @else { bdi { (word) } }
+                }
+            }
+        }
+    }
 }
 
 /// The command with its output, a secret, in a file that only its owner can read, and not on a screen.

@@ -14,7 +14,7 @@ use super::query::Query;
 use crate::policy::KeyStatus;
 use crate::policy::owner::{FindingKind, KeySummary};
 use crate::render::Snapshot;
-use crate::state::{Account, Tried};
+use crate::state::Account;
 
 /// Up to this number of owners the list is open. With more it is folded, because the keys matter
 /// more.
@@ -44,10 +44,7 @@ pub fn section(snapshot: &Snapshot, known: KnownKeys, query: &Query) -> Markup {
     let more = rows.len().saturating_sub(MAX_ROWS);
     let keys = config.tag_keys();
     let accounts = snapshot.state.accounts.iter().filter(|it| query.is_of_account(it));
-    let is_unread = |it: &&Arc<Account>| {
-        let lacks_some = || it.refresh.tags == Tried::Failed && !it.lists_tags_of_all();
-        it.report.is_some() && (!it.knows_tags(&keys) || lacks_some())
-    };
+    let is_unread = |it: &&Arc<Account>| it.report.is_some() && !it.knows_tags(&keys);
     let unread = accounts.filter(is_unread).count();
     let is_partial =
         [Some(known.access_keys), known.service_credentials].contains(&Some(Known::Some));

@@ -6,7 +6,7 @@ use maud::{Markup, html};
 
 use super::StatusSettings;
 use super::accounts::{exactly, link};
-use super::choices::{AccountFilter, AccountSort};
+use super::choices::{AccountFilter, AccountSort, KeyKind};
 use super::components::{counted, grouped, moment, relative, runbook, sentence};
 use super::health::{AccountSummary, Health, Trouble, troubles};
 use super::query::Query;
@@ -23,7 +23,6 @@ pub fn line(
     query: &Query,
 ) -> Markup {
     let now = snapshot.now;
-    let lacks_credentials = settings.are_files && snapshot.config.service_credentials;
     let read = accounts.iter().filter(|row| row.is_read()).count();
     let oldest = accounts.iter().filter_map(|row| row.account.generated).min();
     let unread = unread(accounts);
@@ -48,7 +47,7 @@ pub fn line(
                 }
             }
             @for (what, count, _) in troubles(accounts) {
-                " · " (what) " in " a href=(link(query, None, &exactly(what))) { (counted(count, "account")) }
+                " · " (what) ": " a href=(link(query, None, &exactly(what))) { (counted(count, "account")) }
             }
             @if !unread.is_empty() {
                 " · " a.bad href=(link(query, Some(AccountFilter::Unread), "")) {
@@ -56,7 +55,9 @@ pub fn line(
                 }
                 ": " (list(&unread))
             }
-            @if lacks_credentials { " · service-specific credentials, such as API keys, are not in report files" }
+            @if lacks_service_credentials(settings, snapshot) {
+                " · service-specific credentials, such as API keys: " (NOT_IN_FILES)
+            }
         }
     }
 }
@@ -117,8 +118,8 @@ pub fn notices(
         }
         @for row in unread_of(accounts, query) {
             p.notice.bad {
-                "Account " (row.account.id)
-                @if !row.account.name.is_empty() && row.account.name != row.account.id { " (" bdi { (row.account.name) } ")" }
+                "Account " bdi { (row.account.label()) }
+                @if !["", row.account.label()].contains(&row.account.name.as_str()) { " (" bdi { (row.account.name) } ")" }
                 " was never read"
                 @match &row.account.refresh.fault {
                     Some(cause) => { ": " bdi { (sentence(&cause.message)) } }
@@ -158,16 +159,34 @@ pub fn of_shard(shard: Shard) -> String {
 
 /// Data that a file about keys lacks.
 pub struct Gap<'a> {
-    /// The account's id, or its name in a query that no account has. Empty: that of unknown accounts.
-    pub id: &'a str,
+    /// The keys that may be missing.
+    pub of: Missing<'a>,
     /// The account, if it is known.
     pub account: Option<&'a AccountSummary<'a>>,
     /// Whether some of its keys are known.
     pub is_read: bool,
-    /// This shard, if the accounts of the other ones are missing.
-    pub shard: Option<Shard>,
     /// The reason.
     pub why: String,
+}
+
+/// The keys that may be missing in a file.
+#[derive(Clone, Copy)]
+pub enum Missing<'a> {
+    /// Those of the account with this id, or with this name in a query that no account has.
+    Account(&'a str),
+    /// Those of accounts that were not listed.
+    OtherAccounts,
+    /// Those of accounts of other shards than this one.
+    OtherShards(Shard),
+    /// Service-specific credentials of all accounts.
+    ServiceCredentials,
+}
+
+impl Gap<'_> {
+    /// The account's id. Empty if it is about several accounts.
+    pub fn account_id(&self) -> &str {
+        if let Missing::Account(id) = self.of { id } else { "" }
+    }
 }
 
 /// What is not known of the keys that the query asks for.
@@ -180,22 +199,43 @@ pub fn gaps<'a>(
     let of_query: Vec<&AccountSummary> =
         accounts.iter().filter(|row| query.is_of_account(row.account)).collect();
     // Which of the unknown keys a search would find is not known either.
-    let incomplete = of_query.iter().copied().filter(|row| !row.is_whole(query.kind));
+    let incomplete = of_query.iter().copied().filter(|row| !row.is_whole_for_query(query.kind));
     let gap = |row: &'a AccountSummary| {
         let troubles = || row.troubles.iter().map(Trouble::text).collect::<Vec<_>>().join(", ");
         let why = row.cause().unwrap_or_else(troubles);
         let why = if why.is_empty() { NOT_TRIED.to_owned() } else { why };
-        Gap { id: &row.account.id, account: Some(row), is_read: row.is_read(), shard: None, why }
+        Gap {
+            of: Missing::Account(&row.account.id),
+            account: Some(row),
+            is_read: row.is_read(),
+            why,
+        }
     };
     let mut gaps: Vec<Gap> = incomplete.map(gap).collect();
-    let unknown = |id, why| Gap { id, account: None, is_read: false, shard: None, why };
+    let unknown = |of, why| Gap { of, account: None, is_read: false, why };
     if query.account.is_empty() {
-        gaps.extend(unlisted(snapshot).map(|why| unknown("", why)));
-        gaps.extend(other_shards(settings.shard, accounts));
+        gaps.extend(unlisted(snapshot).map(|why| unknown(Missing::OtherAccounts, why)));
+        let others = other_shards(settings.shard, accounts);
+        gaps.extend(others.map(|why| unknown(Missing::OtherShards(settings.shard), why)));
     } else if of_query.is_empty() {
-        gaps.push(unknown(&query.account, no_account(settings.shard, &query.account)));
+        let why = no_account(settings.shard, &query.account);
+        gaps.push(unknown(Missing::Account(&query.account), why));
+    }
+    // Of an account that was never read nothing is known anyway.
+    let is_missing = lacks_service_credentials(settings, snapshot)
+        && query.kind != Some(KeyKind::AccessKey)
+        && of_query.iter().any(|row| row.is_read());
+    if is_missing {
+        let why = format!("service-specific credentials: {NOT_IN_FILES}");
+        let is_read = query.kind.is_none();
+        gaps.push(Gap { is_read, ..unknown(Missing::ServiceCredentials, why) });
     }
     gaps
+}
+
+/// Whether service-specific credentials are wanted, and all reports are files.
+fn lacks_service_credentials(settings: &StatusSettings, snapshot: &Snapshot) -> bool {
+    settings.are_files && snapshot.config.service_credentials
 }
 
 /// Why there may be unknown accounts.
@@ -210,16 +250,17 @@ fn unlisted(snapshot: &Snapshot) -> Option<String> {
 }
 
 /// The accounts of other shards. `None`: there is only one.
-fn other_shards<'a>(shard: Shard, accounts: &[AccountSummary]) -> Option<Gap<'a>> {
+fn other_shards(shard: Shard, accounts: &[AccountSummary]) -> Option<String> {
     let read = accounts.iter().filter(|row| row.is_read()).count();
     let all = counted(accounts.len(), "account");
     let name = shard.name()?;
-    let why = format!("{} of {all} of {name} read. {OTHER_SHARDS}.", grouped(read));
-    Some(Gap { id: "", account: None, is_read: false, shard: Some(shard), why })
+    Some(format!("{} of {all} of {name} read. {OTHER_SHARDS}.", grouped(read)))
 }
 
 /// A file or a page of one shard is not about everything.
 pub const OTHER_SHARDS: &str = "Other accounts are on the other shards";
+/// Why nothing is known of service-specific credentials.
+const NOT_IN_FILES: &str = "not in report files";
 /// The reason why nothing is known of an account at first.
 const NOT_TRIED: &str = "not tried yet";
 /// At most this number of accounts is named.

@@ -1,0 +1,117 @@
+//! The calendar.
+
+use super::*;
+
+#[test]
+fn a_calendar_has_due_dates_and_what_is_not_known() {
+    let account = account_of("backup", "production", &[]);
+    let state =
+        State::new([account.into(), Account::pending("210987654321", "").into()], Tried::Ok, true);
+    let calendar =
+        calendar::render(&settings(), &snapshot(state, Config::default()), &Query::default());
+    for line in [
+        "DTSTART;VALUE=DATE:20200331",
+        "SUMMARY:Rotate by today: key 1 of backup in production",
+        "UID:123456789012-backup-1-1577836800@iam-key-exporter",
+        "SUMMARY:Keys of account 210987654321 are not known",
+    ] {
+        assert!(calendar.contains(&format!("\r\n{line}\r\n")), "{line} in {calendar}");
+    }
+    assert_eq!(calendar.matches("BEGIN:VEVENT").count(), 2);
+    for (discovery, fault, why) in [
+        (
+            Tried::Failed,
+            Some("no permission"),
+            "could not be listed: there may be others: no permission",
+        ),
+        (Tried::Failed, None, "could not be listed: there may be others"),
+        (Tried::NotYet, None, "were not listed yet: there may be others"),
+    ] {
+        let discovery_fault = fault.map(Into::into);
+        let state = || State {
+            discovery_fault: discovery_fault.clone(),
+            ..State::new([], discovery, true)
+        };
+        let calendar =
+            calendar::render(&settings(), &snapshot(state(), Config::default()), &Query::default());
+        assert!(calendar.contains("SUMMARY:Not all accounts are known"), "{calendar}");
+        let file =
+            csv::render(&settings(), &snapshot(state(), Config::default()), &Query::default());
+        let file = String::from_utf8(file).expect("UTF-8");
+        assert!(file.contains(&format!(",not_read,,,,,,the accounts {why},")), "{file}");
+    }
+}
+
+/// The titles of the events about what the calendar lacks.
+fn lacking(state: State, asked: &str) -> Vec<String> {
+    let calendar =
+        calendar::render(&settings(), &snapshot(state, Config::default()), &query(asked));
+    let calendar = calendar.replace("\r\n ", "");
+    let titles = calendar.lines().filter_map(|line| line.strip_prefix("SUMMARY:"));
+    titles.filter(|title| title.contains("ot ")).map(str::to_owned).collect()
+}
+
+#[test]
+fn a_calendar_says_of_which_accounts_not_all_is_known() {
+    let mut failing = account_of("backup", "", &[]);
+    let failure = Failure::new(Reason::Network, "no route");
+    failing.record(Some(&failure), Duration::ZERO, now());
+    let failing = Arc::new(failing);
+    let state = || State::new([failing.clone()], Tried::Ok, true);
+    assert_eq!(lacking(state(), ""), ["Not all keys of account 123456789012 are known"]);
+    assert_eq!(lacking(state(), "user=x"), ["Not all keys of account 123456789012 are known"]);
+    assert_eq!(lacking(state(), "q=backup"), ["Not all keys of account 123456789012 are known"]);
+    let unknown = "Keys of account 210987654321 are not known";
+    assert_eq!(lacking(state(), "account=210987654321"), [unknown]);
+    let fine = State::new([account_of("backup", "", &[]).into()], Tried::Ok, true);
+    assert_eq!(lacking(fine, ""), [""; 0]);
+}
+
+#[test]
+fn a_calendar_has_no_control_characters_of_its_query() {
+    let state = State::new([account_of("backup", "", &[]).into()], Tried::Ok, true);
+    let asked = query("account=1%0DATTACH:x%00%1B");
+    let calendar = calendar::render(&settings(), &snapshot(state, Config::default()), &asked);
+    let calendar = calendar.replace("\r\n ", "").replace("\r\n", "|");
+    assert!(
+        calendar.contains("no account 1") && !calendar.contains(char::is_control),
+        "{calendar:?}"
+    );
+}
+
+#[test]
+fn a_calendar_of_too_many_keys_says_so() {
+    let with_users = |count: usize| {
+        let mut csv = "user,arn,access_key_1_active,access_key_1_last_rotated,access_key_2_active,access_key_2_last_rotated\n\
+                       <root_account>,arn:aws:iam::123456789012:root,false,N/A,false,N/A\n"
+            .to_owned();
+        for user in 0..count {
+            csv += &format!(
+                "u{user},arn:aws:iam::123456789012:user/u{user},true,2020-01-01T00:00:00Z,false,N/A\n"
+            );
+        }
+        let report = Some(Report::parse(csv.as_bytes()).expect("a report").into());
+        let account =
+            Account { report, generated: Some(now()), ..Account::pending("123456789012", "") };
+        State::new([account.into()], Tried::Ok, true)
+    };
+    assert_eq!(lacking(with_users(5_000), ""), [""; 0]);
+    assert_eq!(lacking(with_users(5_001), ""), ["Not all keys are in this calendar"]);
+}
+
+#[test]
+fn an_exemption_to_the_end_of_time_has_its_last_day_and_no_date_in_the_calendar() {
+    for (until, last_day) in
+        [("9999-12-31", "9999-12-31"), ("9999-12-31T23:00:00-12:00", "10000-01-01")]
+    {
+        let text = format!(
+            "rotation: {{ rules: [{{ match: {{ user: '*' }}, exempt: {{ until: {until}, reason: x }} }}] }}"
+        );
+        let config = Config::parse(&text, "config.yaml".as_ref()).expect("a configuration");
+        let state = || State::new([account_of("backup", "", &[]).into()], Tried::Ok, true);
+        let page = page_of_state(state(), config.clone(), "show=exempt");
+        assert!(page.contains(&format!("{last_day}<small>in ")), "{page}");
+        let calendar = calendar::render(&settings(), &snapshot(state(), config), &Query::default());
+        assert_eq!(calendar.matches("BEGIN:VEVENT").count(), 0, "{calendar}");
+    }
+}

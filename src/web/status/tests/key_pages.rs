@@ -1,0 +1,280 @@
+//! The page of one key.
+
+use super::*;
+
+#[test]
+fn the_page_of_a_key_says_what_is_wrong_and_what_to_do() {
+    let state = || {
+        let account = account_of("o'neil", "production", &[("team", "payments")]);
+        State::new([account.into(), Account::pending("210987654321", "").into()], Tried::Ok, true)
+    };
+    let page = |asked: &str| {
+        let page = key::render(&settings(), &snapshot(state(), with_team()), &query(asked));
+        match page {
+            key::KeyPage::Found(page) => ("found", page),
+            key::KeyPage::Missing(page) => ("missing", page),
+            key::KeyPage::Invalid(page) => ("invalid", page),
+        }
+    };
+    let (what, text) = page("account=123456789012&user=o%27neil&key=1");
+    assert_eq!(what, "found");
+    for part in [
+        "This key is 2,496 days old, and its limit is 90 days: it had to be rotated by ",
+        "aws iam list-access-keys --user-name=&quot;o'neil&quot;",
+        "--access-key-id ACCESS_KEY_ID --status Inactive",
+        "Make a second key",
+        "(umask 077; aws iam create-access-key --user-name=&quot;o'neil&quot; &gt; new-key.json)",
+        "After a week, or five weeks with monthly jobs, delete it:",
+        "https://console.aws.amazon.com/iam/home#/users/details/o%27neil?section=security_credentials",
+        "payments",
+        "not confirmed since",
+        // With the time, which nobody can hover for on a phone or on paper.
+        ">2020-01-01 00:00 UTC</time>",
+        ">2020-03-31 00:00 UTC</time>",
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    for (asked, expected, part) in [
+        ("user=a&key=1", "invalid", "The address must name a key"),
+        ("account=1&user=a&key=1", "missing", "The exporter has no account 1"),
+        ("account=210987654321&user=a&key=1", "missing", "was never read. Nothing is known"),
+        ("account=123456789012&user=a&key=1", "missing", "User a has no key 1"),
+        ("account=123456789012&user=o%27neil&key=2", "missing", "User o'neil has no key 2"),
+        ("account=123456789012&user=o%27neil&key=255", "missing", "has no key 255"),
+    ] {
+        let (what, text) = page(asked);
+        assert_eq!(what, expected, "{asked}");
+        assert!(text.contains(part), "{text}");
+        let title = if expected == "invalid" { "Invalid address" } else { "Not found" };
+        assert!(text.contains(&format!("<title>{title} · ")), "{text}");
+    }
+}
+
+#[test]
+fn a_name_that_is_written_from_right_to_left_does_not_turn_the_rest_of_a_command_around() {
+    let account = account_of("a\u{202e}b", "production", &[]);
+    let snapshot = snapshot(State::new([account.into()], Tried::Ok, true), Config::default());
+    let asked = query("account=123456789012&user=a%E2%80%AEb&key=1");
+    let key::KeyPage::Found(page) = key::render(&settings(), &snapshot, &asked) else {
+        panic!("no such key");
+    };
+    let isolated =
+        "delete-access-key <bdi>--user-name='a\u{202e}b'</bdi> --access-key-id ACCESS_KEY_ID";
+    assert!(page.contains(isolated), "{page}");
+}
+
+#[test]
+fn the_page_of_a_key_is_never_that_of_another_account_with_the_same_name() {
+    let one = account_of("backup", "shared", &[]);
+    let other = Account { id: "210987654321".to_owned(), ..account_of("nightly", "shared", &[]) };
+    let third = Account { id: "shared".to_owned(), ..account_of("backup", "", &[]) };
+    let page = |accounts: &[&Account], asked: &str| {
+        let accounts = accounts.iter().map(|it| (*it).clone().into());
+        let snapshot = snapshot(State::new(accounts, Tried::Ok, true), Config::default());
+        match key::render(&settings(), &snapshot, &query(asked)) {
+            key::KeyPage::Found(page) => ("found", page),
+            key::KeyPage::Missing(page) => ("missing", page),
+            key::KeyPage::Invalid(page) => ("invalid", page),
+        }
+    };
+    let asked = "account=shared&user=backup&key=1";
+    assert_eq!(page(&[&one], asked).0, "found");
+    let (what, text) = page(&[&one, &other], asked);
+    assert_eq!(what, "invalid");
+    let part = "Several accounts are called shared. Write one of their ids instead: 123456789012, 210987654321.";
+    assert!(text.contains(part), "{text}");
+    assert_eq!(page(&[&one, &other], "account=210987654321&user=nightly&key=1").0, "found");
+    let (what, text) = page(&[&one, &other, &third], asked);
+    assert_eq!(what, "found");
+    assert!(text.contains("of account <code>shared</code>"), "an id counts first: {text}");
+}
+
+#[test]
+fn the_page_of_a_key_says_what_may_be_wrong_with_it() {
+    let of = |rows: &str| {
+        let csv = format!(
+            "user,arn,access_key_1_active,access_key_1_last_rotated,access_key_2_active,access_key_2_last_rotated\n\
+             a,arn:aws:iam::123456789012:user/a,true,2026-10-01T00:00:00Z,false,N/A\n{rows}"
+        );
+        let report = Some(Report::parse(csv.as_bytes()).expect("a report").into());
+        let generated = Some(now() - TimeDelta::hours(9));
+        let account = Account { report, generated, ..Account::pending("123456789012", "") };
+        snapshot(State::new([account.into()], Tried::Ok, true), Config::default())
+    };
+    let page = |snapshot: &Snapshot, asked: &str| match key::render(
+        &settings(),
+        snapshot,
+        &query(asked),
+    ) {
+        key::KeyPage::Found(page) | key::KeyPage::Missing(page) | key::KeyPage::Invalid(page) => {
+            page
+        }
+    };
+    let text = page(&of(""), "account=123456789012&user=a&key=1");
+    assert!(text.contains("Some data of this account is missing: old report."), "{text}");
+    assert!(text.contains("Nothing yet. By the due date:"), "{text}");
+    let missing = "it was deleted, or the user was renamed.";
+    let unreadable = " Or the user is in a part of that report that could not be read: 1 row.";
+    let text = page(&of(""), "account=123456789012&user=b&key=1");
+    assert!(text.contains(missing) && !text.contains(unreadable), "{text}");
+    let text = page(&of("x,y\n"), "account=123456789012&user=b&key=1");
+    assert!(text.contains(&format!("{missing}{unreadable}")), "{text}");
+}
+
+/// The page of the first key of the only user of a report with this row after the user's name and ARN:
+/// whether each key is active, its rotation, and its last use.
+fn page_of_key(row: &str) -> String {
+    let columns = [1, 2].map(|slot| {
+        format!("access_key_{slot}_active,access_key_{slot}_last_rotated,access_key_{slot}_last_used_date")
+    });
+    let csv = format!("user,arn,{}\na,arn:aws:iam::123456789012:user/a,{row}\n", columns.join(","));
+    let report = Some(Report::parse(csv.as_bytes()).expect("a report").into());
+    let account =
+        Account { report, generated: Some(now()), ..Account::pending("123456789012", "") };
+    let snapshot = snapshot(State::new([account.into()], Tried::Ok, true), Config::default());
+    match key::render(&settings(), &snapshot, &query("account=123456789012&user=a&key=1")) {
+        key::KeyPage::Found(page) => page,
+        key::KeyPage::Missing(page) | key::KeyPage::Invalid(page) => panic!("{page}"),
+    }
+}
+
+#[test]
+fn a_key_that_nobody_uses_is_to_be_deleted_and_not_rotated() {
+    let none = "false,N/A,N/A";
+    let unused = "deactivate it, and delete it.</p>";
+    let replace = "If a role can replace it";
+    let second = "Make a second key";
+    for (key, told) in [
+        ("true,2020-01-01T00:00:00Z,2025-10-31T00:00:00Z", "Nobody has used it since 2025-10-31: "),
+        // Its state is ok.
+        ("true,2026-10-20T00:00:00Z,N/A", "Nobody has ever used it: "),
+        ("true,2020-01-01T00:00:00Z,N/A", "Nobody has ever used it: "),
+    ] {
+        let page = page_of_key(&format!("{key},{none}"));
+        assert!(page.contains(&format!("{told}{unused}")), "{key}: {page}");
+        for rotation in [replace, second, "Nothing yet"] {
+            assert!(!page.contains(rotation), "{rotation} for {key}: {page}");
+        }
+    }
+    for key in [
+        "true,2020-01-01T00:00:00Z,2025-11-02T00:00:00Z",
+        // It is new.
+        "true,2026-10-30T00:00:00Z,N/A",
+        // It is not known whether it was used.
+        "true,2020-01-01T00:00:00Z,not a time",
+    ] {
+        let page = page_of_key(&format!("{key},{none}"));
+        assert!(page.contains(replace) && page.contains(second), "{key}: {page}");
+        assert!(!page.contains(unused), "{key}: {page}");
+    }
+    let page = page_of_key(&format!("false,2020-01-01T00:00:00Z,N/A,{none}"));
+    assert!(!page.contains(unused), "it is inactive: {page}");
+}
+
+#[test]
+fn a_third_key_cannot_be_made_so_one_is_deleted_before() {
+    let key = "true,2020-01-01T00:00:00Z,2026-10-31T00:00:00Z";
+    let first = "AWS allows no third";
+    let page = page_of_key(&format!("{key},{key}"));
+    let place = |text: &str| page.find(text).unwrap_or_else(|| panic!("{text} in {page}"));
+    assert!(place(first) < place("Make a second key"));
+    assert!(place("href=\"key?account=123456789012&amp;user=a&amp;key=2\"") > place(first));
+    assert!(!page_of_key(&format!("{key},false,N/A,N/A")).contains(first));
+}
+
+/// The account, in which AWS has given the keys of user `a` this id.
+fn with_ids(mut account: Account, id: &str) -> Account {
+    let report = account.report.clone().expect("a report");
+    let id = Some(id.to_owned());
+    let keys = report.users[1].keys.clone().map(|key| Some(Key { id: id.clone(), ..key? }));
+    Arc::make_mut(&mut account.confirmed).insert("a", Some(keys.to_vec()));
+    Account { generated: Some(now()), ..account }
+}
+
+#[test]
+fn a_key_whose_id_is_not_known_may_be_the_one_with_the_id() {
+    let with = |id: Option<&str>| {
+        let account = Account {
+            generated: Some(now()),
+            service_credentials: Some(Arc::default()),
+            ..account("123456789012", "true,2026-10-01T00:00:00Z")
+        };
+        match id {
+            Some(id) => with_ids(account, id),
+            None => account,
+        }
+    };
+    let page = |account: Account, asked: &str| {
+        let asked = query(&format!("account=123456789012&user=a&{asked}"));
+        let state = State::new([account.into()], Tried::Ok, true);
+        match key::render(&settings(), &snapshot(state, Config::default()), &asked) {
+            key::KeyPage::Missing(page) => page,
+            key::KeyPage::Found(page) | key::KeyPage::Invalid(page) => panic!("{page}"),
+        }
+    };
+    let unknown = "User a may have a key AKIAYOUNG in account 123456789012: the ids of some of the \
+                   user's access keys are not known.";
+    let gone = "it was deleted, or the user was renamed.";
+    for asked in ["id=AKIAYOUNG", "key=1&id=AKIAYOUNG"] {
+        let text = page(with(None), asked);
+        assert!(text.contains(unknown) && !text.contains(gone), "{asked}: {text}");
+        let text = page(with(Some("AKIAOTHER")), asked);
+        assert!(text.contains(gone) && !text.contains("may have"), "{asked}: {text}");
+    }
+    // That is no id of an access key, and there is no second one.
+    for asked in ["id=ACCA1", "key=2&id=AKIAYOUNG", "key=2"] {
+        let text = page(with(None), asked);
+        assert!(text.contains(gone) && !text.contains("may have"), "{asked}: {text}");
+    }
+}
+
+#[test]
+fn a_credential_of_a_list_that_failed_later_is_not_called_current() {
+    let mut account = with_service_credentials(&[("logs.amazonaws.com", "ACCALOGS", None)]);
+    let page = |account: &Account| {
+        let state = State::new([account.clone().into()], Tried::Ok, true);
+        let asked = query("account=123456789012&user=a&id=ACCALOGS");
+        match key::render(&settings(), &snapshot(state, Config::default()), &asked) {
+            key::KeyPage::Found(page) => page,
+            key::KeyPage::Missing(page) | key::KeyPage::Invalid(page) => panic!("{page}"),
+        }
+    };
+    let current = "AWS listed it for that report";
+    let text = page(&account);
+    assert!(text.contains(current), "{text}");
+    account.refresh.service_credentials = Tried::Failed;
+    let text = page(&account);
+    assert!(!text.contains(current), "{text}");
+    assert!(text.contains("AWS listed it then or earlier. The last list failed"), "{text}");
+}
+
+#[test]
+fn ids_in_commands_are_one_word_of_a_shell() {
+    let account = with_ids(account("123456789012", "true,2020-01-01T00:00:00Z"), "AKIA;rm");
+    let state = State::new([account.into()], Tried::Ok, true);
+    let asked = query("account=123456789012&user=a&key=1");
+    let key::KeyPage::Found(page) =
+        key::render(&settings(), &snapshot(state, Config::default()), &asked)
+    else {
+        panic!("it has a key");
+    };
+    assert_eq!(page.matches("--access-key-id 'AKIA;rm'").count(), 3, "{page}");
+    assert!(!page.contains("--access-key-id AKIA"), "{page}");
+}
+
+#[test]
+fn a_confirmation_has_its_own_time_and_not_that_of_the_last_refresh() {
+    let mut account = with_ids(account("123456789012", "true,2020-01-01T00:00:00Z"), "AKIAOLD");
+    account.record(None, Duration::ZERO, now());
+    account.refresh.confirmation = Tried::Ok;
+    account.refresh.waiting = Some(0);
+    account.refresh.confirmed = Some(now() - TimeDelta::minutes(40));
+    let state = State::new([account.into()], Tried::Ok, true);
+    let asked = query("account=123456789012&user=a&key=1");
+    let key::KeyPage::Found(page) =
+        key::render(&settings(), &snapshot(state, Config::default()), &asked)
+    else {
+        panic!("it has a key");
+    };
+    assert!(page.contains("AWS confirmed unrotated keys 40 min ago"), "{page}");
+}

@@ -1,0 +1,143 @@
+//! Values that the tests share.
+
+mod selection;
+mod pages;
+mod key_pages;
+mod api_keys;
+mod files;
+mod calendars;
+mod unknown;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::choices::AccountFilter;
+use super::components::{due, grouped, in_words, relative};
+use super::query::Query;
+use super::select::{about, select};
+use super::*;
+use crate::clock::Clock;
+use crate::config::{Config, TagLabel};
+use crate::evidence::{AccountSummary, Reading};
+use crate::failure::{Failure, Reason};
+use crate::findings::Finding;
+use crate::metrics::exporter::ExporterMetrics;
+use crate::metrics::filter::Filter;
+use crate::policy::{Age, KeyStatus, Tag};
+use crate::render::{Renderer, Snapshot};
+use crate::report::{Key, Report};
+use crate::service_credentials::ServiceCredential;
+use crate::shard::Shard;
+use crate::state::{Account, State, Tags, Tried, UNKNOWN_ACCOUNT};
+
+fn now() -> DateTime<Utc> {
+    "2026-11-01T12:00:00Z".parse().expect("a time")
+}
+
+fn day(day: u32) -> DateTime<Utc> {
+    format!("2026-06-{day:02}T00:00:00Z").parse().expect("a time")
+}
+
+fn query(text: &str) -> Query {
+    Query::parse(text).expect("a query")
+}
+
+/// The users' tags with the key `team`.
+fn tags_of_team(by_user: BTreeMap<String, Vec<Tag>>) -> Tags {
+    Tags { keys: ["team".to_owned()].into(), by_user }
+}
+
+/// The account of a report file with one old key of this user, whom these tags belong to.
+fn account_of(user: &str, name: &str, tags: &[(&str, &str)]) -> Account {
+    let csv = format!(
+        "user,arn,access_key_1_active,access_key_1_last_rotated,access_key_2_active,access_key_2_last_rotated\n\
+         <root_account>,arn:aws:iam::123456789012:root,false,N/A,false,N/A\n\
+         {user},arn:aws:iam::123456789012:user/{user},true,2020-01-01T00:00:00Z,false,N/A\n"
+    );
+    let tags: Vec<_> = tags.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
+    Account {
+        report: Some(Report::parse(csv.as_bytes()).expect("a report").into()),
+        generated: Some(now() - TimeDelta::hours(1)),
+        tags: Some(tags_of_team([(user.to_owned(), tags)].into()).into()),
+        ..Account::pending("123456789012", name)
+    }
+}
+
+/// The page of a report file whose one user is `user` with this path, in an account of this name.
+fn page_of(account: &str, user: &str, path: &str, asked: &str) -> String {
+    let csv = format!(
+        "user,arn,access_key_1_active,access_key_1_last_rotated,access_key_2_active,access_key_2_last_rotated\n\
+         <root_account>,arn:aws:iam::123456789012:root,false,N/A,false,N/A\n\
+         {user},arn:aws:iam::123456789012:user{path}{user},true,2020-01-01T00:00:00Z,false,N/A\n"
+    );
+    let tags = [(user.to_owned(), vec![("team".into(), "<b>\"&'".repeat(50).into())])].into();
+    let account = Account {
+        report: Some(Report::parse(csv.as_bytes()).expect("a report").into()),
+        tags: Some(tags_of_team(tags).into()),
+        ..Account::pending("123456789012", account)
+    };
+    page_of_state(State::new([account.into()], Tried::Ok, true), with_team(), asked)
+}
+
+fn with_team() -> Config {
+    let team = TagLabel { key: "team".to_owned(), label: "tag_team".to_owned() };
+    Config { user_tags: vec![team], ..Config::default() }
+}
+
+fn snapshot(state: State, config: Config) -> Snapshot {
+    snapshot_with(state, config, ExporterMetrics::new(Filter::default(), []))
+}
+
+fn snapshot_with(state: State, config: Config, metrics: ExporterMetrics) -> Snapshot {
+    let (_sender, config) = tokio::sync::watch::channel(config.into());
+    let renderer = Renderer { config, filter: Filter::default(), clock: Clock::new(now), metrics };
+    renderer.snapshot(state, None)
+}
+
+fn settings() -> StatusSettings {
+    StatusSettings {
+        telemetry_path: "/metrics".to_owned(),
+        runbook_url: Some("https://runbooks.example/a?b=\"<c>&d".to_owned()),
+        dashboard_url: Some("https://grafana.example/d/x?y=\"<z>&var=1#top".to_owned()),
+        is_demo: false,
+        are_files: false,
+        shard: Shard::default(),
+    }
+}
+
+fn page_of_state(state: State, config: Config, asked: &str) -> String {
+    page::render(&settings(), &snapshot(state, config), &query(asked))
+}
+
+/// An account of one user with this key.
+fn account(id: &str, key: &str) -> Account {
+    let csv = format!(
+        "user,arn,access_key_1_active,access_key_1_last_rotated,access_key_2_active,access_key_2_last_rotated\n\
+         <root_account>,arn:aws:iam::{id}:root,false,N/A,false,N/A\n\
+         a,arn:aws:iam::{id}:user/a,{key},false,N/A\n"
+    );
+    let report = Some(Report::parse(csv.as_bytes()).expect("a report").into());
+    Account { report, ..Account::pending(id, "") }
+}
+
+/// An account whose user `a` has an old access key and these service-specific credentials: the service, the
+/// id, and in how many days it expires.
+fn with_service_credentials(credentials: &[(&str, &str, Option<i64>)]) -> Account {
+    let credentials = credentials.iter().map(|(service, id, expires)| {
+        let credential = ServiceCredential {
+            service: (*service).into(),
+            id: (*id).to_owned(),
+            active: true,
+            created: day(1),
+            expires: expires.map(|days| now() + TimeDelta::days(days)),
+        };
+        ("a".to_owned(), credential)
+    });
+    let mut account = account("123456789012", "true,2020-01-01T00:00:00Z");
+    account.generated = Some(now());
+    account.service_credentials = Some(Arc::new(credentials.collect()));
+    account
+}
