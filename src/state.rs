@@ -280,6 +280,17 @@ impl Account {
         self.tags.as_ref().is_some_and(|tags| !tags.unlisted.contains(&user.name))
     }
 
+    /// Whether the user may have more access keys than the report shows, and AWS was not asked for them.
+    pub fn may_hide_keys_of(&self, user: &User) -> bool {
+        let may_have_more = user.additional_credentials || user.lacks_keys;
+        may_have_more && !user.is_root() && !self.confirmed.knows(&user.name)
+    }
+
+    /// Up to when the use of its keys is known, as of `now`: the report says when they were last used.
+    pub fn use_known_until(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+        self.generated.map_or(now, |generated| generated.min(now))
+    }
+
     /// One user with the tags that are known.
     pub fn subject<'a>(&'a self, user: &'a User) -> Subject<'a> {
         Subject {
