@@ -291,7 +291,8 @@ impl Account {
 
     /// Whether the user may have more access keys than the report shows, and AWS was not asked for them.
     pub fn may_hide_keys_of(&self, user: &User) -> bool {
-        user.additional_credentials && !user.is_root() && !self.confirmed.knows(&user.name)
+        let may_have_more = user.additional_credentials || user.lacks_keys;
+        may_have_more && !user.is_root() && !self.confirmed.knows(&user.name)
     }
 
     /// Up to when the use of its keys is known, as of `now`: the report says when they were last used.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::task::spawn_blocking;
 
-use crate::support::answers::{error, identity, keys, report, service_credentials};
+use crate::support::answers::{error, identity, keys, report, service_credentials, summary};
 use crate::support::exporter::{Exporter, command, value};
 use crate::support::fake_aws::{ACCOUNT, FakeAws, account};
 use crate::support::folder::Folder;
@@ -114,6 +114,7 @@ async fn blanks_around_a_key_and_an_empty_region_do_not_count() {
         let answer = match call.as_str() {
             _ if !is_right => error(403, "AccessDenied"),
             "GetCallerIdentity" => identity(ACCOUNT),
+            "GetAccountSummary" => summary(),
             call => well(call),
         };
         (Duration::ZERO, answer)
