@@ -60,6 +60,7 @@ impl Subject {
         let config = parse("");
         let before = &mut self.account;
         before.generated = before.generated.map(|time| time - TimeDelta::hours(5));
+        before.details_of = before.generated;
         let limit = Duration::from_secs(20);
         let outcome = refresh(&aws.source(), &self.target, before, &config, limit).await;
         assert_eq!(outcome.failure, None);
