@@ -28,7 +28,8 @@ BEFORE = "0dbcbc7"
 # The share of owners with alerts in a well-kept fleet. In the demo all have one, because a quarter of all users has
 # never rotated a key.
 FEW = 0.05
-EVALUATIONS = 2
+# How often rules with few alerts are evaluated, and all others. Prometheus collects its garbage beside some of these.
+EVALUATIONS, EVALUATIONS_OF_OTHERS = 6, 2
 
 MINUTE = 60
 # The lines of a scrape.
@@ -100,6 +101,9 @@ def staged(samples):
         if name == OWNERS or UNREAD.search(labels):
             continue
         if has_alert(name, labels, value):
+            if name == ROOT_KEYS:
+                # Without any number of root's keys, another alert would fire.
+                silent.append((name, f'{labels},replica="other"', "0"))
             found_with = re.sub(",(finding|control|data)=.*", "", labels)
             (few if is_one_of_few[found_with] else rest).append((name, labels, value))
         else:
@@ -197,23 +201,25 @@ def evaluated(folder, stages):
             process.load([])
             idle = idle_share(process)
             for name, files in rules.items():
-                figures[name] = cost(process, files, idle)
+                number = EVALUATIONS if name in ("silent", "few") else EVALUATIONS_OF_OTHERS
+                figures[name] = cost(process, files, idle, number)
                 print(name, figures[name], file=sys.stderr)
+                assert name != "silent" or figures[name]["alerts"] == 0, "an alert fires without a finding"
     late = time.time() - last
     assert late < 5 * MINUTE, f"the last sample was {late:.0f} s ago"
     return figures
 
 
-def cost(process, files, idle):
+def cost(process, files, idle, evaluations):
     """CPU and wall seconds of one evaluation of all rules of these files, and Prometheus's own figures."""
     groups = sum(len(yaml.safe_load(file.read_text())["groups"]) for file in files)
     failed = own(process, "prometheus_rule_evaluation_failures_total")
     process.load(files)
     # First, rules restore the state of alerts from before a restart.
     cpu_of_evaluations(process, groups)
-    cpu, seconds = cpu_of_evaluations(process, EVALUATIONS * groups)
+    cpu, seconds = cpu_of_evaluations(process, evaluations * groups)
     figures = {
-        "cpu_seconds": (cpu - idle * seconds) / EVALUATIONS,
+        "cpu_seconds": (cpu - idle * seconds) / evaluations,
         "wall_seconds": own(process, "prometheus_rule_group_last_duration_seconds"),
         "failed": own(process, "prometheus_rule_evaluation_failures_total") - failed,
         "alerts": process.count('ALERTS{alertname=~"Iam.*"}'),
