@@ -77,6 +77,8 @@ pub struct CheckOutcome {
     pub outlived: usize,
     /// How many users have more keys or certificates than the report shows, and AWS did not list them.
     pub unlisted: usize,
+    /// How many flagged users AWS was not asked about, because time ran out.
+    pub waiting: usize,
     /// Failures by account: of refreshes, tags, aliases and confirmations.
     pub failures: Vec<AccountFailure>,
     /// Rules that apply to no user, perhaps by a typing error.
@@ -195,6 +197,9 @@ pub async fn run(
     let not_judged = accounts.iter().map(|it| it.not_judged).sum();
     let unlisted = accounts.iter().map(|it| it.unlisted).sum();
     let outlived = state.accounts.iter().filter(|it| is_outlived(it, config, now)).count();
+    let is_in_time = |it: &&Arc<Account>| it.refresh.confirmation != Tried::Failed;
+    let waiting =
+        state.accounts.iter().filter(is_in_time).filter_map(|it| it.refresh.waiting).sum();
     let idle_rules = idle_rules(&state, config, now);
     Ok(CheckOutcome {
         state,
@@ -205,6 +210,7 @@ pub async fn run(
         not_judged,
         outlived,
         unlisted,
+        waiting,
         failures,
         idle_rules,
         shard: schedule.shard,
@@ -326,6 +332,12 @@ impl CheckOutcome {
             let users = self.unlisted;
             failures.push_str(&format!(
                 "users with more keys or certificates than the report shows: {users}\n"
+            ));
+        }
+        if self.waiting > 0 {
+            let users = self.waiting;
+            failures.push_str(&format!(
+                "users whose keys are as the report has them, because time ran out before AWS was asked: {users}\n"
             ));
         }
         // Otherwise the rule may apply to users that were not read.

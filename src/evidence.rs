@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use crate::clock::is_from_the_future;
 use crate::failure::Reason;
 use crate::report::STALE;
 
@@ -136,9 +137,10 @@ impl<T> Reading<T> {
         }
     }
 
-    /// Whether the last good answer is older than this, or there is none.
+    /// Whether the last good answer is older than this, or there is none. One of the future was read by a
+    /// clock that was wrong: its age is not known.
     fn is_older(&self, age: TimeDelta, now: DateTime<Utc>) -> bool {
-        self.read.is_none_or(|read| now - read > age)
+        self.read.is_none_or(|read| now - read > age || is_from_the_future(read, now))
     }
 }
 
@@ -189,5 +191,20 @@ impl EvidenceKind {
             EvidenceKind::VirtualMfaDevices => "iam:ListVirtualMFADevices",
             EvidenceKind::UserPolicies => "iam:GetAccountAuthorizationDetails",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_from_the_future_is_old() {
+        let now: DateTime<Utc> = "2026-11-01T12:00:00Z".parse().expect("a time");
+        let read = |minutes| Reading::of((), now + TimeDelta::minutes(minutes));
+        // The clock was an hour ahead.
+        assert_eq!((read(60).standing(now), read(60).is_due(now)), (Standing::Old, true));
+        // Clocks differ.
+        assert_eq!((read(4).standing(now), read(4).is_due(now)), (Standing::Good, false));
     }
 }

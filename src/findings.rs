@@ -48,6 +48,9 @@ pub struct Finding {
     /// Whether it is known that it was never used.
     #[serde(skip)]
     pub never_used: bool,
+    /// Up to when its use is known. `None`: it is not known.
+    #[serde(skip)]
+    pub use_known_until: Option<DateTime<Utc>>,
     /// Those of the user's tags that the configuration names, sorted by key.
     #[serde(serialize_with = "serialize_tags")]
     pub tags: Vec<Tag>,
@@ -153,6 +156,7 @@ fn of_account(
     let rules = rules(config);
     let mut owners = Owners::new(config.user_tags.iter().map(|tag| tag.key.as_str()));
     let (mut not_judged, mut unlisted) = (0, 0);
+    let use_known_until = account.use_known_until(now);
     let mut add = |verdict: &Verdict, finding: &dyn Fn() -> Finding| {
         not_judged += usize::from(verdict.status == KeyStatus::NotJudged);
         if is_wanted(verdict.status) {
@@ -165,10 +169,14 @@ fn of_account(
         for (slot, key) in keys.iter().enumerate() {
             let Some(key) = key else { continue };
             let verdict = ruling.judge(key, now);
-            owners.keys(place).add(key, &verdict, &ruling, now);
+            owners.keys(place).add(key, &verdict, &ruling, use_known_until, now);
             add(&verdict, &|| {
                 let finding = Finding::new(&subject, key, &verdict, &ruling, &rules);
-                Finding { key: Some(slot as u8 + 1), ..finding }
+                Finding {
+                    key: Some(slot as u8 + 1),
+                    use_known_until: Some(use_known_until),
+                    ..finding
+                }
             });
         }
         let user = subject.user;
@@ -180,9 +188,7 @@ fn of_account(
                 finding.of_service(credential, now)
             });
         }
-        let has_more = user.additional_credentials && !user.is_root();
-        let is_unlisted = has_more && !account.confirmed.knows(&user.name);
-        unlisted += usize::from(is_unlisted && ruling.exemption.is_none());
+        unlisted += usize::from(account.may_hide_keys_of(user) && ruling.exemption.is_none());
     }
     for (name, credential) in account.service_credentials_of_others() {
         let user = User { name: name.to_owned(), ..User::default() };
@@ -304,6 +310,7 @@ impl Finding {
             due: verdict.due,
             last_used: key.last_used,
             never_used: key.never_used,
+            use_known_until: None,
             tags,
             rule: ruling.rule.map_or_else(|| "default".into(), |index| rules[index].clone()),
             rule_index: ruling.rule,

@@ -46,7 +46,7 @@ const NEVER: TimeDelta = TimeDelta::days(10_000);
 
 impl FromIterator<(String, ServiceCredential)> for ServiceCredentials {
     /// Of each user. A credential that is given twice, as by a list that changes while its pages are read,
-    /// counts once.
+    /// counts once, and as active if it was active at any time.
     fn from_iter<T: IntoIterator<Item = (String, ServiceCredential)>>(all: T) -> Self {
         let mut by_user: BTreeMap<String, Vec<ServiceCredential>> = BTreeMap::new();
         for (user, credential) in all {
@@ -54,7 +54,11 @@ impl FromIterator<(String, ServiceCredential)> for ServiceCredentials {
         }
         for credentials in by_user.values_mut() {
             credentials.sort();
-            credentials.dedup_by(|a, b| (&a.service, &a.id) == (&b.service, &b.id));
+            credentials.dedup_by(|a, b| {
+                let is_same = (&a.service, &a.id) == (&b.service, &b.id);
+                b.active |= is_same && a.active;
+                is_same
+            });
         }
         ServiceCredentials(by_user)
     }
@@ -118,6 +122,18 @@ mod tests {
             active: true,
             created: at("2026-01-01T00:00:00Z"),
             expires: None,
+        }
+    }
+
+    #[test]
+    fn a_credential_that_is_given_twice_counts_once_and_as_active_if_it_ever_was() {
+        let inactive = ServiceCredential { active: false, ..credential("ACCA1") };
+        for twice in
+            [[credential("ACCA1"), inactive.clone()], [inactive.clone(), credential("ACCA1")]]
+        {
+            let all = twice.into_iter().map(|credential| ("ann".to_owned(), credential));
+            let all = ServiceCredentials::from_iter(all);
+            assert_eq!(Vec::from_iter(all.all()), [("ann", &credential("ACCA1"))]);
         }
     }
 

@@ -275,6 +275,16 @@ impl Account {
         self.users().all(|(subject, _)| self.lists_tags_of(&subject.user.name))
     }
 
+    /// Whether the user may have more access keys than the report shows, and AWS was not asked for them.
+    pub fn may_hide_keys_of(&self, user: &User) -> bool {
+        user.additional_credentials && !user.is_root() && !self.confirmed.knows(&user.name)
+    }
+
+    /// Up to when the use of its keys is known, as of `now`: the report says when they were last used.
+    pub fn use_known_until(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+        self.generated.map_or(now, |generated| generated.min(now))
+    }
+
     /// One user with the tags that are known.
     pub fn subject<'a>(&'a self, user: &'a User) -> Subject<'a> {
         Subject {

@@ -48,9 +48,9 @@ pub enum FindingKind {
 /// A new key has this time to be used.
 pub const NEVER_USED_FOR: TimeDelta = TimeDelta::days(7);
 
-/// Whether a key of this age had [`NEVER_USED_FOR`] to be used.
-pub fn was_time_to_use(age: Option<Age>) -> bool {
-    age.is_some_and(|age| age.exceeds(NEVER_USED_FOR))
+/// Whether a key of this time had [`NEVER_USED_FOR`] to be used, as far as its use is known.
+pub fn was_time_to_use(created: Option<DateTime<Utc>>, use_known_until: DateTime<Utc>) -> bool {
+    created.is_some_and(|created| use_known_until - created > NEVER_USED_FOR)
 }
 
 /// The keys with a finding.
@@ -144,6 +144,7 @@ impl FindingKind {
         key: &Key,
         verdict: &Verdict,
         ruling: &Ruling,
+        use_known_until: DateTime<Utc>,
         now: DateTime<Utc>,
     ) -> Option<DateTime<Utc>> {
         match self {
@@ -152,7 +153,8 @@ impl FindingKind {
             }
             FindingKind::DueSoon => verdict.due.filter(|_| verdict.status == KeyStatus::DueSoon),
             FindingKind::NeverUsed => {
-                let is_unneeded = key.never_used && was_time_to_use(verdict.age);
+                let is_unneeded =
+                    key.never_used && was_time_to_use(key.last_rotated, use_known_until);
                 key.last_rotated.filter(|_| key.active && is_unneeded)
             }
             FindingKind::ExemptionEnding => {
@@ -167,11 +169,20 @@ impl FindingKind {
 
 impl KeySummary {
     /// Adds a key that was judged by this ruling as of `now`.
-    pub fn add(&mut self, key: &Key, verdict: &Verdict, ruling: &Ruling, now: DateTime<Utc>) {
+    pub fn add(
+        &mut self,
+        key: &Key,
+        verdict: &Verdict,
+        ruling: &Ruling,
+        use_known_until: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) {
         self.counts[verdict.status as usize] += 1;
         let mut is_to_do = false;
         for finding in FindingKind::ALL {
-            let Some(time) = finding.time(key, verdict, ruling, now) else { continue };
+            let Some(time) = finding.time(key, verdict, ruling, use_known_until, now) else {
+                continue;
+            };
             self.add_found(finding, Found { keys: 1, first: time });
             is_to_do = true;
         }
@@ -327,7 +338,8 @@ mod tests {
                 exemption,
                 rule: None,
             };
-            summary.add(&key, &ruling.judge(&key, now), &ruling, now);
+            let reported = now - TimeDelta::hours(4);
+            summary.add(&key, &ruling.judge(&key, now), &ruling, reported, now);
         }
         let counts = KeyStatus::ALL.map(|status| (status.as_str(), summary.count(status)));
         let expected = [
@@ -357,6 +369,16 @@ mod tests {
         assert_eq!(summary.oldest_unrotated.map(Age::days), Some(400.0));
         assert_eq!(summary.next_due, Some(now + TimeDelta::days(10)));
         assert_eq!(summary.next_exemption_end, early.end);
+    }
+
+    #[test]
+    fn whether_a_key_was_needed_is_known_up_to_the_report_only() {
+        let now: DateTime<Utc> = "2026-11-01T12:00:00Z".parse().expect("a time");
+        let reported = now - TimeDelta::hours(4);
+        let was_time = |age| was_time_to_use(Some(now - age), reported);
+        assert!(!was_time(TimeDelta::days(7) + TimeDelta::hours(4)));
+        assert!(was_time(TimeDelta::days(7) + TimeDelta::hours(5)));
+        assert!(!was_time_to_use(None, reported));
     }
 
     #[test]

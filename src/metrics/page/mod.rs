@@ -184,6 +184,8 @@ struct AccountRow<'a> {
     users: Range<usize>,
     keys: Range<usize>,
     service_credentials: Range<usize>,
+    /// The number of users who may have more access keys.
+    hiding_users: usize,
     /// The number of active keys of the root user. `None`: not known.
     root_keys: Option<usize>,
 }
@@ -220,6 +222,8 @@ impl<'a> Rows<'a> {
             // `Some` if there is a row of root.
             let mut root_keys = None;
             let mut owners = Owners::new(config.user_tags.iter().map(|tag| tag.key.as_str()));
+            let use_known_until = account.use_known_until(now);
+            let mut hiding_users = 0;
             for (subject, keys) in account.users() {
                 let user = subject.user;
                 let ruling = config.policy.ruling(&subject, now);
@@ -235,7 +239,7 @@ impl<'a> Rows<'a> {
                 for (key, slot) in keys.iter().zip(&*SLOTS) {
                     let Some(key) = key else { continue };
                     let verdict = ruling.judge(key, now);
-                    owners.keys(owner).add(key, &verdict, &ruling, now);
+                    owners.keys(owner).add(key, &verdict, &ruling, use_known_until, now);
                     rows.keys.push(KeyRow {
                         labels: labels.clone(),
                         slot,
@@ -253,6 +257,8 @@ impl<'a> Rows<'a> {
                     let row = ServiceCredentialRow::new(labels, credential, &ruling, owner, now);
                     rows.service_credentials.push(row);
                 }
+                let hides_keys = account.may_hide_keys_of(user) && ruling.exemption.is_none();
+                hiding_users += usize::from(hides_keys);
                 let owner = first_owner + owner;
                 let knows_tags = knows_tags && account.lists_tags_of(&user.name);
                 rows.users.push(UserRow { user, knows_tags, owner, labels });
@@ -279,6 +285,7 @@ impl<'a> Rows<'a> {
                 users,
                 keys,
                 service_credentials,
+                hiding_users,
                 root_keys: root_keys.unwrap_or_else(|| root_keys_without_row(account, config, now)),
             });
         }
@@ -437,7 +444,7 @@ impl<'a> Rows<'a> {
                 let credentials = &self.service_credentials[row.service_credentials.clone()];
                 let verdicts = keys.chain(credentials.iter().map(|row| &row.verdict));
                 let not_judged = verdicts.filter(|it| it.status == KeyStatus::NotJudged).count();
-                family.sample(&[&row.labels], not_judged);
+                family.sample(&[&row.labels], not_judged + row.hiding_users);
             }
         });
         page.family(&names::UNROTATED_SERVICE_CREDENTIALS, |family| {

@@ -423,6 +423,24 @@ fn a_service_credential_of_unknown_age_is_not_judged_and_counts_as_such() {
 }
 
 #[test]
+fn a_user_with_more_keys_than_the_report_shows_counts_as_not_judged_until_aws_listed_them() {
+    let mut account = account("production", &csv(&[([None, None], 0), ([None, None], 0)]));
+    let mut report = Report::clone(account.report.as_ref().expect("a report"));
+    report.users.iter_mut().for_each(|user| user.additional_credentials = true);
+    account.report = Some(Arc::new(report));
+    let not_judged = |account: &Account| {
+        let state = State::new([Arc::new(account.clone())], Tried::Ok, true);
+        let text = text(&state, &config(), &Filter::default(), at(NOW));
+        samples(&text)
+            .find(|(series, _)| series.starts_with("iam_access_keys_not_judged"))
+            .map(|(_, keys)| keys)
+    };
+    assert_eq!(not_judged(&account), Some(1.0), "root has two keys at most");
+    confirm(&mut account, "user-1", Some(&[]));
+    assert_eq!(not_judged(&account), Some(0.0));
+}
+
+#[test]
 fn ages_that_tick_leave_the_parts_with_the_numbers_of_owners_as_they_were() {
     // At odd hours, so that no key becomes due soon or unrotated within a quarter of an hour.
     let key = |number: i64| Some((true, Some(2 * number + 1), true));

@@ -152,7 +152,9 @@ impl KeyFilter {
             KeyFilter::DueSoon => finding.status == KeyStatus::DueSoon,
             KeyFilter::Exempt => finding.status == KeyStatus::Exempt,
             KeyFilter::NeverUsed => {
-                let is_unneeded = finding.never_used && was_time_to_use(finding.age);
+                let had_time = |until| was_time_to_use(finding.last_rotated, until);
+                let is_unneeded =
+                    finding.never_used && finding.use_known_until.is_some_and(had_time);
                 is_unneeded && finding.status != KeyStatus::Inactive
             }
             KeyFilter::NotJudged => finding.status == KeyStatus::NotJudged,

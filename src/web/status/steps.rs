@@ -165,7 +165,8 @@ fn for_service_credential(
 fn unused(finding: &Finding, now: DateTime<Utc>) -> Option<String> {
     match finding.last_used {
         Some(time) => {
-            (now - time > YEAR).then(|| format!("Nobody has used it since {}", time.date_naive()))
+            let until = finding.use_known_until.unwrap_or(now);
+            (until - time > YEAR).then(|| format!("Nobody has used it since {}", time.date_naive()))
         }
         None => {
             KeyFilter::NeverUsed.includes(finding).then(|| "Nobody has ever used it".to_owned())

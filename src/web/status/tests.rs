@@ -44,6 +44,7 @@ fn finding(user: &str, rotated: DateTime<Utc>) -> Finding {
         due: Some(rotated + TimeDelta::days(90)),
         last_used: None,
         never_used: true,
+        use_known_until: Some(day(21)),
         tags: [("team".into(), "payments".into())].into(),
         rule: "default".into(),
         rule_index: None,
@@ -106,8 +107,9 @@ fn only_keys_of_the_chosen_status_are_listed() {
         Finding { never_used: false, ..with("young", KeyStatus::Ok) },
         with("spare", KeyStatus::Ok),
         with("retired", KeyStatus::Inactive),
-        Finding { age: None, ..with("ageless", KeyStatus::NotJudged) },
-        Finding { age: Some(Age::between(day(20), day(21))), ..with("new", KeyStatus::Ok) },
+        Finding { age: None, last_rotated: None, ..with("ageless", KeyStatus::NotJudged) },
+        Finding { last_rotated: Some(day(20)), ..with("new", KeyStatus::Ok) },
+        Finding { use_known_until: Some(day(8)), ..with("of an old report", KeyStatus::Ok) },
     ];
     assert_eq!(users(&findings, ""), ["old"]);
     assert_eq!(users(&findings, "show=due_soon"), ["soon"]);
