@@ -61,10 +61,12 @@ impl RefreshContext<'_> {
         verified: &Account,
         deadline: Instant,
     ) -> Result<(), Failure> {
+        let keeps_root = |it: &Account| it.report.as_ref().is_some_and(|report| report.keeps_root);
         // A report contains its account id.
         let is_same = account.tags == verified.tags
             && account.alias == verified.alias
             && account.service_credentials == verified.service_credentials
+            && keeps_root(account) == keeps_root(verified)
             && account.evidence.has_same_answers(&verified.evidence)
             && account.confirmed.has_same_answers(&verified.confirmed);
         if is_same {
