@@ -1,13 +1,15 @@
 //! Account and settings and `now` → the outcome of each control.
 
+mod root;
+
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Control, Credential, Outcome, Outcomes, Settings, Unknown, Violation};
+use super::{Control, Credential, Outcomes, Settings, Unknown, Violation};
 use crate::clock::is_from_the_future;
 use crate::evidence::{EvidenceKind, PasswordPolicy, Standing};
 use crate::failure::Reason;
 use crate::policy::Age;
-use crate::report::{Key, Problem, ROOT_USER, Report, User};
+use crate::report::{Key, Problem, Report, User};
 use crate::state::Account;
 
 /// The limit of the benchmark. The limit of the configuration does not change it.
@@ -87,18 +89,6 @@ struct Judgement<'a, 's> {
 
 /// A control, and whether a password policy meets it.
 type Requirement = (Control, fn(&PasswordPolicy) -> bool);
-
-/// The known facts about the root user.
-struct Root<'a> {
-    /// The row of the report, with the keys.
-    row: Option<(&'a User, &'a [Option<Key>])>,
-    /// Whether there is a password.
-    password: Option<bool>,
-    /// Whether there is an MFA device.
-    mfa: Option<bool>,
-    /// Whether there is an active key.
-    key: Option<bool>,
-}
 
 impl<'a> Judgement<'a, '_> {
     fn violation(&mut self, control: Control, violation: Violation<'a>) {
@@ -284,162 +274,6 @@ impl<'a> Judgement<'a, '_> {
         }
     }
 
-    fn root(&mut self, report: &Report, row: Option<(&'a User, &'a [Option<Key>])>) {
-        let partition = report.partition.as_deref();
-        let has_no_root = report.is_without_root();
-        // Root of GovCloud has no password and no MFA. It can have keys.
-        let has_no_console = partition == Some("aws-us-gov");
-        let inapplicable: &[Control] = match (has_no_root, has_no_console) {
-            (true, _) => &OF_ROOT,
-            (false, true) => &[Control::RootMfa, Control::RootHardwareMfa],
-            (false, false) => &[],
-        };
-        for control in inapplicable {
-            *self.outcomes.of(*control) = Outcome { is_inapplicable: true, ..Outcome::default() };
-        }
-        if has_no_root {
-            return;
-        }
-        let summary = self.account.evidence.summary.known(self.now).copied().unwrap_or_default();
-        let is_active = |key: &Option<Key>| key.as_ref().is_some_and(|key| key.active);
-        let reported = row.map(|(user, _)| user);
-        let root = Root {
-            row,
-            password: match reported.and_then(|user| user.password_enabled) {
-                None if has_no_console => Some(false),
-                None => summary.root_password,
-                reported => reported,
-            },
-            mfa: reported.and_then(|user| user.mfa_active).or(summary.root_mfa),
-            key: match row {
-                Some((_, keys)) if keys.iter().any(is_active) => Some(true),
-                Some((user, _)) if !user.lacks_keys && !report.keeps_root => Some(false),
-                _ => summary.root_keys,
-            },
-        };
-        self.root_keys(&root);
-        self.root_use(&root);
-        if !has_no_console {
-            self.root_mfa(&root);
-        }
-    }
-
-    /// Why the report and the summary do not say something of the root user.
-    fn lack_of_summary(&self, root: &Root, column: Unknown) -> Unknown {
-        match self.account.evidence.standing(EvidenceKind::AccountSummary, self.now) {
-            // Nothing but the report was to say it, or the summary does not say it either.
-            Standing::NotRead | Standing::Good => root.row.map_or(Unknown::RootRow, |_| column),
-            Standing::Old | Standing::Failed(_) => self.lack_of(EvidenceKind::AccountSummary),
-        }
-    }
-
-    fn root_keys(&mut self, root: &Root<'a>) {
-        let control = Control::RootNoAccessKey;
-        let mut is_shown = false;
-        if let Some((user, keys)) = root.row {
-            for (key, slot) in keys.iter().zip(1..) {
-                let Some(key) = key.as_ref().filter(|key| key.active) else { continue };
-                let credential = Some(Credential::Key(slot));
-                let age = self.age(key.last_rotated);
-                self.violation(control, Violation { credential, age, ..Violation::of(user) });
-                is_shown = true;
-            }
-        }
-        match root.key {
-            Some(true) if !is_shown => self.violation(control, Violation::of_root(None)),
-            Some(_) => {}
-            // Of an earlier row, the reason is known.
-            None if root.row.is_some_and(|(user, _)| !user.lacks_keys) => {}
-            None => {
-                let lack = self.lack_of_summary(root, KEY_ACTIVE);
-                self.unknown(control, lack);
-            }
-        }
-    }
-
-    fn root_use(&mut self, root: &Root<'a>) {
-        let control = Control::RootNotUsed;
-        // An inactive key may have been used until today. The summary counts such keys, too.
-        let has_key = match root.row {
-            Some((_, keys)) if keys.iter().any(Option::is_some) => Some(true),
-            _ => root.key,
-        };
-        if (root.password, has_key) == (Some(false), Some(false)) {
-            return;
-        }
-        let Some((user, keys)) = root.row else {
-            return self.unknown(control, Unknown::RootRow);
-        };
-        let keys = || keys.iter().flatten();
-        let uses = keys().filter_map(|key| key.last_used).chain(user.password_last_used);
-        // A time ahead counts as now: clocks differ a little, and more than that fails the refresh.
-        let limit = self.settings.root_unused_for;
-        let newest = uses.max();
-        let age = newest.map(|time| Age::between(time, self.now));
-        if let Some(age) = age.filter(|age| !age.reaches(limit)) {
-            return self.violation(control, Violation::of_root(Some(age)));
-        }
-        // A violation does not end because there is no newer report.
-        let made = self.account.generated.filter(|_| self.account.is_stale(self.now));
-        let then = newest.zip(made).map(|(time, made)| Age::between(time, made));
-        if then.is_some_and(|age| !age.reaches(limit)) {
-            self.unknown(control, Unknown::OldReport);
-        }
-        let is_password_known = user.password_last_used.is_some() || user.password_never_used;
-        if !is_password_known && root.password != Some(false) {
-            self.unknown(control, PASSWORD_LAST_USED);
-        }
-        if user.lacks_keys {
-            self.unknown(control, KEY_ACTIVE);
-        }
-        if keys().any(|key| key.last_used.is_none() && !key.never_used) {
-            self.unknown(control, KEY_LAST_USED);
-        }
-    }
-
-    fn root_mfa(&mut self, root: &Root<'a>) {
-        let spares = self.settings.benchmark.spares_root_without_password();
-        let needs_mfa = match (root.password, root.key) {
-            (Some(true), _) => Some(true),
-            (Some(false), _) if spares => Some(false),
-            (Some(false), key) => key,
-            (None, Some(true)) if !spares => Some(true),
-            (None, _) => None,
-        };
-        let virtual_mfa = self.account.evidence.root_virtual_mfa.known(self.now).copied();
-        let password = self.lack_of_summary(root, PASSWORD_ENABLED);
-        match (root.mfa, needs_mfa) {
-            (_, Some(false)) => return,
-            (Some(false), Some(true)) => {
-                self.violation(Control::RootMfa, Violation::of_root(None));
-                return self.violation(Control::RootHardwareMfa, Violation::of_root(None));
-            }
-            (Some(false), None) => {
-                self.unknown(Control::RootMfa, password);
-                return self.unknown(Control::RootHardwareMfa, password);
-            }
-            (Some(true), _) => {}
-            (None, _) => {
-                let lack = self.lack_of_summary(root, MFA_ACTIVE);
-                self.unknown(Control::RootMfa, lack);
-                if virtual_mfa != Some(true) {
-                    self.unknown(Control::RootHardwareMfa, lack);
-                }
-            }
-        }
-        match (virtual_mfa, needs_mfa) {
-            (Some(false), _) => {}
-            (Some(true), Some(true)) => {
-                self.violation(Control::RootHardwareMfa, Violation::of_root(None));
-            }
-            (Some(true), _) => self.unknown(Control::RootHardwareMfa, password),
-            (None, _) => {
-                let lack = self.lack_of(EvidenceKind::VirtualMfaDevices);
-                self.unknown(Control::RootHardwareMfa, lack);
-            }
-        }
-    }
-
     fn password_policy(&mut self) {
         let known = self.account.evidence.password_policy.known(self.now);
         let lack = self.lack_of(EvidenceKind::PasswordPolicy);
@@ -482,9 +316,5 @@ fn used_since_rotation(key: &Key) -> Option<bool> {
 impl<'a> Violation<'a> {
     fn of(user: &'a User) -> Violation<'a> {
         Violation { user: Some(&user.name), credential: None, age: None }
-    }
-
-    fn of_root(age: Option<Age>) -> Violation<'a> {
-        Violation { user: Some(ROOT_USER), credential: None, age }
     }
 }
