@@ -248,16 +248,20 @@ fn a_credential_of_a_list_that_failed_later_is_not_called_current() {
     assert!(text.contains("AWS listed it then or earlier. The last list failed"), "{text}");
 }
 
+/// The page of the key of the account's user.
+fn page_of_its_key(account: Account) -> String {
+    let state = State::new([account.into()], Tried::Ok, true);
+    let asked = query("account=123456789012&user=a&key=1");
+    match key::render(&settings(), &snapshot(state, Config::default()), &asked) {
+        key::KeyPage::Found(page) => page,
+        _ => panic!("it has a key"),
+    }
+}
+
 #[test]
 fn ids_in_commands_are_one_word_of_a_shell() {
     let account = with_ids(account("123456789012", "true,2020-01-01T00:00:00Z"), "AKIA;rm");
-    let state = State::new([account.into()], Tried::Ok, true);
-    let asked = query("account=123456789012&user=a&key=1");
-    let key::KeyPage::Found(page) =
-        key::render(&settings(), &snapshot(state, Config::default()), &asked)
-    else {
-        panic!("it has a key");
-    };
+    let page = page_of_its_key(account);
     assert_eq!(page.matches("--access-key-id 'AKIA;rm'").count(), 3, "{page}");
     assert!(!page.contains("--access-key-id AKIA"), "{page}");
 }
@@ -269,12 +273,6 @@ fn a_confirmation_has_its_own_time_and_not_that_of_the_last_refresh() {
     account.refresh.confirmation = Tried::Ok;
     account.refresh.waiting = Some(0);
     account.refresh.confirmed = Some(now() - TimeDelta::minutes(40));
-    let state = State::new([account.into()], Tried::Ok, true);
-    let asked = query("account=123456789012&user=a&key=1");
-    let key::KeyPage::Found(page) =
-        key::render(&settings(), &snapshot(state, Config::default()), &asked)
-    else {
-        panic!("it has a key");
-    };
+    let page = page_of_its_key(account);
     assert!(page.contains("AWS confirmed unrotated keys 40 min ago"), "{page}");
 }
