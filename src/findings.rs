@@ -261,10 +261,9 @@ pub fn lacks_name(account: &Account, config: &Config) -> bool {
 /// Whether root may have keys that the account's report does not show, because it has no readable row of
 /// root. `GetAccountSummary` knows if there is no key at all, and exempt keys are no matter.
 pub fn lacks_root(account: &Account, config: &Config, now: DateTime<Utc>) -> bool {
-    let summary = account.evidence.summary.known(now);
     let root = User { name: ROOT_USER.to_owned(), ..User::default() };
     account.report.as_ref().is_some_and(|report| report.lacks_root())
-        && summary.and_then(|summary| summary.root_keys) != Some(false)
+        && !account.root_has_no_key(now)
         && config.policy.ruling(&account.subject(&root), now).exemption.is_none()
 }
 

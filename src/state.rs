@@ -265,12 +265,18 @@ impl Account {
         tags.map_or(&[], Vec::as_slice)
     }
 
+    /// Whether `GetAccountSummary` has said, since the report was read, that root has no key.
+    pub fn root_has_no_key(&self, now: DateTime<Utc>) -> bool {
+        let summary = &self.evidence.summary;
+        self.details_of == self.generated
+            && summary.standing(now) == Standing::Good
+            && summary.value.is_some_and(|summary| summary.root_keys == Some(false))
+    }
+
     /// Forgets the root user of an earlier report if AWS has said since then that root has no key.
     pub fn forget_root_without_keys(&mut self, now: DateTime<Utc>) {
-        let summary = &self.evidence.summary;
-        let is_good = summary.standing(now) == Standing::Good;
-        let has_none = summary.value.is_some_and(|summary| summary.root_keys == Some(false));
-        if let Some(report) = self.report.as_mut().filter(|_| is_good && has_none) {
+        let has_none = self.root_has_no_key(now);
+        if let Some(report) = self.report.as_mut().filter(|_| has_none) {
             report.forget_kept_root();
         }
     }

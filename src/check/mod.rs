@@ -16,7 +16,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::controls::rows::Results;
 use crate::failure::Failure;
-use crate::findings::{Overview, is_outlived, lacks_root, lacks_service_credentials};
+use crate::findings::{Overview, is_outlived, lacks_root, lacks_service_credentials, lacks_tags};
 use crate::refresh::Schedule;
 use crate::refresh::account::refresh_account;
 use crate::refresh::context::RefreshContext;
@@ -154,7 +154,7 @@ pub async fn run(
     while let Some(done) = tasks.join_next().await {
         let outcome = done.expect("the panics of a refresh are caught");
         unread += usize::from(outcome.failure.is_some());
-        let lacks_tags = outcome.tags.is_some() && config.policy.needs_tags();
+        let lacks_tags = lacks_tags(&outcome.account, config);
         let lacks_name = outcome.alias.is_some();
         let lacks_more = lacks_service_credentials(&outcome.account, config);
         failed += usize::from(outcome.failure.is_some() || lacks_tags || lacks_name || lacks_more);

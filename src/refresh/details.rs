@@ -127,7 +127,8 @@ impl RefreshContext<'_> {
         let keys = self.config.tag_keys();
         let needs_tags = !keys.is_empty();
         let needs_policies = self.config.reads(EvidenceKind::UserPolicies);
-        let knows_tags = account.tags.as_ref().is_some_and(|tags| tags.keys == keys);
+        let has_keys = account.tags.as_ref().is_some_and(|tags| tags.keys == keys);
+        let knows_tags = has_keys && account.knows_tags(&keys);
         needs_tags && (is_new || !knows_tags || account.refresh.tags != Tried::Ok)
             || needs_policies && (is_new || account.evidence.user_policies.is_due(self.clock.now()))
     }
@@ -189,12 +190,17 @@ impl RefreshContext<'_> {
             None => None,
             Some(Err(failure)) => Some(Err(failure)),
             Some(Ok(users)) => {
-                if needs_tags {
-                    account.tags = Some(Arc::new(users.tags));
-                    account.refresh.tags = Tried::Ok;
+                let mut tags = users.tags;
+                for user in users.gone {
+                    match self.config.confirm {
+                        Some(_) => Arc::make_mut(&mut account.confirmed).insert(&user, None),
+                        // Only the report says who is there. Who is gone has no tags.
+                        None => drop(tags.by_user.entry(user).or_default()),
+                    }
                 }
-                for user in &users.gone {
-                    Arc::make_mut(&mut account.confirmed).insert(user, None);
+                if needs_tags {
+                    account.tags = Some(Arc::new(tags));
+                    account.refresh.tags = Tried::Ok;
                 }
                 lack = users.lack;
                 Some(Ok(Arc::new(users.policies)))

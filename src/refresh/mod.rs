@@ -18,6 +18,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use rand::RngExt;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{AbortHandle, JoinSet};
@@ -26,10 +27,11 @@ use tracing::{debug, info, warn};
 
 use crate::clock::Clock;
 use crate::config::{Access, Config};
+use crate::evidence::{EvidenceKind, Standing};
 use crate::failure::{Failure, Reason};
 use crate::shard::Shard;
 use crate::source::Source;
-use crate::state::{Account, UNKNOWN_ACCOUNT};
+use crate::state::{Account, Refresh, Tried, UNKNOWN_ACCOUNT};
 use crate::store::Store;
 
 use account::{RefreshOutcome, refresh_account};
@@ -129,7 +131,7 @@ pub async fn run(
             found = source.discover(&listed) => found.err(),
             () = running.follow(&shared, &mut config, &mut current) => continue,
         };
-        discovery.note(None, "listing accounts", failure.as_ref());
+        discovery.note(None, "listing accounts", failure.as_ref(), Tried::Ok);
         running.update(&shared, &current);
         store.set_discovery(failure.as_ref(), source.keep_replaced());
         let pause = match failure {
@@ -291,14 +293,23 @@ async fn keep_fresh(shared: Arc<Shared>, key: String) {
         force &= failure.is_some();
         faults.follow(&last_id, &account.id);
         let id = Some(account.label());
-        faults.refresh.note(id, "refresh", failure.as_ref());
+        faults.refresh.note(id, "refresh", failure.as_ref(), Tried::Ok);
         if outcome.has_details {
-            faults.confirmation.note(id, "confirmation", outcome.confirmation.as_ref());
-            faults.tags.note(id, "reading tags", outcome.tags.as_ref());
-            faults.alias.note(id, "reading the alias", outcome.alias.as_ref());
-            let listing = outcome.service_credentials.as_ref();
-            faults.service_credentials.note(id, "listing service-specific credentials", listing);
-            faults.evidence.note(id, "reading data for controls", outcome.evidence.as_ref());
+            let Refresh { confirmation, tags, name, service_credentials, .. } = account.refresh;
+            let control_data = try_of_control_data(&account, &config, clock.now());
+            faults.confirmation.note(
+                id,
+                "confirmation",
+                outcome.confirmation.as_ref(),
+                confirmation,
+            );
+            faults.tags.note(id, "reading tags", outcome.tags.as_ref(), tags);
+            faults.alias.note(id, "reading the alias", outcome.alias.as_ref(), name);
+            let (what, listing) =
+                ("listing service-specific credentials", outcome.service_credentials.as_ref());
+            faults.service_credentials.note(id, what, listing, service_credentials);
+            let what = "reading data for controls";
+            faults.evidence.note(id, what, outcome.evidence.as_ref(), control_data);
         }
         let now = Instant::now();
         match failure {
@@ -347,6 +358,13 @@ async fn keep_fresh(shared: Arc<Shared>, key: String) {
     }
 }
 
+/// How the last try to read all data that controls need went.
+fn try_of_control_data(account: &Account, config: &Config, now: DateTime<Utc>) -> Tried {
+    let mut wanted = EvidenceKind::ALL.into_iter().filter(|kind| config.reads(*kind));
+    let is_good = |kind| account.evidence.standing(kind, now) == Standing::Good;
+    if wanted.all(is_good) { Tried::Ok } else { Tried::Failed }
+}
+
 /// Faults of one account. Each is logged when it begins and when it ends.
 #[derive(Default)]
 struct Faults {
@@ -372,7 +390,8 @@ impl Faults {
 struct Fault(Option<Failure>);
 
 impl Fault {
-    fn note(&mut self, account: Option<&str>, what: &str, failure: Option<&Failure>) {
+    /// Without a failure it works again only if it was tried.
+    fn note(&mut self, account: Option<&str>, what: &str, failure: Option<&Failure>, tried: Tried) {
         let before = std::mem::replace(&mut self.0, failure.cloned());
         match failure {
             Some(failure) if before.as_ref() == Some(failure) => {
@@ -382,7 +401,7 @@ impl Fault {
             Some(Failure { reason, message }) => {
                 warn!(account, reason = reason.as_str(), error = message, "{what} failed");
             }
-            None if before.is_some() => info!(account, "{what} works again"),
+            None if before.is_some() && tried == Tried::Ok => info!(account, "{what} works again"),
             None => {}
         }
     }
@@ -414,9 +433,9 @@ mod tests {
         for (last_id, works) in [(UNKNOWN_ACCOUNT, true), (other, true), (one, false)] {
             let text = lines(LogFormat::Logfmt, || {
                 let mut faults = Faults::default();
-                faults.refresh.note(Some(last_id), "refresh", Some(&denied));
+                faults.refresh.note(Some(last_id), "refresh", Some(&denied), Tried::Failed);
                 faults.follow(last_id, other);
-                faults.refresh.note(Some(other), "refresh", None);
+                faults.refresh.note(Some(other), "refresh", None, Tried::Ok);
             });
             assert_eq!(text.contains("refresh works again"), works, "{last_id}: {text}");
         }
@@ -428,11 +447,24 @@ mod tests {
         let text = lines(LogFormat::Logfmt, || {
             let mut fault = Fault::default();
             for failure in [Some("get"), Some("get"), Some("generate"), None, None] {
-                fault.note(None, "refresh", failure.map(denied).as_ref());
+                fault.note(None, "refresh", failure.map(denied).as_ref(), Tried::Ok);
             }
         });
         let expected = ["error=get", "error=generate", "refresh works again"];
         assert_eq!(text.lines().count(), expected.len(), "{text}");
         assert!(text.lines().zip(expected).all(|(line, part)| line.contains(part)), "{text}");
+    }
+
+    #[test]
+    fn what_was_not_tried_again_does_not_work_again() {
+        let denied = Failure::new(Reason::AccessDenied, "denied");
+        let text = lines(LogFormat::Logfmt, || {
+            for tried in [Tried::NotYet, Tried::Failed] {
+                let mut fault = Fault::default();
+                fault.note(None, "reading tags", Some(&denied), Tried::Failed);
+                fault.note(None, "reading tags", None, tried);
+            }
+        });
+        assert!(text.contains("reading tags failed") && !text.contains("works again"), "{text}");
     }
 }

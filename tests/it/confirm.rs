@@ -469,14 +469,42 @@ async fn a_user_whom_the_list_of_users_lacks_has_unknown_tags_and_not_none() {
 async fn a_user_who_is_gone_needs_no_tags() {
     let generated = Utc::now() - TimeDelta::hours(1);
     let gone = || error(404, "NoSuchEntity");
-    let mut subject = subject(LABELS, listing(&BOTH[..1], gone, generated)).await;
-    let (calls, _, tags) = subject.outcome().await;
-    assert_eq!(tags, None);
-    assert_eq!(calls.last().map(String::as_str), Some("ListAccessKeys beta"));
+    // Without confirmation, the report says which users there are.
+    for (confirm, users) in [("", 1.0), ("confirm: { enabled: false }\n", 2.0)] {
+        let config = format!("{confirm}{LABELS}");
+        let mut subject = subject(&config, listing(&BOTH[..1], gone, generated)).await;
+        let (calls, _, tags) = subject.outcome().await;
+        assert_eq!(tags, None);
+        assert_eq!(calls.last().map(String::as_str), Some("ListAccessKeys beta"));
+        let page = subject.page();
+        assert_eq!(value(&page, "iam_exporter_tags_available"), Some(1.0), "{config}");
+        assert_eq!(value(&page, "iam_users"), Some(users), "{config}");
+        assert_eq!(subject.refresh().await, [""; 0], "once for each report");
+    }
+}
+
+#[tokio::test]
+async fn of_a_user_who_was_gone_and_is_there_again_the_tags_are_read() {
+    let generated = Utc::now() - TimeDelta::hours(1);
+    let answers = move |list: &'static [(&str, &str, &str)], keys_of_beta: fn() -> Answer| {
+        move |call: &str| match call {
+            "GetCredentialReport" => users(&["beta"], &["alpha"], generated),
+            "GetAccountAuthorizationDetails" => tags(list, None),
+            _ => keys_of_beta(),
+        }
+    };
+    let mut subject = subject(LABELS, answers(&BOTH[..1], || error(404, "NoSuchEntity"))).await;
+    subject.refresh().await;
+    assert_eq!(value(&subject.page(), "iam_users"), Some(1.0));
+    subject.follow(answers(BOTH, || keys(&[("AKIAOLD", "Active", OLD)])));
+    subject.refresh().await;
+    let page = subject.page();
+    let seen = (value(&page, "iam_users"), value(&page, "iam_exporter_tags_available"));
+    assert_eq!(seen, (Some(2.0), Some(0.0)));
+    subject.refresh().await;
     let page = subject.page();
     assert_eq!(value(&page, "iam_exporter_tags_available"), Some(1.0));
-    assert_eq!((value(&page, "iam_users"), team(&page, "beta")), (Some(1.0), None));
-    assert_eq!(subject.refresh().await, [""; 0], "once for each report");
+    assert_eq!(team(&page, "beta").as_deref(), Some("web"));
 }
 
 #[tokio::test]

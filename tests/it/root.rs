@@ -6,6 +6,7 @@ use std::time::Duration;
 use chrono::{TimeDelta, Utc};
 use iam_key_exporter::check::{self, UnrotatedCount};
 use iam_key_exporter::clock::Clock;
+use iam_key_exporter::findings::lacks_root;
 use iam_key_exporter::metrics::filter::Filter;
 use iam_key_exporter::metrics::page;
 use iam_key_exporter::refresh::Schedule;
@@ -89,6 +90,25 @@ async fn a_key_of_root_stays_without_its_row_until_aws_says_that_there_is_none()
     assert_eq!(subject.refresh(&present).await, flagged, "a new key");
     let deleted = aws(with_user(&[root(ACCOUNT, NO_KEY)]), denied());
     assert_eq!(subject.refresh(&deleted).await, (Some(0.0), Some(0.0)));
+}
+
+#[tokio::test]
+async fn that_root_had_no_key_before_a_report_without_its_row_says_nothing_of_now() {
+    let config = parse("");
+    let lacks = |subject: &Subject| lacks_root(&subject.account, &config, Utc::now());
+    let clean = aws(with_user(&[root(ACCOUNT, NO_KEY)]), keys_of_root(0));
+    let mut subject = Subject::new(&clean.source());
+    subject.refresh(&clean).await;
+    assert!(!lacks(&subject));
+    for answer in [error(500, "ServiceFailure"), error(403, "AccessDenied"), keys_of_root(1)] {
+        subject.refresh(&aws(with_user(&[]), answer)).await;
+        assert!(lacks(&subject));
+    }
+    subject.refresh(&aws(with_user(&[]), keys_of_root(0))).await;
+    assert!(!lacks(&subject));
+    // The next report is there, and the summary was not asked for since.
+    subject.account.generated = Some(Utc::now());
+    assert!(lacks(&subject));
 }
 
 #[tokio::test]
