@@ -114,8 +114,42 @@ def one_row_of_root_missing(lines):
     not_decided(lines, [own], of_root, "no_row", "<root_account>")
 
 
+def one_row_of_root_missing_but_not_its_key(lines):
+    """`GetAccountSummary` says that there is a key."""
+    [own] = lines.accounts[:1]
+    lines.change("iam_owner_root_access_keys", own, lambda _: 1)
+    not_decided(lines, [own], ["root_not_used"], "no_row", "<root_account>")
+
+
 def api_keys_of_one_account_not_listed(lines):
     lines.change("iam_exporter_service_credentials_available", lines.accounts[0], lambda _: 0)
+
+
+def three_rows_rejected(lines):
+    lines.change("iam_credential_report_rejected_rows", lines.accounts[0], lambda _: 3)
+
+
+def one_key_not_judged(lines):
+    """An API key, or a key that the report does not show: `iam_owner_access_keys` does not have it."""
+    lines.change("iam_access_keys_not_judged", lines.accounts[0], lambda _: 1)
+
+
+def tags_of_one_account_not_read(lines):
+    lines.change("iam_exporter_tags_available", lines.accounts[0], lambda _: 0)
+
+
+def tags_of_one_account_not_requested(lines):
+    """A report file has no tags, and no rule needs them."""
+    own = lines.accounts[0]
+    lines.drop(lambda name, labels: name == "iam_exporter_tags_available" and own in labels)
+
+
+def one_account_name_not_read(lines):
+    lines.change("iam_exporter_account_name_available", lines.accounts[0], lambda _: 0)
+
+
+def accounts_not_listed(lines):
+    lines.change("iam_exporter_discovery_success", "", lambda _: 0)
 
 
 # Each is about the first account, if it is about one.
@@ -129,7 +163,14 @@ SITUATIONS = {
         one_report_old,
         one_control_not_decided,
         one_row_of_root_missing,
+        one_row_of_root_missing_but_not_its_key,
         api_keys_of_one_account_not_listed,
+        three_rows_rejected,
+        one_key_not_judged,
+        tags_of_one_account_not_read,
+        tags_of_one_account_not_requested,
+        one_account_name_not_read,
+        accounts_not_listed,
     ]
 }
 

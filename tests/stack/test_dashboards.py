@@ -835,10 +835,12 @@ def test_nothing_is_green_that_is_not_known(name, panel):
 # What is green on each dashboard if all is well, in one account and in all.
 IN_ALL = {"Not read", "Oldest report"}
 OF_CONTROLS_IN_ALL = {"Violated controls", "Violations", "Accounts affected", "Not decided"}
-OF_KEYS = {"Unrotated keys", "Due soon", "Not judged", "Root keys", "Old API keys"}
+OF_TEAMS = {"Unrotated keys", "Due soon"}
+JUDGED = OF_TEAMS | {"Not judged", "Old API keys"}
+OF_KEYS = JUDGED | {"Root keys"}
 WELL = {
     "fleet": OF_KEYS | IN_ALL | {"No API data"},
-    "account": OF_KEYS | {"Last refresh", "Report age"},
+    "account": OF_KEYS | {"Last refresh", "Report age", "Missing data"},
     "cis": OF_CONTROLS_IN_ALL | IN_ALL,
 }
 # What of it is not green in a situation.
@@ -862,13 +864,27 @@ NOT_KNOWN = {
     },
     "one_control_not_decided": {"cis": OF_CONTROLS_IN_ALL},
     "one_row_of_root_missing": {
-        "fleet": {"Root keys"},
-        "account": {"Root keys"},
+        "fleet": OF_KEYS,
+        "account": OF_KEYS | {"Missing data"},
+        "cis": OF_CONTROLS_IN_ALL,
+    },
+    "one_row_of_root_missing_but_not_its_key": {
+        "fleet": OF_KEYS,
+        "account": OF_KEYS | {"Missing data"},
         "cis": OF_CONTROLS_IN_ALL,
     },
     "api_keys_of_one_account_not_listed": {
-        "fleet": {"Old API keys", "No API data"},
-        "account": {"Old API keys"},
+        "fleet": {"Not judged", "Old API keys", "No API data"},
+        "account": {"Not judged", "Old API keys", "Missing data"},
+    },
+    "three_rows_rejected": {"fleet": JUDGED, "account": JUDGED | {"Missing data"}},
+    "one_key_not_judged": {"fleet": JUDGED, "account": JUDGED},
+    "tags_of_one_account_not_read": {"fleet": JUDGED, "account": JUDGED | {"Missing data"}},
+    "tags_of_one_account_not_requested": {},
+    "one_account_name_not_read": {"fleet": JUDGED, "account": JUDGED | {"Missing data"}},
+    "accounts_not_listed": {
+        "fleet": WELL["fleet"] - {"Oldest report"},
+        "cis": WELL["cis"] - {"Oldest report"},
     },
 }
 
@@ -917,6 +933,52 @@ def test_no_number_is_green_that_is_not_known(changed, situation, name):
     assert green_numbers(prometheus, name, **choice) == expected
 
 
+@pytest.mark.parametrize("name", ["fleet", "account"])
+def test_no_number_of_a_team_is_green_if_not_all_tags_are_known(changed, name):
+    page, prometheus = changed
+    choice = {"team": ["payments"]} | ({"account": page.accounts[0]} if name == "account" else {})
+    page.begin("nothing", prometheus)
+    assert green_numbers(prometheus, name, **choice) == WELL[name]
+    page.begin("tags_of_one_account_not_requested", prometheus)
+    assert green_numbers(prometheus, name, **choice) == WELL[name] - OF_TEAMS - {"Missing data"}
+
+
+def test_an_account_says_why_its_keys_are_not_all_known(changed):
+    page, prometheus = changed
+    [mapping, _] = panel_of("account", "Missing data")["fieldConfig"]["defaults"]["mappings"]
+    texts = {value: own["text"] for value, own in mapping["options"].items()}
+    for situation, text in [
+        ("nothing", "none"),
+        ("one_report_old", "old report"),
+        ("three_rows_rejected", "rejected rows"),
+        ("one_row_of_root_missing", "root user"),
+        ("one_row_of_root_missing_but_not_its_key", "root user"),
+        ("tags_of_one_account_not_read", "tags"),
+        ("one_account_name_not_read", "account name"),
+        ("api_keys_of_one_account_not_listed", "API keys"),
+    ]:
+        page.begin(situation, prometheus)
+        value = number(prometheus, "account", "Missing data", account=page.accounts[0])
+        assert texts[str(int(value))] == text
+
+
+def test_a_key_that_is_not_judged_counts_once(changed):
+    """Not all of them are in `iam_owner_access_keys`."""
+    page, prometheus = changed
+    page.begin("one_key_not_judged", prometheus)
+    for name, choice in [("fleet", {}), ("account", {"account": page.accounts[0]})]:
+        assert number(prometheus, name, "Not judged", **choice) == 1
+
+
+def test_the_fleet_says_that_its_accounts_could_not_be_listed(changed):
+    page, prometheus = changed
+    page.begin("accounts_not_listed", prometheus)
+    for name in ["fleet", "cis"]:
+        value = number(prometheus, name, "Not read")
+        [mapping, _] = panel_of(name, "Not read")["fieldConfig"]["defaults"]["mappings"]
+        assert mapping["options"][str(int(value))]["text"] == "not listed"
+
+
 def test_no_number_is_green_if_none_of_the_chosen_controls_is_decided(changed):
     page, prometheus = changed
     page.begin("one_control_not_decided", prometheus)
@@ -942,16 +1004,18 @@ def test_no_control_passes_of_which_not_each_account_is_known(changed, situation
         "one_report_old": dict.fromkeys(own, 1),
         "one_control_not_decided": {"password_length": accounts},
         "one_row_of_root_missing": {c: 1 for c in own if c.startswith("root_")},
+        "one_row_of_root_missing_but_not_its_key": {"root_not_used": 1},
     }.get(situation, {})
 
     def shown(ref):
         return {labels["control"]: v for labels, v in rows(prometheus, "cis", "Controls", ref)}
 
+    is_listed = situation != "accounts_not_listed"
     assert shown("F") == {control: unknown.get(control, 0) for control in own}
-    assert shown("B") == {control: int(control in unknown) for control in own}
+    assert shown("B") == {control: int(control in unknown or not is_listed) for control in own}
     for control, passed in shown("E").items():
         assert passed == accounts - unknown.get(control, 0)
-    assert number(prometheus, "cis", "Not decided") == sum(unknown.values())
+    assert number(prometheus, "cis", "Not decided") == (sum(unknown.values()) if is_listed else -1)
 
 
 @pytest.mark.parametrize("situation", SITUATIONS)
@@ -973,6 +1037,7 @@ def test_no_cell_is_green_that_is_not_known(changed, situation):
         "one_report_old": one,
         "one_control_not_decided": {pair for pair in well if pair[1] == "2.8"},
         "one_row_of_root_missing": of_root,
+        "one_row_of_root_missing_but_not_its_key": {(first, "2.7")},
     }.get(situation, set())
     assert green == well - unknown
     touched = {account for account, _ in unknown}

@@ -131,6 +131,19 @@ def test_nothing_is_green_of_chosen_controls_that_are_not_decided(changed):
     assert "passed" not in panels["Controls"]["text"]
 
 
+@pytest.mark.parametrize("width", [1440, 1920])
+def test_an_account_says_what_is_missing(changed, width):
+    page, prometheus, drawing = changed
+    page.begin("three_rows_rejected", prometheus)
+    drawn = drawing.draw("account", width, **{"var-account": page.accounts[0]})
+    panels = {panel["title"]: panel for panel in drawn}
+    assert "rejected rows" in panels["Missing data"]["text"]
+    assert panels["Missing data"]["greens"] == []
+    for title in ["Unrotated keys", "Due soon", "Not judged", "Old API keys"]:
+        assert "none known" in panels[title]["text"]
+        assert panels[title]["greens"] == []
+
+
 def test_what_is_wrong_with_a_dashboard_is_seen(stopped, tmp_path):
     """A made-up 0, a title without room, and a query that fails."""
     board = json.loads((DASHBOARDS / "fleet.json").read_text())
