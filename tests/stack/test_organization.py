@@ -71,7 +71,11 @@ def names(page):
 
 def test_the_active_accounts_are_on_the_page_with_their_names(organization, config, moto, tmp_path):
     with start(tmp_path, config, moto) as exporter:
-        page = exporter.wait_until_ready()
+        # Accounts are read while others are still looked for.
+        exporter.wait_until_ready()
+        page = exporter.wait_for_page(
+            "all accounts were found", lambda page: page.value("iam_exporter_discovery_success") == 1
+        )
         assert names(page) == {
             ACCOUNT: "master",
             organization["production"]: "production",
@@ -82,7 +86,6 @@ def test_the_active_accounts_are_on_the_page_with_their_names(organization, conf
             for labels, value in page.family("iam_unrotated_keys_total")
         }
         assert totals == {ACCOUNT: 0, organization["production"]: 1, organization["sandbox"]: 0}
-        assert page.value("iam_exporter_discovery_success") == 1
         # The credentials belong to the management account, so it needs no role.
         assert page.aws_requests("AssumeRole") == 2
 
