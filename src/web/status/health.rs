@@ -97,6 +97,18 @@ pub fn accounts<'a>(
     rows
 }
 
+/// Those of the query. If no account has the id or the name of the query, those that may have the name.
+pub fn of_query<'a, 'b>(
+    accounts: &'a [AccountSummary<'b>],
+    query: &Query,
+) -> Vec<&'a AccountSummary<'b>> {
+    let mut rows: Vec<_> = accounts.iter().filter(|row| query.is_of_account(row.account)).collect();
+    if rows.is_empty() {
+        rows.extend(accounts.iter().filter(|row| query.may_be_of_account(row.account)));
+    }
+    rows
+}
+
 /// The problems of these accounts, each with the number of accounts and the runbook's section, the
 /// most frequent first.
 pub fn troubles(accounts: &[&AccountSummary]) -> Vec<(&'static str, usize, &'static str)> {

@@ -7,7 +7,7 @@ use maud::{DOCTYPE, Markup, html};
 use super::accounts;
 use super::choices::{KeyFilter, KeyKind};
 use super::components::{in_words, moment, named, noun};
-use super::health::{self, AccountSummary, Known, KnownKeys};
+use super::health::{self, Known, KnownKeys};
 use super::query::Query;
 use super::select::{about, candidates};
 use super::{StatusSettings, keys, teams, trust};
@@ -19,8 +19,7 @@ pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> 
     let keys = candidates(snapshot, query);
     let about = about(&keys, query, &snapshot.config.user_tags);
     let all = health::accounts(snapshot, query, &keys);
-    let accounts: Vec<&AccountSummary> =
-        all.iter().filter(|row| query.may_be_of_account(row.account)).collect();
+    let accounts = health::of_query(&all, query);
     let known_of = |show| KnownKeys::new(snapshot, &accounts, show);
     let (known, known_unrotated) = (known_of(query.show), known_of(KeyFilter::Unrotated));
     let soon = in_words(snapshot.config.policy.warn_before);

@@ -129,9 +129,9 @@ impl Query {
         [&*account.id, &*account.name, ""].contains(&self.account.as_str())
     }
 
-    /// The same, or if the name of the account is not known.
+    /// Whether it is about an account by name, and this one's name is not known.
     pub fn may_be_of_account(&self, account: &Account) -> bool {
-        self.is_of_account(account) || !is_account_id(&self.account) && has_unknown_name(account)
+        !is_account_id(&self.account) && has_unknown_name(account)
     }
 
     /// What it needs of the account and is not known. `ids` are the account's keys of [`Query::may_have_id`].

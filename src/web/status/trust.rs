@@ -8,7 +8,7 @@ use super::StatusSettings;
 use super::accounts::{exactly, link};
 use super::choices::{AccountFilter, AccountSort, KeyKind};
 use super::components::{counted, grouped, moment, relative, runbook, sentence};
-use super::health::{AccountSummary, Health, Trouble, troubles};
+use super::health::{AccountSummary, Health, Trouble, of_query, troubles};
 use super::query::Query;
 use super::select::words;
 use crate::render::Snapshot;
@@ -203,8 +203,7 @@ pub fn gaps<'a>(
     accounts: &'a [AccountSummary<'a>],
     query: &'a Query,
 ) -> Vec<Gap<'a>> {
-    let of_query: Vec<&AccountSummary> =
-        accounts.iter().filter(|row| query.may_be_of_account(row.account)).collect();
+    let of_query = of_query(accounts, query);
     // Which of the unknown keys a search would find is not known either.
     let incomplete =
         of_query.iter().copied().filter(|row| !row.is_whole_for_query(query.show, query.kind));

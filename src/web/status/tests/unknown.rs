@@ -261,9 +261,13 @@ fn a_search_by_an_account_name_finds_nothing_for_sure_only_if_the_names_are_know
     }
     let without_alias = Account { name: String::new(), ..with_keys(&[]) };
     assert_eq!(doubts(&without_alias, "q=payments", "name not read"), [false; 3]);
-    let unread = Account::pending("123456789012", "");
-    let state = || State::new([unread.clone().into()], Tried::Ok, true);
-    let page = page_of_state(state(), Config::default(), "account=payments-prod");
+    // One that has the name is the right one.
+    let other = Account { id: "210987654321".to_owned(), ..with_keys(&[]) };
+    let both = State::new([unnamed.clone().into(), other.into()], Tried::Ok, true);
+    let page = page_of_state(both, Config::default(), "account=prod");
+    assert!(page.contains("<title>0 unrotated access keys, prod"), "{page}");
+    let unread = State::new([Account::pending("123456789012", "").into()], Tried::Ok, true);
+    let page = page_of_state(unread, Config::default(), "account=payments-prod");
     assert!(page.contains("Account <bdi>123456789012</bdi> was never read"), "{page}");
     assert!(!page.contains("The exporter has no account"), "{page}");
     let asked = query("account=payments-prod&user=backup&key=1");
