@@ -6,7 +6,7 @@ use std::path::Path;
 
 use chrono::{DateTime, Utc};
 
-use super::choices::{KeyFilter, KeyKind};
+use super::choices::{AccountFilter, KeyFilter, KeyKind};
 use super::components::grouped;
 use super::query::Query;
 use super::select::Lacks;
@@ -264,6 +264,19 @@ impl Health {
             Health::Pending => "pending",
             Health::Degraded => "degraded",
             Health::Ok => "ok",
+        }
+    }
+}
+
+impl AccountFilter {
+    /// Whether accounts of this health are listed. `is_read`: whether there is a report.
+    pub fn includes(self, health: Health, is_read: bool) -> bool {
+        match self {
+            AccountFilter::Ok => health == Health::Ok,
+            AccountFilter::Degraded => health == Health::Degraded,
+            AccountFilter::Failing => matches!(health, Health::Failing(_)),
+            AccountFilter::Pending => health == Health::Pending,
+            AccountFilter::Unread => !is_read,
         }
     }
 }

@@ -6,9 +6,8 @@ use std::collections::HashMap;
 
 use regex::{Regex, RegexBuilder};
 
-use super::choices::{AccountFilter, KeyFilter, KeyKind, Order, Sort};
+use super::choices::{KeyFilter, KeyKind, Order, Sort};
 use super::components::account_name;
-use super::health::Health;
 use super::query::{ACCESS_KEY, Query, SERVICE_CREDENTIAL};
 use crate::config::{Config, TagLabel};
 use crate::findings::{Finding, every_key, has_unknown_tags};
@@ -259,18 +258,5 @@ impl KeyFilter {
     /// Whether it also lists keys that need no attention.
     fn is_of_any_age(self) -> bool {
         matches!(self, KeyFilter::NeverUsed | KeyFilter::NotJudged | KeyFilter::Every)
-    }
-}
-
-impl AccountFilter {
-    /// Whether accounts of this health are listed. `is_read`: whether there is a report.
-    pub fn includes(self, health: Health, is_read: bool) -> bool {
-        match self {
-            AccountFilter::Ok => health == Health::Ok,
-            AccountFilter::Degraded => health == Health::Degraded,
-            AccountFilter::Failing => matches!(health, Health::Failing(_)),
-            AccountFilter::Pending => health == Health::Pending,
-            AccountFilter::Unread => !is_read,
-        }
     }
 }
