@@ -422,6 +422,19 @@ def test_a_search_by_a_tag_finds_nothing_for_sure_only_if_the_tags_are_known(sit
     assert doubts or not expected.name.startswith("tags_unread")
 
 
+@pytest.mark.parametrize("show", ["unrotated", "every"])
+def test_a_search_by_a_key_id_finds_nothing_for_sure_only_if_the_ids_are_known(situation, show):
+    _, exporter = situation
+    asked = f"show={show}&kind=access_key"
+    keys = [row for row in file(f"{exporter.url}/keys.csv?{asked}") if row["user"]]
+    without_id = {row["account_id"] for row in keys if not row["access_key_id"]}
+    rows = file(f"{exporter.url}/keys.csv?{asked}&id=AKIANOBODY")
+    assert without_id <= {row["account_id"] for row in rows if row["status"] == "not_all_known"}
+    assert {row["account_id"] for row in rows if "ids of some keys not known" in row["rule"]} <= without_id
+    text = requests.get(f"{exporter.url}/?{asked}&id=AKIANOBODY", timeout=10).text
+    assert not without_id or "Some data is missing" in text
+
+
 def test_an_account_that_nobody_knows_is_in_no_file_as_one_without_keys(situation):
     _, exporter = situation
     [row] = file(f"{exporter.url}/keys.csv?account=000000000000")

@@ -48,7 +48,7 @@ pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> 
         );
         calendar.push(event(snapshot, "more", today, "Not all keys are in this calendar", &text));
     }
-    let accounts = health::accounts(snapshot, &query);
+    let accounts = health::accounts(snapshot, &query, &keys);
     for gap in trust::gaps(settings, snapshot, &accounts, &query) {
         calendar.push(of_gap(snapshot, &gap));
     }

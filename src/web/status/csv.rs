@@ -30,7 +30,7 @@ const NOT_ALL_KNOWN: &str = "not_all_known";
 pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> Vec<u8> {
     let keys = candidates(snapshot, query);
     let rows = select(&about(&keys, query, &snapshot.config.user_tags), query);
-    let accounts = health::accounts(snapshot, query);
+    let accounts = health::accounts(snapshot, query, &keys);
     let by_id: HashMap<&str, &AccountSummary> =
         accounts.iter().map(|row| (row.account.id.as_str(), row)).collect();
     let mut csv = ::csv::Writer::from_writer(Vec::new());

@@ -6,13 +6,15 @@ use std::path::Path;
 
 use chrono::{DateTime, Utc};
 
-use super::choices::KeyKind;
+use super::choices::{AccountFilter, KeyFilter, KeyKind};
 use super::components::grouped;
 use super::query::Query;
+use super::select::Lacks;
 use crate::config::Config;
 use crate::failure::Reason;
 use crate::findings::{
-    AccountOverview, is_outlived, lacks_name, lacks_root, lacks_service_credentials, lacks_tags,
+    AccountOverview, Finding, is_outlived, lacks_name, lacks_root, lacks_service_credentials,
+    lacks_tags,
 };
 use crate::policy::KeyStatus;
 use crate::render::Snapshot;
@@ -38,8 +40,8 @@ pub struct AccountSummary<'a> {
     pub not_judged: usize,
     /// Whether all of its unrotated access keys are known.
     is_whole: bool,
-    /// Whether the query is about tags of its users that are not known.
-    query_lacks_tags: bool,
+    /// What the query needs of it and is not known.
+    lacks: Lacks<'a>,
     /// Whether its service-specific credentials are wanted and could not be listed.
     lacks_service_credentials: bool,
 }
@@ -68,21 +70,42 @@ pub enum Health {
     Ok,
 }
 
-/// The accounts for a page or a file about the query's keys, the most urgent first.
-pub fn accounts<'a>(snapshot: &'a Snapshot, query: &Query) -> Vec<AccountSummary<'a>> {
+/// The accounts for a page or a file about the query's keys, the most urgent first. `keys` are those that
+/// the query selects from.
+pub fn accounts<'a>(
+    snapshot: &'a Snapshot,
+    query: &Query,
+    keys: &'a [Finding],
+) -> Vec<AccountSummary<'a>> {
     let State { accounts, unidentified, .. } = &snapshot.state;
     // Unidentified accounts have no report, so nothing was counted.
     let nothing = std::iter::repeat(const { &AccountOverview::NOTHING });
     let counted = snapshot.overview().accounts.iter().chain(nothing);
+    let config = &snapshot.config;
+    let mut without_id = query.may_have_id(keys, &config.user_tags);
     let mut rows: Vec<_> = accounts
         .iter()
         .chain(unidentified)
         .zip(counted)
         .map(|(account, counted)| {
-            AccountSummary::new(account, counted, &snapshot.config, query, snapshot.now)
+            let without_id = without_id.remove(account.id.as_str()).unwrap_or_default();
+            let lacks = query.lacks(account, config, without_id);
+            AccountSummary::new(account, counted, config, query.show, lacks, snapshot.now)
         })
         .collect();
     rows.sort_by_key(|row| (row.health, Reverse(row.unrotated)));
+    rows
+}
+
+/// Those of the query. If no account has the id or the name of the query, those that may have the name.
+pub fn of_query<'a, 'b>(
+    accounts: &'a [AccountSummary<'b>],
+    query: &Query,
+) -> Vec<&'a AccountSummary<'b>> {
+    let mut rows: Vec<_> = accounts.iter().filter(|row| query.is_of_account(row.account)).collect();
+    if rows.is_empty() {
+        rows.extend(accounts.iter().filter(|row| query.may_be_of_account(row.account)));
+    }
     rows
 }
 
@@ -104,7 +127,8 @@ impl<'a> AccountSummary<'a> {
         account: &'a Account,
         overview: &AccountOverview,
         config: &Config,
-        query: &Query,
+        show: KeyFilter,
+        lacks: Lacks<'a>,
         now: DateTime<Utc>,
     ) -> AccountSummary<'a> {
         let unrotated = overview.count(KeyStatus::Unrotated);
@@ -115,20 +139,20 @@ impl<'a> AccountSummary<'a> {
         let rejected = account.report.as_ref().map_or(0, |report| report.rejected.len());
         let waiting = refresh.waiting.unwrap_or_default();
         let lacks_tags = lacks_tags(account, config);
-        let query_lacks_tags = query.needs_unknown_tags(account, config);
         let lacks_name = lacks_name(account, config);
         let lacks_service_credentials = lacks_service_credentials(account, config);
         let lacks_root = lacks_root(account, config, now);
         let is_outlived = is_outlived(account, config, now);
         let is_unconfirmed = refresh.confirmation == Tried::Failed;
-        let has_no_tags = refresh.tags == Tried::Failed || lacks_tags || query_lacks_tags;
+        let has_no_tags = refresh.tags == Tried::Failed || lacks_tags || lacks.tags;
+        let has_no_ids = lacks.ids(show);
         let several = |what, count: usize, section| {
             (count > 0).then_some(Trouble { what, count: Some(count), section })
         };
         let one =
             |what, is_one: bool, section| is_one.then_some(Trouble { what, count: None, section });
         let more_keys = "users with more keys than the report shows";
-        let no_name = "name not read, and rules need it";
+        let no_name = if lacks_name { "name not read, and rules need it" } else { "name not read" };
         let no_tags =
             if lacks_tags { "tags not read, and rules need them" } else { "tags not read" };
         let no_list = "service-specific credentials not listed";
@@ -141,7 +165,8 @@ impl<'a> AccountSummary<'a> {
             one("keys not confirmed", is_unconfirmed, "iamkeyexporterconfirmationunavailable"),
             several("users not confirmed", waiting, "iamkeyexporterconfirmationwaiting"),
             one(no_tags, has_no_tags, "iamkeyexportertagsunavailable"),
-            one(no_name, lacks_name, "iamkeyexporteraccountnameunavailable"),
+            one("ids of some keys not known", has_no_ids, "iamkeyexporterconfirmationunavailable"),
+            one(no_name, lacks_name || lacks.name, "iamkeyexporteraccountnameunavailable"),
             one(no_list, lacks_service_credentials, "iamkeyexporterservicecredentialsunavailable"),
         ];
         let troubles: Vec<Trouble> = troubles.into_iter().flatten().collect();
@@ -153,8 +178,8 @@ impl<'a> AccountSummary<'a> {
         };
         let is_judged = account.report.is_some() && rejected + not_judged + unlisted == 0;
         let is_failing = matches!(health, Health::Failing(_));
-        let lacks = lacks_root || lacks_tags || lacks_name;
-        let is_whole = is_judged && !(is_failing || lacks || is_outlived);
+        let is_undecided = lacks_root || lacks_tags || lacks_name;
+        let is_whole = is_judged && !(is_failing || is_undecided || is_outlived);
         AccountSummary {
             account,
             health,
@@ -163,7 +188,7 @@ impl<'a> AccountSummary<'a> {
             troubles,
             not_judged,
             is_whole,
-            query_lacks_tags,
+            lacks,
             lacks_service_credentials,
         }
     }
@@ -179,9 +204,9 @@ impl<'a> AccountSummary<'a> {
         self.is_whole && is_listed
     }
 
-    /// The same for the keys that the query is about.
-    pub fn is_whole_for_query(&self, kind: Option<KeyKind>) -> bool {
-        self.is_whole(kind) && !self.query_lacks_tags
+    /// The same for the keys of these statuses that the query is about.
+    pub fn is_whole_for_query(&self, show: KeyFilter, kind: Option<KeyKind>) -> bool {
+        self.is_whole(kind) && self.lacks.nothing(show, kind)
     }
 
     /// What is known of its keys of this kind.
@@ -197,10 +222,10 @@ impl<'a> AccountSummary<'a> {
         }
     }
 
-    /// The same for the keys that the query is about.
-    fn known_for_query(&self, kind: KeyKind) -> Known {
+    /// The same for the keys of these statuses that the query is about.
+    fn known_for_query(&self, show: KeyFilter, kind: KeyKind) -> Known {
         match self.known(kind) {
-            Known::All if self.query_lacks_tags => Known::Some,
+            Known::All if !self.lacks.nothing(show, Some(kind)) => Known::Some,
             known => known,
         }
     }
@@ -243,6 +268,19 @@ impl Health {
     }
 }
 
+impl AccountFilter {
+    /// Whether accounts of this health are listed. `is_read`: whether there is a report.
+    pub fn includes(self, health: Health, is_read: bool) -> bool {
+        match self {
+            AccountFilter::Ok => health == Health::Ok,
+            AccountFilter::Degraded => health == Health::Degraded,
+            AccountFilter::Failing => matches!(health, Health::Failing(_)),
+            AccountFilter::Pending => health == Health::Pending,
+            AccountFilter::Unread => !is_read,
+        }
+    }
+}
+
 /// Whether a number of keys is complete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Known {
@@ -275,13 +313,13 @@ pub struct KnownKeys {
 }
 
 impl KnownKeys {
-    /// What is known of the query's keys in these accounts.
-    pub fn new(snapshot: &Snapshot, accounts: &[&AccountSummary]) -> KnownKeys {
+    /// What is known of the query's keys of these statuses in these accounts.
+    pub fn new(snapshot: &Snapshot, accounts: &[&AccountSummary], show: KeyFilter) -> KnownKeys {
         let State { ready, discovery, .. } = snapshot.state;
         // Otherwise there may be other accounts.
         let is_all = ready && discovery != Tried::Failed;
         let known = |kind| {
-            let mut of_accounts = accounts.iter().map(|row| row.known_for_query(kind));
+            let mut of_accounts = accounts.iter().map(|row| row.known_for_query(show, kind));
             if of_accounts.clone().all(|known| known == Known::Nothing) {
                 Known::Nothing
             } else if is_all && of_accounts.all(|known| known == Known::All) {

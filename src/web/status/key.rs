@@ -12,7 +12,7 @@ use super::components::{
 use super::health::{self, Trouble};
 use super::keys::{NO_ID, badge, due_cell, last_day, limit, never, sheet};
 use super::page::{frame, invalid, missing};
-use super::query::Query;
+use super::query::{ACCESS_KEY, Query, SERVICE_CREDENTIAL};
 use super::steps;
 use super::trust::no_account;
 use crate::findings::{Finding, all_keys};
@@ -20,12 +20,6 @@ use crate::policy::KeyStatus;
 use crate::render::Snapshot;
 use crate::report::{Key, ROOT_USER};
 use crate::state::{Account, Tried};
-
-/// The beginning of the ids of access keys, by
-/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html>,
-const ACCESS_KEY: &str = "AKIA";
-/// and of those of service-specific credentials.
-const SERVICE_CREDENTIAL: &str = "ACCA";
 
 /// The result of a request for a key's page.
 pub enum KeyPage {
@@ -49,7 +43,7 @@ pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> 
     }
     let account = match &accounts_of(snapshot, &query.account)[..] {
         [account] => *account,
-        [] => return missing(&no_account(settings.shard, &query.account)),
+        [] => return missing(&no_account(settings, snapshot, query)),
         several => {
             let ids: Vec<&str> = several.iter().map(|it| it.id.as_str()).collect();
             return invalid(&format!(
@@ -89,7 +83,7 @@ pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> 
     };
     let key = account.users().find(|(subject, _)| subject.user.name == query.user);
     let key = key.and_then(|(_, keys)| keys.get(usize::from(finding.key?) - 1)?.as_ref());
-    let accounts = health::accounts(snapshot, query);
+    let accounts = health::accounts(snapshot, &Query::default(), &[]);
     let troubles = accounts.iter().find(|row| row.account.id == account.id);
     let troubles = troubles.map_or(&[][..], |row| &row.troubles);
     let facts = Facts { settings, snapshot, account, troubles, finding, of_user: &of_user, key };

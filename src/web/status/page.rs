@@ -7,7 +7,7 @@ use maud::{DOCTYPE, Markup, html};
 use super::accounts;
 use super::choices::{KeyFilter, KeyKind};
 use super::components::{in_words, moment, named, noun};
-use super::health::{self, AccountSummary, Known, KnownKeys};
+use super::health::{self, Known, KnownKeys};
 use super::query::Query;
 use super::select::{about, candidates};
 use super::{StatusSettings, keys, teams, trust};
@@ -18,14 +18,14 @@ use crate::render::Snapshot;
 pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> String {
     let keys = candidates(snapshot, query);
     let about = about(&keys, query, &snapshot.config.user_tags);
-    let all = health::accounts(snapshot, query);
-    let accounts: Vec<&AccountSummary> =
-        all.iter().filter(|row| query.is_of_account(row.account)).collect();
-    let known = KnownKeys::new(snapshot, &accounts);
+    let all = health::accounts(snapshot, query, &keys);
+    let accounts = health::of_query(&all, query);
+    let known_of = |show| KnownKeys::new(snapshot, &accounts, show);
+    let (known, known_unrotated) = (known_of(query.show), known_of(KeyFilter::Unrotated));
     let soon = in_words(snapshot.config.policy.warn_before);
     let subject = Some(query.subject()).filter(|subject| !subject.is_empty());
     let title = html! {
-        (unrotated(&about, known))
+        (unrotated(&about, known_unrotated))
         @if let Some(subject) = &subject { ", " (subject) }
     };
     // The account's name is for printed pages.
@@ -49,7 +49,7 @@ pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> 
         (trust::notices(settings, snapshot, &accounts, query))
         ul.tiles {
             @for show in [KeyFilter::Unrotated, KeyFilter::DueSoon, KeyFilter::Exempt] {
-                (tile(&about, known, &query.showing(show), &soon))
+                (tile(&about, known_of(show), &query.showing(show), &soon))
             }
             (accounts::tile(&accounts, query))
         }

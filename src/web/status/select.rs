@@ -2,19 +2,19 @@
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
+use std::collections::HashMap;
 
 use regex::{Regex, RegexBuilder};
 
-use super::choices::{AccountFilter, KeyFilter, KeyKind, Order, Sort};
+use super::choices::{KeyFilter, KeyKind, Order, Sort};
 use super::components::account_name;
-use super::health::Health;
-use super::query::Query;
+use super::query::{ACCESS_KEY, Query, SERVICE_CREDENTIAL};
 use crate::config::{Config, TagLabel};
 use crate::findings::{Finding, every_key, has_unknown_tags};
 use crate::policy::owner::was_time_to_use;
 use crate::policy::{KeyStatus, Tag};
 use crate::render::Snapshot;
-use crate::state::Account;
+use crate::state::{Account, Tried};
 
 /// The keys to select from: the findings, or every key of the query's accounts.
 pub fn candidates<'a>(snapshot: &'a Snapshot, query: &Query) -> Cow<'a, [Finding]> {
@@ -97,15 +97,80 @@ fn mentions(finding: &Finding, word: &Regex) -> bool {
         || finding.tags.iter().any(tag)
 }
 
+/// What a query needs of an account and is not known: more keys may be among the query's.
+#[derive(Debug)]
+pub struct Lacks<'a> {
+    /// Its users' tags.
+    pub tags: bool,
+    /// Its name.
+    pub name: bool,
+    /// The ids of these keys.
+    ids: Vec<&'a Finding>,
+}
+
+impl Lacks<'_> {
+    /// Whether ids of keys of these statuses are not known.
+    pub fn ids(&self, show: KeyFilter) -> bool {
+        self.ids.iter().any(|finding| show.includes(finding))
+    }
+
+    /// Whether all that is needed for keys of this kind and these statuses is known. Only ids of access keys can
+    /// be unknown.
+    pub fn nothing(&self, show: KeyFilter, kind: Option<KeyKind>) -> bool {
+        let has_ids = kind == Some(KeyKind::ServiceCredential) || !self.ids(show);
+        has_ids && !(self.tags || self.name)
+    }
+}
+
 impl Query {
     /// Whether it is about this account.
     pub fn is_of_account(&self, account: &Account) -> bool {
         [&*account.id, &*account.name, ""].contains(&self.account.as_str())
     }
 
+    /// Whether it is about an account by name, and this one's name is not known.
+    pub fn may_be_of_account(&self, account: &Account) -> bool {
+        !is_account_id(&self.account) && has_unknown_name(account)
+    }
+
+    /// What it needs of the account and is not known. `ids` are the account's keys of [`Query::may_have_id`].
+    pub fn lacks<'a>(
+        &self,
+        account: &Account,
+        config: &Config,
+        ids: Vec<&'a Finding>,
+    ) -> Lacks<'a> {
+        let is_name = |word: &str| !is_account_id(word) && !is_key_id(word);
+        let needs_name =
+            !self.is_of_account(account) || self.search.split_whitespace().any(is_name);
+        let name = account.report.is_some() && needs_name && has_unknown_name(account);
+        Lacks { tags: self.needs_unknown_tags(account, config), name, ids }
+    }
+
+    /// The access keys of unknown id that would be the query's if they had the ids that it asks for, by account.
+    pub fn may_have_id<'a>(
+        &self,
+        keys: &'a [Finding],
+        labels: &[TagLabel],
+    ) -> HashMap<&'a str, Vec<&'a Finding>> {
+        let (ids, words): (Vec<&str>, Vec<&str>) =
+            self.search.split_whitespace().partition(|word| is_key_id(word));
+        let mut by_account: HashMap<_, Vec<_>> = HashMap::new();
+        let is_of_service = self.id.starts_with(SERVICE_CREDENTIAL);
+        if is_of_service || self.id.is_empty() && ids.is_empty() {
+            return by_account;
+        }
+        let query = Query { id: String::new(), search: words.join(" "), ..self.clone() };
+        let is_unknown = |it: &&Finding| it.service.is_none() && it.access_key_id.is_none();
+        for finding in about(keys, &query, labels).into_iter().filter(is_unknown) {
+            by_account.entry(finding.account_id.as_str()).or_default().push(finding);
+        }
+        by_account
+    }
+
     /// Whether it is about tags of the account's users that are not known, or out of date: one that the
     /// configuration does not name is never read.
-    pub fn needs_unknown_tags(&self, account: &Account, config: &Config) -> bool {
+    fn needs_unknown_tags(&self, account: &Account, config: &Config) -> bool {
         let named = config.tag_keys();
         let is_named = |(key, _): &(String, String)| named.iter().any(|tag| is_tag(tag, key));
         let needs_named = !self.tags.is_empty() || self.no_other_tags || !self.search.is_empty();
@@ -138,6 +203,22 @@ impl Query {
             && self.tags.iter().all(has)
             && !(self.no_other_tags && has_other())
     }
+}
+
+/// Whether the word is the id of an access key or the beginning of one, in any case.
+fn is_key_id(word: &str) -> bool {
+    let begins = word.get(..ACCESS_KEY.len()).is_some_and(|it| it.eq_ignore_ascii_case(ACCESS_KEY));
+    begins && word.bytes().all(|c| c.is_ascii_alphanumeric())
+}
+
+/// Whether the word is the id of an account, which no name can be.
+fn is_account_id(word: &str) -> bool {
+    word.len() == 12 && word.bytes().all(|c| c.is_ascii_digit())
+}
+
+/// Whether the account may have a name that is not known: its alias, which was not read.
+fn has_unknown_name(account: &Account) -> bool {
+    account.name.is_empty() && account.refresh.name != Tried::Ok
 }
 
 /// Whether this parameter names the tag, also by the end of its label, such as `cost_center` for
@@ -177,18 +258,5 @@ impl KeyFilter {
     /// Whether it also lists keys that need no attention.
     fn is_of_any_age(self) -> bool {
         matches!(self, KeyFilter::NeverUsed | KeyFilter::NotJudged | KeyFilter::Every)
-    }
-}
-
-impl AccountFilter {
-    /// Whether accounts of this health are listed. `is_read`: whether there is a report.
-    pub fn includes(self, health: Health, is_read: bool) -> bool {
-        match self {
-            AccountFilter::Ok => health == Health::Ok,
-            AccountFilter::Degraded => health == Health::Degraded,
-            AccountFilter::Failing => matches!(health, Health::Failing(_)),
-            AccountFilter::Pending => health == Health::Pending,
-            AccountFilter::Unread => !is_read,
-        }
     }
 }

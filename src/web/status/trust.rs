@@ -8,12 +8,12 @@ use super::StatusSettings;
 use super::accounts::{exactly, link};
 use super::choices::{AccountFilter, AccountSort, KeyKind};
 use super::components::{counted, grouped, moment, relative, runbook, sentence};
-use super::health::{AccountSummary, Health, Trouble, troubles};
+use super::health::{AccountSummary, Health, Trouble, of_query, troubles};
 use super::query::Query;
 use super::select::words;
 use crate::render::Snapshot;
 use crate::shard::Shard;
-use crate::state::Tried;
+use crate::state::{State, Tried};
 
 /// One line: the number of accounts that were read, the age of the reports, and missing data.
 pub fn line(
@@ -130,7 +130,7 @@ pub fn notices(
         }
         @if accounts.is_empty() && !query.account.is_empty() {
             p.notice.bad {
-                (no_account(settings.shard, &query.account))
+                (no_account(settings, snapshot, query))
             }
         }
         @if state.duplicates > 0 {
@@ -143,8 +143,15 @@ pub fn notices(
 }
 
 /// About an account that is not known.
-pub fn no_account(shard: Shard, account: &str) -> String {
-    match shard.name() {
+pub fn no_account(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> String {
+    let State { accounts, unidentified, .. } = &snapshot.state;
+    let account = &query.account;
+    if accounts.iter().chain(unidentified).any(|it| query.may_be_of_account(it)) {
+        return format!(
+            "No account is known by the name {account}, but the names of some accounts were not read."
+        );
+    }
+    match settings.shard.name() {
         Some(shard) => format!("This is {shard}. Account {account} may be on another one."),
         None => {
             format!("The exporter has no account {account}, so it knows nothing about its keys.")
@@ -196,10 +203,10 @@ pub fn gaps<'a>(
     accounts: &'a [AccountSummary<'a>],
     query: &'a Query,
 ) -> Vec<Gap<'a>> {
-    let of_query: Vec<&AccountSummary> =
-        accounts.iter().filter(|row| query.is_of_account(row.account)).collect();
+    let of_query = of_query(accounts, query);
     // Which of the unknown keys a search would find is not known either.
-    let incomplete = of_query.iter().copied().filter(|row| !row.is_whole_for_query(query.kind));
+    let incomplete =
+        of_query.iter().copied().filter(|row| !row.is_whole_for_query(query.show, query.kind));
     let gap = |row: &'a AccountSummary| {
         let troubles = || row.troubles.iter().map(Trouble::text).collect::<Vec<_>>().join(", ");
         let why = row.cause().unwrap_or_else(troubles);
@@ -218,7 +225,7 @@ pub fn gaps<'a>(
         let others = other_shards(settings.shard, accounts);
         gaps.extend(others.map(|why| unknown(Missing::OtherShards(settings.shard), why)));
     } else if of_query.is_empty() {
-        let why = no_account(settings.shard, &query.account);
+        let why = no_account(settings, snapshot, query);
         gaps.push(unknown(Missing::Account(&query.account), why));
     }
     // Of an account that was never read nothing is known anyway.

@@ -6,7 +6,7 @@ use super::*;
 fn the_page_of_a_key_says_what_is_wrong_and_what_to_do() {
     let state = || {
         let account = account_of("o'neil", "production", &[("team", "payments")]);
-        State::new([account.into(), Account::pending("210987654321", "").into()], Tried::Ok, true)
+        State::new([account.into(), named("210987654321", "").into()], Tried::Ok, true)
     };
     let page = |asked: &str| {
         let page = key::render(&settings(), &snapshot(state(), with_team()), &query(asked));

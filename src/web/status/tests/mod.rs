@@ -62,8 +62,15 @@ fn account_of(user: &str, name: &str, tags: &[(&str, &str)]) -> Account {
         report: Some(Report::parse(csv.as_bytes()).expect("a report").into()),
         generated: Some(now() - TimeDelta::hours(1)),
         tags: Some(tags_of_team([(user.to_owned(), tags)].into()).into()),
-        ..Account::pending("123456789012", name)
+        ..named("123456789012", name)
     }
+}
+
+/// An account without a report whose name is known. Empty: it has none.
+fn named(id: &str, name: &str) -> Account {
+    let mut account = Account::pending(id, name);
+    account.refresh.name = Tried::Ok;
+    account
 }
 
 /// The page of a report file whose one user is `user` with this path, in an account of this name.
@@ -77,7 +84,7 @@ fn page_of(account: &str, user: &str, path: &str, asked: &str) -> String {
     let account = Account {
         report: Some(Report::parse(csv.as_bytes()).expect("a report").into()),
         tags: Some(tags_of_team(tags).into()),
-        ..Account::pending("123456789012", account)
+        ..named("123456789012", account)
     };
     page_of_state(State::new([account.into()], Tried::Ok, true), with_team(), asked)
 }
@@ -120,7 +127,7 @@ fn account(id: &str, key: &str) -> Account {
          a,arn:aws:iam::{id}:user/a,{key},false,N/A\n"
     );
     let report = Some(Report::parse(csv.as_bytes()).expect("a report").into());
-    Account { report, ..Account::pending(id, "") }
+    Account { report, ..named(id, "") }
 }
 
 /// An account whose user `a` has an old access key and these service-specific credentials: the service, the

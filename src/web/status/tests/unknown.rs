@@ -131,7 +131,7 @@ fn views(account: &Account, config: &Config, asked: &str) -> (String, String, St
 
 #[test]
 fn a_query_by_tags_or_words_finds_nothing_for_sure_only_if_the_tags_are_known() {
-    let known = account_of("backup", "", &[("team", "payments")]);
+    let known = account_of("backup", "prod", &[("team", "payments")]);
     let mut failed = known.clone();
     failed.refresh.tags = Tried::Failed;
     let other = Tags { keys: ["owner".to_owned()].into(), ..Tags::default() };
@@ -169,6 +169,113 @@ fn a_query_by_tags_or_words_finds_nothing_for_sure_only_if_the_tags_are_known() 
         assert!(title.starts_with("at least 0 "), "the configuration does not name it: {title}");
         assert!(csv.contains(",not_all_known,,,,,,tags not read,"), "{csv}");
     }
+}
+
+/// The account with these access keys of its one user: the creation time and the id.
+fn with_keys(keys: &[(&str, Option<&str>)]) -> Account {
+    let mut account = account_of("backup", "prod", &[]);
+    account.record(None, Duration::ZERO, now());
+    let key = |(created, id): &(&str, Option<&str>)| {
+        let last_rotated = Some(created.parse().expect("a time"));
+        Some(Key {
+            active: true,
+            id: id.map(str::to_owned),
+            last_rotated,
+            last_used: None,
+            never_used: false,
+            last_used_region: None,
+            last_used_service: None,
+        })
+    };
+    Arc::make_mut(&mut account.confirmed).insert("backup", Some(keys.iter().map(key).collect()));
+    account
+}
+
+/// Whether the title, the calendar and the file say for this reason that not all is known.
+fn doubts(account: &Account, asked: &str, why: &str) -> [bool; 3] {
+    let (title, calendar, csv) = views(account, &Config::default(), asked);
+    assert!(title.contains(" unrotated access key"), "{asked}: {title}");
+    // Long lines of a calendar are folded.
+    let calendar = calendar.replace("\r\n ", "");
+    let event = "SUMMARY:Not all keys of account 123456789012 are known\r\n";
+    [
+        title.starts_with("at least "),
+        calendar.contains(event) && calendar.contains(&format!("DESCRIPTION:{why}\r\n")),
+        csv.contains(&format!(",not_all_known,,,,,,{why},")),
+    ]
+}
+
+#[test]
+fn a_search_by_a_key_id_finds_nothing_for_sure_only_if_the_ids_are_known() {
+    const OLD: &str = "2020-01-01T00:00:00Z";
+    const DUE: &str = "2026-08-08T00:00:00Z";
+    const YOUNG: &str = "2026-10-30T00:00:00Z";
+    let doubts =
+        |account: &Account, asked: &str| doubts(account, asked, "ids of some keys not known");
+    let unknown = with_keys(&[(OLD, None)]);
+    for asked in
+        ["q=AKIAOLD", "q=akiaold+backup", "id=AKIAOLD", "id=AKIAOLD&show=every", "user=backup&id=x"]
+    {
+        assert_eq!(doubts(&unknown, asked), [true; 3], "{asked}");
+    }
+    // None of its keys can be meant, or the key is found whatever its id is.
+    for asked in
+        ["", "q=nobody", "q=akia-bot", "q=ASIAX", "id=ACCAX", "user=x&id=AKIAX", "q=AKIAX+x"]
+    {
+        assert_eq!(doubts(&unknown, asked), [false; 3], "{asked}");
+    }
+    let healthy = with_keys(&[(OLD, Some("AKIAOLD")), (YOUNG, None)]);
+    for asked in ["q=AKIAX", "id=AKIAX", "show=exempt&id=AKIAX"] {
+        let [title, _, file] = doubts(&healthy, asked);
+        assert!(!title && !file, "all keys that it can list have ids: {asked}");
+    }
+    assert_eq!(doubts(&healthy, "show=every&id=AKIAX"), [false, true, true]);
+    let page = |account: &Account, asked: &str| {
+        page_of_state(
+            State::new([account.clone().into()], Tried::Ok, true),
+            Config::default(),
+            asked,
+        )
+    };
+    let text = page(&healthy, "show=every&id=AKIAX");
+    for part in ["No access key is known of those", "Some data is missing", "account degraded"] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    // Each number is about its own keys.
+    let due = page(&with_keys(&[(OLD, Some("AKIAOLD")), (DUE, None)]), "q=AKIAX");
+    for part in ["<title>0 unrotated", "<strong>at least 0</strong> <span>access keys due"] {
+        assert!(due.contains(part), "{part} in {due}");
+    }
+}
+
+#[test]
+fn a_search_by_an_account_name_finds_nothing_for_sure_only_if_the_names_are_known() {
+    let mut unnamed = with_keys(&[("2020-01-01T00:00:00Z", Some("AKIAOLD"))]);
+    unnamed.name = String::new();
+    unnamed.refresh.name = Tried::NotYet;
+    for asked in ["q=payments", "account=payments-prod", "account=payments-prod&show=every"] {
+        assert_eq!(doubts(&unnamed, asked, "name not read"), [true; 3], "{asked}");
+    }
+    for asked in ["", "q=AKIAX", "q=210987654321", "account=123456789012", "user=x"] {
+        assert_eq!(doubts(&unnamed, asked, "name not read"), [false; 3], "{asked}");
+    }
+    let without_alias = Account { name: String::new(), ..with_keys(&[]) };
+    assert_eq!(doubts(&without_alias, "q=payments", "name not read"), [false; 3]);
+    // One that has the name is the right one.
+    let other = Account { id: "210987654321".to_owned(), ..with_keys(&[]) };
+    let both = State::new([unnamed.clone().into(), other.into()], Tried::Ok, true);
+    let page = page_of_state(both, Config::default(), "account=prod");
+    assert!(page.contains("<title>0 unrotated access keys, prod"), "{page}");
+    let unread = State::new([Account::pending("123456789012", "").into()], Tried::Ok, true);
+    let page = page_of_state(unread, Config::default(), "account=payments-prod");
+    assert!(page.contains("Account <bdi>123456789012</bdi> was never read"), "{page}");
+    assert!(!page.contains("The exporter has no account"), "{page}");
+    let asked = query("account=payments-prod&user=backup&key=1");
+    let snapshot = snapshot(State::new([unnamed.into()], Tried::Ok, true), Config::default());
+    let key::KeyPage::Missing(page) = key::render(&settings(), &snapshot, &asked) else {
+        panic!("the account is not known by this name");
+    };
+    assert!(page.contains("the names of some accounts were not read"), "{page}");
 }
 
 #[test]
@@ -266,7 +373,7 @@ fn a_cause_is_the_same_for_all_accounts_and_keeps_its_words() {
         account.record(Some(&Failure::new(Reason::Network, message)), Duration::ZERO, now());
         let state = State::new([account.into()], Tried::Ok, true);
         let snapshot = snapshot(state, Config::default());
-        super::health::accounts(&snapshot, &Query::default())[0].cause().expect("a cause")
+        super::health::accounts(&snapshot, &Query::default(), &[])[0].cause().expect("a cause")
     };
     let of_id = "AssumeRole: arn:aws:iam::123456789012:role/x is denied";
     assert_eq!(
