@@ -84,7 +84,7 @@ impl Confirmations {
                 self.asked.insert(user.name.clone(), call);
             }
             if let Some(known) = before.remove(&user.name).flatten() {
-                let mut keys = with_ids(&user.keys, &known);
+                let mut keys = with_ids(user, &known);
                 if user.additional_credentials {
                     keys.extend(known.into_iter().skip(user.keys.len()));
                 }
@@ -96,12 +96,13 @@ impl Confirmations {
 
 /// The reported keys, with the ids of known keys that were created at the same time. If the report
 /// has no time for a key, the known data of its slot stays.
-fn with_ids(reported: &[Option<Key>], known: &[Option<Key>]) -> Vec<Option<Key>> {
+fn with_ids(user: &User, known: &[Option<Key>]) -> Vec<Option<Key>> {
+    let reported = &user.keys;
     let same = |a: &Key, b: &Key| are_near(a.last_rotated, b.last_rotated);
     let with_id = |slot: usize, key: &Key| {
-        if key.last_rotated.is_none() {
+        if user.lacks_time[slot] {
             let before = known.get(slot).and_then(Option::as_ref);
-            let last_rotated = before.and_then(|before| before.last_rotated);
+            let last_rotated = before.and_then(|before| before.last_rotated).or(key.last_rotated);
             return Key { id: before.and_then(|it| it.id.clone()), last_rotated, ..key.clone() };
         }
         let mut candidates = known.iter().flatten().filter(|other| same(key, other));
@@ -192,6 +193,8 @@ fn id(key: &ListedKey, listed: &[ListedKey]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::report::Report;
 
@@ -396,6 +399,18 @@ mod tests {
         let key = after.keys(&timeless.users[0]).and_then(|keys| keys[0].clone()).expect("a key");
         assert_eq!((key.id.as_deref(), key.active), (Some("A"), true), "the report counts");
         assert_eq!(key.last_rotated, Some(at(1)), "what was known of it");
+
+        let mut timeless = Arc::new(timeless);
+        timeless.keep_missing(&report("2025-01-01T00:00:00Z"));
+        assert_eq!(
+            timeless.users[0].keys[0].as_ref().and_then(|key| key.last_rotated),
+            "2025-01-01T00:00:00Z".parse().ok()
+        );
+        let mut after = confirmations.clone();
+        after.start_over(&timeless);
+        let key = after.keys(&timeless.users[0]).and_then(|keys| keys[0].clone()).expect("a key");
+        assert_eq!((key.id.as_deref(), key.active), (Some("A"), true), "the report counts");
+        assert_eq!(key.last_rotated, Some(at(1)), "an answer is newer than the report before");
 
         let other_key = report("2026-01-09T00:00:00Z");
         confirmations.start_over(&other_key);

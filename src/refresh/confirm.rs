@@ -103,8 +103,8 @@ impl RefreshContext<'_> {
 
     /// The indexes in the report of flagged users, those checked longest ago first. A user is
     /// flagged by a key that is unrotated or active without a time, in the report or the last
-    /// answer, or by keys that the report does not show. Root is left out, because only root can list
-    /// root's keys.
+    /// answer, or by keys or times that the report does not have. Root is left out,
+    /// because only root can list root's keys.
     pub(super) fn flagged(&self, account: &Account) -> Vec<usize> {
         let now = self.clock.now();
         let users = account.report.iter().flat_map(|report| &report.users).enumerate();
@@ -116,10 +116,12 @@ impl RefreshContext<'_> {
                     Some(unrotated) => unrotated,
                     None => key.active && ruling.exemption.is_none(),
                 };
-                let has_more =
-                    (user.additional_credentials || user.lacks_keys) && ruling.exemption.is_none();
+                let lacks_some = user.additional_credentials
+                    || user.lacks_keys
+                    || user.lacks_time.contains(&true);
+                let lacks_some = lacks_some && ruling.exemption.is_none();
                 let known = account.confirmed.keys(user).unwrap_or_default();
-                has_more || user.keys.iter().chain(known).flatten().any(is_flagged)
+                lacks_some || user.keys.iter().chain(known).flatten().any(is_flagged)
             })
             .map(|(index, user)| (account.confirmed.asked(&user.name), index))
             .collect();

@@ -119,6 +119,9 @@ pub struct User {
     /// Whether the report does not say of a slot whether it holds a key. Such a row also counts as
     /// rejected.
     pub lacks_keys: bool,
+    /// Whether the report, or one of two rows, gives no time for the active key of a slot. Its time is then
+    /// that of an earlier report or of the other row, or not known. Such a row also counts as rejected.
+    pub lacks_time: [bool; 2],
     /// X.509 signing certificates 1 and 2.
     pub certificates: [Option<Certificate>; 2],
     /// Whether the report says that there are more keys or certificates than its columns show.
@@ -133,8 +136,8 @@ pub struct Key {
     /// The access key id, such as `AKIA…`. The report does not have it: it is known if a call
     /// confirmed the key.
     pub id: Option<String>,
-    /// When the key was created or last rotated. Absent if the report gives no time for an active
-    /// key. Such a row also counts as rejected.
+    /// When the key was created or last rotated. Absent if no report gives a time for an active key: see
+    /// [`User::lacks_time`].
     pub last_rotated: Option<DateTime<Utc>>,
     /// When the key was last used, in steps of 15 minutes, so it can be before `last_rotated`.
     /// Absent if never, or not known.
@@ -213,8 +216,8 @@ pub enum Problem {
     /// active then, and the user is kept without the certificate.
     #[error("a key without a status")]
     KeyWithoutStatus,
-    /// The key is active, but the report does not say since when. The user is kept, the key is
-    /// kept without its age.
+    /// The key is active, but the report does not say since when. The key is kept, with the time of the
+    /// report before, if there is one.
     #[error("an active key without a time")]
     ActiveKeyWithoutTime,
 }
@@ -362,21 +365,29 @@ impl Report {
     }
 
     /// Keeps what the report before has and this one does not deny. If rows could not be parsed, its
-    /// users stay, because the rows may be theirs. Root always stays, because no account loses it. And a
-    /// key stays if nothing is said of its slot.
+    /// users stay, because the rows may be theirs. Root always stays, because no account loses it. A
+    /// key stays if nothing is said of its slot. The time of an active key stays if there is no other,
+    /// because a new key in the slot would have brought one.
     pub fn keep_missing(self: &mut Arc<Report>, before: &Report) {
-        let lacks_keys = self.users.iter().any(|user| user.lacks_keys);
-        if self.missing == 0 && !lacks_keys && self.users.iter().any(User::is_root) {
+        let lacks_some = |user: &User| user.lacks_keys || user.lacks_time.contains(&true);
+        let is_whole = self.missing == 0 && self.users.iter().any(User::is_root);
+        if is_whole && !self.users.iter().any(lacks_some) {
             return;
         }
         let report = Arc::make_mut(self);
         let mut gone: HashMap<&str, &User> =
             before.users.iter().map(|user| (user.name.as_str(), user)).collect();
         for user in &mut report.users {
-            let before = gone.remove(user.name.as_str()).filter(|_| user.lacks_keys);
-            let keys = before.into_iter().flat_map(|before| &before.keys);
-            for (key, before) in user.keys.iter_mut().zip(keys) {
-                *key = key.take().or_else(|| before.clone());
+            let Some(before) = gone.remove(user.name.as_str()) else { continue };
+            for (key, before) in user.keys.iter_mut().zip(&before.keys) {
+                match key {
+                    Some(key) if key.active && key.last_rotated.is_none() => {
+                        let before = before.as_ref().filter(|before| before.active);
+                        key.last_rotated = before.and_then(|before| before.last_rotated);
+                    }
+                    None if user.lacks_keys => key.clone_from(before),
+                    _ => {}
+                }
             }
         }
         let is_kept = |user: &&User| {
@@ -497,6 +508,9 @@ impl User {
         same(&mut self.mfa_active, &other.mfa_active);
         self.password_never_used &= other.password_never_used;
         self.lacks_keys |= other.lacks_keys;
+        for (lacks_time, other) in self.lacks_time.iter_mut().zip(other.lacks_time) {
+            *lacks_time |= other;
+        }
         self.additional_credentials |= other.additional_credentials;
     }
 
@@ -519,13 +533,15 @@ impl User {
 }
 
 impl Key {
-    /// The worse of two, with what is known of its use: an active one, one of unknown age, the older one.
+    /// The worse of two, an active one before an older one, with what is known of its time and use.
     fn or_worse(self, other: Key) -> Key {
         let last_used = self.last_used.max(other.last_used);
         let never_used = self.never_used && other.never_used;
-        let badness = |key: &Key| (key.active, Reverse(key.last_rotated));
-        let worse = if badness(&other) > badness(&self) { other } else { self };
-        Key { last_used, never_used, ..worse }
+        let badness = |key: &Key| (key.active, key.last_rotated.map(Reverse));
+        let (worse, better) =
+            if badness(&other) > badness(&self) { (other, self) } else { (self, other) };
+        let last_rotated = worse.last_rotated.or(better.last_rotated);
+        Key { last_rotated, last_used, never_used, ..worse }
     }
 
     /// When it was last used, `Some(None)` if never. `None` if that is not known.

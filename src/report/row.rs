@@ -163,10 +163,13 @@ impl<'a> Row<'a> {
         if name != ROOT_USER && !ends_arn(&[name.as_bytes()], &[arn.as_bytes()]) {
             self.warn((c.arn.name, Problem::OtherName));
         }
+        let keys = [self.key(&c.keys[0], interner), self.key(&c.keys[1], interner)];
+        let is_timeless = |key: &Key| key.active && key.last_rotated.is_none();
         let user = User {
             name,
             arn,
-            keys: [self.key(&c.keys[0], interner), self.key(&c.keys[1], interner)],
+            lacks_time: keys.each_ref().map(|key| key.as_ref().is_some_and(is_timeless)),
+            keys,
             lacks_keys: self.is_silent(&c.keys[0]) || self.is_silent(&c.keys[1]),
             created: self.lenient(time, c.created),
             password_enabled: self.lenient(boolean, c.password_enabled),

@@ -88,6 +88,7 @@ fn every_column_is_read() {
                 }),
             ],
             lacks_keys: false,
+            lacks_time: [false; 2],
             certificates: [
                 Some(Certificate { active: true, last_rotated: at("2022-06-01T00:00:00Z") }),
                 Some(Certificate { active: false, last_rotated: at("2022-07-01T00:00:00Z") }),
@@ -489,6 +490,7 @@ fn user() -> impl Strategy<Value = User> {
             mfa_active,
             keys: [first, second],
             lacks_keys: false,
+            lacks_time: [false; 2],
             certificates: [None, None],
             additional_credentials: false,
         },
@@ -687,8 +689,12 @@ fn of_two_rows_of_one_user_the_worse_key_of_each_slot_is_shown() {
         (&inactive, &new, (true, at(NEW))),
         (&none, &inactive, (false, at(OLD))),
         (&old, &new, (true, at(OLD))),
-        // It may be older than the other.
-        (&timeless, &new, (true, None)),
+        // AWS gives every key a time.
+        (&timeless, &old, (true, at(OLD))),
+        (&timeless, &new, (true, at(NEW))),
+        (&timeless, &inactive, (true, at(OLD))),
+        (&timeless, &none, (true, None)),
+        (&timeless, &timeless, (true, None)),
     ] {
         for (first, second) in [(one, other), (other, one)] {
             let rows = [first, second].map(|key| row("a", &format!("{key},{new}")));
@@ -700,6 +706,8 @@ fn of_two_rows_of_one_user_the_worse_key_of_each_slot_is_shown() {
             assert_eq!((report.users.len(), report.missing), (1, 0));
             let duplicate = (3, "user", Problem::Duplicate);
             assert!(rejected(&report).contains(&duplicate), "{:?}", report.rejected);
+            let is_timeless = [one, other].contains(&&timeless);
+            assert_eq!(report.users[0].lacks_time, [is_timeless, false], "{first}; {second}");
         }
     }
 }
@@ -747,6 +755,63 @@ fn a_slot_of_which_the_report_says_nothing_is_not_empty() {
 }
 
 #[test]
+fn an_active_key_without_a_time_keeps_that_of_the_report_before() {
+    const OLD: &str = "2020-01-01T00:00:00Z";
+    const NEW: &str = "2026-01-01T00:00:00Z";
+    let none = "false,N/A,N/A,N/A,N/A";
+    let slot = |status: &str, time: &str| format!("{status},{time},N/A,N/A,N/A");
+    let of_both = |keys: &str| Arc::new(parse(&[HEADER, &root_with(keys), &row("a", keys)]));
+    for place in [0, 1] {
+        let keys = |key: &str| match place {
+            0 => format!("{key},{none}"),
+            _ => format!("{none},{key}"),
+        };
+        // The time in the reports after one with this key.
+        let times = |before: &str, after: &str| {
+            let mut before = of_both(&keys(before));
+            [(), ()].map(|()| {
+                let mut report = of_both(&keys(after));
+                report.keep_missing(&before);
+                before = report.clone();
+                let times = report.users.iter().map(|user| {
+                    assert_eq!(user.keys[1 - place], None);
+                    user.keys[place].as_ref().map(|key| (key.active, key.last_rotated))
+                });
+                let times: Vec<_> = times.collect();
+                assert_eq!(times[0], times[1], "root and a user");
+                times[0]
+            })
+        };
+        let old = slot("true", OLD);
+        for (status, time) in [
+            ("true", "N/A"),
+            ("true", ""),
+            ("true", "no_information"),
+            ("true", "2020-13-01"),
+            ("flase", "N/A"),
+            ("flase", "2020-13-01"),
+            ("N/A", "2020-13-01"),
+        ] {
+            let less = slot(status, time);
+            assert_eq!(times(&old, &less), [Some((true, at(OLD))); 2], "{less}");
+            let report = of_both(&keys(&less));
+            assert_eq!(report.rejected.len(), 2, "{less}");
+            for user in &report.users {
+                assert_eq!((user.lacks_time[place], user.lacks_time[1 - place]), (true, false));
+            }
+        }
+        let timeless = slot("true", "N/A");
+        assert_eq!(times(none, &timeless), [Some((true, None)); 2], "a new key");
+        let inactive = slot("false", OLD);
+        assert_eq!(times(&inactive, &timeless), [Some((true, None)); 2], "it may be a new key");
+        assert_eq!(times(&old, &slot("true", NEW)), [Some((true, at(NEW))); 2], "rotated");
+        assert_eq!(times(&old, &inactive), [Some((false, at(OLD))); 2], "deactivated");
+        assert_eq!(times(&old, none), [None; 2], "deleted");
+        assert_eq!(of_both(&keys(&old)).users[1].lacks_time, [false; 2]);
+    }
+}
+
+#[test]
 fn a_row_with_the_arn_of_another_user_is_kept_and_so_is_that_user() {
     let key = "true,2020-01-01T00:00:00Z,N/A,N/A,N/A,false,N/A,N/A,N/A,N/A";
     let right = row("0012", key);
@@ -766,7 +831,7 @@ fn a_row_with_the_arn_of_another_user_is_kept_and_so_is_that_user() {
 
 proptest! {
     #[test]
-    fn no_damaged_byte_makes_a_key_seem_to_be_gone(place in any::<usize>(), byte in any::<u8>()) {
+    fn no_damaged_byte_makes_a_key_seem_to_be_gone_or_ageless(place in any::<usize>(), byte in any::<u8>()) {
         let key = "true,2020-01-01T00:00:00Z,N/A,us-east-1,s3,true,2021-01-01T00:00:00Z,N/A,N/A,N/A";
         let root = row(ROOT_USER, key).replace("user/<root_account>", "root");
         let rows = [root, row("alpha", key), row("bravo", key), row("delta", key)];
@@ -781,7 +846,9 @@ proptest! {
         after.keep_missing(&before);
         for user in &before.users {
             let known = after.users.iter().find(|known| known.name == user.name);
-            let active = |key: &Option<Key>| key.as_ref().is_some_and(|key| key.active);
+            let active = |key: &Option<Key>| {
+                key.as_ref().is_some_and(|key| key.active && key.last_rotated.is_some())
+            };
             prop_assert!(
                 known.is_some_and(|known| known.keys.iter().all(active)),
                 "{}: {}", user.name, String::from_utf8_lossy(&csv)

@@ -836,6 +836,27 @@ async fn an_active_key_without_a_time_is_asked_about() {
 }
 
 #[tokio::test]
+async fn a_key_with_the_time_of_an_earlier_report_is_asked_about() {
+    let then = Utc::now() - TimeDelta::hours(5);
+    let (alpha, new) = (|keys: &str| row(ACCOUNT, "/", "alpha", keys), unused(&now()));
+    let mut subject = subject("", move |call: &str| match call {
+        "GenerateCredentialReport" => generating("COMPLETE"),
+        _ => report_at(&report([alpha(&new)]), then),
+    })
+    .await;
+    subject.refresh().await;
+    let generated = Utc::now();
+    subject.follow(move |call: &str| match call {
+        "GenerateCredentialReport" => generating("COMPLETE"),
+        "GetCredentialReport" => report_at(&report([alpha("true,N/A,N/A,N/A,N/A")]), generated),
+        _ => keys(&[("AKIAOLD", "Active", OLD)]),
+    });
+    let calls = subject.refresh().await;
+    assert!(calls.contains(&"ListAccessKeys alpha".to_owned()), "{calls:?}");
+    assert_eq!(subject.unrotated(), Some(1.0));
+}
+
+#[tokio::test]
 async fn a_user_who_has_more_than_the_report_shows_is_asked_about() {
     let recent = now();
     let line = row(ACCOUNT, "/", "more", &unused(&recent)) + ",1 more access key";

@@ -163,6 +163,9 @@ impl<'a> Judgement<'a, '_> {
         let violation =
             |age| Violation { credential: Some(Credential::Key(slot)), age, ..Violation::of(user) };
         let age = self.age(key.last_rotated);
+        // The time of an earlier report shows violations. It does not show that there is none.
+        let is_old_time = user.lacks_time.get(usize::from(slot) - 1) == Some(&true)
+            && !self.account.confirmed.knows(&user.name);
         let must_be_used = self.settings.benchmark.wants_keys_used();
         match (age, used_since_rotation(key)) {
             (Some(age), _) if age.exceeds(MAX_KEY_AGE) => {
@@ -170,6 +173,9 @@ impl<'a> Judgement<'a, '_> {
             }
             (Some(age), Some(false)) if must_be_used => {
                 self.violation(Control::AccessKeysRotated, violation(Some(age)));
+            }
+            (Some(_), _) if is_old_time => {
+                self.unknown(Control::AccessKeysRotated, KEY_LAST_ROTATED)
             }
             (Some(_), None) if must_be_used => {
                 self.unknown(Control::AccessKeysRotated, KEY_LAST_USED);
@@ -184,10 +190,10 @@ impl<'a> Judgement<'a, '_> {
             (Some(unused), _) if unused.reaches(self.unused_after) => {
                 self.violation(Control::UnusedCredentialsDisabled, violation(Some(unused)));
             }
-            (Some(_), _) => {}
+            (Some(_), _) if key.last_used.is_some() || !is_old_time => {}
             // Whenever it was used, that is not long ago.
-            (None, Some(age)) if !age.reaches(self.unused_after) => {}
-            (None, _) => {
+            (None, Some(age)) if !age.reaches(self.unused_after) && !is_old_time => {}
+            _ => {
                 let lack = if key.never_used { KEY_LAST_ROTATED } else { KEY_LAST_USED };
                 self.unknown(Control::UnusedCredentialsDisabled, lack);
             }
@@ -198,6 +204,9 @@ impl<'a> Judgement<'a, '_> {
         }
         let made = key.last_rotated.zip(user.created);
         match made.map(|(key, user)| (key - user).abs() <= SETUP) {
+            Some(false) if is_old_time => {
+                self.unknown(Control::NoKeyAtUserSetup, KEY_LAST_ROTATED);
+            }
             Some(false) => {}
             Some(true) if !is_use_known => self.unknown(Control::NoKeyAtUserSetup, KEY_LAST_USED),
             Some(true) if user.password_enabled.is_none() => {

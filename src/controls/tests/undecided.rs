@@ -52,6 +52,38 @@ fn a_report_that_is_as_old_as_the_limit_of_a_control_decides_nothing_about_it() 
 }
 
 #[test]
+fn a_time_of_an_earlier_report_shows_violations_and_decides_nothing_else() {
+    let judged = |time: &str, used: &str| {
+        let of = |time: &str| {
+            let password = password("true", &ago(1), &ago(1), "true");
+            account(&[root(&[]), user_with(&[key(1, "true", time, used), password])])
+        };
+        let (before, mut account) = (of(time), of(N_A));
+        let report = account.report.as_mut().expect("a report");
+        report.keep_missing(before.report.as_ref().expect("a report"));
+        account
+    };
+    let rotated = Unknown::Column("access_key_N_last_rotated");
+    let used = Unknown::Column("access_key_N_last_used_date");
+    let (old, young) = (days_ago(200), days_ago(10));
+    let control = Control::UnusedCredentialsDisabled;
+    assert_is(&judged(&old, &ago(1)), Control::AccessKeysRotated, Ok(1), "old");
+    assert_is(&judged(&old, N_A), control, Ok(1), "old, and never used");
+    let lately = judged(&young, &ago(1));
+    assert_is(&lately, Control::AccessKeysRotated, Err(rotated), "young");
+    assert_is(&lately, control, Ok(0), "its use was read");
+    assert_is(&judged(&young, N_A), control, Err(rotated), "young, and never used");
+    let setup = Control::NoKeyAtUserSetup;
+    assert_is(&judged(&young, N_A), setup, Err(rotated), "made after its user");
+    assert_is(&judged(&days_ago(1_000), N_A), setup, Ok(1), "made with its user");
+    assert_is(&judged(&young, "yesterday"), control, Err(used), "young, and its use was not read");
+    let mut confirmed = judged(&young, &ago(1));
+    let keys = confirmed.report.as_ref().expect("a report").users[1].keys.to_vec();
+    Arc::make_mut(&mut confirmed.confirmed).insert("alpha", Some(keys));
+    assert_is(&confirmed, Control::AccessKeysRotated, Ok(0), "AWS was asked");
+}
+
+#[test]
 fn a_row_that_is_there_twice_decides_nothing() {
     let of_root = account(&[root(&[]), root(&[("mfa_active", "false")]), user(&[])]);
     assert_root_is(&of_root, [Err(Unknown::Rows); 4], "root is there twice");

@@ -354,6 +354,44 @@ fn the_keys_of_a_root_whose_row_cannot_be_read_stay_and_none_is_not_known() {
 }
 
 #[test]
+fn a_report_without_the_time_of_an_old_key_ends_no_alert() {
+    let report = |key: &str| {
+        let head = "user,arn,access_key_1_active,access_key_1_last_rotated,access_key_2_active,access_key_2_last_rotated";
+        format!(
+            "{head}\n<root_account>,arn:aws:iam::123456789012:root,{key},false,N/A\n\
+             ann,arn:aws:iam::123456789012:user/ann,{key},false,N/A\n"
+        )
+    };
+    let whole = "true,2020-01-01T00:00:00Z";
+    let before = account("production", &report(whole));
+    let twice = |one: &str, other: &str| {
+        let other = report(other);
+        report(one) + other.split_once('\n').expect("a header").1
+    };
+    for csv in [
+        report("true,N/A"),
+        report("true,"),
+        report("true,garbage"),
+        twice(whole, "true,N/A"),
+        twice("true,N/A", whole),
+    ] {
+        let mut account = account("production", &csv);
+        let report = account.report.as_mut().expect("a report");
+        report.keep_missing(before.report.as_ref().expect("a report"));
+        let state = State::new([Arc::new(account)], Tried::Ok, true);
+        let text = text(&state, &config(), &Filter::default(), at(NOW));
+        let value = |start: &str, label: &str| {
+            let is_it = |series: &str| series.starts_with(start) && series.contains(label);
+            samples(&text).filter(|(series, _)| is_it(series)).map(|(_, value)| value).sum::<f64>()
+        };
+        assert_eq!(value("iam_access_key_unrotated{", ""), 2.0, "{csv}");
+        assert_eq!(value("iam_owner_findings{", "\"unrotated\""), 2.0, "{csv}");
+        assert_eq!(value("iam_unrotated_keys_total", ""), 2.0, "{csv}");
+        assert!(value("iam_credential_report_rejected_rows", "") >= 2.0, "{csv}");
+    }
+}
+
+#[test]
 fn a_root_without_keys_of_whom_another_row_is_rejected_has_no_known_number_of_keys() {
     let root = |active: bool| {
         let keys = [active.then_some((true, Some(3_000), false)), None];
