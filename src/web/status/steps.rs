@@ -55,6 +55,7 @@ fn for_access_key(
 ) -> Markup {
     let id = quoted(finding.access_key_id.as_deref().unwrap_or("ACCESS_KEY_ID"));
     let of_key = format!("{user} --access-key-id {id}");
+    let last_used = format!("aws iam get-access-key-last-used --access-key-id {id}");
     let is_other = |key: &&&Finding| key.service.is_none() && key.key != finding.key;
     let other = of_user.iter().find(is_other);
     let is_active = finding.status != KeyStatus::Inactive;
@@ -62,7 +63,7 @@ fn for_access_key(
     html! {
         @match &unused {
             Some(unused) => p { (unused) ": deactivate it, and delete it." },
-            None => (waiting(finding.status)),
+            None => (waiting(settings, finding)),
         }
         ol {
             (right_account(&finding.account_id))
@@ -76,10 +77,12 @@ fn for_access_key(
             }
             @if is_active {
                 li {
-                    @if unused.is_none() { "See who uses it:" } @else { "See that this is still so:" }
-                    (command(&format!("aws iam get-access-key-last-used --access-key-id {id}")))
+                    @if unused.is_none() { "See when and for what it was last used:" } @else { "See that this is still so:" }
+                    (command(&last_used))
                     @if unused.is_none() {
-                        "If a role can replace it, "
+                        "That does not tell who uses it: "
+                        a href={ (settings.runbook_url()) "#find-out-where-a-key-is-used" } { "find out" }
+                        ". If a role can replace it, "
                         a href={ (settings.runbook_url()) "#replace-a-key-by-a-role" } { "do that" }
                         ": then there is nothing to rotate any more."
                     }
@@ -87,7 +90,7 @@ fn for_access_key(
                 @if unused.is_none() {
                     @if let Some(other) = other {
                         li {
-                            "The user has two keys, and AWS allows no third. First delete the one that nobody uses. The other one is "
+                            "The user has two keys, and AWS allows no third. First deactivate and delete the one that nobody uses. If both are used, move everything to the newer one. The other one is "
                             a href=(link(other)) {
                                 @match &other.access_key_id {
                                     Some(id) => code { (id) },
@@ -98,8 +101,14 @@ fn for_access_key(
                         }
                     }
                     li {
-                        "Make a second key, and put it in the place of this one. Then remove the file with the secret."
+                        "Make a second key, and put it in the place of this one. Then remove the file with the secret. Keys of Terraform and CloudFormation, and passwords of SES, have "
+                        a href={ (settings.runbook_url()) "#rotate-a-key" } { "other ways" }
+                        "."
                         (command(&secretly(&format!("aws iam create-access-key {user}"))))
+                    }
+                    li {
+                        "Watch this one until nothing uses it any more. AWS can tell of a use hours later:"
+                        (command(&last_used))
                     }
                 }
             }
@@ -122,22 +131,24 @@ fn for_service_credential(
 ) -> Markup {
     let id = quoted(finding.access_key_id.as_deref().unwrap_or_default());
     let can_expire = ["bedrock.amazonaws.com", "logs.amazonaws.com"].contains(&service);
+    let end = if can_expire { " --credential-age-days 90" } else { "" };
     let service = quoted(service);
     let of_key = format!("{user} --service-specific-credential-id {id}");
     let is_active = finding.status != KeyStatus::Inactive;
     html! {
-        (waiting(finding.status))
+        (waiting(settings, finding))
         ol {
             (right_account(&finding.account_id))
             @if is_active {
                 li {
-                    "Find out who uses it. If a role can replace it, "
+                    a href={ (settings.runbook_url()) "#find-out-where-a-key-is-used" } { "Find out" }
+                    " who uses it: AWS does not tell when it was last used. If a role can replace it, "
                     a href={ (settings.runbook_url()) "#replace-a-key-by-a-role" } { "do that" }
                     ". Otherwise make another one, and put it in the place of this one. Then remove the file with the secret. AWS allows two of each service."
                     @if can_expire {
-                        " The new one can expire: add " code { "--credential-age-days 90" } "."
+                        " The new one ends after 90 days."
                     }
-                    (command(&secretly(&format!("aws iam create-service-specific-credential {user} --service-name {service}"))))
+                    (command(&secretly(&format!("aws iam create-service-specific-credential {user} --service-name {service}{end}"))))
                 }
             }
             (retire(
@@ -190,10 +201,20 @@ fn unused(finding: &Finding, now: DateTime<Utc>) -> Option<String> {
 }
 
 /// Until when there is nothing to do.
-fn waiting(status: KeyStatus) -> Markup {
+fn waiting(settings: &StatusSettings, finding: &Finding) -> Markup {
+    let end = finding.exemption.as_ref().and_then(|exemption| exemption.end);
     html! {
-        @match status {
-            KeyStatus::Exempt => p { "Nothing, until the exemption ends. Then:" },
+        @match finding.status {
+            KeyStatus::Exempt => p {
+                @match end {
+                    Some(end) => {
+                        "Rotate it before the exemption ends, on " (date(end)) ". If there is no way, "
+                        a href={ (settings.runbook_url()) "#ask-for-an-exemption" } { "ask for more time" }
+                        "."
+                    },
+                    None => "Nothing: the exemption has no end. To rotate it all the same:",
+                }
+            },
             KeyStatus::Ok => p { "Nothing yet. By the due date:" },
             _ => {}
         }

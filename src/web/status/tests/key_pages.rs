@@ -23,6 +23,7 @@ fn the_page_of_a_key_says_what_is_wrong_and_what_to_do() {
         "aws iam list-access-keys --user-name=&quot;o'neil&quot;",
         "--access-key-id ACCESS_KEY_ID --status Inactive",
         "Make a second key",
+        "Watch this one until nothing uses it any more",
         "(umask 077; aws iam create-access-key --user-name=&quot;o'neil&quot; &gt; new-key.json)",
         "After a week, or five weeks with monthly jobs, delete it:",
         "https://console.aws.amazon.com/iam/home#/users/details/o%27neil?section=security_credentials",
@@ -172,6 +173,22 @@ fn a_key_that_nobody_uses_is_to_be_deleted_and_not_rotated() {
 }
 
 #[test]
+fn an_exempt_key_is_rotated_before_its_exemption_ends() {
+    let page = |exempt: &str| {
+        let config =
+            format!("rotation: {{ rules: [{{ match: {{ user: a }}, exempt: {{ {exempt} }} }}] }}");
+        let config = Config::parse(&config, "config.yaml".as_ref()).expect("a configuration");
+        let account = account("123456789012", "true,2020-01-01T00:00:00Z");
+        page_of_its_key(Account { generated: Some(now()), ..account }, config)
+    };
+    let text = page("reason: vendor, until: 2099-01-31");
+    assert!(text.contains("Rotate it before the exemption ends, on "), "{text}");
+    assert!(text.contains("#ask-for-an-exemption"), "{text}");
+    let text = page("reason: vendor");
+    assert!(text.contains("Nothing: the exemption has no end."), "{text}");
+}
+
+#[test]
 fn a_third_key_cannot_be_made_so_one_is_deleted_before() {
     let key = "true,2020-01-01T00:00:00Z,2026-10-31T00:00:00Z";
     let first = "AWS allows no third";
@@ -249,10 +266,10 @@ fn a_credential_of_a_list_that_failed_later_is_not_called_current() {
 }
 
 /// The page of the key of the account's user.
-fn page_of_its_key(account: Account) -> String {
+fn page_of_its_key(account: Account, config: Config) -> String {
     let state = State::new([account.into()], Tried::Ok, true);
     let asked = query("account=123456789012&user=a&key=1");
-    match key::render(&settings(), &snapshot(state, Config::default()), &asked) {
+    match key::render(&settings(), &snapshot(state, config), &asked) {
         key::KeyPage::Found(page) => page,
         _ => panic!("it has a key"),
     }
@@ -261,8 +278,8 @@ fn page_of_its_key(account: Account) -> String {
 #[test]
 fn ids_in_commands_are_one_word_of_a_shell() {
     let account = with_ids(account("123456789012", "true,2020-01-01T00:00:00Z"), "AKIA;rm");
-    let page = page_of_its_key(account);
-    assert_eq!(page.matches("--access-key-id 'AKIA;rm'").count(), 3, "{page}");
+    let page = page_of_its_key(account, Config::default());
+    assert_eq!(page.matches("--access-key-id 'AKIA;rm'").count(), 4, "{page}");
     assert!(!page.contains("--access-key-id AKIA"), "{page}");
 }
 
@@ -273,6 +290,6 @@ fn a_confirmation_has_its_own_time_and_not_that_of_the_last_refresh() {
     account.refresh.confirmation = Tried::Ok;
     account.refresh.waiting = Some(0);
     account.refresh.confirmed = Some(now() - TimeDelta::minutes(40));
-    let page = page_of_its_key(account);
+    let page = page_of_its_key(account, Config::default());
     assert!(page.contains("AWS confirmed unrotated keys 40 min ago"), "{page}");
 }
