@@ -76,6 +76,7 @@ def test_at_first_only_this_machine_can_reach_the_exporter(tmp_path):
     text = (UNITS / "iam-key-exporter.default").read_text()
     [(name, address)] = re.findall(r"^(IAM_\w+)=(.*)$", text, re.MULTILINE)
     assert address == "127.0.0.1:9718"
+    assert re.findall(r"^ListenStream=(.*)$", (UNITS / "iam-key-exporter.socket").read_text(), re.MULTILINE) == [address]
     environment = exporter_environment(tmp_path) | {name: address.replace("9718", "0")}
     with Process([exporter_binary(), "demo"], tmp_path / "log", LISTENING, environment) as exporter:
         assert exporter.get("/-/healthy").ok
