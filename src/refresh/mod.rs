@@ -296,7 +296,9 @@ async fn keep_fresh(shared: Arc<Shared>, key: String) {
         faults.refresh.note(id, "refresh", failure.as_ref(), Tried::Ok);
         if outcome.has_details {
             let Refresh { confirmation, tags, name, service_credentials, .. } = account.refresh;
-            let control_data = try_of_control_data(&account, &config, clock.now());
+            let control_data = try_of_failed_call(&faults.evidence, &account, clock.now());
+            // A name of the configuration says nothing of the alias.
+            let name = if target.name.is_empty() { name } else { Tried::NotYet };
             faults.confirmation.note(
                 id,
                 "confirmation",
@@ -358,11 +360,20 @@ async fn keep_fresh(shared: Arc<Shared>, key: String) {
     }
 }
 
-/// How the last try to read all data that controls need went.
-fn try_of_control_data(account: &Account, config: &Config, now: DateTime<Utc>) -> Tried {
-    let mut wanted = EvidenceKind::ALL.into_iter().filter(|kind| config.reads(*kind));
-    let is_good = |kind| account.evidence.standing(kind, now) == Standing::Good;
-    if wanted.all(is_good) { Tried::Ok } else { Tried::Failed }
+/// How the last call went of the kind of data for controls that failed before. A failure begins with the name
+/// of its call.
+fn try_of_failed_call(before: &Fault, account: &Account, now: DateTime<Utc>) -> Tried {
+    let message = before.0.as_ref().map_or("", |failure| failure.message.as_str());
+    let failed = |kind: &EvidenceKind| {
+        let (_, call) = kind.permission().split_once(':').unwrap_or_default();
+        message.starts_with(call)
+    };
+    let failed = EvidenceKind::ALL.into_iter().find(failed);
+    match failed.map(|kind| account.evidence.standing(kind, now)) {
+        Some(Standing::Good) => Tried::Ok,
+        Some(Standing::Failed(_)) => Tried::Failed,
+        Some(Standing::NotRead | Standing::Old) | None => Tried::NotYet,
+    }
 }
 
 /// Faults of one account. Each is logged when it begins and when it ends.
@@ -410,6 +421,7 @@ impl Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::evidence::{AccountSummary, Reading};
     use crate::logging::{LogFormat, lines};
 
     #[test]
@@ -453,6 +465,23 @@ mod tests {
         let expected = ["error=get", "error=generate", "refresh works again"];
         assert_eq!(text.lines().count(), expected.len(), "{text}");
         assert!(text.lines().zip(expected).all(|(line, part)| line.contains(part)), "{text}");
+    }
+
+    #[test]
+    fn data_for_controls_works_again_if_the_call_that_failed_does() {
+        let now = Utc::now();
+        let mut account = Account::pending("123456789012", "");
+        let failure = Failure::new(Reason::ServiceError, "GetAccountSummary: InternalFailure");
+        let fault = Fault(Some(failure));
+        let tried = |account: &Account| try_of_failed_call(&fault, account, now);
+        assert_eq!(tried(&account), Tried::NotYet);
+        account.evidence.password_policy = Reading::of(None, now);
+        assert_eq!(tried(&account), Tried::NotYet);
+        account.evidence.summary.fail(Reason::AccessDenied);
+        assert_eq!(tried(&account), Tried::Failed);
+        account.evidence.summary = Reading::of(AccountSummary::default(), now);
+        account.evidence.password_policy.fail(Reason::AccessDenied);
+        assert_eq!(tried(&account), Tried::Ok);
     }
 
     #[test]

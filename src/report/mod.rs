@@ -540,7 +540,9 @@ impl Key {
         let badness = |key: &Key| (key.active, key.last_rotated.map(Reverse));
         let (worse, better) =
             if badness(&other) > badness(&self) { (other, self) } else { (self, other) };
-        let last_rotated = worse.last_rotated.or(better.last_rotated);
+        // The time of an inactive key says nothing of an active one.
+        let of_same = better.last_rotated.filter(|_| better.active == worse.active);
+        let last_rotated = worse.last_rotated.or(of_same);
         Key { last_rotated, last_used, never_used, ..worse }
     }
 
