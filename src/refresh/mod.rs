@@ -9,93 +9,30 @@ pub mod account;
 mod confirm;
 pub mod context;
 mod details;
+mod faults;
 mod progress;
 mod report;
+mod schedule;
 
 use std::collections::BTreeMap;
 use std::future::pending;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
-use std::time::Duration;
 
-use chrono::{DateTime, Utc};
-use rand::RngExt;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep_until};
-use tracing::{debug, info, warn};
 
 use crate::clock::Clock;
 use crate::config::{Access, Config};
-use crate::evidence::{EvidenceKind, Standing};
-use crate::failure::{Failure, Reason};
-use crate::shard::Shard;
+use crate::failure::Failure;
 use crate::source::Source;
-use crate::state::{Account, Refresh, Tried, UNKNOWN_ACCOUNT};
+use crate::state::{Account, Refresh, Tried};
 use crate::store::Store;
 
 use account::{RefreshOutcome, refresh_account};
 use context::RefreshContext;
-
-/// When accounts are refreshed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Schedule {
-    /// Each account is refreshed once in this time.
-    pub interval: Duration,
-    /// A refresh that takes longer fails.
-    pub timeout: Duration,
-    /// The shortest pause after a failure.
-    pub min_pause: Duration,
-    /// The longest pause after throttling. After other failures it is `interval`, if that is
-    /// shorter.
-    pub max_pause: Duration,
-    /// The number of refreshes that run at the same time, if they do not call AWS.
-    pub concurrency: usize,
-    /// Which of the accounts this process refreshes.
-    pub shard: Shard,
-}
-
-impl Default for Schedule {
-    /// The defaults of the command line.
-    fn default() -> Schedule {
-        Schedule {
-            interval: Duration::from_secs(5 * 60),
-            timeout: Duration::from_secs(2 * 60),
-            min_pause: Duration::from_secs(60),
-            max_pause: Duration::from_secs(15 * 60),
-            concurrency: 32,
-            shard: Shard::default(),
-        }
-    }
-}
-
-impl Schedule {
-    /// How long to wait after this number of failures in a row, the last one for this reason: a random
-    /// time between the shortest pause and a ceiling that doubles with each failure. If AWS asks for
-    /// fewer calls, the ceiling is at most `max_pause`, else at most `interval`, and never below the
-    /// shortest pause.
-    pub fn pause(&self, failures: u32, reason: Reason) -> Duration {
-        let max =
-            if reason.is_overload() { self.max_pause } else { self.interval.min(self.max_pause) };
-        let ceiling = self.min_pause.saturating_mul(1 << failures.min(16));
-        let ceiling = ceiling.min(max).max(self.min_pause);
-        rand::rng().random_range(self.min_pause..=ceiling)
-    }
-
-    /// The next regular refresh of this account after `now`, of a schedule that began at `start`.
-    fn next(&self, key: &str, start: Instant, now: Instant) -> Instant {
-        let mut hasher = DefaultHasher::new();
-        key.hash(&mut hasher);
-        let interval = self.interval.as_nanos().max(1) as u64;
-        let phase = hasher.finish() % interval;
-        let elapsed = now.duration_since(start).as_nanos() as u64;
-        let wait = match phase.checked_sub(elapsed % interval) {
-            Some(wait) if wait > 0 => wait,
-            _ => phase + interval - elapsed % interval,
-        };
-        now + Duration::from_nanos(wait)
-    }
-}
+use faults::{Fault, Faults, try_of_failed_call};
+pub use schedule::Schedule;
 
 /// Refreshes every account of the source, for as long as the future is polled.
 ///
@@ -360,69 +297,9 @@ async fn keep_fresh(shared: Arc<Shared>, key: String) {
     }
 }
 
-/// How the last call went of the kind of data for controls that failed before. A failure begins with the name
-/// of its call.
-fn try_of_failed_call(before: &Fault, account: &Account, now: DateTime<Utc>) -> Tried {
-    let message = before.0.as_ref().map_or("", |failure| failure.message.as_str());
-    let failed = |kind: &EvidenceKind| {
-        let (_, call) = kind.permission().split_once(':').unwrap_or_default();
-        message.starts_with(call)
-    };
-    let failed = EvidenceKind::ALL.into_iter().find(failed);
-    match failed.map(|kind| account.evidence.standing(kind, now)) {
-        Some(Standing::Good) => Tried::Ok,
-        Some(Standing::Failed(_)) => Tried::Failed,
-        Some(Standing::NotRead | Standing::Old) | None => Tried::NotYet,
-    }
-}
-
-/// Faults of one account. Each is logged when it begins and when it ends.
-#[derive(Default)]
-struct Faults {
-    refresh: Fault,
-    confirmation: Fault,
-    tags: Fault,
-    alias: Fault,
-    service_credentials: Fault,
-    evidence: Fault,
-}
-
-impl Faults {
-    /// Those of another account are over, and nothing of this one works again.
-    fn follow(&mut self, last_id: &str, id: &str) {
-        if last_id != id && last_id != UNKNOWN_ACCOUNT {
-            *self = Faults::default();
-        }
-    }
-}
-
-/// A new message is a new fault: after one permission is added, AWS names the next missing one.
-#[derive(Default)]
-struct Fault(Option<Failure>);
-
-impl Fault {
-    /// Without a failure it works again only if it was tried.
-    fn note(&mut self, account: Option<&str>, what: &str, failure: Option<&Failure>, tried: Tried) {
-        let before = std::mem::replace(&mut self.0, failure.cloned());
-        match failure {
-            Some(failure) if before.as_ref() == Some(failure) => {
-                let (reason, error) = (failure.reason.as_str(), &failure.message);
-                debug!(account, reason, error, "{what} failed again");
-            }
-            Some(Failure { reason, message }) => {
-                warn!(account, reason = reason.as_str(), error = message, "{what} failed");
-            }
-            None if before.is_some() && tried == Tried::Ok => info!(account, "{what} works again"),
-            None => {}
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::evidence::{AccountSummary, Reading};
-    use crate::logging::{LogFormat, lines};
 
     #[test]
     fn a_reload_that_failed_changes_nothing_and_any_other_may_bring_new_credentials() {
@@ -436,64 +313,5 @@ mod tests {
             "accounts: [{ id: '123456789012', role_arn: 'arn:aws:iam::123456789012:role/x' }]",
         );
         assert_eq!(Change::between(&before, &accounts), Change::Accounts);
-    }
-
-    #[test]
-    fn of_another_account_nothing_works_again() {
-        let denied = Failure::new(Reason::AccessDenied, "denied");
-        let (one, other) = ("111111111111", "222222222222");
-        for (last_id, works) in [(UNKNOWN_ACCOUNT, true), (other, true), (one, false)] {
-            let text = lines(LogFormat::Logfmt, || {
-                let mut faults = Faults::default();
-                faults.refresh.note(Some(last_id), "refresh", Some(&denied), Tried::Failed);
-                faults.follow(last_id, other);
-                faults.refresh.note(Some(other), "refresh", None, Tried::Ok);
-            });
-            assert_eq!(text.contains("refresh works again"), works, "{last_id}: {text}");
-        }
-    }
-
-    #[test]
-    fn a_fault_is_logged_when_it_begins_changes_and_ends() {
-        let denied = |what: &str| Failure::new(Reason::AccessDenied, what);
-        let text = lines(LogFormat::Logfmt, || {
-            let mut fault = Fault::default();
-            for failure in [Some("get"), Some("get"), Some("generate"), None, None] {
-                fault.note(None, "refresh", failure.map(denied).as_ref(), Tried::Ok);
-            }
-        });
-        let expected = ["error=get", "error=generate", "refresh works again"];
-        assert_eq!(text.lines().count(), expected.len(), "{text}");
-        assert!(text.lines().zip(expected).all(|(line, part)| line.contains(part)), "{text}");
-    }
-
-    #[test]
-    fn data_for_controls_works_again_if_the_call_that_failed_does() {
-        let now = Utc::now();
-        let mut account = Account::pending("123456789012", "");
-        let failure = Failure::new(Reason::ServiceError, "GetAccountSummary: InternalFailure");
-        let fault = Fault(Some(failure));
-        let tried = |account: &Account| try_of_failed_call(&fault, account, now);
-        assert_eq!(tried(&account), Tried::NotYet);
-        account.evidence.password_policy = Reading::of(None, now);
-        assert_eq!(tried(&account), Tried::NotYet);
-        account.evidence.summary.fail(Reason::AccessDenied);
-        assert_eq!(tried(&account), Tried::Failed);
-        account.evidence.summary = Reading::of(AccountSummary::default(), now);
-        account.evidence.password_policy.fail(Reason::AccessDenied);
-        assert_eq!(tried(&account), Tried::Ok);
-    }
-
-    #[test]
-    fn what_was_not_tried_again_does_not_work_again() {
-        let denied = Failure::new(Reason::AccessDenied, "denied");
-        let text = lines(LogFormat::Logfmt, || {
-            for tried in [Tried::NotYet, Tried::Failed] {
-                let mut fault = Fault::default();
-                fault.note(None, "reading tags", Some(&denied), Tried::Failed);
-                fault.note(None, "reading tags", None, tried);
-            }
-        });
-        assert!(text.contains("reading tags failed") && !text.contains("works again"), "{text}");
     }
 }
