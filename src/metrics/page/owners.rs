@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::super::catalogue as names;
 use super::super::text::{Value, Writer, push_label};
-use super::Rows;
+use super::rows::Rows;
 use crate::config::{Config, TagLabel};
 use crate::controls::{Control, judge};
 use crate::policy::KeyStatus;

@@ -1,0 +1,203 @@
+//! The state, prepared for writing.
+
+use std::ops::Range;
+use std::sync::{Arc, LazyLock};
+
+use chrono::{DateTime, Utc};
+
+use super::super::text::push_label;
+use super::owners::{OwnerRow, root_keys_by_control};
+use crate::config::{Config, TagLabel};
+use crate::confirmation::MAX_KEYS;
+use crate::findings::judge_service_credential;
+use crate::policy::owner::{KeySummary, Owners};
+use crate::policy::{Exemption, Ruling, Verdict};
+use crate::report::{Key, User};
+use crate::service_credentials::ServiceCredential;
+use crate::state::{Account, State};
+
+/// The state, prepared for writing: labels are escaped once, keys are judged once, and the data of
+/// a family is close together, because every family reads all of it.
+pub struct Rows<'a> {
+    /// All `account_id="…",user="…"`, and the labels of owners, one after the other.
+    pub labels: String,
+    pub users: Vec<UserRow<'a>>,
+    pub keys: Vec<KeyRow<'a>>,
+    pub service_credentials: Vec<ServiceCredentialRow>,
+    pub owners: Vec<OwnerRow>,
+    pub accounts: Vec<AccountRow<'a>>,
+    pub tags: &'a [TagLabel],
+    pub config: &'a Config,
+}
+
+pub struct UserRow<'a> {
+    pub user: &'a User,
+    /// Whether the user's tags were read.
+    pub knows_tags: bool,
+    /// The place of the user's owner.
+    pub owner: usize,
+    /// The user's labels.
+    pub labels: Range<usize>,
+}
+
+pub struct KeyRow<'a> {
+    /// Its user's labels.
+    pub labels: Range<usize>,
+    pub slot: &'static str,
+    pub key: &'a Key,
+    // Copies, because the key is not close by. With them 5,000 users take 32.1 ms from report to
+    // compressed page, without them 33.5 ms.
+    pub active: bool,
+    pub last_rotated: Option<DateTime<Utc>>,
+    pub last_used: Option<DateTime<Utc>>,
+    pub verdict: Verdict,
+    pub exemption: Option<&'a Exemption>,
+}
+
+pub struct ServiceCredentialRow {
+    /// `account_id="…",user="…",service_name="…",credential_id="…"`
+    pub labels: String,
+    pub key: Key,
+    pub expiry: Option<DateTime<Utc>>,
+    pub verdict: Verdict,
+}
+
+pub struct AccountRow<'a> {
+    pub account: &'a Arc<Account>,
+    /// The account's label.
+    pub labels: String,
+    /// `account_id="…",account_name="…"`
+    pub owner_labels: String,
+    pub users: Range<usize>,
+    pub keys: Range<usize>,
+    pub service_credentials: Range<usize>,
+    /// The number of users who may have more access keys.
+    pub hiding_users: usize,
+    /// The number of active keys of the root user. `None`: not known.
+    pub root_keys: Option<usize>,
+}
+
+pub static SLOTS: LazyLock<[String; MAX_KEYS]> =
+    LazyLock::new(|| std::array::from_fn(|index| (index + 1).to_string()));
+
+impl<'a> Rows<'a> {
+    pub fn new(state: &'a State, config: &'a Config, now: DateTime<Utc>) -> Rows<'a> {
+        let reports = state.accounts.iter().filter_map(|account| account.report.as_ref());
+        let capacity = reports.map(|report| report.users.len()).sum();
+        let mut rows = Rows {
+            labels: String::new(),
+            users: Vec::with_capacity(capacity),
+            keys: Vec::with_capacity(capacity),
+            service_credentials: Vec::new(),
+            owners: Vec::new(),
+            accounts: Vec::with_capacity(state.accounts.len()),
+            tags: &config.user_tags,
+            config,
+        };
+        let tag_keys = config.tag_keys();
+        for account in &state.accounts {
+            let mut labels = String::new();
+            push_label(&mut labels, "account_id", &account.id);
+            let (first_user, first_key) = (rows.users.len(), rows.keys.len());
+            let first_owner = rows.owners.len();
+            let first_credential = rows.service_credentials.len();
+            // An earlier row of root, or a row beside a rejected one, cannot say that there is no key.
+            let is_root_unsure = account.report.as_ref().is_some_and(|report| {
+                report.keeps_root || report.rejected.iter().any(|row| row.is_root)
+            });
+            let mut root_keys = None;
+            let mut owners = Owners::new(config.user_tags.iter().map(|tag| tag.key.as_str()));
+            let use_known_until = account.use_known_until(now);
+            let mut hiding_users = 0;
+            for (subject, keys) in account.users() {
+                let user = subject.user;
+                let ruling = config.policy.ruling(&subject, now);
+                let start = rows.labels.len();
+                rows.labels.push_str(&labels);
+                push_label(&mut rows.labels, "user", &user.name);
+                let labels = start..rows.labels.len();
+                let owner = owners.place(subject.tags);
+                if user.is_root() {
+                    let active = keys.iter().flatten().filter(|key| key.active).count();
+                    root_keys = (active > 0 || !is_root_unsure).then_some(active);
+                }
+                for (key, slot) in keys.iter().zip(&*SLOTS) {
+                    let Some(key) = key else { continue };
+                    let verdict = ruling.judge(key, now);
+                    owners.keys(owner).add(key, &verdict, &ruling, use_known_until, now);
+                    rows.keys.push(KeyRow {
+                        labels: labels.clone(),
+                        slot,
+                        key,
+                        active: key.active,
+                        last_rotated: key.last_rotated,
+                        last_used: key.last_used,
+                        verdict,
+                        exemption: ruling.exemption.filter(|_| key.active),
+                    });
+                }
+                for credential in account.service_credentials_of(user) {
+                    let labels = &rows.labels[labels.clone()];
+                    let owner = owners.keys(owner);
+                    let row = ServiceCredentialRow::new(labels, credential, &ruling, owner, now);
+                    rows.service_credentials.push(row);
+                }
+                let hides_keys = account.may_hide_keys_of(user) && ruling.exemption.is_none();
+                hiding_users += usize::from(hides_keys);
+                let owner = first_owner + owner;
+                let knows_tags = account.knows_tags_of(&user.name, &tag_keys);
+                rows.users.push(UserRow { user, knows_tags, owner, labels });
+            }
+            for (user, credential) in account.service_credentials_of_others() {
+                let mut labels = labels.clone();
+                push_label(&mut labels, "user", user);
+                let ruling = config.policy.default_ruling();
+                let owner = owners.place(account.tags_of(user));
+                let owner = owners.keys(owner);
+                let row = ServiceCredentialRow::new(&labels, credential, &ruling, owner, now);
+                rows.service_credentials.push(row);
+            }
+            let users = first_user..rows.users.len();
+            let keys = first_key..rows.keys.len();
+            let service_credentials = first_credential..rows.service_credentials.len();
+            let mut owner_labels = labels.clone();
+            push_label(&mut owner_labels, "account_name", &account.name);
+            rows.push_owners(&owner_labels, owners, account.report.is_some() && keys.is_empty());
+            rows.accounts.push(AccountRow {
+                account,
+                labels,
+                owner_labels,
+                users,
+                keys,
+                service_credentials,
+                hiding_users,
+                root_keys: root_keys.or_else(|| root_keys_by_control(account, config, now)),
+            });
+        }
+        rows
+    }
+
+    pub fn labels(&self, row: &UserRow) -> &str {
+        &self.labels[row.labels.clone()]
+    }
+
+    pub fn key_labels(&self, row: &KeyRow) -> [&str; 4] {
+        [&self.labels[row.labels.clone()], ",key=\"", row.slot, "\""]
+    }
+}
+
+impl ServiceCredentialRow {
+    fn new(
+        user_labels: &str,
+        credential: &ServiceCredential,
+        ruling: &Ruling,
+        owner: &mut KeySummary,
+        now: DateTime<Utc>,
+    ) -> ServiceCredentialRow {
+        let mut labels = user_labels.to_owned();
+        push_label(&mut labels, "service_name", &credential.service);
+        push_label(&mut labels, "credential_id", &credential.id);
+        let (key, verdict) = judge_service_credential(credential, ruling, owner, now);
+        ServiceCredentialRow { labels, key, expiry: credential.expiry(now), verdict }
+    }
+}
