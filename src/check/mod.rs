@@ -20,6 +20,7 @@ use crate::findings::{Overview, is_outlived, lacks_root, lacks_service_credentia
 use crate::refresh::Schedule;
 use crate::refresh::account::refresh_account;
 use crate::refresh::context::RefreshContext;
+use crate::refresh::faults::Detail;
 use crate::render::leave_out_what_panics;
 use crate::shard::Shard;
 use crate::source::Source;
@@ -155,22 +156,24 @@ pub async fn run(
         let outcome = done.expect("the panics of a refresh are caught");
         unread += usize::from(outcome.failure.is_some());
         let lacks_tags = lacks_tags(&outcome.account, config);
-        let lacks_name = outcome.alias.is_some();
+        let lacks_name = outcome.detail_failures.contains_key(&Detail::Alias);
         let lacks_more = lacks_service_credentials(&outcome.account, config);
         failed += usize::from(outcome.failure.is_some() || lacks_tags || lacks_name || lacks_more);
         // Policies are read with the tags. Report files have neither.
         let lacks_only_tags = outcome.account.evidence.user_policies.failure.is_none();
-        let all = [
-            (outcome.failure, false),
-            (outcome.tags, lacks_only_tags),
-            (outcome.alias, true),
-            (outcome.service_credentials, true),
-            (outcome.confirmation, false),
-            (outcome.evidence, false),
-        ];
-        failures.extend(all.into_iter().filter_map(|(failure, is_of_keys)| {
-            let account = outcome.account.label().to_owned();
-            Some(AccountFailure { account, failure: failure?, is_of_keys })
+        let is_of_keys = |detail| match detail {
+            Detail::Tags => lacks_only_tags,
+            Detail::Alias | Detail::ServiceCredentials => true,
+            Detail::Confirmation | Detail::ControlData(_) => false,
+        };
+        let of_report = outcome.failure.into_iter().map(|failure| (failure, false));
+        let details = outcome.detail_failures.into_iter();
+        let of_details = details.map(|(detail, failure)| (failure, is_of_keys(detail)));
+        let account = outcome.account.label();
+        failures.extend(of_report.chain(of_details).map(|(failure, is_of_keys)| AccountFailure {
+            account: account.to_owned(),
+            failure,
+            is_of_keys,
         }));
         accounts.push(Arc::new(outcome.account));
         bar.inc(1);

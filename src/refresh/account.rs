@@ -3,6 +3,7 @@
 use tokio::time::Instant;
 
 use super::context::RefreshContext;
+use super::faults::{Detail, DetailFailures};
 use super::progress::Progress;
 use crate::failure::{Failure, Reason};
 use crate::panics::catch_async;
@@ -20,16 +21,8 @@ pub struct RefreshOutcome {
     pub failure: Option<Failure>,
     /// Whether details were asked for.
     pub has_details: bool,
-    /// Why flagged users could not be confirmed.
-    pub confirmation: Option<Failure>,
-    /// Why tags could not be read.
-    pub tags: Option<Failure>,
-    /// Why the alias, by which a rule decides, could not be read.
-    pub alias: Option<Failure>,
-    /// Why service-specific credentials could not be listed.
-    pub service_credentials: Option<Failure>,
-    /// Why data for controls could not be read, if the reason is not a missing permission.
-    pub evidence: Option<Failure>,
+    /// Why details could not be read.
+    pub detail_failures: DetailFailures,
 }
 
 /// Refreshes an account once: verifies that the credentials belong to it, and then reads its
@@ -47,11 +40,7 @@ pub async fn refresh_account(
         reached: false,
         failure: None,
         has_details: false,
-        confirmation: None,
-        tags: None,
-        alias: None,
-        service_credentials: None,
-        evidence: None,
+        detail_failures: DetailFailures::new(),
     };
     let refresh = context.refresh(target, &mut outcome, started, publish);
     if let Err(failure) = catch_async(refresh).await {
@@ -72,17 +61,10 @@ impl RefreshContext<'_> {
         publish: impl Fn(&Account),
     ) {
         let deadline = started + self.timeout;
-        let RefreshOutcome {
-            account,
-            reached,
-            failure,
-            has_details,
-            confirmation,
-            tags,
-            alias,
-            service_credentials,
-            evidence,
-        } = outcome;
+        let RefreshOutcome { account, reached, failure, has_details, detail_failures } = outcome;
+        let mut note = |detail: Detail, failure: Option<Failure>| {
+            detail_failures.extend(failure.map(|failure| (detail, failure)));
+        };
         let id = account.id.clone();
         if let Err(wrong) = self.identify(target, account, deadline).await {
             *failure = Some(wrong);
@@ -106,15 +88,12 @@ impl RefreshContext<'_> {
             return;
         }
         if !self.source.has_live_data() {
-            let read = if self.config.policy.needs_tags() {
+            account.refresh.tags = Tried::NotYet;
+            if self.config.policy.needs_tags() {
+                account.refresh.tags = Tried::Failed;
                 let message = "rules need tags, and report files have none";
-                Err(Failure::new(Reason::UnreadableFile, message))
-            } else {
-                Ok(())
-            };
-            account.refresh.tags =
-                if read.is_ok() { Tried::NotYet } else { Tried::from_result(&read) };
-            *tags = read.err();
+                note(Detail::Tags, Some(Failure::new(Reason::UnreadableFile, message)));
+            }
             return;
         }
         let so_far = |account: &Account| {
@@ -135,18 +114,21 @@ impl RefreshContext<'_> {
                 None => calls.await,
                 Some(_) => progress.wait_for(account, calls).await?,
             };
-            *tags = self.take_users(account, details.users).err();
-            *alias = self.take_alias(target, account, details.alias).err();
-            let listed = details.service_credentials;
-            *service_credentials = self.take_service_credentials(account, listed).err();
+            note(Detail::Tags, self.take_users(account, details.users).err());
+            note(Detail::Alias, self.take_alias(target, account, details.alias).err());
+            let listed = self.take_service_credentials(account, details.service_credentials);
+            note(Detail::ServiceCredentials, listed.err());
             // Keys come first: confirmation leaves a tenth of the time. Half of that is for the question
             // whose the answers are, without which nothing of this refresh counts.
             let until = deadline - self.timeout / 10;
-            *confirmation = self.confirm(target, account, &mut progress, until).await?;
+            let refusal = self.confirm(target, account, &mut progress, until).await?;
+            note(Detail::Confirmation, refusal);
             let until = deadline - self.timeout / 20;
             let calls = self.ask_for_control_data(target, account, is_new, until);
             let answers = progress.wait_for(account, calls).await?;
-            *evidence = self.take_control_data(account, answers).err();
+            for (kind, failure) in self.take_control_data(account, answers) {
+                note(Detail::ControlData(kind), Some(failure));
+            }
             account.details_of = account.generated;
             account.forget_root_without_keys(self.clock.now());
             progress.verify(account).await

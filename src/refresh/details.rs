@@ -317,34 +317,30 @@ impl RefreshContext<'_> {
             || account.report.as_ref().is_some_and(|report| report.lacks_root())
     }
 
-    /// Updates the account from what controls need.
+    /// Updates the account from what controls need. Returns what failed.
     pub(super) fn take_control_data(
         &self,
         account: &mut Account,
         answers: ControlData,
-    ) -> Result<(), Failure> {
+    ) -> Vec<(EvidenceKind, Failure)> {
         let now = self.clock.now();
         let ControlData { summary, password_policy, root_virtual_mfa } = answers;
         let wants_summary = self.wants_summary(account);
         let wants = |kind| self.config.reads(kind);
         let evidence = &mut account.evidence;
+        let (policy, devices) = (EvidenceKind::PasswordPolicy, EvidenceKind::VirtualMfaDevices);
         let failures = [
-            take(&mut evidence.summary, wants_summary, summary, now),
-            take(
-                &mut evidence.password_policy,
-                wants(EvidenceKind::PasswordPolicy),
-                password_policy,
-                now,
+            (
+                EvidenceKind::AccountSummary,
+                take(&mut evidence.summary, wants_summary, summary, now),
             ),
-            take(
-                &mut evidence.root_virtual_mfa,
-                wants(EvidenceKind::VirtualMfaDevices),
-                root_virtual_mfa,
-                now,
-            ),
+            (policy, take(&mut evidence.password_policy, wants(policy), password_policy, now)),
+            (devices, take(&mut evidence.root_virtual_mfa, wants(devices), root_virtual_mfa, now)),
         ];
-        let failures = failures.into_iter().flatten();
-        most_urgent(failures.filter_map(|it| tolerate(account, it).err())).map_or(Ok(()), Err)
+        let failures = failures.into_iter();
+        failures
+            .filter_map(|(kind, failure)| Some((kind, tolerate(account, failure?).err()?)))
+            .collect()
     }
 }
 

@@ -1,21 +1,87 @@
-//! What does not work, for the log.
+//! What a refresh could not read, and what the log says of it.
+
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use tracing::{debug, info, warn};
 
 use crate::evidence::{EvidenceKind, Standing};
 use crate::failure::Failure;
+use crate::source::target::Target;
 use crate::state::{Account, Tried, UNKNOWN_ACCOUNT};
+
+/// A kind of data that a refresh reads besides the report, in the order in which it does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Detail {
+    /// The users' tags. Their policies are in the same answer.
+    Tags,
+    /// The alias of an account without another name.
+    Alias,
+    /// Service-specific credentials.
+    ServiceCredentials,
+    /// The keys of flagged users, as they are now.
+    Confirmation,
+    /// Data that only controls need. If a permission is missing for it, that is no failure.
+    ControlData(EvidenceKind),
+}
+
+/// Why details could not be read.
+pub type DetailFailures = BTreeMap<Detail, Failure>;
+
+impl Detail {
+    /// Each one that can fail. Policies of users fail with [`Detail::Tags`].
+    const ALL: [Detail; 7] = [
+        Detail::Tags,
+        Detail::Alias,
+        Detail::ServiceCredentials,
+        Detail::Confirmation,
+        Detail::ControlData(EvidenceKind::AccountSummary),
+        Detail::ControlData(EvidenceKind::PasswordPolicy),
+        Detail::ControlData(EvidenceKind::VirtualMfaDevices),
+    ];
+
+    /// For the log.
+    fn name(self) -> &'static str {
+        match self {
+            Detail::Tags => "reading tags",
+            Detail::Alias => "reading the alias",
+            Detail::ServiceCredentials => "listing service-specific credentials",
+            Detail::Confirmation => "confirmation",
+            Detail::ControlData(EvidenceKind::AccountSummary) => "reading the account summary",
+            Detail::ControlData(EvidenceKind::PasswordPolicy) => "reading the password policy",
+            Detail::ControlData(EvidenceKind::VirtualMfaDevices) => "listing virtual MFA devices",
+            Detail::ControlData(EvidenceKind::UserPolicies) => "reading policies of users",
+        }
+    }
+
+    /// How the last try went.
+    fn tried(self, target: &Target, account: &Account, now: DateTime<Utc>) -> Tried {
+        let read = |kind| match account.evidence.standing(kind, now) {
+            Standing::NotRead => Tried::NotYet,
+            Standing::Good | Standing::Old => Tried::Ok,
+            Standing::Failed(_) => Tried::Failed,
+        };
+        match self {
+            // Without tags, users are read for their policies.
+            Detail::Tags if account.refresh.tags == Tried::NotYet => {
+                read(EvidenceKind::UserPolicies)
+            }
+            Detail::Tags => account.refresh.tags,
+            // A name of the configuration says nothing of the alias.
+            Detail::Alias if !target.name.is_empty() => Tried::NotYet,
+            Detail::Alias => account.refresh.name,
+            Detail::ServiceCredentials => account.refresh.service_credentials,
+            Detail::Confirmation => account.refresh.confirmation,
+            Detail::ControlData(kind) => read(kind),
+        }
+    }
+}
 
 /// Faults of one account. Each is logged when it begins and when it ends.
 #[derive(Default)]
 pub(super) struct Faults {
     pub(super) refresh: Fault,
-    pub(super) confirmation: Fault,
-    pub(super) tags: Fault,
-    pub(super) alias: Fault,
-    pub(super) service_credentials: Fault,
-    pub(super) evidence: Fault,
+    details: [Fault; Detail::ALL.len()],
 }
 
 impl Faults {
@@ -23,6 +89,21 @@ impl Faults {
     pub(super) fn follow(&mut self, last_id: &str, id: &str) {
         if last_id != id && last_id != UNKNOWN_ACCOUNT {
             *self = Faults::default();
+        }
+    }
+
+    /// Notes how the details of a refresh went.
+    pub(super) fn note_details(
+        &mut self,
+        target: &Target,
+        account: &Account,
+        failures: &DetailFailures,
+        now: DateTime<Utc>,
+    ) {
+        let id = Some(account.label());
+        for (detail, fault) in Detail::ALL.into_iter().zip(&mut self.details) {
+            let tried = detail.tried(target, account, now);
+            fault.note(id, detail.name(), failures.get(&detail), tried);
         }
     }
 }
@@ -33,7 +114,13 @@ pub(super) struct Fault(Option<Failure>);
 
 impl Fault {
     /// Without a failure it works again only if it was tried.
-    pub(super) fn note(&mut self, account: Option<&str>, what: &str, failure: Option<&Failure>, tried: Tried) {
+    pub(super) fn note(
+        &mut self,
+        account: Option<&str>,
+        what: &str,
+        failure: Option<&Failure>,
+        tried: Tried,
+    ) {
         let before = std::mem::replace(&mut self.0, failure.cloned());
         match failure {
             Some(failure) if before.as_ref() == Some(failure) => {
@@ -49,25 +136,10 @@ impl Fault {
     }
 }
 
-/// How the last call went of the kind of data for controls that failed before. A failure begins with the name
-/// of its call.
-pub(super) fn try_of_failed_call(before: &Fault, account: &Account, now: DateTime<Utc>) -> Tried {
-    let message = before.0.as_ref().map_or("", |failure| failure.message.as_str());
-    let failed = |kind: &EvidenceKind| {
-        let (_, call) = kind.permission().split_once(':').unwrap_or_default();
-        message.starts_with(call)
-    };
-    let failed = EvidenceKind::ALL.into_iter().find(failed);
-    match failed.map(|kind| account.evidence.standing(kind, now)) {
-        Some(Standing::Good) => Tried::Ok,
-        Some(Standing::Failed(_)) => Tried::Failed,
-        Some(Standing::NotRead | Standing::Old) | None => Tried::NotYet,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Access;
     use crate::evidence::{AccountSummary, Reading};
     use crate::failure::Reason;
     use crate::logging::{LogFormat, lines};
@@ -102,20 +174,40 @@ mod tests {
     }
 
     #[test]
-    fn data_for_controls_works_again_if_the_call_that_failed_does() {
+    fn a_detail_works_again_if_its_own_call_does() {
         let now = Utc::now();
-        let mut account = Account::pending("123456789012", "");
-        let failure = Failure::new(Reason::ServiceError, "GetAccountSummary: InternalFailure");
-        let fault = Fault(Some(failure));
-        let tried = |account: &Account| try_of_failed_call(&fault, account, now);
-        assert_eq!(tried(&account), Tried::NotYet);
-        account.evidence.password_policy = Reading::of(None, now);
-        assert_eq!(tried(&account), Tried::NotYet);
-        account.evidence.summary.fail(Reason::AccessDenied);
-        assert_eq!(tried(&account), Tried::Failed);
-        account.evidence.summary = Reading::of(AccountSummary::default(), now);
-        account.evidence.password_policy.fail(Reason::AccessDenied);
-        assert_eq!(tried(&account), Tried::Ok);
+        let summary = Detail::ControlData(EvidenceKind::AccountSummary);
+        let failed = Failure::new(Reason::ServiceError, "GetAccountSummary: InternalFailure");
+        let text = |answer: fn(&mut Account, DateTime<Utc>)| {
+            let target = Target {
+                key: String::new(),
+                id: String::new(),
+                name: String::new(),
+                access: Access::default(),
+            };
+            let mut account = Account::pending("123456789012", "");
+            lines(LogFormat::Logfmt, || {
+                let mut faults = Faults::default();
+                let failures = DetailFailures::from([(summary, failed.clone())]);
+                faults.note_details(&target, &account, &failures, now);
+                answer(&mut account, now);
+                faults.note_details(&target, &account, &DetailFailures::new(), now);
+            })
+        };
+        for other in [
+            |_: &mut Account, _| {},
+            |account: &mut Account, now| account.evidence.password_policy = Reading::of(None, now),
+            |account: &mut Account, _| account.evidence.summary.fail(Reason::AccessDenied),
+        ] {
+            let text = text(other);
+            assert_eq!(text.lines().count(), 1, "{text}");
+            assert!(text.contains("reading the account summary failed"), "{text}");
+        }
+        let text = text(|account, now| {
+            account.evidence.summary = Reading::of(AccountSummary::default(), now);
+            account.evidence.password_policy.fail(Reason::AccessDenied);
+        });
+        assert!(text.contains("reading the account summary works again"), "{text}");
     }
 
     #[test]

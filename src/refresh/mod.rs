@@ -9,7 +9,7 @@ pub mod account;
 mod confirm;
 pub mod context;
 mod details;
-mod faults;
+pub mod faults;
 mod progress;
 mod report;
 mod schedule;
@@ -26,12 +26,12 @@ use crate::clock::Clock;
 use crate::config::{Access, Config};
 use crate::failure::Failure;
 use crate::source::Source;
-use crate::state::{Account, Refresh, Tried};
+use crate::state::{Account, Tried};
 use crate::store::Store;
 
 use account::{RefreshOutcome, refresh_account};
 use context::RefreshContext;
-use faults::{Fault, Faults, try_of_failed_call};
+use faults::{Fault, Faults};
 pub use schedule::Schedule;
 
 /// Refreshes every account of the source, for as long as the future is polled.
@@ -229,26 +229,9 @@ async fn keep_fresh(shared: Arc<Shared>, key: String) {
         drop(permit);
         force &= failure.is_some();
         faults.follow(&last_id, &account.id);
-        let id = Some(account.label());
-        faults.refresh.note(id, "refresh", failure.as_ref(), Tried::Ok);
+        faults.refresh.note(Some(account.label()), "refresh", failure.as_ref(), Tried::Ok);
         if outcome.has_details {
-            let Refresh { confirmation, tags, name, service_credentials, .. } = account.refresh;
-            let control_data = try_of_failed_call(&faults.evidence, &account, clock.now());
-            // A name of the configuration says nothing of the alias.
-            let name = if target.name.is_empty() { name } else { Tried::NotYet };
-            faults.confirmation.note(
-                id,
-                "confirmation",
-                outcome.confirmation.as_ref(),
-                confirmation,
-            );
-            faults.tags.note(id, "reading tags", outcome.tags.as_ref(), tags);
-            faults.alias.note(id, "reading the alias", outcome.alias.as_ref(), name);
-            let (what, listing) =
-                ("listing service-specific credentials", outcome.service_credentials.as_ref());
-            faults.service_credentials.note(id, what, listing, service_credentials);
-            let what = "reading data for controls";
-            faults.evidence.note(id, what, outcome.evidence.as_ref(), control_data);
+            faults.note_details(&target, &account, &outcome.detail_failures, clock.now());
         }
         let now = Instant::now();
         match failure {
@@ -261,17 +244,10 @@ async fn keep_fresh(shared: Arc<Shared>, key: String) {
             }
             Some(_) => {}
         }
-        let overload = |failure: Option<Failure>| failure.filter(|it| it.reason.is_overload());
+        let overload = outcome.detail_failures.into_values().find(|it| it.reason.is_overload());
         // Each interval still makes contact with the account, because the page says that AWS
         // refuses.
-        let others = [
-            outcome.confirmation,
-            outcome.tags,
-            outcome.alias,
-            outcome.service_credentials,
-            outcome.evidence,
-        ];
-        match others.into_iter().find_map(overload) {
+        match overload {
             Some(overload) => {
                 overloads += 1;
                 details_from = now + schedule.pause(overloads, overload.reason);

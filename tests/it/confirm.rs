@@ -12,6 +12,7 @@ use iam_key_exporter::failure::{Failure, Reason};
 use iam_key_exporter::metrics::filter::Filter;
 use iam_key_exporter::metrics::page;
 use iam_key_exporter::refresh::Schedule;
+use iam_key_exporter::refresh::faults::Detail;
 use iam_key_exporter::state::{State, Tried};
 use tokio::time::{Instant, sleep};
 
@@ -19,7 +20,7 @@ use crate::support::answers::{error, generating, keys, report_at, tags};
 use crate::support::exporter::value;
 use crate::support::fake_aws::{ACCOUNT, FakeAws, account};
 use crate::support::protocol::{Answer, Request};
-use crate::support::refresh::{Subject, parse, published, run};
+use crate::support::refresh::{Subject, parse, published, reason, run};
 use crate::support::report::{OLD, of_one, report, row, unused};
 use crate::support::time::{beginning, clock};
 
@@ -45,9 +46,10 @@ impl Subject {
     }
 
     async fn outcome(&mut self) -> (Vec<String>, Option<Failure>, Option<Failure>) {
-        let (outcome, calls) = self.refresh_within(Duration::from_secs(20)).await;
+        let (mut outcome, calls) = self.refresh_within(Duration::from_secs(20)).await;
         assert_eq!(outcome.failure, None);
-        (calls, outcome.confirmation, outcome.tags)
+        let mut failure = |detail| outcome.detail_failures.remove(&detail);
+        (calls, failure(Detail::Confirmation), failure(Detail::Tags))
     }
 
     fn page(&self) -> String {
@@ -315,7 +317,7 @@ async fn an_answer_that_is_cut_off_clears_nothing() {
 async fn a_call_that_hangs_as_long_as_it_can_is_a_failure() {
     let mut subject = subject("", company(|_| Some(Answer::Hang))).await;
     let (outcome, _) = subject.refresh_within(Duration::from_secs(7)).await;
-    assert_eq!(outcome.confirmation.map(|failure| failure.reason), Some(Reason::Timeout));
+    assert_eq!(reason(&outcome, Detail::Confirmation), Some(Reason::Timeout));
     assert_eq!(subject.account.refresh.confirmation, Tried::Failed);
 }
 
@@ -778,7 +780,7 @@ async fn running_out_of_time_is_no_failure_and_the_others_wait_for_their_turn() 
     let mut subject = subject("", ten(|_| keys(&[("AKIAOLD", "Active", OLD)]))).await;
     // Five calls a second.
     let (outcome, calls) = subject.refresh_within(Duration::from_millis(1200)).await;
-    assert_eq!((outcome.failure, outcome.confirmation), (None, None));
+    assert_eq!((&outcome.failure, reason(&outcome, Detail::Confirmation)), (&None, None));
     let asked = calls.len() - 1;
     assert!((1..8).contains(&asked), "{calls:?}");
     let page = subject.page();
@@ -973,11 +975,11 @@ async fn a_rule_by_account_name_is_not_decided_until_the_alias_was_read() {
     for _ in 0..2 {
         let (outcome, _) = subject.refresh_within(Duration::from_secs(20)).await;
         assert_eq!(outcome.failure, None);
-        assert_eq!(outcome.alias.map(|failure| failure.reason), Some(Reason::AccessDenied));
+        assert_eq!(reason(&outcome, Detail::Alias), Some(Reason::AccessDenied));
         assert_eq!(value(&subject.page(), name), Some(0.0));
     }
     let (outcome, _) = subject.refresh_within(Duration::from_secs(20)).await;
-    assert_eq!(outcome.alias, None);
+    assert_eq!(reason(&outcome, Detail::Alias), None);
     assert_eq!(value(&subject.page(), name), Some(1.0));
     assert_eq!(subject.unrotated(), Some(1.0));
 }
@@ -1036,7 +1038,7 @@ async fn a_call_that_hangs_is_a_failure_however_short_a_refresh_is() {
     let mut subject = subject("", company(|_| Some(Answer::Hang))).await;
     let (outcome, _) = subject.refresh_within(Duration::from_secs(2)).await;
     assert_eq!(outcome.failure, None);
-    assert_eq!(outcome.confirmation.map(|failure| failure.reason), Some(Reason::Timeout));
+    assert_eq!(reason(&outcome, Detail::Confirmation), Some(Reason::Timeout));
     assert_eq!(subject.account.refresh.confirmation, Tried::Failed);
 }
 

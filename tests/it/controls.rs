@@ -15,6 +15,7 @@ use iam_key_exporter::metrics::filter::Filter;
 use iam_key_exporter::metrics::page;
 use iam_key_exporter::refresh::Schedule;
 use iam_key_exporter::refresh::account::RefreshOutcome;
+use iam_key_exporter::refresh::faults::Detail;
 use iam_key_exporter::source::Source;
 use iam_key_exporter::source::target::Target;
 use iam_key_exporter::state::{Account, State, Tried};
@@ -126,6 +127,13 @@ impl World {
     }
 }
 
+/// Why data for controls could not be read.
+fn of_controls(outcome: &RefreshOutcome) -> Vec<Reason> {
+    let failures = outcome.detail_failures.iter();
+    let of_controls = failures.filter(|(detail, _)| matches!(detail, Detail::ControlData(_)));
+    of_controls.map(|(_, failure)| failure.reason).collect()
+}
+
 /// A root user with MFA, and one user.
 fn csv() -> String {
     let root = format!(
@@ -192,7 +200,7 @@ async fn a_missing_permission_is_looked_for_with_the_next_report_and_fails_nothi
     let mut subject =
         Subject::new("", |call| EACH.contains(&call).then(|| error(403, "AccessDenied")));
     let (outcome, calls) = subject.refresh().await;
-    assert_eq!((outcome.failure, outcome.evidence), (None, None));
+    assert_eq!((&outcome.failure, of_controls(&outcome)), (&None, vec![]));
     assert_eq!(calls, EACH);
     for (control, kind) in [
         (Control::RootHardwareMfa, EvidenceKind::VirtualMfaDevices),
@@ -213,7 +221,7 @@ async fn a_call_that_failed_is_made_again_with_the_next_refresh() {
     let mut subject = Subject::new("", |call| (call == POLICY).then(|| error(400, "Throttling")));
     let (outcome, _) = subject.refresh().await;
     assert_eq!(outcome.failure, None);
-    assert_eq!(outcome.evidence.map(|failure| failure.reason), Some(Reason::Throttled));
+    assert_eq!(of_controls(&outcome), [Reason::Throttled]);
     let failed = vec![Unknown::Failed(EvidenceKind::PasswordPolicy)];
     assert_eq!(subject.outcome(Control::PasswordLength), Err(failed));
     subject.follow(|_| None);
@@ -286,7 +294,8 @@ async fn what_was_read_goes_with_the_permission() {
     subject.follow(move |call| each.contains(&call).then(|| error(403, "AccessDenied")));
     subject.renew();
     let (outcome, _) = subject.refresh().await;
-    assert_eq!((outcome.failure, outcome.evidence, outcome.tags), (None, None, None));
+    assert_eq!((&outcome.failure, of_controls(&outcome)), (&None, vec![]));
+    assert_eq!(outcome.detail_failures.get(&Detail::Tags), None);
     let kinds =
         [EvidenceKind::VirtualMfaDevices, EvidenceKind::PasswordPolicy, EvidenceKind::UserPolicies];
     let denied = kinds.map(|kind| Err(vec![Unknown::Denied(kind)]));
@@ -324,7 +333,7 @@ async fn a_list_that_repeats_a_page_decides_nothing() {
         });
     let (outcome, calls) = subject.refresh().await;
     assert_eq!(calls.len(), 4, "{calls:?}");
-    assert!(outcome.evidence.is_some());
+    assert_eq!(of_controls(&outcome), [Reason::ServiceError]);
     for (control, kind) in [
         (Control::RootHardwareMfa, EvidenceKind::VirtualMfaDevices),
         (Control::PoliciesOnGroupsOnly, EvidenceKind::UserPolicies),
@@ -417,7 +426,7 @@ async fn users_with_policies_are_read_with_the_tags_and_without_them_if_asked() 
 async fn policies_that_may_not_be_read_fail_nothing_and_are_asked_for_once_a_report() {
     let mut subject = Subject::new("controls: { read: [user_policies] }", |_| None);
     let (outcome, calls) = subject.refresh().await;
-    assert_eq!((outcome.failure, outcome.tags), (None, None));
+    assert_eq!((outcome.failure, outcome.detail_failures.get(&Detail::Tags)), (None, None));
     assert_eq!(calls, [DETAILS]);
     assert_eq!(subject.account.refresh.tags, Tried::NotYet);
     let denied = vec![Unknown::Denied(EvidenceKind::UserPolicies)];
@@ -437,10 +446,11 @@ async fn a_call_that_hangs_costs_no_keys() {
         let (outcome, _) = subject.refresh_within(Duration::from_secs(2)).await;
         assert_eq!(outcome.failure, None, "{hanging:?}");
         assert!(subject.account.report.is_some(), "{hanging:?}");
-        let failures = [outcome.evidence, outcome.tags, outcome.service_credentials];
-        let failure = failures.into_iter().flatten().next().expect("a failure");
-        assert_eq!(failure.reason, Reason::Timeout, "{hanging:?}");
-        assert!(hanging.iter().any(|call| failure.message.starts_with(*call)), "{failure}");
+        let failures = outcome.detail_failures.values();
+        let timeouts = failures.filter(|failure| failure.reason == Reason::Timeout);
+        let mut calls: Vec<_> = timeouts.filter_map(|it| it.message.split(':').next()).collect();
+        calls.sort_by_key(|call| each.iter().position(|it| it == call));
+        assert_eq!(calls, hanging);
         if hanging == [SUMMARY] {
             assert_eq!(subject.outcome(Control::PasswordLength), Ok(0), "the next call has time");
         }

@@ -11,8 +11,6 @@ use iam_key_exporter::config::Config;
 use iam_key_exporter::failure::Reason;
 use iam_key_exporter::metrics::exporter::ExporterMetrics;
 use iam_key_exporter::metrics::filter::Filter;
-use iam_key_exporter::refresh::account::refresh_account;
-use iam_key_exporter::refresh::context::RefreshContext;
 use iam_key_exporter::refresh::{self, Schedule};
 use iam_key_exporter::shard::Shard;
 use iam_key_exporter::source::Source;
@@ -29,7 +27,7 @@ use crate::support::fake_aws::{FakeAws, Server, sdk_config};
 use crate::support::fleet::{Fault, Fleet};
 use crate::support::folder::Folder;
 use crate::support::protocol::Answer;
-use crate::support::refresh::{parse, published};
+use crate::support::refresh::{parse, published, refresh as refresh_once};
 use crate::support::time::{beginning, clock};
 
 const ORGANIZATION: &str = "organization: { role_name: iam-key-exporter }\n";
@@ -378,18 +376,9 @@ async fn what_sts_does_not_answer_is_told_as_such() {
     let config = parse(&format!("accounts: [{{ id: '{id}', {role} }}]\n"));
     let source = FakeAws::new(|_| (Duration::ZERO, Answer::Hang)).source();
     let [target] = source.known(&config).targets.try_into().expect("one account");
-    let (clock, timeout) = (clock(), Duration::from_secs(120));
-    let context = RefreshContext {
-        source: &source,
-        timeout,
-        clock: &clock,
-        config: &config,
-        force: true,
-        details: true,
-        paused: None,
-    };
+    let limit = Duration::from_secs(120);
     let start = Instant::now();
-    let outcome = refresh_account(&context, &target, &Account::pending(&id, ""), |_| {}).await;
+    let outcome = refresh_once(&source, &target, &Account::pending(&id, ""), &config, limit).await;
     let failure = outcome.failure.expect("a failure");
     assert_eq!(failure.reason, Reason::Timeout);
     assert!(failure.message.starts_with("profile audit: AssumeRole: "), "{failure}");

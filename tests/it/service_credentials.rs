@@ -11,6 +11,7 @@ use iam_key_exporter::config::Config;
 use iam_key_exporter::failure::{Failure, Reason};
 use iam_key_exporter::metrics::filter::Filter;
 use iam_key_exporter::metrics::page;
+use iam_key_exporter::refresh::faults::Detail;
 use iam_key_exporter::refresh::{self, Schedule};
 use iam_key_exporter::source::Source;
 use iam_key_exporter::source::target::Target;
@@ -74,10 +75,10 @@ impl Subject {
     /// Refreshes once. Why nothing was listed, if so, and the page. No failure to list fails a refresh.
     async fn refresh(&mut self) -> (Option<Failure>, String) {
         let (source, target, limit) = (&self.source, &self.target, Duration::from_secs(20));
-        let outcome = refresh_once(source, target, &self.account, &self.config, limit).await;
+        let mut outcome = refresh_once(source, target, &self.account, &self.config, limit).await;
         assert_eq!(outcome.failure, None);
         self.account = outcome.account;
-        (outcome.service_credentials, self.page())
+        (outcome.detail_failures.remove(&Detail::ServiceCredentials), self.page())
     }
 
     fn page(&self) -> String {

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use iam_key_exporter::clock::Clock;
 use iam_key_exporter::config::Config;
+use iam_key_exporter::failure::Reason;
 use iam_key_exporter::refresh::account::{RefreshOutcome, refresh_account};
 use iam_key_exporter::refresh::context::RefreshContext;
+use iam_key_exporter::refresh::faults::Detail;
 use iam_key_exporter::refresh::{self, Schedule};
 use iam_key_exporter::source::{Source, target::Target};
 use iam_key_exporter::state::{Account, State};
@@ -48,6 +50,11 @@ pub async fn refresh(
         paused: None,
     };
     refresh_account(&context, target, account, |_| {}).await
+}
+
+/// Why a detail could not be read.
+pub fn reason(outcome: &RefreshOutcome, detail: Detail) -> Option<Reason> {
+    outcome.detail_failures.get(&detail).map(|failure| failure.reason)
 }
 
 /// An account of the fake at a socket, and the data about it so far.

@@ -46,7 +46,8 @@ fn account(name: &str, csv: &str) -> Account {
 /// One account with every kind of key, an old one in another partition whose last refresh failed,
 /// one that never worked, and one that was not tried yet.
 fn state() -> State {
-    let mut every_kind = account("production", include_str!("../../../../tests/data/every-kind.csv"));
+    let mut every_kind =
+        account("production", include_str!("../../../../tests/data/every-kind.csv"));
     let old = "2026-01-01T00:00:00Z";
     confirm(&mut every_kind, "confirmed", Some(&[listed("AKIACONFIRMED", true, old)]));
     confirm(&mut every_kind, "cleared-deactivated", Some(&[listed("AKIAINACTIVE", false, old)]));
