@@ -91,8 +91,8 @@ pub struct AccountOverview {
     pub owners: Vec<(Vec<String>, KeySummary)>,
     /// The number of active access keys and service-specific credentials of unknown age.
     pub not_judged: usize,
-    /// The number of users who have more keys or certificates than the report shows, and of whom AWS has
-    /// not listed the keys. Without exempt ones, and without root, who has no more.
+    /// The number of users who may have more keys than the report shows: see [`Account::may_hide_keys_of`].
+    /// Without exempt ones.
     pub unlisted: usize,
 }
 
@@ -188,7 +188,7 @@ fn of_account(
                 finding.of_service(credential, now)
             });
         }
-        unlisted += usize::from(account.may_hide_keys_of(user) && ruling.exemption.is_none());
+        unlisted += usize::from(account.may_hide_keys_of(user, now) && ruling.exemption.is_none());
     }
     for (name, credential) in account.service_credentials_of_others() {
         let user = User { name: name.to_owned(), ..User::default() };

@@ -295,10 +295,13 @@ impl Account {
             && self.users().all(|(subject, _)| self.knows_tags_of(&subject.user.name, keys))
     }
 
-    /// Whether the user may have more access keys than the report shows, and AWS was not asked for them.
-    pub fn may_hide_keys_of(&self, user: &User) -> bool {
-        let may_have_more = user.additional_credentials || user.lacks_keys;
-        may_have_more && !user.is_root() && !self.confirmed.knows(&user.name)
+    /// Whether the user may have more access keys than the report shows, and AWS has not said since which
+    /// there are. Of root, who has two at most, AWS says only whether there is any.
+    pub fn may_hide_keys_of(&self, user: &User, now: DateTime<Utc>) -> bool {
+        if user.is_root() {
+            return user.lacks_keys && !self.root_has_no_key(now);
+        }
+        (user.additional_credentials || user.lacks_keys) && !self.confirmed.knows(&user.name)
     }
 
     /// Up to when the use of its keys is known, as of `now`: the report says when they were last used.

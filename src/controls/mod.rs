@@ -26,7 +26,7 @@ use crate::evidence::EvidenceKind;
 use crate::policy::Age;
 use crate::report::STALE;
 pub use catalogue::{Benchmark, Control};
-pub use judge::judge;
+pub use judge::{judge, root_keys};
 
 /// How controls are decided and shown.
 #[derive(Debug, Clone, PartialEq, Eq)]

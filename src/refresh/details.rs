@@ -14,6 +14,7 @@ use tracing::{debug, info};
 use super::context::RefreshContext;
 use crate::evidence::{AccountSummary, Evidence, EvidenceKind, PasswordPolicy, Reading};
 use crate::failure::{Failure, Reason};
+use crate::report::Report;
 use crate::service_credentials::CredentialList;
 use crate::source::target::Target;
 use crate::state::{Account, Tags, Tried};
@@ -313,8 +314,11 @@ impl RefreshContext<'_> {
     /// Whether the summary is asked for: because controls need it, or because the report does not show
     /// whether root has a key.
     fn wants_summary(&self, account: &Account) -> bool {
+        let hides_keys = |report: &Arc<Report>| {
+            report.lacks_root() || report.users.iter().any(|user| user.is_root() && user.lacks_keys)
+        };
         self.config.reads(EvidenceKind::AccountSummary)
-            || account.report.as_ref().is_some_and(|report| report.lacks_root())
+            || account.report.as_ref().is_some_and(hides_keys)
     }
 
     /// Updates the account from what controls need. Returns what failed.

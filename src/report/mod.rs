@@ -367,9 +367,15 @@ impl Report {
     /// Keeps what the report before has and this one does not deny. If rows could not be parsed, its
     /// users stay, because the rows may be theirs. Root always stays, because no account loses it. A
     /// key stays if nothing is said of its slot. The time of an active key stays if there is no other,
-    /// because a new key in the slot would have brought one.
+    /// because a new key in the slot would have brought one. That a key was never used stays until a
+    /// report says something of its use, but not of root, of whom that is good news.
     pub fn keep_missing(self: &mut Arc<Report>, before: &Report) {
-        let lacks_some = |user: &User| user.lacks_keys || user.lacks_time.contains(&true);
+        let lacks_some = |user: &User| {
+            let mut keys = user.keys.iter().flatten();
+            user.lacks_keys
+                || user.lacks_time.contains(&true)
+                || keys.any(|key| key.use_if_known().is_none())
+        };
         let is_whole = self.missing == 0 && self.users.iter().any(User::is_root);
         if is_whole && !self.users.iter().any(lacks_some) {
             return;
@@ -379,6 +385,7 @@ impl Report {
             before.users.iter().map(|user| (user.name.as_str(), user)).collect();
         for user in &mut report.users {
             let Some(before) = gone.remove(user.name.as_str()) else { continue };
+            let is_root = user.is_root();
             for (key, before) in user.keys.iter_mut().zip(&before.keys) {
                 match key {
                     Some(key) if key.active && key.last_rotated.is_none() => {
@@ -387,6 +394,11 @@ impl Report {
                     }
                     None if user.lacks_keys => key.clone_from(before),
                     _ => {}
+                }
+                if let (Some(key), Some(before), false) = (key, before, is_root) {
+                    let is_same =
+                        key.last_rotated.is_some() && key.last_rotated == before.last_rotated;
+                    key.never_used |= is_same && before.never_used && key.use_if_known().is_none();
                 }
             }
         }

@@ -137,6 +137,20 @@ async fn check_could_not_tell_if_the_report_has_no_row_of_root_and_the_summary_d
     }
 }
 
+#[tokio::test]
+async fn of_a_root_whose_slots_are_blank_the_summary_is_asked_without_controls_too() {
+    let rows = [root(ACCOUNT, ",,,,")];
+    for (summary, unlisted) in
+        [(keys_of_root(0), 0), (keys_of_root(1), 1), (error(403, "AccessDenied"), 1)]
+    {
+        let source = aws(with_user(&rows), summary).source();
+        let config = Arc::new(parse("controls: false"));
+        let (schedule, clock) = (Schedule::default(), Clock::system());
+        let outcome = check::run(source, &schedule, &clock, &config).await.expect("an outcome");
+        assert_eq!((outcome.rootless, outcome.unlisted), (0, unlisted));
+    }
+}
+
 #[test]
 fn a_report_file_without_a_row_of_root_is_not_whole_but_in_china() {
     for (partition, expected) in [("aws", 2), ("aws-us-gov", 2), ("aws-cn", 0)] {

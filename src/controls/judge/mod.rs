@@ -61,22 +61,35 @@ pub fn judge<'a>(
     now: DateTime<Utc>,
 ) -> Option<Outcomes<'a>> {
     let report = account.report.as_deref()?;
-    let unused_after = settings.unused_after();
-    let outcomes = Outcomes::default();
-    let mut judgement = Judgement { account, settings, now, unused_after, outcomes };
-    let mut root = None;
-    for (subject, keys) in account.users() {
-        if subject.user.is_root() {
-            root = Some((subject.user, keys));
-        } else {
-            judgement.user(subject.user, keys);
-        }
+    let mut judgement = Judgement::new(account, settings, now);
+    for (subject, keys) in account.users().filter(|(subject, _)| !subject.user.is_root()) {
+        judgement.user(subject.user, keys);
     }
+    let root = root_of(account);
     judgement.rows(report, root.is_some());
     judgement.report_age();
     judgement.root(report, root);
     judgement.password_policy();
     Some(judgement.outcomes)
+}
+
+/// The number of keys of the root user, as the control about them counts them. If the report does not say
+/// it, `GetAccountSummary` can: 1 if there is any key, active or not. `None`: not known.
+pub fn root_keys(account: &Account, settings: &Settings, now: DateTime<Utc>) -> Option<usize> {
+    let report = account.report.as_deref()?;
+    let mut judgement = Judgement::new(account, settings, now);
+    let root = root_of(account);
+    judgement.rows(report, root.is_some());
+    judgement.root(report, root);
+    judgement.outcomes.get(Control::RootNoAccessKey).count()
+}
+
+/// The row of the root user, with its keys.
+type RootRow<'a> = Option<(&'a User, &'a [Option<Key>])>;
+
+fn root_of(account: &Account) -> RootRow<'_> {
+    let mut users = account.users().map(|(subject, keys)| (subject.user, keys));
+    users.find(|(user, _)| user.is_root())
 }
 
 struct Judgement<'a, 's> {
@@ -89,6 +102,13 @@ struct Judgement<'a, 's> {
 
 /// A control, and whether a password policy meets it.
 type Requirement = (Control, fn(&PasswordPolicy) -> bool);
+
+impl<'a, 's> Judgement<'a, 's> {
+    fn new(account: &'a Account, settings: &'s Settings, now: DateTime<Utc>) -> Judgement<'a, 's> {
+        let (unused_after, outcomes) = (settings.unused_after(), Outcomes::default());
+        Judgement { account, settings, now, unused_after, outcomes }
+    }
+}
 
 impl<'a> Judgement<'a, '_> {
     fn violation(&mut self, control: Control, violation: Violation<'a>) {
@@ -260,8 +280,12 @@ impl<'a> Judgement<'a, '_> {
                 let controls: &[Control] = if row.is_root { &OF_ROOT } else { &OF_USERS };
                 controls.iter().for_each(|control| self.unknown(*control, Unknown::Rows));
             }
+            // If nothing is said of a slot of root, the summary can.
+            let is_decided_by_summary = row.is_root && row.problem == Problem::Empty;
             // A key of which the status is not known counts as active.
-            if ["access_key_1_active", "access_key_2_active"].contains(&row.column) {
+            if !is_decided_by_summary
+                && ["access_key_1_active", "access_key_2_active"].contains(&row.column)
+            {
                 let controls =
                     if row.is_root { &[Control::RootNoAccessKey][..] } else { &OF_CREDENTIALS };
                 controls.iter().for_each(|control| self.unknown(*control, KEY_ACTIVE));

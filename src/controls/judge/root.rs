@@ -1,17 +1,18 @@
 //! The controls about the root user.
 
 use super::{
-    Judgement, KEY_ACTIVE, KEY_LAST_USED, MFA_ACTIVE, OF_ROOT, PASSWORD_ENABLED, PASSWORD_LAST_USED,
+    Judgement, KEY_ACTIVE, KEY_LAST_USED, MFA_ACTIVE, OF_ROOT, PASSWORD_ENABLED,
+    PASSWORD_LAST_USED, RootRow,
 };
 use crate::controls::{Control, Credential, Outcome, Unknown, Violation};
 use crate::evidence::{EvidenceKind, Standing};
 use crate::policy::Age;
-use crate::report::{Key, ROOT_USER, Report, User};
+use crate::report::{Key, ROOT_USER, Report};
 
 /// The known facts about the root user.
 struct Root<'a> {
     /// The row of the report, with the keys.
-    row: Option<(&'a User, &'a [Option<Key>])>,
+    row: RootRow<'a>,
     /// Whether there is a password.
     password: Option<bool>,
     /// Whether there is an MFA device.
@@ -22,7 +23,7 @@ struct Root<'a> {
 
 impl<'a> Judgement<'a, '_> {
     /// Decides them. The report has this row of root, with these keys.
-    pub(super) fn root(&mut self, report: &Report, row: Option<(&'a User, &'a [Option<Key>])>) {
+    pub(super) fn root(&mut self, report: &Report, row: RootRow<'a>) {
         let partition = report.partition.as_deref();
         let has_no_root = report.is_without_root();
         // Root of GovCloud has no password and no MFA. It can have keys.

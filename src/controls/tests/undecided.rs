@@ -123,6 +123,8 @@ fn keys_of_which_the_report_says_nothing_are_not_none() {
     let blank = [("access_key_1_active", ""), ("access_key_2_active", N_A)];
     let active = Err(Unknown::Column("access_key_N_active"));
     let mut of_root = account(&[root(&blank), user(&[])]);
+    assert_root_is(&of_root, [Ok(0), Ok(0), Ok(0), active], "the summary knows that there is none");
+    of_root.evidence.summary = Reading::of(AccountSummary::default(), now());
     assert_root_is(&of_root, [active, Ok(0), Ok(0), active], "no key is not known");
     // Without a password, root needs MFA only for a key.
     let no_password = [("password_enabled", "false"), ("mfa_active", "false")];

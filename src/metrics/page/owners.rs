@@ -2,16 +2,12 @@
 
 use std::ops::Range;
 
-use chrono::{DateTime, Utc};
-
 use super::super::catalogue as names;
 use super::super::text::{Value, Writer, push_label};
 use super::rows::Rows;
-use crate::config::{Config, TagLabel};
-use crate::controls::{Control, judge};
+use crate::config::TagLabel;
 use crate::policy::KeyStatus;
 use crate::policy::owner::{FindingKind, Found, KeySummary, Owner, Owners};
-use crate::state::Account;
 
 /// An owner, as the page shows it.
 pub struct OwnerRow {
@@ -23,16 +19,6 @@ pub struct OwnerRow {
     pub keys: KeySummary,
     /// Whether it is on the page: it has a key, or stands for an account that has none.
     pub is_shown: bool,
-}
-
-/// The number of root's keys if the report's row does not say it: as the control about them knows it. China
-/// has no root user, and `GetAccountSummary` says whether there is a key, active or not. `None`: not known.
-pub fn root_keys_by_control(
-    account: &Account,
-    config: &Config,
-    now: DateTime<Utc>,
-) -> Option<usize> {
-    judge(account, &config.controls, now)?.get(Control::RootNoAccessKey).count()
 }
 
 impl Rows<'_> {

@@ -6,9 +6,10 @@ use std::sync::{Arc, LazyLock};
 use chrono::{DateTime, Utc};
 
 use super::super::text::push_label;
-use super::owners::{OwnerRow, root_keys_by_control};
+use super::owners::OwnerRow;
 use crate::config::{Config, TagLabel};
 use crate::confirmation::MAX_KEYS;
+use crate::controls::root_keys;
 use crate::findings::judge_service_credential;
 use crate::policy::owner::{KeySummary, Owners};
 use crate::policy::{Exemption, Ruling, Verdict};
@@ -101,11 +102,6 @@ impl<'a> Rows<'a> {
             let (first_user, first_key) = (rows.users.len(), rows.keys.len());
             let first_owner = rows.owners.len();
             let first_credential = rows.service_credentials.len();
-            // An earlier row of root, or a row beside a rejected one, cannot say that there is no key.
-            let is_root_unsure = account.report.as_ref().is_some_and(|report| {
-                report.keeps_root || report.rejected.iter().any(|row| row.is_root)
-            });
-            let mut root_keys = None;
             let mut owners = Owners::new(config.user_tags.iter().map(|tag| tag.key.as_str()));
             let use_known_until = account.use_known_until(now);
             let mut hiding_users = 0;
@@ -117,10 +113,6 @@ impl<'a> Rows<'a> {
                 push_label(&mut rows.labels, "user", &user.name);
                 let labels = start..rows.labels.len();
                 let owner = owners.place(subject.tags);
-                if user.is_root() {
-                    let active = keys.iter().flatten().filter(|key| key.active).count();
-                    root_keys = (active > 0 || !is_root_unsure).then_some(active);
-                }
                 for (key, slot) in keys.iter().zip(&*SLOTS) {
                     let Some(key) = key else { continue };
                     let verdict = ruling.judge(key, now);
@@ -142,7 +134,7 @@ impl<'a> Rows<'a> {
                     let row = ServiceCredentialRow::new(labels, credential, &ruling, owner, now);
                     rows.service_credentials.push(row);
                 }
-                let hides_keys = account.may_hide_keys_of(user) && ruling.exemption.is_none();
+                let hides_keys = account.may_hide_keys_of(user, now) && ruling.exemption.is_none();
                 hiding_users += usize::from(hides_keys);
                 let owner = first_owner + owner;
                 let knows_tags = account.knows_tags_of(&user.name, &tag_keys);
@@ -171,7 +163,7 @@ impl<'a> Rows<'a> {
                 keys,
                 service_credentials,
                 hiding_users,
-                root_keys: root_keys.or_else(|| root_keys_by_control(account, config, now)),
+                root_keys: root_keys(account, &config.controls, now),
             });
         }
         rows

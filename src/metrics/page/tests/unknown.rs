@@ -160,3 +160,71 @@ fn a_service_credential_of_unknown_age_is_not_judged_and_counts_as_such() {
     assert!(text.contains(not_judged), "{text}");
     assert_eq!(Overview::new(&state, &config(), at(NOW)).accounts[0].not_judged, 2);
 }
+
+#[test]
+fn a_root_whose_slots_are_blank_counts_as_not_judged_until_aws_says_that_it_has_no_key() {
+    let head = "user,arn,access_key_1_active,access_key_1_last_rotated,access_key_2_active,access_key_2_last_rotated";
+    let exempt =
+        "rotation: { rules: [{ match: { user: <root_account> }, exempt: { reason: x } }] }";
+    let numbers = |keys: &str, root_keys: Option<bool>, config: &str| {
+        let csv = format!("{head}\n<root_account>,arn:aws:iam::123456789012:root,{keys}\n");
+        let mut account = account("production", &csv);
+        account.details_of = account.generated;
+        let summary = AccountSummary { root_keys, ..AccountSummary::default() };
+        account.evidence.summary = Reading::of(summary, at(NOW));
+        let config = Config::parse(config, "config.yaml".as_ref()).expect("a configuration");
+        let state = State::new([Arc::new(account)], Tried::Ok, true);
+        let text = text(&state, &config, &Filter::default(), at(NOW));
+        let value = |name: &str| {
+            let mut found = samples(&text).filter(|(series, _)| series.starts_with(name));
+            found.next().map(|(_, value)| value)
+        };
+        let overview = Overview::new(&state, &config, at(NOW));
+        let not_judged = value("iam_access_keys_not_judged");
+        assert_eq!(not_judged, Some(overview.accounts[0].unlisted as f64), "{keys}");
+        (not_judged, value("iam_owner_root_access_keys"))
+    };
+    for keys in [",,,", "N/A,N/A,N/A,N/A", "false,N/A,N/A,N/A", ",,false,N/A"] {
+        assert_eq!(numbers(keys, None, ""), (Some(1.0), None), "{keys}");
+        // There is a key, and nobody knows which.
+        assert_eq!(numbers(keys, Some(true), ""), (Some(1.0), Some(1.0)), "{keys}");
+        assert_eq!(numbers(keys, Some(false), ""), (Some(0.0), Some(0.0)), "{keys}");
+        assert_eq!(numbers(keys, None, exempt).0, Some(0.0), "{keys}");
+    }
+    let one_known = "true,2026-10-30T00:00:00Z,N/A,N/A";
+    assert_eq!(numbers(one_known, None, ""), (Some(1.0), Some(1.0)));
+    assert_eq!(numbers("false,N/A,false,N/A", None, ""), (Some(0.0), Some(0.0)));
+}
+
+#[test]
+fn a_report_without_the_use_of_a_key_that_was_never_used_ends_no_finding() {
+    let head = "user,arn,access_key_1_active,access_key_1_last_rotated,access_key_1_last_used_date,access_key_2_active,access_key_2_last_rotated";
+    let report = |key: &str| {
+        format!(
+            "{head}\n<root_account>,arn:aws:iam::123456789012:root,{key},false,N/A\nann,arn:aws:iam::123456789012:user/ann,{key},false,N/A\n"
+        )
+    };
+    let before = account("production", &report("true,2026-10-01T00:00:00Z,N/A"));
+    let never_used = |key: &str| {
+        let mut account = account("production", &report(key));
+        let report = account.report.as_mut().expect("a report");
+        report.keep_missing(before.report.as_ref().expect("a report"));
+        let state = State::new([Arc::new(account)], Tried::Ok, true);
+        let text = text(&state, &config(), &Filter::default(), at(NOW));
+        let sum = |name: &str, label: &str| {
+            let is_it = |series: &str| series.starts_with(name) && series.contains(label);
+            samples(&text).filter(|(series, _)| is_it(series)).map(|(_, value)| value).sum::<f64>()
+        };
+        let finding = sum("iam_owner_findings{", "\"never_used\"");
+        assert_eq!(finding, sum("iam_access_key_never_used{", ""), "{key}");
+        finding
+    };
+    // Of root, no use is no finding but good news, which has to be known.
+    for unknown in ["", "not_supported", "garbage"] {
+        assert_eq!(never_used(&format!("true,2026-10-01T00:00:00Z,{unknown}")), 1.0, "{unknown}");
+    }
+    assert_eq!(never_used("true,,"), 1.0, "its time is the one of before");
+    assert_eq!(never_used("true,2026-10-01T00:00:00Z,N/A"), 2.0);
+    assert_eq!(never_used("true,2026-10-01T00:00:00Z,2026-10-31T00:00:00Z"), 0.0, "used");
+    assert_eq!(never_used("true,2026-10-02T00:00:00Z,"), 0.0, "another key");
+}
