@@ -30,7 +30,7 @@ impl Rows<'_> {
             let start = self.labels.len();
             self.labels.push_str(account_labels);
             let start_of_tags = self.labels.len();
-            for (TagLabel { label, .. }, value) in self.tags.iter().zip(&*tags) {
+            for (TagLabel { label, .. }, value) in self.config.user_tags.iter().zip(&*tags) {
                 push_label(&mut self.labels, label, value);
             }
             let end = self.labels.len();

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 
 use super::super::text::push_label;
 use super::owners::OwnerRow;
-use crate::config::{Config, TagLabel};
+use crate::config::Config;
 use crate::confirmation::MAX_KEYS;
 use crate::controls::root_keys;
 use crate::findings::judge_service_credential;
@@ -27,7 +27,6 @@ pub struct Rows<'a> {
     pub service_credentials: Vec<ServiceCredentialRow>,
     pub owners: Vec<OwnerRow>,
     pub accounts: Vec<AccountRow<'a>>,
-    pub tags: &'a [TagLabel],
     pub config: &'a Config,
 }
 
@@ -92,7 +91,6 @@ impl<'a> Rows<'a> {
             service_credentials: Vec::new(),
             owners: Vec::new(),
             accounts: Vec::with_capacity(state.accounts.len()),
-            tags: &config.user_tags,
             config,
         };
         let tag_keys = config.tag_keys();

@@ -19,7 +19,8 @@ impl Rows<'_> {
         });
         // One for each user whose tags were read, so that a join loses nobody.
         page.family(&names::USER_TAGS, |family| {
-            for row in self.users.iter().filter(|row| row.knows_tags && !self.tags.is_empty()) {
+            let has_tags = !self.config.user_tags.is_empty();
+            for row in self.users.iter().filter(|row| row.knows_tags && has_tags) {
                 let tags = &self.labels[self.owners[row.owner].tags.clone()];
                 family.sample(&[self.labels(row), tags], 1_i64);
             }
