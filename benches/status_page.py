@@ -4,7 +4,6 @@ calendar.
 Fails if a page is too large or too slow for people.
 """
 
-import gzip
 import tempfile
 import time
 from contextlib import contextmanager
@@ -30,14 +29,14 @@ PAGES = {
     "file": "/keys.csv?show=all",
     "calendar": "/due.ics",
 }
-# For pages, not files.
-MAX_BYTES, MAX_SECONDS = 20_000, 0.1
+# For pages, not files. The first reader after a change or a minute waits until the page is made. Others share it.
+MAX_BYTES, MAX_SECONDS, MAX_FIRST_SECONDS = 20_000, 0.1, 0.5
 
 
 def main():
     with running(ACCOUNTS) as exporter:
         # The first request counts every key.
-        first_look = measure(f"{exporter.url}/", rounds=1)["seconds"]
+        first_look, _ = read(exporter.url)
         lines = listed(exporter, "all")
         # API keys have no slot.
         keys = (line.split(",") for line in reversed(lines))
@@ -53,6 +52,8 @@ def main():
     for name, page in figures.items():
         if page["type"].startswith("text/html"):
             assert page["gzip_bytes"] < MAX_BYTES and page["seconds"] < MAX_SECONDS, name
+            assert page["slowest_first_seconds"] < MAX_FIRST_SECONDS, name
+    assert first_look < MAX_FIRST_SECONDS
 
 
 @contextmanager
@@ -71,23 +72,27 @@ def listed(exporter, show):
     return lines
 
 
-def measure(url, rounds=ROUNDS):
-    """The size of a page, and the median time until its last byte."""
-    times = []
-    with requests.Session() as session:
-        for _ in range(rounds):
-            started = time.perf_counter()
-            with session.get(url, headers={"Accept-Encoding": "gzip"}, stream=True, timeout=60) as answer:
-                body = answer.raw.read(decode_content=False)
-            times.append(time.perf_counter() - started)
-            assert answer.status_code == 200, url
+def measure(url):
+    """The size of a page, and the time until its last byte: for its slowest first reader, and for those who share it."""
+    # Each number makes it another page, with the same keys.
+    number = "&accounts=" if "?" in url else "?accounts="
+    first = [read(f"{url}{number}{reader}")[0] for reader in range(1, ROUNDS + 1)]
+    times, answers = zip(*(read(url) for _ in range(ROUNDS)))
     return {
-        "type": answer.headers["Content-Type"],
-        "gzip_bytes": len(body),
-        "bytes": len(gzip.decompress(body)),
+        "type": answers[0].headers["Content-Type"],
+        "gzip_bytes": int(answers[0].headers["Content-Length"]),
+        "bytes": len(answers[0].content),
         "seconds": median(times),
-        "slowest": max(times),
+        "slowest_first_seconds": max(first),
     }
+
+
+def read(url):
+    """The time until the last byte of a page, and the answer."""
+    started = time.perf_counter()
+    answer = requests.get(url, headers={"Accept-Encoding": "gzip"}, timeout=60)
+    assert answer.status_code == 200, url
+    return time.perf_counter() - started, answer
 
 
 if __name__ == "__main__":

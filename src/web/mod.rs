@@ -18,6 +18,7 @@ mod rate;
 mod refusals;
 pub mod reload;
 mod reporting_stream;
+mod request_headers;
 mod response;
 pub mod routes;
 mod served_connection;

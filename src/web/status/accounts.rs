@@ -8,10 +8,10 @@ use maud::{Markup, html};
 
 use super::choices::{AccountFilter, AccountSort, KeyFilter, KeyKind};
 use super::components::{
-    account_cell, counted, grouped, long, moment, pager, relative, rows_of, runbook, sentence,
-    since, table,
+    account_cell, account_name, counted, grouped, long, moment, pager, relative, rows_of, runbook,
+    sentence, since, table,
 };
-use super::health::{AccountSummary, Health, Known, KnownKeys, troubles};
+use super::health::{AccountSummary, Health, Known, KnownKeys, Trouble, troubles};
 use super::query::{MAX_TEXT, Query};
 use super::select::words;
 use super::{Pagination, StatusSettings};
@@ -19,10 +19,9 @@ use crate::state::Account;
 
 /// Accounts on one page.
 const PAGE_SIZE: usize = 50;
-/// Up to this number of accounts the list is open even if all are ok, and has no controls.
+/// Up to this number of accounts the list has no controls. With more it is folded below the causes, which say
+/// more.
 const FEW: usize = 5;
-/// From this number on the list is folded, because the causes say more.
-const MANY: usize = 20;
 /// At most this number of causes is shown.
 const MAX_CAUSES: usize = 10;
 
@@ -101,7 +100,7 @@ pub fn exactly(what: &str) -> String {
     format!("\"{}\"", what.chars().take(MAX_TEXT - 2).collect::<String>())
 }
 
-/// The section of the page. `accounts` are those of the query's exact parameters.
+/// The section of the page, which is closed if all is well. `accounts` are those of the query's exact parameters.
 pub fn section(
     settings: &StatusSettings,
     now: DateTime<Utc>,
@@ -116,10 +115,8 @@ pub fn section(
         || !query.find.is_empty()
         || query.accounts_sort != AccountSort::State;
     let is_calm = accounts.iter().all(|row| row.health == Health::Ok);
-    // A query for some keys leaves out accounts without problems.
-    let is_about_all = query.subject().is_empty();
-    let is_open =
-        asks || accounts.len() <= FEW && is_about_all || !is_calm && query.search.is_empty();
+    let is_open = asks || !is_calm && query.search.is_empty();
+    let are_few = accounts.len() <= FEW;
     let page = |page| Query { accounts: Some(page), ..query.clone() }.link() + "#accounts";
     let caption = html! { "Accounts: " (rows_of(&pagination, listed.len())) };
     let head = html! {
@@ -134,8 +131,13 @@ pub fn section(
         @for row in &listed[pagination.rows.clone()] { (account(settings, now, known, row)) }
     };
     let list = html! {
-        (table("accounts", &caption, &head, &body))
-        (pager(&pagination, "Pages of accounts", page))
+        @if !are_few || asks { (controls(query)) }
+        @if listed.is_empty() {
+            p.empty { "No account matches." }
+        } @else {
+            (table("accounts", &caption, &head, &body))
+            (pager(&pagination, "Pages of accounts", page))
+        }
     };
     html! {
         section id="accounts" aria-labelledby="accounts-heading" {
@@ -145,17 +147,14 @@ pub fn section(
             } @else {
                 details open[is_open] {
                     summary { (grouped(accounts.len())) " " (health(accounts)) }
-                    @if accounts.len() > FEW { (causes(settings, accounts, query)) }
-                    @if accounts.len() > FEW || asks { (controls(query)) }
-                    @if listed.is_empty() {
-                        p.empty { "No account matches." }
-                    } @else if listed.len() > MANY && !asks {
-                        details {
-                            summary { "List of " (counted(listed.len(), "account")) }
+                    @if are_few || is_calm {
+                        (list)
+                    } @else {
+                        (causes(settings, accounts, query))
+                        details open[asks] {
+                            summary { "List of " (counted(accounts.len(), "account")) }
                             (list)
                         }
-                    } @else {
-                        (list)
                     }
                 }
             }
@@ -206,30 +205,34 @@ fn select<'a, 'b>(
 
 /// Why accounts fail, in AWS's words, and what else is not known: each with the number of accounts.
 fn causes(settings: &StatusSettings, accounts: &[&AccountSummary], query: &Query) -> Markup {
-    let mut failures: BTreeMap<String, usize> = BTreeMap::new();
+    let mut failures: BTreeMap<String, Vec<&Account>> = BTreeMap::new();
     for row in accounts {
         if let Some(cause) = row.cause() {
-            *failures.entry(cause).or_default() += 1;
+            failures.entry(cause).or_default().push(row.account);
         }
     }
     let mut failures: Vec<_> = failures.into_iter().collect();
-    failures.sort_by_key(|(_, count)| Reverse(*count));
+    failures.sort_by_key(|(_, accounts)| Reverse(accounts.len()));
     let troubles = troubles(accounts);
     let more = failures.len().saturating_sub(MAX_CAUSES);
-    let line = |count: usize, what: &str, state, section| {
+    let line = |accounts: &[&Account], what: &str, state, section| {
         let link = link(query, state, &exactly(what));
         html! {
-            li { a href=(link) { (counted(count, "account")) } ": " bdi { (sentence(what)) } " " (runbook(settings, section)) }
+            li {
+                a href=(link) { (counted(accounts.len(), "account")) }
+                @if let [one] = accounts { " (" bdi { (account_name(&one.id, &one.name)) } ")" }
+                ": " bdi { (sentence(what)) } " " (runbook(settings, section))
+            }
         }
     };
     html! {
         @if !(failures.is_empty() && troubles.is_empty()) {
             ul.causes {
-                @for (cause, count) in failures.iter().take(MAX_CAUSES) {
-                    (line(*count, cause, Some(AccountFilter::Failing), "iamrefreshfailing"))
+                @for (cause, accounts) in failures.iter().take(MAX_CAUSES) {
+                    (line(accounts, cause, Some(AccountFilter::Failing), "iamrefreshfailing"))
                 }
                 @if more > 0 { li { "and " (counted(more, "other cause")) } }
-                @for (what, count, section) in troubles { (line(count, what, None, section)) }
+                @for (Trouble { what, section, .. }, accounts) in troubles { (line(&accounts, what, None, section)) }
             }
         }
     }

@@ -5,7 +5,7 @@ use icalendar::{Calendar, Component, Event, EventLike};
 
 use super::StatusSettings;
 use super::choices::KeyFilter;
-use super::components::{account_name, grouped};
+use super::components::{self, grouped};
 use super::query::Query;
 use super::select::{about, candidates, select};
 use super::trust::{self, Gap, Missing};
@@ -15,6 +15,7 @@ use crate::policy::KeyStatus;
 use crate::printable::escape;
 use crate::render::Snapshot;
 use crate::shard::Shard;
+use crate::version::VERSION;
 
 /// The largest number of keys. Those that are due first are kept.
 const MAX_EVENTS: usize = 5_000;
@@ -33,8 +34,7 @@ pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> 
     let mut due: Vec<_> =
         active.filter_map(|key| Some((ends(key)?, key))).filter(has_day).collect();
     due.sort_by_key(|(time, _)| *time);
-    let mut calendar = Calendar::new();
-    calendar.name("IAM access keys");
+    let mut calendar = empty();
     for (time, key) in due.iter().take(MAX_EVENTS) {
         calendar.push(of_key(snapshot, *time, key));
     }
@@ -55,9 +55,20 @@ pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> 
     calendar.to_string()
 }
 
+/// A calendar without events. Its PRODID says which version of the exporter made it.
+fn empty() -> Calendar {
+    let mut calendar = Calendar::empty();
+    calendar
+        .append_property(("VERSION", "2.0"))
+        .append_property(("PRODID", &*format!("-//iam-key-exporter//{VERSION}//EN")))
+        .append_property(("CALSCALE", "GREGORIAN"))
+        .name("IAM access keys");
+    calendar
+}
+
 fn of_key(snapshot: &Snapshot, due: DateTime<Utc>, key: &Finding) -> Event {
-    let Finding { user, account_id, .. } = key;
-    let account = account_name(key);
+    let Finding { user, account_id, account_name, .. } = key;
+    let account = components::account_name(account_id, account_name);
     let what = match key.status {
         KeyStatus::Exempt => "Exemption ends",
         _ => "Rotate by today",

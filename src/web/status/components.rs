@@ -5,7 +5,6 @@ use maud::{Markup, html};
 
 use super::choices::{KeyFilter, KeyKind};
 use super::{Pagination, StatusSettings};
-use crate::findings::Finding;
 use crate::policy::Tag;
 
 /// An account by its name, if it has one, and its id.
@@ -19,12 +18,9 @@ pub fn account_cell(id: &str, name: &str) -> Markup {
     }
 }
 
-/// The name of the key's account, or its id if it has none.
-pub fn account_name(finding: &Finding) -> &str {
-    match finding.account_name.as_str() {
-        "" => &finding.account_id,
-        name => name,
-    }
+/// The name of an account, or its id if it has none.
+pub fn account_name<'a>(id: &'a str, name: &'a str) -> &'a str {
+    if name.is_empty() { id } else { name }
 }
 
 /// The message of an error as a sentence with one full stop. AWS ends some with one. Questions have none.

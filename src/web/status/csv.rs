@@ -13,9 +13,11 @@ use crate::findings::{COLUMNS, Finding};
 use crate::policy::in_days;
 use crate::printable::{spreadsheet_cell, time};
 use crate::render::Snapshot;
+use crate::version::VERSION;
 
 /// The columns after [`COLUMNS`].
-const MORE: [&str; 5] = ["max_age", "exempt_until", "account_state", "report_generated", "as_of"];
+const MORE: [&str; 6] =
+    ["max_age", "exempt_until", "account_state", "report_generated", "as_of", "exporter_version"];
 /// The status of an account without a report.
 const NOT_READ: &str = "not_read";
 /// The status of an account that may have keys for the file, of which none is known.
@@ -69,6 +71,7 @@ fn more(
         account.map_or(String::new(), |it| it.health.as_str().to_owned()),
         account.and_then(|it| it.account.generated).map(time).unwrap_or_default(),
         time(snapshot.now),
+        VERSION.to_owned(),
     ]
 }
 

@@ -82,7 +82,7 @@ pub fn accounts<'a>(
     let nothing = std::iter::repeat(const { &AccountOverview::NOTHING });
     let counted = snapshot.overview().accounts.iter().chain(nothing);
     let config = &snapshot.config;
-    let mut without_id = query.may_have_id(keys, &config.user_tags);
+    let mut without_id = query.may_have_id(snapshot, keys);
     let mut rows: Vec<_> = accounts
         .iter()
         .chain(unidentified)
@@ -109,16 +109,20 @@ pub fn of_query<'a, 'b>(
     rows
 }
 
-/// The problems of these accounts, each with the number of accounts and the runbook's section, the
-/// most frequent first.
-pub fn troubles(accounts: &[&AccountSummary]) -> Vec<(&'static str, usize, &'static str)> {
-    let mut troubles: BTreeMap<_, usize> = BTreeMap::new();
-    for trouble in accounts.iter().flat_map(|row| &row.troubles) {
-        *troubles.entry((trouble.what, trouble.section)).or_default() += 1;
+/// The problems of these accounts, each as that of all of them, with its accounts, the most frequent first.
+pub fn troubles<'a>(accounts: &[&'a AccountSummary<'a>]) -> Vec<(Trouble, Vec<&'a Account>)> {
+    let mut troubles: BTreeMap<_, (Trouble, Vec<_>)> = BTreeMap::new();
+    for row in accounts {
+        for Trouble { what, count, section } in &row.troubles {
+            let (of_all, accounts) = troubles
+                .entry(what)
+                .or_insert_with(|| (Trouble { what, count: None, section }, Vec::new()));
+            of_all.count = of_all.count.map_or(*count, |sum| Some(sum + count.unwrap_or_default()));
+            accounts.push(row.account);
+        }
     }
-    let troubles = troubles.into_iter().map(|((what, section), count)| (what, count, section));
-    let mut troubles: Vec<_> = troubles.collect();
-    troubles.sort_by_key(|(_, count, _)| Reverse(*count));
+    let mut troubles: Vec<_> = troubles.into_values().collect();
+    troubles.sort_by_key(|(_, accounts)| Reverse(accounts.len()));
     troubles
 }
 
@@ -145,7 +149,7 @@ impl<'a> AccountSummary<'a> {
         let is_outlived = is_outlived(account, config, now);
         let is_unconfirmed = refresh.confirmation == Tried::Failed;
         let has_no_tags = refresh.tags == Tried::Failed || lacks_tags || lacks.tags;
-        let has_no_ids = lacks.ids(show);
+        let (of_root, of_others) = (lacks.ids(show, true), lacks.ids(show, false));
         let several = |what, count: usize, section| {
             (count > 0).then_some(Trouble { what, count: Some(count), section })
         };
@@ -165,7 +169,8 @@ impl<'a> AccountSummary<'a> {
             one("keys not confirmed", is_unconfirmed, "iamkeyexporterconfirmationunavailable"),
             several("users not confirmed", waiting, "iamkeyexporterconfirmationwaiting"),
             one(no_tags, has_no_tags, "iamkeyexportertagsunavailable"),
-            one("ids of some keys not known", has_no_ids, "iamkeyexporterconfirmationunavailable"),
+            several("keys of unknown id", of_others, "iamkeyexporterconfirmationunavailable"),
+            several("keys of root, whose ids are never known", of_root, "iamrootaccesskeyactive"),
             one(no_name, lacks_name || lacks.name, "iamkeyexporteraccountnameunavailable"),
             one(no_list, lacks_service_credentials, "iamkeyexporterservicecredentialsunavailable"),
         ];

@@ -4,17 +4,18 @@ use form_urlencoded::byte_serialize;
 use maud::{Markup, html};
 
 use super::StatusSettings;
-use super::choices::KeyFilter;
+use super::choices::{KeyFilter, KeyKind};
 use super::components::{
-    account_cell, account_name, capitalized, counted, date, due, in_words, moment, owner, relative,
-    runbook, sentence, since, when,
+    account_cell, capitalized, counted, date, due, in_words, moment, owner, relative, runbook,
+    sentence, since, when,
 };
 use super::health::{self, Trouble};
+use super::ids;
 use super::keys::{NO_ID, badge, due_cell, last_day, limit, never, sheet};
 use super::page::{frame, invalid, missing};
-use super::query::{ACCESS_KEY, Query, SERVICE_CREDENTIAL};
+use super::query::Query;
 use super::steps;
-use super::trust::no_account;
+use super::trust::{never_read, no_account};
 use crate::findings::{Finding, all_keys};
 use crate::policy::KeyStatus;
 use crate::render::Snapshot;
@@ -33,53 +34,51 @@ pub enum KeyPage {
 
 /// The page of the key that the query names.
 pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> KeyPage {
-    let missing = |what: &str| KeyPage::Missing(missing(settings, snapshot.now, what));
-    let invalid = |what: &str| KeyPage::Invalid(invalid(settings, snapshot.now, what));
-    let names_key = query.key.is_some() || !query.id.is_empty();
-    if query.account.is_empty() || query.user.is_empty() || !names_key {
-        return invalid(
-            "The address must name a key: /key?account=123456789012&user=NAME&key=1, or id=ID instead of key=1",
-        );
+    let missing =
+        |what: Markup, more| KeyPage::Missing(missing(settings, snapshot.now, &what, &more));
+    let invalid = |what: Markup| KeyPage::Invalid(invalid(settings, snapshot.now, &what));
+    let lacking = lacking(query);
+    if !lacking.is_empty() {
+        return invalid(html! {
+            "The address of a key has an account, a user, and a key or an id, such as "
+            code { "/key?account=123456789012&user=NAME&key=1" }
+            ". This one lacks " (lacking.join(", ")) ". Find the key in the list of all keys, and select its user there."
+        });
     }
     let account = match &accounts_of(snapshot, &query.account)[..] {
         [account] => *account,
-        [] => return missing(&no_account(settings, snapshot, query)),
+        [] => return missing(html! { (no_account(settings, snapshot, query)) }, html! {}),
         several => {
-            let ids: Vec<&str> = several.iter().map(|it| it.id.as_str()).collect();
-            return invalid(&format!(
-                "Several accounts are called {}. Write one of their ids instead: {}.",
-                query.account,
-                ids.join(", ")
-            ));
+            return invalid(html! {
+                "Several accounts are called " bdi { (query.account) } ". Write one of these instead: "
+                @for (place, one) in several.iter().enumerate() {
+                    @if place > 0 { ", " }
+                    bdi { (if one.id == query.account { &one.name } else { &one.id }) }
+                }
+                "."
+            });
         }
     };
     let Some(generated) = account.generated else {
-        let why = account
-            .refresh
-            .fault
-            .as_ref()
-            .map_or(".".to_owned(), |fault| format!(": {}", sentence(&fault.message)));
-        return missing(&format!(
-            "Account {} was never read{why} Nothing is known of its keys.",
-            account.label()
-        ));
+        return missing(never_read(account), html! {});
     };
+    let of_account = html! { a href={ "./" (sheet(&account.id)) "#keys" } { "Every key of this account" } " · " };
     let keys = all_keys(account, &snapshot.config, snapshot.now);
     let of_user: Vec<&Finding> = keys.iter().filter(|key| key.user == query.user).collect();
     let Some(finding) = of_user.iter().copied().find(|finding| query.is_of_key(finding)) else {
         let slot = query.key.map(|slot| slot.to_string()).unwrap_or_default();
         let name = if query.id.is_empty() { &slot } else { &query.id };
-        let (user, id) = (&query.user, &account.id);
-        if let Some(why) = unknown_id(account, &of_user, query) {
-            return missing(&format!("User {user} may have a key {name} in account {id}: {why}."));
-        }
-        return missing(&format!(
-            "User {user} has no key {name} in account {id}, by the credential report of {} and what AWS has \
-             said since: it was deleted, or the user was renamed.{}{}",
-            relative(generated, snapshot.now),
-            old_list(account, query),
-            unreadable_rows(account)
-        ));
+        let key = html! { "key " bdi { (name) } " in account " (account.id) };
+        let user = html! { "User " bdi { (query.user) } };
+        let what = match unknown_id(account, &of_user, query) {
+            Some(why) => html! { (user) " may have a " (key) ": " (why) "." },
+            None => html! {
+                (user) " has no " (key) ", by the credential report of "
+                (relative(generated, snapshot.now)) " and what AWS has said since: it was deleted, or the user was renamed."
+                (old_list(account, query)) (unreadable_rows(account))
+            },
+        };
+        return missing(what, of_account);
     };
     let key = account.users().find(|(subject, _)| subject.user.name == query.user);
     let key = key.and_then(|(_, keys)| keys.get(usize::from(finding.key?) - 1)?.as_ref());
@@ -90,13 +89,24 @@ pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> 
     KeyPage::Found(facts.page(query))
 }
 
-/// The account with this id, or those with this name.
+/// The parameters that the address of a key needs and the query lacks.
+fn lacking(query: &Query) -> Vec<&'static str> {
+    let has_key = query.key.is_some() || !query.id.is_empty();
+    [
+        (query.account.is_empty(), "account"),
+        (query.user.is_empty(), "user"),
+        (!has_key, "key or id"),
+    ]
+    .into_iter()
+    .filter_map(|(is_lacking, name)| is_lacking.then_some(name))
+    .collect()
+}
+
+/// The account with this id, or those with this name. Several accounts have no id yet.
 fn accounts_of<'a>(snapshot: &'a Snapshot, account: &str) -> Vec<&'a Account> {
     let all = || snapshot.state.accounts.iter().chain(&snapshot.state.unidentified).map(|it| &**it);
-    match all().find(|it| it.id == account) {
-        Some(one) => vec![one],
-        None => all().filter(|it| it.name == account).collect(),
-    }
+    let by_id: Vec<&Account> = all().filter(|it| it.id == account).collect();
+    if by_id.is_empty() { all().filter(|it| it.name == account).collect() } else { by_id }
 }
 
 /// The data of the page.
@@ -133,7 +143,7 @@ impl Facts<'_> {
                 p.verdict { (self.verdict()) }
                 (self.doubts())
                 dl {
-                    div { dt { "Account" } dd { (account_cell(&account.id, account_name(finding))) } }
+                    div { dt { "Account" } dd { (account_cell(&account.id, &finding.account_name)) } }
                     div {
                         dt { "Owner" }
                         dd {
@@ -337,9 +347,11 @@ fn unknown_id(account: &Account, of_user: &[&Finding], query: &Query) -> Option<
     };
     if id.is_empty() {
         None
-    } else if !id.starts_with(SERVICE_CREDENTIAL) && of_user.iter().any(can_be) {
+    } else if ids::can_be_of(id, KeyKind::AccessKey) && of_user.iter().any(can_be) {
         Some("the ids of some of the user's access keys are not known")
-    } else if !id.starts_with(ACCESS_KEY) && account.service_credentials.is_none() {
+    } else if ids::can_be_of(id, KeyKind::ServiceCredential)
+        && account.service_credentials.is_none()
+    {
         Some("service-specific credentials, such as API keys, are not known there")
     } else {
         None

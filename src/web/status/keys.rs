@@ -5,10 +5,10 @@ use maud::{Markup, html};
 
 use super::choices::{KeyFilter, KeyKind, Order, Sort};
 use super::components::{
-    account_cell, account_name, capitalized, counted, date, due, grouped, in_words, named, noun,
-    owner, pager, relative, rows_of, table, when,
+    account_cell, capitalized, counted, date, due, grouped, in_words, named, noun, owner, pager,
+    relative, rows_of, table, when,
 };
-use super::health::{AccountSummary, Known, KnownKeys};
+use super::health::{AccountSummary, Known, KnownKeys, troubles};
 use super::query::{MAX_TEXT, Query};
 use super::select::select;
 use super::trust::{OTHER_SHARDS, of_shard};
@@ -195,7 +195,11 @@ fn nothing(
         text += &format!(". {OTHER_SHARDS}");
     }
     if known == Known::Some {
-        text += ". Some data is missing: see the accounts";
+        let missing =
+            troubles(accounts).iter().map(|(trouble, _)| trouble.text()).collect::<Vec<_>>();
+        let missing =
+            if missing.is_empty() { String::new() } else { format!(" ({})", missing.join(", ")) };
+        text += &format!(". Some data is missing{missing}: see the accounts");
     }
     text + "."
 }
@@ -238,7 +242,7 @@ fn key(now: DateTime<Utc>, finding: &Finding, tags: Option<bool>) -> Markup {
             @if let Some(are_known) = tags {
                 td.owner data-label="Owner" { (owner(&finding.tags, are_known)) }
             }
-            td.account data-label="Account" { (account_cell(&finding.account_id, account_name(finding))) }
+            td.account data-label="Account" { (account_cell(&finding.account_id, &finding.account_name)) }
             td data-label="Key" {
                 @match finding.service_name() {
                     Some(service) => (service),

@@ -2,7 +2,7 @@
 //! a snapshot, and needs no JavaScript.
 //!
 //! This file has the settings and pagination. [`query`] reads the URL, with its [`choices`], and `select`
-//! finds the keys that it asks for. [`page`] renders HTML from `health`, `trust`, `teams`, `accounts`,
+//! finds the keys that it asks for, with `ids`. [`page`] renders HTML from `health`, `trust`, `teams`, `accounts`,
 //! `keys` and `components`, [`key`] that of one key with its `steps`, [`csv`] the file for spreadsheets,
 //! and [`calendar`] the due dates.
 
@@ -16,6 +16,7 @@ pub mod calendar;
 mod accounts;
 mod components;
 mod health;
+mod ids;
 mod keys;
 mod select;
 mod steps;

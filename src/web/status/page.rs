@@ -2,7 +2,7 @@
 //! the direction of its letters.
 
 use chrono::{DateTime, Utc};
-use maud::{DOCTYPE, Markup, html};
+use maud::{DOCTYPE, Markup, Render, html};
 
 use super::accounts;
 use super::choices::{KeyFilter, KeyKind};
@@ -13,6 +13,7 @@ use super::select::{about, candidates};
 use super::{StatusSettings, keys, teams, trust};
 use crate::findings::Finding;
 use crate::render::Snapshot;
+use crate::version::VERSION;
 
 /// The page.
 pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> String {
@@ -147,7 +148,7 @@ pub fn frame(
                 main { (body) }
                 footer {
                     p {
-                        "iam-key-exporter " (env!("CARGO_PKG_VERSION"))
+                        "iam-key-exporter " (VERSION)
                         span.screen {
                             " · " a href="./" { "All keys" }
                             " · " a href=(settings.runbook_url()) { "Runbooks" }
@@ -164,24 +165,35 @@ pub fn frame(
     page.into_string()
 }
 
-/// A page about something that is not known.
-pub fn missing(settings: &StatusSettings, now: DateTime<Utc>, what: &str) -> String {
-    error(settings, now, "Not found", what)
+/// A page about something that is not known. `more` are links to what is.
+pub fn missing(
+    settings: &StatusSettings,
+    now: DateTime<Utc>,
+    what: &impl Render,
+    more: &Markup,
+) -> String {
+    error(settings, now, "Not found", what, more)
 }
 
 /// A page about an invalid address.
-pub fn invalid(settings: &StatusSettings, now: DateTime<Utc>, what: &str) -> String {
-    error(settings, now, "Invalid address", what)
+pub fn invalid(settings: &StatusSettings, now: DateTime<Utc>, what: &impl Render) -> String {
+    error(settings, now, "Invalid address", what, &html! {})
 }
 
-fn error(settings: &StatusSettings, now: DateTime<Utc>, title: &str, what: &str) -> String {
+fn error(
+    settings: &StatusSettings,
+    now: DateTime<Utc>,
+    title: &str,
+    what: &impl Render,
+    more: &Markup,
+) -> String {
     let title = html! { (title) };
     let heading = html! { h1 { "IAM access keys" } };
     let body = html! {
         section id="keys" aria-labelledby="error" {
             h2 id="error" { "This page cannot be shown" }
             p.empty { (what) }
-            p { a href="./" { "All keys" } }
+            p { (more) a href="./" { "All keys" } }
         }
     };
     // The address itself.

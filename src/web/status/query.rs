@@ -47,11 +47,6 @@ pub struct Query {
 /// The longest value of a parameter that is a text, in characters. A tag has a key of at most 128, a colon, and a
 /// value of at most 256.
 pub const MAX_TEXT: usize = 400;
-/// The beginning of the ids of access keys, by
-/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html>,
-pub const ACCESS_KEY: &str = "AKIA";
-/// and of those of service-specific credentials.
-pub const SERVICE_CREDENTIAL: &str = "ACCA";
 /// The greatest number of tags.
 const MAX_TAGS: usize = 10;
 /// The defaults, which links leave out.

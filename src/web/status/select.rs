@@ -8,13 +8,15 @@ use regex::{Regex, RegexBuilder};
 
 use super::choices::{KeyFilter, KeyKind, Order, Sort};
 use super::components::account_name;
-use super::query::{ACCESS_KEY, Query, SERVICE_CREDENTIAL};
+use super::ids;
+use super::query::Query;
 use crate::config::{Config, TagLabel};
 use crate::findings::{Finding, every_key, has_unknown_tags};
 use crate::policy::owner::was_time_to_use;
 use crate::policy::{KeyStatus, Tag};
 use crate::render::Snapshot;
-use crate::state::{Account, Tried};
+use crate::report::ROOT_USER;
+use crate::state::{Account, State, Tried};
 
 /// The keys to select from: the findings, or every key of the query's accounts.
 pub fn candidates<'a>(snapshot: &'a Snapshot, query: &Query) -> Cow<'a, [Finding]> {
@@ -51,7 +53,10 @@ pub fn select<'a>(about: &[&'a Finding], query: &Query) -> Vec<&'a Finding> {
         },
         Sort::User => sort(&mut rows, query.order, |row| row.user.to_lowercase()),
         Sort::Account => sort(&mut rows, query.order, |row| {
-            (account_name(row).to_lowercase(), row.account_id.clone())
+            (
+                account_name(&row.account_id, &row.account_name).to_lowercase(),
+                row.account_id.clone(),
+            )
         }),
         // Keys without an owner come first.
         Sort::Owner => sort(&mut rows, query.order, |row| {
@@ -79,8 +84,13 @@ pub fn words(text: &str) -> Vec<Regex> {
     text.split_whitespace().map(word).collect()
 }
 
-/// Whether the word is in a field about the key's place or owner.
+/// Whether the word is in the key's id, or in a field about its place or owner.
 fn mentions(finding: &Finding, word: &Regex) -> bool {
+    finding.access_key_id.as_deref().is_some_and(|id| word.is_match(id))
+        || mentions_without_id(finding, word)
+}
+
+fn mentions_without_id(finding: &Finding, word: &Regex) -> bool {
     let is_both = word.as_str().contains('=');
     let tag = |(key, value): &Tag| {
         if is_both {
@@ -89,9 +99,9 @@ fn mentions(finding: &Finding, word: &Regex) -> bool {
             word.is_match(key) || word.is_match(value)
         }
     };
-    let id = finding.access_key_id.as_deref().unwrap_or_default();
+    // An access key has no service, and no word is in an empty one.
     let service = finding.service.as_deref().unwrap_or_default();
-    [&finding.user, &finding.path, &finding.account_name, &finding.account_id, id, service]
+    [&finding.user, &finding.path, &finding.account_name, &finding.account_id, service]
         .into_iter()
         .any(|text| word.is_match(text))
         || finding.tags.iter().any(tag)
@@ -109,15 +119,17 @@ pub struct Lacks<'a> {
 }
 
 impl Lacks<'_> {
-    /// Whether ids of keys of these statuses are not known.
-    pub fn ids(&self, show: KeyFilter) -> bool {
-        self.ids.iter().any(|finding| show.includes(finding))
+    /// The number of keys of these statuses whose ids are not known: those of root, or all others.
+    pub fn ids(&self, show: KeyFilter, of_root: bool) -> usize {
+        let is_of = |key: &&&Finding| show.includes(key) && (key.user == ROOT_USER) == of_root;
+        self.ids.iter().filter(is_of).count()
     }
 
     /// Whether all that is needed for keys of this kind and these statuses is known. Only ids of access keys can
     /// be unknown.
     pub fn nothing(&self, show: KeyFilter, kind: Option<KeyKind>) -> bool {
-        let has_ids = kind == Some(KeyKind::ServiceCredential) || !self.ids(show);
+        let lacks_id = || self.ids.iter().any(|key| show.includes(key));
+        let has_ids = kind == Some(KeyKind::ServiceCredential) || !lacks_id();
         has_ids && !(self.tags || self.name)
     }
 }
@@ -130,7 +142,7 @@ impl Query {
 
     /// Whether it is about an account by name, and this one's name is not known.
     pub fn may_be_of_account(&self, account: &Account) -> bool {
-        !is_account_id(&self.account) && has_unknown_name(account)
+        !ids::is_account(&self.account) && has_unknown_name(account)
     }
 
     /// What it needs of the account and is not known. `ids` are the account's keys of [`Query::may_have_id`].
@@ -140,28 +152,44 @@ impl Query {
         config: &Config,
         ids: Vec<&'a Finding>,
     ) -> Lacks<'a> {
-        let is_name = |word: &str| !is_account_id(word) && !is_key_id(word);
+        let can_be_name = |word: &str| !ids::is_whole(word);
         let needs_name =
-            !self.is_of_account(account) || self.search.split_whitespace().any(is_name);
+            !self.is_of_account(account) || self.search.split_whitespace().any(can_be_name);
         let name = account.report.is_some() && needs_name && has_unknown_name(account);
         Lacks { tags: self.needs_unknown_tags(account, config), name, ids }
     }
 
     /// The access keys of unknown id that would be the query's if they had the ids that it asks for, by account.
+    ///
+    /// A word of a search is taken for a part of an id if nothing else that is known has it.
     pub fn may_have_id<'a>(
         &self,
+        snapshot: &Snapshot,
         keys: &'a [Finding],
-        labels: &[TagLabel],
     ) -> HashMap<&'a str, Vec<&'a Finding>> {
-        let (ids, words): (Vec<&str>, Vec<&str>) =
-            self.search.split_whitespace().partition(|word| is_key_id(word));
         let mut by_account: HashMap<_, Vec<_>> = HashMap::new();
-        let is_of_service = self.id.starts_with(SERVICE_CREDENTIAL);
-        if is_of_service || self.id.is_empty() && ids.is_empty() {
+        if !ids::can_be_of(&self.id, KeyKind::AccessKey) {
+            return by_account;
+        }
+        let is_unknown = |key: &&Finding| key.service.is_none() && key.access_key_id.is_none();
+        if !keys.iter().any(|key| is_unknown(&key)) {
+            return by_account;
+        }
+        let State { accounts, unidentified, .. } = &snapshot.state;
+        let is_elsewhere = |word: &Regex| {
+            let mut accounts = accounts.iter().chain(unidentified);
+            accounts.any(|it| word.is_match(&it.id) || word.is_match(&it.name))
+                || keys.iter().any(|key| mentions_without_id(key, word))
+        };
+        let is_part =
+            |word: &&str| ids::can_be_in_access_key(word) && !words(word).iter().any(is_elsewhere);
+        let (parts, words): (Vec<&str>, Vec<&str>) =
+            self.search.split_whitespace().partition(is_part);
+        if self.id.is_empty() && parts.is_empty() {
             return by_account;
         }
         let query = Query { id: String::new(), search: words.join(" "), ..self.clone() };
-        let is_unknown = |it: &&Finding| it.service.is_none() && it.access_key_id.is_none();
+        let labels = &snapshot.config.user_tags;
         for finding in about(keys, &query, labels).into_iter().filter(is_unknown) {
             by_account.entry(finding.account_id.as_str()).or_default().push(finding);
         }
@@ -188,32 +216,33 @@ impl Query {
     /// Whether the key, of any kind, matches the exact parameters. `labels` are the tags that are labels.
     pub fn is_of(&self, finding: &Finding, labels: &[TagLabel]) -> bool {
         let is = |wanted: &str, text: &str| wanted.is_empty() || wanted == text;
-        let value = |key: &str| {
-            let tag = finding.tags.iter().find(|(name, _)| is_tag(name, key));
-            tag.map_or("", |(_, value)| value)
-        };
+        let tags = || finding.tags.iter().map(|(key, value)| (&**key, &**value));
+        (is(&self.account, &finding.account_id) || self.account == finding.account_name)
+            && is(&self.user, &finding.user)
+            && self.is_of_key(finding)
+            && self.is_of_tags(tags, labels)
+    }
+
+    /// Whether users with these tags are meant. `labels` are the tags that are labels.
+    pub fn is_of_tags<'a, Tags: Iterator<Item = (&'a str, &'a str)>>(
+        &self,
+        tags: impl Fn() -> Tags,
+        labels: &[TagLabel],
+    ) -> bool {
+        let value = |key: &str| tags().find(|(name, _)| is_tag(name, key)).map_or("", |tag| tag.1);
         let has = |(key, wanted): &(String, String)| value(key) == wanted;
         let is_other =
             |label: &&TagLabel| !self.tags.iter().any(|(key, _)| is_tag(&label.key, key));
         let has_other =
             || labels.iter().filter(is_other).any(|label| !value(&label.key).is_empty());
-        (is(&self.account, &finding.account_id) || self.account == finding.account_name)
-            && is(&self.user, &finding.user)
-            && self.is_of_key(finding)
-            && self.tags.iter().all(has)
-            && !(self.no_other_tags && has_other())
+        self.tags.iter().all(has) && !(self.no_other_tags && has_other())
     }
-}
 
-/// Whether the word is the id of an access key or the beginning of one, in any case.
-fn is_key_id(word: &str) -> bool {
-    let begins = word.get(..ACCESS_KEY.len()).is_some_and(|it| it.eq_ignore_ascii_case(ACCESS_KEY));
-    begins && word.bytes().all(|c| c.is_ascii_alphanumeric())
-}
-
-/// Whether the word is the id of an account, which no name can be.
-fn is_account_id(word: &str) -> bool {
-    word.len() == 12 && word.bytes().all(|c| c.is_ascii_digit())
+    /// Whether it is about some keys of an account and an owner: by user, slot, id, or words.
+    pub fn is_about_some_keys(&self) -> bool {
+        !(self.user.is_empty() && self.id.is_empty() && self.search.is_empty())
+            || self.key.is_some()
+    }
 }
 
 /// Whether the account may have a name that is not known: its alias, which was not read.

@@ -28,11 +28,12 @@ struct Owner<'a> {
     keys: KeySummary,
 }
 
-/// The section of the page. Empty if the configuration names no tags.
+/// The section of the page. Empty if the configuration names no tags, or if the query is about some keys
+/// of an owner: the list of keys has their owners.
 pub fn section(snapshot: &Snapshot, known: KnownKeys, query: &Query) -> Markup {
     let config = &snapshot.config;
     let tag_keys: Vec<&str> = config.user_tags.iter().map(|tag| tag.key.as_str()).collect();
-    if tag_keys.is_empty() {
+    if tag_keys.is_empty() || query.is_about_some_keys() {
         return html! {};
     }
     let mut rows = owners(snapshot, query);
@@ -71,7 +72,7 @@ pub fn section(snapshot: &Snapshot, known: KnownKeys, query: &Query) -> Markup {
         @if rows.len() > 1 {
             section id="owners" aria-labelledby="owners-heading" {
                 h2 id="owners-heading" { "Owners" }
-                details open[rows.len() <= FEW && query.search.is_empty() && query.tags.is_empty()] {
+                details open[rows.len() <= FEW] {
                     summary { (counted(rows.len(), "owner")) ", by their tags" }
                     @if is_partial || unread > 0 {
                         p.notice.bad {
@@ -90,7 +91,7 @@ pub fn section(snapshot: &Snapshot, known: KnownKeys, query: &Query) -> Markup {
     }
 }
 
-/// The owners of keys in the query's accounts.
+/// The owners of keys in the query's accounts who have its tags.
 fn owners<'a>(snapshot: &'a Snapshot, query: &Query) -> Vec<Owner<'a>> {
     let mut owners: BTreeMap<&[String], KeySummary> = BTreeMap::new();
     for (account, counted) in snapshot.state.accounts.iter().zip(&snapshot.overview().accounts) {
@@ -100,6 +101,12 @@ fn owners<'a>(snapshot: &'a Snapshot, query: &Query) -> Vec<Owner<'a>> {
             }
         }
     }
+    let labels = &snapshot.config.user_tags;
+    let has_tags = |values: &[String]| {
+        let tags = || labels.iter().zip(values).map(|(label, value)| (&*label.key, &**value));
+        query.is_of_tags(tags, labels)
+    };
+    owners.retain(|tags, _| has_tags(tags));
     owners.into_iter().map(|(tags, keys)| Owner { tags, keys }).collect()
 }
 

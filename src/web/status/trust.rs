@@ -13,7 +13,7 @@ use super::query::Query;
 use super::select::words;
 use crate::render::Snapshot;
 use crate::shard::Shard;
-use crate::state::{State, Tried};
+use crate::state::{Account, State, Tried};
 
 /// One line: the number of accounts that were read, the age of the reports, and missing data.
 pub fn line(
@@ -46,8 +46,8 @@ pub fn line(
                     "refreshes of " (counted(failing, "account")) " fail"
                 }
             }
-            @for (what, count, _) in troubles(accounts) {
-                " · " (what) ": " a href=(link(query, None, &exactly(what))) { (counted(count, "account")) }
+            @for (Trouble { what, .. }, accounts) in troubles(accounts) {
+                " · " (what) ": " a href=(link(query, None, &exactly(what))) { (counted(accounts.len(), "account")) }
             }
             @if !unread.is_empty() {
                 " · " a.bad href=(link(query, Some(AccountFilter::Unread), "")) {
@@ -118,14 +118,7 @@ pub fn notices(
         }
         @for row in unread_of(accounts, query) {
             p.notice.bad {
-                "Account " bdi { (row.account.label()) }
-                @if !["", row.account.label()].contains(&row.account.name.as_str()) { " (" bdi { (row.account.name) } ")" }
-                " was never read"
-                @match &row.account.refresh.fault {
-                    Some(cause) => { ": " bdi { (sentence(&cause.message)) } }
-                    None => ".",
-                }
-                " Nothing is known of its keys. " (runbook(settings, "iamrefreshfailing"))
+                (never_read(row.account)) " " (runbook(settings, "iamrefreshfailing"))
             }
         }
         @if accounts.is_empty() && !query.account.is_empty() {
@@ -139,6 +132,21 @@ pub fn notices(
                 " left out, because there is a newer one of the same account. The log names the files."
             }
         }
+    }
+}
+
+/// About an account without a report.
+pub fn never_read(account: &Account) -> Markup {
+    let Account { name, refresh, .. } = account;
+    html! {
+        "Account " bdi { (account.label()) }
+        @if !["", account.label()].contains(&name.as_str()) { " (" bdi { (name) } ")" }
+        " was never read"
+        @match &refresh.fault {
+            Some(cause) => { ": " bdi { (sentence(&cause.message)) } }
+            None => ".",
+        }
+        " Nothing is known of its keys."
     }
 }
 

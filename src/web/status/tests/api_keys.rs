@@ -160,7 +160,7 @@ fn a_list_that_was_never_read_is_missing_and_says_nothing_of_a_key() {
         }
     };
     let gone = "it was deleted, or the user was renamed.";
-    let unknown = "User a may have a key ACCA1 in account 123456789012: service-specific \
+    let unknown = "User <bdi>a</bdi> may have a key <bdi>ACCA1</bdi> in account 123456789012: service-specific \
                    credentials, such as API keys, are not known there.";
     let text = missing_key(&account, "id=ACCA1");
     assert!(text.contains(unknown) && !text.contains(gone), "{text}");
@@ -219,7 +219,7 @@ fn files_about_keys_of_report_files_say_that_no_api_keys_are_known() {
         let (csv, calendar, _) = all(wanted, asked);
         let row = |status| {
             format!(
-                "\n,,,,,{status},,,,,,service-specific credentials: not in report files,,,,,,,2026-11-01T12:00:00Z\n"
+                "\n,,,,,{status},,,,,,service-specific credentials: not in report files,,,,,,,2026-11-01T12:00:00Z,"
             )
         };
         match status {

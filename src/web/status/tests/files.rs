@@ -16,7 +16,7 @@ fn cells_that_a_spreadsheet_would_calculate_begin_with_an_apostrophe() {
     assert!(text.starts_with("account_id,account_name,user,key,access_key_id,status,"), "{text}");
     assert!(text.contains("\n123456789012,\"'@a,\"\"b\"\"\",'=HYPERLINK(1),1,"), "{text}");
     assert!(
-        text.contains(",'=1=2,default,,,90d,,pending,2026-11-01T11:00:00Z,2026-11-01T12:00:00Z\n"),
+        text.contains(",'=1=2,default,,,90d,,pending,2026-11-01T11:00:00Z,2026-11-01T12:00:00Z,"),
         "{text}"
     );
     for user in ["=x", "+x", "-x", "@x"] {
@@ -29,7 +29,7 @@ fn cells_that_a_spreadsheet_would_calculate_begin_with_an_apostrophe() {
 fn the_file_says_whose_keys_are_not_known() {
     let accounts = || [account_of("backup", "", &[]), Account::pending("210987654321", "=later")];
     let unread =
-        "\n210987654321,'=later,,,,not_read,,,,,,not tried yet,,,,,pending,,2026-11-01T12:00:00Z\n";
+        "\n210987654321,'=later,,,,not_read,,,,,,not tried yet,,,,,pending,,2026-11-01T12:00:00Z,";
     for (asked, keys, is_told) in [
         ("", 1, true),
         ("show=every", 1, true),
@@ -44,7 +44,7 @@ fn the_file_says_whose_keys_are_not_known() {
         assert_eq!(text.contains(unread), is_told, "{asked}: {text}");
     }
     let text = csv_of(accounts(), "account=%3D000000000000");
-    let unknown = "\n'=000000000000,,,,,not_read,,,,,,\"The exporter has no account =000000000000, so it knows nothing about its keys.\",,,,,,,2026-11-01T12:00:00Z\n";
+    let unknown = "\n'=000000000000,,,,,not_read,,,,,,\"The exporter has no account =000000000000, so it knows nothing about its keys.\",,,,,,,2026-11-01T12:00:00Z,";
     assert!(text.contains(unknown) && text.lines().count() == 2, "{text}");
     let name = |asked| csv::file_name(&query(asked), now());
     assert_eq!(name(""), "iam-access-keys-unrotated-20261101T120000Z.csv");
@@ -66,7 +66,7 @@ fn the_file_says_of_which_accounts_not_all_is_known() {
         account.record(Some(&failure), Duration::ZERO, now());
         account
     };
-    let doubt = "\n123456789012,,,,,not_all_known,,,,,,no route,,,,,failing,2026-11-01T11:00:00Z,2026-11-01T12:00:00Z\n";
+    let doubt = "\n123456789012,,,,,not_all_known,,,,,,no route,,,,,failing,2026-11-01T11:00:00Z,2026-11-01T12:00:00Z,";
     for (asked, is_told) in [
         ("", false),
         ("show=due_soon", true),
@@ -92,4 +92,19 @@ fn a_report_that_is_older_than_a_key_may_become_is_an_old_one() {
         csv::render(&settings(), &snapshot(state, config.expect("a configuration")), &query(""));
     let file = String::from_utf8(file).expect("UTF-8");
     assert!(file.contains(",not_all_known,,,,,,old report,"), "{file}");
+}
+
+#[test]
+fn every_row_of_the_file_and_the_calendar_say_which_version_made_them() {
+    let accounts = || [account_of("backup", "", &[]), Account::pending("210987654321", "later")];
+    let text = csv_of(accounts(), "");
+    let mut lines = text.lines();
+    assert!(lines.next().is_some_and(|head| head.ends_with(",as_of,exporter_version")), "{text}");
+    let end = format!(",2026-11-01T12:00:00Z,{VERSION}");
+    assert_eq!(lines.filter(|line| line.ends_with(&end)).count(), 2, "{text}");
+    let state = State::new(accounts().map(Into::into), Tried::Ok, true);
+    let calendar = calendar::render(&settings(), &snapshot(state, Config::default()), &query(""));
+    let program = format!("\r\nPRODID:-//iam-key-exporter//{VERSION}//EN\r\n");
+    assert!(calendar.contains(&program), "{calendar}");
+    assert_eq!(calendar.matches("PRODID:").count(), 1, "{calendar}");
 }

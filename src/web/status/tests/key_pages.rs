@@ -36,12 +36,23 @@ fn the_page_of_a_key_says_what_is_wrong_and_what_to_do() {
         assert!(text.contains(part), "{part} in {text}");
     }
     for (asked, expected, part) in [
-        ("user=a&key=1", "invalid", "The address must name a key"),
+        ("user=a&key=1", "invalid", "This one lacks account."),
+        ("key=3", "invalid", "This one lacks account, user."),
+        ("account=unknown", "invalid", "This one lacks user, key or id."),
+        ("account=unknown&user=a&key=1", "missing", "The exporter has no account unknown"),
         ("account=1&user=a&key=1", "missing", "The exporter has no account 1"),
         ("account=210987654321&user=a&key=1", "missing", "was never read. Nothing is known"),
-        ("account=123456789012&user=a&key=1", "missing", "User a has no key 1"),
-        ("account=123456789012&user=o%27neil&key=2", "missing", "User o'neil has no key 2"),
-        ("account=123456789012&user=o%27neil&key=255", "missing", "has no key 255"),
+        (
+            "account=123456789012&user=a&key=1",
+            "missing",
+            "User <bdi>a</bdi> has no key <bdi>1</bdi> in account 123456789012",
+        ),
+        (
+            "account=123456789012&user=o%27neil&key=2",
+            "missing",
+            "User <bdi>o'neil</bdi> has no key <bdi>2</bdi>",
+        ),
+        ("account=123456789012&user=o%27neil&key=255", "missing", "has no key <bdi>255</bdi>"),
     ] {
         let (what, text) = page(asked);
         assert_eq!(what, expected, "{asked}");
@@ -82,7 +93,8 @@ fn the_page_of_a_key_is_never_that_of_another_account_with_the_same_name() {
     assert_eq!(page(&[&one], asked).0, "found");
     let (what, text) = page(&[&one, &other], asked);
     assert_eq!(what, "invalid");
-    let part = "Several accounts are called shared. Write one of their ids instead: 123456789012, 210987654321.";
+    let part = "Several accounts are called <bdi>shared</bdi>. Write one of these instead: \
+                <bdi>123456789012</bdi>, <bdi>210987654321</bdi>.";
     assert!(text.contains(part), "{text}");
     assert_eq!(page(&[&one, &other], "account=210987654321&user=nightly&key=1").0, "found");
     let (what, text) = page(&[&one, &other, &third], asked);
@@ -229,7 +241,7 @@ fn a_key_whose_id_is_not_known_may_be_the_one_with_the_id() {
             key::KeyPage::Found(page) | key::KeyPage::Invalid(page) => panic!("{page}"),
         }
     };
-    let unknown = "User a may have a key AKIAYOUNG in account 123456789012: the ids of some of the \
+    let unknown = "User <bdi>a</bdi> may have a key <bdi>AKIAYOUNG</bdi> in account 123456789012: the ids of some of the \
                    user's access keys are not known.";
     let gone = "it was deleted, or the user was renamed.";
     for asked in ["id=AKIAYOUNG", "key=1&id=AKIAYOUNG"] {

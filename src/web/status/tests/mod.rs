@@ -7,6 +7,7 @@ mod api_keys;
 mod files;
 mod calendars;
 mod unknown;
+mod unsure_searches;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -32,6 +33,7 @@ use crate::report::{Key, Report};
 use crate::service_credentials::ServiceCredential;
 use crate::shard::Shard;
 use crate::state::{Account, State, Tags, Tried, UNKNOWN_ACCOUNT};
+use crate::version::VERSION;
 
 fn now() -> DateTime<Utc> {
     "2026-11-01T12:00:00Z".parse().expect("a time")

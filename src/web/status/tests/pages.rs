@@ -216,3 +216,95 @@ fn owners_are_listed_and_linked_to_those_without_one_first() {
     let state = State::new(accounts.map(Into::into), Tried::Ok, true);
     assert!(page_of_state(state, with_team(), "").contains("there may be more keys"));
 }
+
+#[test]
+fn owners_are_those_of_the_keys_that_the_page_is_about() {
+    let csv = "user,arn,access_key_1_active,access_key_1_last_rotated,access_key_2_active,access_key_2_last_rotated\n\
+               <root_account>,arn:aws:iam::123456789012:root,false,N/A,false,N/A\n\
+               a,arn:aws:iam::123456789012:user/a,true,2020-01-01T00:00:00Z,false,N/A\n\
+               b,arn:aws:iam::123456789012:user/b,true,2020-01-01T00:00:00Z,false,N/A\n\
+               c,arn:aws:iam::123456789012:user/c,true,2020-01-01T00:00:00Z,false,N/A\n";
+    let tags = |team: &str, owner: &str| {
+        let tags =
+            [("team", team), ("owner", owner)].map(|(key, value)| (key.into(), value.into()));
+        tags.into_iter().filter(|(_, value): &Tag| !value.is_empty()).collect()
+    };
+    let by_user = [("a", tags("x", "ann")), ("b", tags("x", "")), ("c", tags("y", ""))];
+    let by_user = by_user.map(|(user, tags)| (user.to_owned(), tags)).into();
+    let tags = Tags { keys: ["team", "owner"].map(str::to_owned).into(), by_user };
+    let account = Account {
+        report: Some(Report::parse(csv.as_bytes()).expect("a report").into()),
+        tags: Some(tags.into()),
+        ..named("123456789012", "")
+    };
+    let labels =
+        ["team", "owner"].map(|key| TagLabel { key: key.to_owned(), label: String::new() });
+    let config = Config { user_tags: labels.into(), ..Config::default() };
+    for (asked, owners) in [
+        ("", 3),
+        ("account=123456789012", 3),
+        ("tag=team:x", 2),
+        ("tag=team:z", 0),
+        // One owner needs no list: a link from an alert.
+        ("tag=team:x&other_tags=none", 0),
+        ("tag=team:x&tag=owner:ann", 0),
+        // The list of keys has the owners of these.
+        ("q=a", 0),
+        ("user=a", 0),
+        ("key=1", 0),
+        ("id=AKIA1", 0),
+    ] {
+        let state = State::new([account.clone().into()], Tried::Ok, true);
+        let page = page_of_state(state, config.clone(), asked);
+        let listed = page.matches("<th scope=\"row\" data-label=\"team\"").count();
+        assert_eq!(listed, owners, "{asked}: {page}");
+    }
+}
+
+/// The part of the page about accounts.
+fn section_of_accounts(accounts: &[Account], asked: &str) -> String {
+    let state = State::new(accounts.iter().cloned().map(Into::into), Tried::Ok, true);
+    let page = page_of_state(state, Config::default(), asked);
+    let (_, section) = page.split_once("<section id=\"accounts\"").expect("a section");
+    section.split_once("</section>").expect("an end").0.to_owned()
+}
+
+#[test]
+fn accounts_are_listed_above_the_keys_only_if_there_is_something_to_see_to() {
+    let accounts = |count: usize| -> Vec<Account> {
+        let account = |number| {
+            let mut account = account(&format!("{number:012}"), "true,2026-10-01T00:00:00Z");
+            account.record(None, Duration::ZERO, now());
+            account
+        };
+        (0..count).map(account).collect()
+    };
+    const CLOSED: &str = "<details><summary>";
+    for count in [1, 3, 16, 60] {
+        let section = section_of_accounts(&accounts(count), "");
+        assert!(section.contains(CLOSED), "{section}");
+        assert!(!section.contains("<details open"), "{section}");
+        assert_eq!(section.matches("<details").count(), 1, "a click shows the list: {section}");
+    }
+    let failing = |count: usize| {
+        let mut accounts = accounts(count);
+        let denied = Failure::new(Reason::AccessDenied, "GetCredentialReport: denied");
+        accounts[0].name = "billing".to_owned();
+        accounts[0].record(Some(&denied), Duration::ZERO, now());
+        accounts
+    };
+    let few = section_of_accounts(&failing(3), "");
+    assert!(few.contains("<details open>") && !few.contains(CLOSED), "{few}");
+    let many = section_of_accounts(&failing(16), "");
+    for part in [
+        "<details open><summary>16 accounts: 15 ok, 1 failing</summary>",
+        ">1 account</a> (<bdi>billing</bdi>): <bdi>GetCredentialReport: denied.</bdi>",
+        "<details><summary>List of 16 accounts</summary><form",
+    ] {
+        assert!(many.contains(part), "{part} in {many}");
+    }
+    let asked = section_of_accounts(&failing(16), "state=failing");
+    assert!(!asked.contains(CLOSED) && asked.contains(">Accounts: 1<"), "{asked}");
+    let nothing = section_of_accounts(&failing(16), "find=nobody");
+    assert!(!nothing.contains(CLOSED) && nothing.contains("No account matches."), "{nothing}");
+}
