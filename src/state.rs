@@ -297,7 +297,7 @@ impl Account {
 
     /// Whether the user may have more access keys than the report shows, and AWS was not asked for them.
     pub fn may_hide_keys_of(&self, user: &User) -> bool {
-        let may_have_more = user.additional_credentials || user.lacks_keys;
+        let may_have_more = user.additional_credentials || user.lacks_keys();
         may_have_more && !user.is_root() && !self.confirmed.knows(&user.name)
     }
 

@@ -4,17 +4,25 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use chrono::{DateTime, TimeDelta, Utc};
+
 use super::{Key, Report, User};
+
+/// How much the times of one key may differ between the report and `ListAccessKeys`.
+const TOLERANCE: TimeDelta = TimeDelta::seconds(2);
+
+/// Whether these can be the times of one key.
+pub fn are_near(a: Option<DateTime<Utc>>, b: Option<DateTime<Utc>>) -> bool {
+    a.zip(b).is_some_and(|(a, b)| (a - b).abs() <= TOLERANCE)
+}
 
 impl Report {
     /// Keeps what the report before has and this one does not deny. If rows could not be parsed, its
-    /// users stay, because the rows may be theirs. Root always stays, because no account loses it. A
-    /// key stays if nothing is said of its slot. The time of an active key stays if there is no other,
-    /// because a new key in the slot would have brought one.
+    /// users stay, because the rows may be theirs. Root always stays, because no account loses it. Of a
+    /// slot that is not clear, the worst key that can be in it stays, or its time.
     pub fn keep_missing(self: &mut Arc<Report>, before: &Report) {
-        let lacks_some = |user: &User| user.lacks_keys || user.lacks_time.contains(&true);
         let is_whole = self.missing == 0 && self.users.iter().any(User::is_root);
-        if is_whole && !self.users.iter().any(lacks_some) {
+        if is_whole && !self.users.iter().any(User::has_unclear_slot) {
             return;
         }
         let report = Arc::make_mut(self);
@@ -22,14 +30,20 @@ impl Report {
             before.users.iter().map(|user| (user.name.as_str(), user)).collect();
         for user in &mut report.users {
             let Some(before) = gone.remove(user.name.as_str()) else { continue };
-            for (key, before) in user.keys.iter_mut().zip(&before.keys) {
-                match key {
-                    Some(key) if key.active && key.last_rotated.is_none() => {
-                        let before = before.as_ref().filter(|before| before.active);
-                        key.last_rotated = before.and_then(|before| before.last_rotated);
-                    }
-                    None if user.lacks_keys => key.clone_from(before),
-                    _ => {}
+            let possible = [0, 1].map(|slot| user.possible_keys(slot, &before.keys));
+            for (slot, possible) in possible.into_iter().enumerate() {
+                let key = &mut user.keys[slot];
+                if user.lacks_key[slot] {
+                    let worst = possible.iter().max_by_key(|key| key.badness());
+                    *key = Key::worse(key.take(), worst.map(|worst| Key::clone(worst)));
+                }
+                if user.lacks_time[slot]
+                    && let Some(key) = key
+                    && let Some(oldest) = possible.iter().min_by_key(|key| key.last_rotated)
+                    && key.last_rotated.is_none_or(|time| oldest.last_rotated < Some(time))
+                {
+                    // An inactive key may be active again, or another key took its place.
+                    key.last_rotated = oldest.last_rotated.filter(|_| oldest.active);
                 }
             }
         }
@@ -52,6 +66,35 @@ impl Report {
 }
 
 impl User {
+    /// Whether the report does not say of some slot whether it holds a key.
+    pub fn lacks_keys(&self) -> bool {
+        self.lacks_key.contains(&true)
+    }
+
+    /// Whether the report lacks a key, or the time of one.
+    pub fn has_unclear_slot(&self) -> bool {
+        [0, 1].into_iter().any(|slot| self.is_unclear(slot))
+    }
+
+    fn is_unclear(&self, slot: usize) -> bool {
+        self.lacks_key[slot] || self.lacks_time[slot]
+    }
+
+    /// Which of the user's earlier keys can be the one in this slot, if the slot is not clear. A key can have
+    /// changed its slot, so these are all except the one that is in the other slot now. If the other slot is
+    /// not clear either, each holds its earlier key: then none of the keys is lost.
+    pub fn possible_keys<'a>(&self, slot: usize, before: &'a [Option<Key>]) -> Vec<&'a Key> {
+        if self.is_unclear(1 - slot) {
+            return before.get(slot).into_iter().flatten().collect();
+        }
+        let mut possible: Vec<&Key> = before.iter().flatten().collect();
+        if let Some(other) = &self.keys[1 - slot] {
+            let is_other = |key: &&Key| are_near(key.last_rotated, other.last_rotated);
+            possible.iter().position(is_other).map(|place| possible.remove(place));
+        }
+        possible
+    }
+
     /// Combines two rows of this user, of which nobody knows which is right: the worse key of each slot,
     /// and of the rest only what both say.
     pub(super) fn combine(&mut self, other: User) {
@@ -61,10 +104,7 @@ impl User {
             }
         }
         for (key, other) in self.keys.iter_mut().zip(other.keys) {
-            *key = match (key.take(), other) {
-                (Some(one), Some(other)) => Some(one.or_worse(other)),
-                (one, other) => one.or(other),
-            };
+            *key = Key::worse(key.take(), other);
         }
         for (certificate, other) in self.certificates.iter_mut().zip(&other.certificates) {
             same(certificate, other);
@@ -76,25 +116,33 @@ impl User {
         same(&mut self.password_next_rotation, &other.password_next_rotation);
         same(&mut self.mfa_active, &other.mfa_active);
         self.password_never_used &= other.password_never_used;
-        self.lacks_keys |= other.lacks_keys;
-        for (lacks_time, other) in self.lacks_time.iter_mut().zip(other.lacks_time) {
-            *lacks_time |= other;
+        for slot in [0, 1] {
+            self.lacks_key[slot] |= other.lacks_key[slot];
+            self.lacks_time[slot] |= other.lacks_time[slot];
         }
         self.additional_credentials |= other.additional_credentials;
     }
 }
 
 impl Key {
-    /// The worse of two, an active one before an older one, with what is known of its time and use.
-    fn or_worse(self, other: Key) -> Key {
-        let last_used = self.last_used.max(other.last_used);
-        let never_used = self.never_used && other.never_used;
-        let badness = |key: &Key| (key.active, key.last_rotated.map(Reverse));
+    /// The worse of two keys, if there are two, with what is known of its time and use.
+    fn worse(one: Option<Key>, other: Option<Key>) -> Option<Key> {
+        let (one, other) = match (one, other) {
+            (Some(one), Some(other)) => (one, other),
+            (one, other) => return one.or(other),
+        };
+        let last_used = one.last_used.max(other.last_used);
+        let never_used = one.never_used && other.never_used;
         let (worse, better) =
-            if badness(&other) > badness(&self) { (other, self) } else { (self, other) };
+            if other.badness() > one.badness() { (other, one) } else { (one, other) };
         // The time of an inactive key says nothing of an active one.
         let of_same = better.last_rotated.filter(|_| better.active == worse.active);
         let last_rotated = worse.last_rotated.or(of_same);
-        Key { last_rotated, last_used, never_used, ..worse }
+        Some(Key { last_rotated, last_used, never_used, ..worse })
+    }
+
+    /// Greater for an active key than for an inactive one, and then for an older one.
+    fn badness(&self) -> impl Ord {
+        (self.active, self.last_rotated.map(Reverse))
     }
 }

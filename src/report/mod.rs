@@ -19,7 +19,7 @@
 
 mod errors;
 pub mod intern;
-mod keep;
+pub mod keep;
 mod order;
 mod row;
 
@@ -118,11 +118,12 @@ pub struct User {
     /// Access keys in slots 1 and 2. A slot does not identify a key: after a rotation it can hold
     /// another one.
     pub keys: [Option<Key>; 2],
-    /// Whether the report does not say of a slot whether it holds a key. Such a row also counts as
-    /// rejected.
-    pub lacks_keys: bool,
+    /// Whether the report, or one of two rows, does not say of a slot whether it holds a key. The key is then
+    /// that of an earlier report or of the other row. Such a row also counts as rejected.
+    pub lacks_key: [bool; 2],
     /// Whether the report, or one of two rows, gives no time for the active key of a slot. Its time is then
-    /// that of an earlier report or of the other row, or not known. Such a row also counts as rejected.
+    /// that of an earlier report or of the other row, the older of both, or not known. Such a row also counts
+    /// as rejected.
     pub lacks_time: [bool; 2],
     /// X.509 signing certificates 1 and 2.
     pub certificates: [Option<Certificate>; 2],

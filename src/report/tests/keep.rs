@@ -126,7 +126,7 @@ fn a_slot_of_which_the_report_says_nothing_is_not_empty() {
             assert_eq!((problems, report.missing), (expected.to_vec(), 0), "{blank}");
             assert_eq!(report.rejected.iter().filter(|row| row.is_root).count(), 1);
             // It does not make keys out of nothing.
-            assert!(report.users.iter().all(|user| user.lacks_keys && user.keys == [None, None]));
+            assert!(report.users.iter().all(|user| user.lacks_keys() && user.keys == [None, None]));
             report.keep_missing(&before);
             for (user, before) in report.users.iter().zip(&before.users) {
                 assert_eq!(user.keys, before.keys, "{blank}");
@@ -136,10 +136,10 @@ fn a_slot_of_which_the_report_says_nothing_is_not_empty() {
     // The other key is shown.
     let old = OLD_KEY.replace("false,N/A,N/A,N/A,N/A", &slot("", ""));
     let report = parse(&[HEADER, &row("a", &old)]);
-    assert!(report.users[0].keys[0].is_some() && report.users[0].lacks_keys);
+    assert!(report.users[0].keys[0].is_some() && report.users[0].lacks_key == [false, true]);
     assert_eq!(rejected(&report), [(2, "access_key_2_active", Problem::Empty)]);
     // A spreadsheet may write "N/A" as nothing.
-    assert!(!parse(&[HEADER, &row("a", &NO_KEYS.replace("N/A", ""))]).users[0].lacks_keys);
+    assert!(!parse(&[HEADER, &row("a", &NO_KEYS.replace("N/A", ""))]).users[0].lacks_keys());
 }
 
 #[test]
@@ -196,6 +196,82 @@ fn an_active_key_without_a_time_keeps_that_of_the_report_before() {
         assert_eq!(times(&old, &inactive), [Some((false, at(OLD))); 2], "deactivated");
         assert_eq!(times(&old, none), [None; 2], "deleted");
         assert_eq!(of_both(&keys(&old)).users[1].lacks_time, [false; 2]);
+    }
+}
+
+#[test]
+fn of_two_rows_of_one_user_neither_hides_what_the_report_before_has() {
+    const OLD: &str = "2020-01-01T00:00:00Z";
+    const NEW: &str = "2026-01-01T00:00:00Z";
+    let none = "false,N/A,N/A,N/A,N/A";
+    let keys = |status: &str, time: &str| format!("{status},{time},N/A,N/A,N/A,{none}");
+    let rows = |keys: &[String]| {
+        let rows = keys.iter().map(|keys| row("a", keys));
+        let lines: Vec<String> =
+            [HEADER.to_owned(), ROOT.to_owned()].into_iter().chain(rows).collect();
+        parse(&lines.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    let young = keys("true", NEW);
+    for less in [keys("true", "N/A"), keys("", "")] {
+        for both in [[&less, &young], [&young, &less]] {
+            let time = |before: &Report| {
+                let mut report = Arc::new(rows(&both.map(String::clone)));
+                report.keep_missing(before);
+                let key = report.users[1].keys[0].as_ref().expect("a key");
+                assert!(key.active, "{both:?}");
+                key.last_rotated
+            };
+            assert_eq!(time(&rows(&[keys("true", OLD)])), at(OLD), "{both:?}");
+            assert_eq!(time(&rows(&[young.clone()])), at(NEW), "{both:?}");
+            assert_eq!(time(&rows(&[none.to_owned() + "," + none])), at(NEW), "{both:?}");
+        }
+    }
+    // Rows that say everything need no other report.
+    let mut report = Arc::new(rows(&[young.clone(), young]));
+    report.keep_missing(&rows(&[keys("true", OLD)]));
+    assert_eq!(report.users[1].keys[0].as_ref().and_then(|key| key.last_rotated), at(NEW));
+}
+
+#[test]
+fn what_a_slot_lacks_is_that_of_the_oldest_key_that_can_be_in_it() {
+    let [old, new, inactive, none, timeless, silent] = [
+        "true,2020-01-01T00:00:00Z",
+        "true,2026-01-01T00:00:00Z",
+        "false,2020-01-01T00:00:00Z",
+        "false,N/A",
+        "true,N/A",
+        "N/A,N/A",
+    ];
+    for (before, after, expected) in [
+        // Slots that changed places: the other time tells which key it is.
+        ([old, new], [timeless, old], [new, old]),
+        ([old, new], [new, timeless], [new, old]),
+        ([old, new], [timeless, new], [old, new]),
+        ([old, new], [new, silent], [new, old]),
+        ([old, new], [silent, old], [new, old]),
+        ([old, none], [none, timeless], [none, old]),
+        ([old, none], [none, silent], [none, old]),
+        // A key that is one of two, or a new one.
+        ([old, new], [timeless, none], [old, none]),
+        ([old, new], [none, timeless], [none, old]),
+        ([old, new], [none, silent], [none, old]),
+        ([new, old], [timeless, none], [old, none]),
+        // It may be the inactive key, which is active again.
+        ([new, inactive], [timeless, none], [timeless, none]),
+        ([new, inactive], [timeless, inactive], [new, inactive]),
+        ([old, none], [timeless, old], [timeless, old]),
+        // Nothing tells them apart.
+        ([old, new], [timeless, timeless], [old, new]),
+        ([old, new], [silent, silent], [old, new]),
+        ([old, new], [silent, timeless], [old, new]),
+    ] {
+        let report = |keys: [&str; 2]| {
+            let [one, two] = keys.map(|key| format!("{key},N/A,N/A,N/A"));
+            parse(&[HEADER, ROOT, &row("a", &format!("{one},{two}"))])
+        };
+        let mut kept = Arc::new(report(after));
+        kept.keep_missing(&report(before));
+        assert_eq!(kept.users[1].keys, report(expected).users[1].keys, "{before:?}, {after:?}");
     }
 }
 

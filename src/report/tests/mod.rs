@@ -84,7 +84,7 @@ fn every_column_is_read() {
                     last_used_service: None,
                 }),
             ],
-            lacks_keys: false,
+            lacks_key: [false; 2],
             lacks_time: [false; 2],
             certificates: [
                 Some(Certificate { active: true, last_rotated: at("2022-06-01T00:00:00Z") }),

@@ -44,7 +44,7 @@ fn user() -> impl Strategy<Value = User> {
             password_next_rotation: passwords.3,
             mfa_active,
             keys: [first, second],
-            lacks_keys: false,
+            lacks_key: [false; 2],
             lacks_time: [false; 2],
             certificates: [None, None],
             additional_credentials: false,
