@@ -7,8 +7,9 @@
 use std::collections::BTreeMap;
 use std::mem;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
+use crate::report::keep::are_near;
 use crate::report::{Key, Report, User};
 
 /// A key as `ListAccessKeys` has it.
@@ -35,9 +36,6 @@ pub struct Confirmations {
 
 /// The largest number of keys of a user. A longer answer is a failure.
 pub const MAX_KEYS: usize = 100;
-
-/// How much the times of one key may differ between the report and `ListAccessKeys`.
-const TOLERANCE: TimeDelta = TimeDelta::seconds(2);
 
 impl Confirmations {
     /// The user's keys by their slots, by the newest information. `None` if the user is gone.
@@ -95,15 +93,16 @@ impl Confirmations {
 }
 
 /// The reported keys, with the ids of known keys that were created at the same time. If the report
-/// has no time for a key, the known data of its slot stays.
+/// has no time for a key, the oldest known key that can be in its slot gives it.
 fn with_ids(user: &User, known: &[Option<Key>]) -> Vec<Option<Key>> {
     let reported = &user.keys;
     let same = |a: &Key, b: &Key| are_near(a.last_rotated, b.last_rotated);
     let with_id = |slot: usize, key: &Key| {
         if user.lacks_time[slot] {
-            let before = known.get(slot).and_then(Option::as_ref);
-            let last_rotated = before.and_then(|before| before.last_rotated).or(key.last_rotated);
-            return Key { id: before.and_then(|it| it.id.clone()), last_rotated, ..key.clone() };
+            let possible = user.possible_keys(slot, known);
+            let oldest = possible.iter().filter_map(|known| known.last_rotated).min();
+            let id = if let [known] = possible[..] { known.id.clone() } else { None };
+            return Key { id, last_rotated: oldest.or(key.last_rotated), ..key.clone() };
         }
         let mut candidates = known.iter().flatten().filter(|other| same(key, other));
         let is_only = reported.iter().flatten().filter(|other| same(key, other)).count() == 1;
@@ -115,10 +114,6 @@ fn with_ids(user: &User, known: &[Option<Key>]) -> Vec<Option<Key>> {
     };
     let slots = reported.iter().enumerate();
     slots.map(|(slot, key)| Some(with_id(slot, key.as_ref()?))).collect()
-}
-
-fn are_near(a: Option<DateTime<Utc>>, b: Option<DateTime<Utc>>) -> bool {
-    a.zip(b).is_some_and(|(a, b)| (a - b).abs() <= TOLERANCE)
 }
 
 /// The listed keys in the slots of the report.
@@ -194,6 +189,8 @@ fn id(key: &ListedKey, listed: &[ListedKey]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+
+    use chrono::TimeDelta;
 
     use super::*;
     use crate::report::Report;
@@ -367,6 +364,38 @@ mod tests {
         assert_eq!(confirmations.keys(&before.users[0]).map(<[_]>::len), Some(3));
         confirmations.start_over(&after);
         assert_eq!(confirmations.keys(&after.users[0]).map(<[_]>::len), Some(2));
+    }
+
+    #[test]
+    fn a_key_without_a_time_is_the_oldest_of_the_known_keys_that_can_be_in_its_slot() {
+        let report = |one: &str, two: &str| {
+            let csv = format!(
+                "user,arn,access_key_1_active,access_key_1_last_rotated,access_key_2_active,access_key_2_last_rotated\n\
+                 alpha,arn:aws:iam::123456789012:user/alpha,{one},{two}\n"
+            );
+            Report::parse(csv.as_bytes()).expect("a report")
+        };
+        let [old, new, none, timeless] =
+            ["true,2026-01-01T00:00:00Z", "true,2026-01-09T00:00:00Z", "false,N/A", "true,N/A"];
+        let before = report(old, new);
+        let answer =
+            merge(&before.users[0].keys, &[listed("OLD", true, 1), listed("NEW", true, 9)]);
+        let known = |one: &str, two: &str| {
+            let report = report(one, two);
+            let mut confirmations = Confirmations::default();
+            confirmations.insert("alpha", Some(answer.clone()));
+            confirmations.start_over(&report);
+            let keys = confirmations.keys(&report.users[0]).expect("a user");
+            let id_and_time = |key: &Key| (key.id.clone(), key.last_rotated);
+            keys.iter().map(|key| key.as_ref().map(id_and_time)).collect::<Vec<_>>()
+        };
+        let (id_old, id_new) = (Some("OLD".to_owned()), Some("NEW".to_owned()));
+        let (is_old, is_new) = (Some((id_old, Some(at(1)))), Some((id_new, Some(at(9)))));
+        assert_eq!(known(timeless, new), [is_old.clone(), is_new.clone()]);
+        assert_eq!(known(new, timeless), [is_new.clone(), is_old.clone()]);
+        assert_eq!(known(timeless, old), [is_new.clone(), is_old.clone()]);
+        assert_eq!(known(none, timeless), [None, Some((None, Some(at(1))))], "either of them");
+        assert_eq!(known(timeless, timeless), [is_old, is_new]);
     }
 
     #[test]

@@ -299,9 +299,9 @@ impl Account {
     /// there are. Of root, who has two at most, AWS says only whether there is any.
     pub fn may_hide_keys_of(&self, user: &User, now: DateTime<Utc>) -> bool {
         if user.is_root() {
-            return user.lacks_keys && !self.root_has_no_key(now);
+            return user.lacks_keys() && !self.root_has_no_key(now);
         }
-        (user.additional_credentials || user.lacks_keys) && !self.confirmed.knows(&user.name)
+        (user.additional_credentials || user.lacks_keys()) && !self.confirmed.knows(&user.name)
     }
 
     /// Up to when the use of its keys is known, as of `now`: the report says when they were last used.

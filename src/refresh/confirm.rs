@@ -116,9 +116,7 @@ impl RefreshContext<'_> {
                     Some(unrotated) => unrotated,
                     None => key.active && ruling.exemption.is_none(),
                 };
-                let lacks_some = user.additional_credentials
-                    || user.lacks_keys
-                    || user.lacks_time.contains(&true);
+                let lacks_some = user.additional_credentials || user.has_unclear_slot();
                 let lacks_some = lacks_some && ruling.exemption.is_none();
                 let known = account.confirmed.keys(user).unwrap_or_default();
                 lacks_some || user.keys.iter().chain(known).flatten().any(is_flagged)

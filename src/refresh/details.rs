@@ -315,7 +315,8 @@ impl RefreshContext<'_> {
     /// whether root has a key.
     fn wants_summary(&self, account: &Account) -> bool {
         let hides_keys = |report: &Arc<Report>| {
-            report.lacks_root() || report.users.iter().any(|user| user.is_root() && user.lacks_keys)
+            report.lacks_root()
+                || report.users.iter().any(|user| user.is_root() && user.lacks_keys())
         };
         self.config.reads(EvidenceKind::AccountSummary)
             || account.report.as_ref().is_some_and(hides_keys)

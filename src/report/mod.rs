@@ -17,20 +17,22 @@
 //! - An inactive key keeps its time: `false` with a time is an inactive key, `false` with `N/A` is
 //!   no key.
 
+mod errors;
 pub mod intern;
+pub mod keep;
+mod order;
 mod row;
 
 use std::borrow::Cow;
-use std::cmp::{Ordering, Reverse};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::fmt;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use memchr::{memchr, memchr_iter, memmem};
 
 use self::intern::Interner;
+pub use errors::{Error, Problem, RejectedRow};
 use row::{Columns, Rejection, Row};
 
 /// AWS makes a new report after four hours. An older report than this is reported as old.
@@ -116,11 +118,12 @@ pub struct User {
     /// Access keys in slots 1 and 2. A slot does not identify a key: after a rotation it can hold
     /// another one.
     pub keys: [Option<Key>; 2],
-    /// Whether the report does not say of a slot whether it holds a key. Such a row also counts as
-    /// rejected.
-    pub lacks_keys: bool,
+    /// Whether the report, or one of two rows, does not say of a slot whether it holds a key. The key is then
+    /// that of an earlier report or of the other row. Such a row also counts as rejected.
+    pub lacks_key: [bool; 2],
     /// Whether the report, or one of two rows, gives no time for the active key of a slot. Its time is then
-    /// that of an earlier report or of the other row, or not known. Such a row also counts as rejected.
+    /// that of an earlier report or of the other row, the older of both, or not known. Such a row also counts
+    /// as rejected.
     pub lacks_time: [bool; 2],
     /// X.509 signing certificates 1 and 2.
     pub certificates: [Option<Certificate>; 2],
@@ -158,141 +161,6 @@ pub struct Certificate {
     /// When it was uploaded or last rotated.
     pub last_rotated: Option<DateTime<Utc>>,
 }
-
-/// A row, or a part of it, that could not be read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RejectedRow {
-    /// The line of the CSV on which the row begins, counted from 1.
-    pub line: u64,
-    /// The column, by its name in the header.
-    pub column: &'static str,
-    /// The error in it. Never the value, which may name a person.
-    pub problem: Problem,
-    /// Whether the row is the root user's, as far as it could be read.
-    pub is_root: bool,
-}
-
-impl fmt::Display for RejectedRow {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "line {}, column {}: {}", self.line, self.column, self.problem)
-    }
-}
-
-/// Why a row was rejected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Problem {
-    /// Fewer fields than the header has, or more that no comma in a user name explains.
-    #[error("the row does not have the header's number of fields")]
-    FieldCount,
-    /// The line is longer than 64 KiB.
-    #[error("the line is longer than {MAX_LINE} bytes")]
-    TooLong,
-    /// Not valid UTF-8.
-    #[error("not UTF-8")]
-    NotUtf8,
-    /// A field that must hold a value is empty or `N/A`. If it is the status of a key, and there is no
-    /// time either, the user is kept without that key.
-    #[error("no value")]
-    Empty,
-    /// Neither `true` nor `false`.
-    #[error("not a boolean")]
-    NotABoolean,
-    /// Not an RFC 3339 time.
-    #[error("not an RFC 3339 time")]
-    NotATime,
-    /// Not `arn:PARTITION:iam::ACCOUNT:…` with an account of 12 digits.
-    #[error("not an IAM ARN")]
-    NotAnArn,
-    /// The ARN names a different account than in the rows before it.
-    #[error("a different account than in the rows before")]
-    OtherAccount,
-    /// The ARN names another user. The row is kept, but nobody can tell whose it is.
-    #[error("the ARN is that of another user")]
-    OtherName,
-    /// The report already has a user with this name. The worse of both is kept.
-    #[error("the report has the user twice")]
-    Duplicate,
-    /// There is a key or certificate, but the report does not say whether it is active. A key counts as
-    /// active then, and the user is kept without the certificate.
-    #[error("a key without a status")]
-    KeyWithoutStatus,
-    /// The key is active, but the report does not say since when. The key is kept, with the time of the
-    /// report before, if there is one.
-    #[error("an active key without a time")]
-    ActiveKeyWithoutTime,
-}
-
-/// Why a report was refused as a whole.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
-    /// More than [`MAX_BYTES`].
-    #[error("the report has {0} bytes, more than the {MAX_BYTES} that are read")]
-    TooLarge(usize),
-    /// There is no first line.
-    #[error("the report is empty: it has no header")]
-    NoHeader,
-    /// It has a header and nothing else.
-    #[error("the report has no row, not even the root user's")]
-    NoRows,
-    /// It begins as UTF-16 does, but is not.
-    #[error("the report begins as UTF-16 but is not valid UTF-16: export it again, as UTF-8")]
-    NotUtf16,
-    /// A report can be in it.
-    #[error(
-        "this is JSON, not a credential report: if it is the answer of `aws iam get-credential-report`, make it again \
-         with `--query Content --output text | base64 -d`"
-    )]
-    Json,
-    /// The report was not decoded.
-    #[error("this is a credential report in base64: decode it with `base64 -d`")]
-    Base64,
-    /// Spreadsheets use the separator of the person's country.
-    #[error(
-        "the columns are separated by {0:?}, not by commas: a spreadsheet may have saved the report, so export it again"
-    )]
-    OtherSeparator(char),
-    /// The first line does not name a column that no report goes without.
-    #[error("the header has no column {0}: this is not a credential report")]
-    MissingColumn(&'static str),
-    /// There is no way to know which of two columns with the same name is right.
-    #[error("the header names a column twice")]
-    ColumnTwice,
-    /// More rows were rejected than an account can have users.
-    #[error("more than {MAX_REJECTED} rows cannot be read; the first: {first}")]
-    MostlyUnreadable {
-        /// The error in the first one.
-        first: RejectedRow,
-    },
-    /// There are rows, and each one was rejected.
-    #[error("none of the {rows} rows can be read; the first: {first}")]
-    NothingReadable {
-        /// How many rows there are.
-        rows: usize,
-        /// The error in the first one.
-        first: RejectedRow,
-    },
-}
-
-impl Error {
-    /// What it is instead, if the first line is that of a file that people take for a report.
-    fn of_other_format(line: &[u8]) -> Option<Error> {
-        let start = line.trim_ascii_start();
-        let start = start.strip_prefix(b"\"").unwrap_or(start);
-        if start.starts_with(b"{") {
-            Some(Error::Json)
-        } else if start.starts_with(USER_ARN_IN_BASE64) {
-            Some(Error::Base64)
-        } else if start.starts_with(b"user") {
-            let separator = line.iter().find(|byte| matches!(byte, b';' | b'\t'))?;
-            Some(Error::OtherSeparator((*separator).into()))
-        } else {
-            None
-        }
-    }
-}
-
-/// `user,arn,`, with which AWS's reports begin.
-const USER_ARN_IN_BASE64: &[u8] = b"dXNlcixhcm4s";
 
 impl Report {
     /// Reads a report. Rows that cannot be read are left out and listed in [`Report::rejected`].
@@ -364,61 +232,6 @@ impl Report {
         }
     }
 
-    /// Keeps what the report before has and this one does not deny. If rows could not be parsed, its
-    /// users stay, because the rows may be theirs. Root always stays, because no account loses it. A
-    /// key stays if nothing is said of its slot. The time of an active key stays if there is no other,
-    /// because a new key in the slot would have brought one. That a key was never used stays until a
-    /// report says something of its use, but not of root, of whom that is good news.
-    pub fn keep_missing(self: &mut Arc<Report>, before: &Report) {
-        let lacks_some = |user: &User| {
-            let mut keys = user.keys.iter().flatten();
-            user.lacks_keys
-                || user.lacks_time.contains(&true)
-                || keys.any(|key| key.use_if_known().is_none())
-        };
-        let is_whole = self.missing == 0 && self.users.iter().any(User::is_root);
-        if is_whole && !self.users.iter().any(lacks_some) {
-            return;
-        }
-        let report = Arc::make_mut(self);
-        let mut gone: HashMap<&str, &User> =
-            before.users.iter().map(|user| (user.name.as_str(), user)).collect();
-        for user in &mut report.users {
-            let Some(before) = gone.remove(user.name.as_str()) else { continue };
-            let is_root = user.is_root();
-            for (key, before) in user.keys.iter_mut().zip(&before.keys) {
-                match key {
-                    Some(key) if key.active && key.last_rotated.is_none() => {
-                        let before = before.as_ref().filter(|before| before.active);
-                        key.last_rotated = before.and_then(|before| before.last_rotated);
-                    }
-                    None if user.lacks_keys => key.clone_from(before),
-                    _ => {}
-                }
-                if let (Some(key), Some(before), false) = (key, before, is_root) {
-                    let is_same =
-                        key.last_rotated.is_some() && key.last_rotated == before.last_rotated;
-                    key.never_used |= is_same && before.never_used && key.use_if_known().is_none();
-                }
-            }
-        }
-        let is_kept = |user: &&User| {
-            gone.contains_key(user.name.as_str()) && (report.missing > 0 || user.is_root())
-        };
-        let kept: Vec<User> = before.users.iter().filter(is_kept).cloned().collect();
-        report.keeps_root = kept.iter().any(User::is_root);
-        report.users.extend(kept);
-    }
-
-    /// Forgets the root user of an earlier report.
-    pub fn forget_kept_root(self: &mut Arc<Report>) {
-        if self.keeps_root {
-            let report = Arc::make_mut(self);
-            report.keeps_root = false;
-            report.users.retain(|user| !user.is_root());
-        }
-    }
-
     /// Whether the report has no row of root that counts: at most an earlier one, or one that could not be
     /// read. China has no root user, and so its reports have no such row.
     pub fn lacks_root(&self) -> bool {
@@ -431,41 +244,6 @@ impl Report {
         self.partition.as_deref() == Some("aws-cn")
             && !self.users.iter().any(User::is_root)
             && !self.rejected.iter().any(|row| row.is_root)
-    }
-
-    /// Whether AWS made this report of the same account before or after `other`, by times that
-    /// never go back: when a password was changed or used, and when a key was used. `None` if they
-    /// do not decide. Creation times do not help, because the newest user or key can be deleted.
-    pub fn order(&self, other: &Report) -> Option<Ordering> {
-        let others: HashMap<_, _> =
-            other.users.iter().map(|user| ((&user.arn, user.created), user)).collect();
-        let (mut is_older, mut is_newer) = (false, false);
-        for user in &self.users {
-            let Some(other) = others.get(&(&user.arn, user.created)) else { continue };
-            for order in user.orders(other) {
-                is_older |= order.is_lt();
-                is_newer |= order.is_gt();
-            }
-        }
-        match (is_older, is_newer) {
-            (true, false) => Some(Ordering::Less),
-            (false, true) => Some(Ordering::Greater),
-            _ => None,
-        }
-    }
-
-    /// The newest time of a past event in the report. If a host's clock shows an earlier time, it
-    /// is behind.
-    pub fn newest_time(&self) -> Option<DateTime<Utc>> {
-        let times = self.users.iter().flat_map(|user| {
-            let keys = user.keys.iter().flatten();
-            let certificates = user.certificates.iter().flatten();
-            [user.created, user.password_last_used, user.password_last_changed]
-                .into_iter()
-                .chain(keys.flat_map(|key| [key.last_rotated, key.last_used]))
-                .chain(certificates.map(|certificate| certificate.last_rotated))
-        });
-        times.flatten().max()
     }
 
     /// Takes the account from the first user's ARN, and checks that the others have the same.
@@ -493,74 +271,6 @@ impl User {
     pub fn path(&self) -> &str {
         let path = self.arn.split_once(":user").map_or("", |(_, rest)| rest);
         path.strip_suffix(self.name.as_str()).filter(|path| !path.is_empty()).unwrap_or("/")
-    }
-
-    /// Combines two rows of this user, of which nobody knows which is right: the worse key of each slot,
-    /// and of the rest only what both say.
-    fn combine(&mut self, other: User) {
-        fn same<T: PartialEq>(one: &mut Option<T>, other: &Option<T>) {
-            if one != other {
-                *one = None;
-            }
-        }
-        for (key, other) in self.keys.iter_mut().zip(other.keys) {
-            *key = match (key.take(), other) {
-                (Some(one), Some(other)) => Some(one.or_worse(other)),
-                (one, other) => one.or(other),
-            };
-        }
-        for (certificate, other) in self.certificates.iter_mut().zip(&other.certificates) {
-            same(certificate, other);
-        }
-        same(&mut self.created, &other.created);
-        same(&mut self.password_enabled, &other.password_enabled);
-        same(&mut self.password_last_used, &other.password_last_used);
-        same(&mut self.password_last_changed, &other.password_last_changed);
-        same(&mut self.password_next_rotation, &other.password_next_rotation);
-        same(&mut self.mfa_active, &other.mfa_active);
-        self.password_never_used &= other.password_never_used;
-        self.lacks_keys |= other.lacks_keys;
-        for (lacks_time, other) in self.lacks_time.iter_mut().zip(other.lacks_time) {
-            *lacks_time |= other;
-        }
-        self.additional_credentials |= other.additional_credentials;
-    }
-
-    /// How times of this user compare with those of the same user in another report.
-    fn orders<'a>(&'a self, other: &'a User) -> impl Iterator<Item = Ordering> + 'a {
-        let passwords = [
-            (self.password_last_changed, other.password_last_changed),
-            (self.password_last_used, other.password_last_used),
-        ];
-        // A password can be deleted.
-        let passwords = passwords.into_iter().filter_map(|(a, b)| Some(a?.cmp(&b?)));
-        let keys = self.keys.iter().flatten().filter_map(|key| {
-            let is_same =
-                |other: &&Key| key.last_rotated.is_some() && other.last_rotated == key.last_rotated;
-            let other = other.keys.iter().flatten().find(is_same)?;
-            Some(key.use_if_known()?.cmp(&other.use_if_known()?))
-        });
-        passwords.chain(keys)
-    }
-}
-
-impl Key {
-    /// The worse of two, an active one before an older one, with what is known of its time and use.
-    fn or_worse(self, other: Key) -> Key {
-        let last_used = self.last_used.max(other.last_used);
-        let never_used = self.never_used && other.never_used;
-        let badness = |key: &Key| (key.active, key.last_rotated.map(Reverse));
-        let (worse, better) =
-            if badness(&other) > badness(&self) { (other, self) } else { (self, other) };
-        // The time of an inactive key says nothing of an active one.
-        let of_same = better.last_rotated.filter(|_| better.active == worse.active);
-        let last_rotated = worse.last_rotated.or(of_same);
-        Key { last_rotated, last_used, never_used, ..worse }
-    }
-
-    /// When it was last used, `Some(None)` if never. `None` if that is not known.
-    fn use_if_known(&self) -> Option<Option<DateTime<Utc>>> {
-        (self.never_used || self.last_used.is_some()).then_some(self.last_used)
     }
 }
 

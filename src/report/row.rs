@@ -170,7 +170,7 @@ impl<'a> Row<'a> {
             arn,
             lacks_time: keys.each_ref().map(|key| key.as_ref().is_some_and(is_timeless)),
             keys,
-            lacks_keys: self.is_silent(&c.keys[0]) || self.is_silent(&c.keys[1]),
+            lacks_key: c.keys.each_ref().map(|key| self.is_silent(key)),
             created: self.lenient(time, c.created),
             password_enabled: self.lenient(boolean, c.password_enabled),
             password_last_used: self.lenient(time, c.password_last_used),

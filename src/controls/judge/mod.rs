@@ -146,7 +146,7 @@ impl<'a> Judgement<'a, '_> {
         if active().count() > 1 {
             self.violation(Control::OneActiveKeyPerUser, Violation::of(user));
         }
-        if user.lacks_keys {
+        if user.lacks_keys() {
             OF_CREDENTIALS.iter().for_each(|control| self.unknown(*control, KEY_ACTIVE));
         }
         if user.additional_credentials && !self.account.confirmed.knows(&user.name) {

@@ -52,7 +52,7 @@ impl<'a> Judgement<'a, '_> {
             mfa: reported.and_then(|user| user.mfa_active).or(summary.root_mfa),
             key: match row {
                 Some((_, keys)) if keys.iter().any(is_active) => Some(true),
-                Some((user, _)) if !user.lacks_keys && !report.keeps_root => Some(false),
+                Some((user, _)) if !user.lacks_keys() && !report.keeps_root => Some(false),
                 _ => summary.root_keys,
             },
         };
@@ -88,7 +88,7 @@ impl<'a> Judgement<'a, '_> {
             Some(true) if !is_shown => self.violation(control, Violation::of_root(None)),
             Some(_) => {}
             // Of an earlier row, the reason is known.
-            None if root.row.is_some_and(|(user, _)| !user.lacks_keys) => {}
+            None if root.row.is_some_and(|(user, _)| !user.lacks_keys()) => {}
             None => {
                 let lack = self.lack_of_summary(root, KEY_ACTIVE);
                 self.unknown(control, lack);
@@ -128,7 +128,7 @@ impl<'a> Judgement<'a, '_> {
         if !is_password_known && root.password != Some(false) {
             self.unknown(control, PASSWORD_LAST_USED);
         }
-        if user.lacks_keys {
+        if user.lacks_keys() {
             self.unknown(control, KEY_ACTIVE);
         }
         if keys().any(|key| key.last_used.is_none() && !key.never_used) {

@@ -18,6 +18,7 @@ pub mod profiles;
 pub mod providers;
 pub mod sdk;
 pub mod service_credentials;
+pub mod tokens;
 pub mod turns;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};

@@ -26,6 +26,7 @@ use super::errors;
 use super::http;
 use super::profiles::{self, Profile};
 use super::sdk::time_limits;
+use super::tokens;
 use super::turns::read_in_turn;
 use crate::failure::{Failure, Reason};
 use crate::secrets;
@@ -194,11 +195,11 @@ impl Step {
             Some(Token::File(path)) => {
                 let (path, name) = (path.clone(), self.name.clone());
                 let what = path.display().to_string();
-                read_in_turn(&what, move || profiles::check_token(&path, &name)).await?;
+                read_in_turn(&what, move || tokens::check_token(&path, &name)).await?;
             }
             Some(Token::SignOn) => {
                 let read = || {
-                    profiles::add_sign_on_tokens();
+                    tokens::add_sign_on_tokens();
                     Ok(())
                 };
                 read_in_turn("the tokens of the AWS CLI", read).await?;
