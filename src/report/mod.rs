@@ -170,6 +170,8 @@ pub struct RejectedRow {
     pub problem: Problem,
     /// Whether the row is the root user's, as far as it could be read.
     pub is_root: bool,
+    /// The user's name, as far as it could be read. For people who run `check`, never for a label or a log.
+    pub user: Option<String>,
 }
 
 impl fmt::Display for RejectedRow {
@@ -278,7 +280,7 @@ impl Error {
     fn of_other_format(line: &[u8]) -> Option<Error> {
         let start = line.trim_ascii_start();
         let start = start.strip_prefix(b"\"").unwrap_or(start);
-        if start.starts_with(b"{") {
+        if start.starts_with(b"{") || start.starts_with(b"[") {
             Some(Error::Json)
         } else if start.starts_with(USER_ARN_IN_BASE64) {
             Some(Error::Base64)
@@ -351,6 +353,7 @@ impl Report {
                 problem,
                 // No user's name has such a bracket.
                 is_root: memmem::find(line, ROOT_USER.as_bytes()).is_some(),
+                user: columns.name_in(line),
             }));
             if report.rejected.len() > MAX_REJECTED {
                 return Err(Error::MostlyUnreadable { first: report.rejected.swap_remove(0) });

@@ -425,6 +425,8 @@ fn what_is_no_report_is_refused() {
             Error::Json,
         ),
         (" {}".to_owned(), Error::Json),
+        ("[\n  {\n    \"UserName\": \"a\"\n  }\n]\n".to_owned(), Error::Json),
+        ("[{\"UserName\": \"a\"}]".to_owned(), Error::Json),
         ("dXNlcixhcm4sdXNlcl9jcmVhdGlvbl90aW1l\n".to_owned(), Error::Base64),
         ("\"dXNlcixhcm4sdXNlcl9jcmVhdGlvbl90aW1l\"".to_owned(), Error::Base64),
         (format!("{HEADER}\n{ROOT}\n").replace(',', ";"), Error::OtherSeparator(';')),
@@ -900,7 +902,31 @@ fn a_line_that_is_too_long_costs_its_row_and_no_memory() {
 #[test]
 fn a_report_of_rubbish_is_refused_before_it_takes_much_memory() {
     let csv = format!("{HEADER}\n{}\n{}", row("first", NO_KEYS), "x\n".repeat(MAX_REJECTED + 1));
+    let user = Some("x".to_owned());
     let first =
-        RejectedRow { line: 3, column: "user", problem: Problem::FieldCount, is_root: false };
+        RejectedRow { line: 3, column: "user", problem: Problem::FieldCount, is_root: false, user };
     assert_eq!(Report::parse(csv.as_bytes()), Err(Error::MostlyUnreadable { first }));
+}
+
+#[test]
+fn a_rejected_row_names_its_user_as_far_as_that_can_be_read() {
+    let (lines, names): (Vec<String>, Vec<_>) = [
+        (row("one", "maybe,N/A,N/A,N/A,N/A,false,N/A,N/A,N/A,N/A"), Some("one")),
+        (row("a,b", "maybe,N/A,N/A,N/A,N/A,false,N/A,N/A,N/A,N/A"), Some("a,b")),
+        ("cut,arn:aws:iam::1".to_owned(), Some("cut")),
+        ("with,comma,arn:aws:iam::1".to_owned(), Some("with,comma")),
+        ("\"quoted,too\",\"arn:aws\"".to_owned(), Some("quoted,too")),
+        ("<root_account>,arn".to_owned(), Some("<root_account>")),
+        ("lonely".to_owned(), Some("lonely")),
+        (",arn:aws".to_owned(), None),
+        ("x".repeat(65), None),
+    ]
+    .into_iter()
+    .unzip();
+    let csv = format!("{HEADER}\n{}\n{}", row("first", NO_KEYS), lines.join("\n"));
+    let mut csv = csv.into_bytes();
+    csv.extend(b"\n\xff,arn:aws");
+    let report = Report::parse(&csv).expect("a report");
+    let rejected = report.rejected.iter().map(|row| row.user.as_deref()).collect::<Vec<_>>();
+    assert_eq!(rejected, [names, vec![None]].concat());
 }
