@@ -113,7 +113,7 @@ async fn that_root_had_no_key_before_a_report_without_its_row_says_nothing_of_no
 
 #[tokio::test]
 async fn check_could_not_tell_if_the_report_has_no_row_of_root_and_the_summary_does_not_help() {
-    let line = "accounts whose report has no readable row of the root user: 1\n";
+    let line = "account 123456789012: the report has no readable row of the root user\n";
     let exempt =
         "rotation: { rules: [{ match: { user: <root_account> }, exempt: { reason: x } }] }";
     for (rows, summary, config, expected) in [
@@ -146,7 +146,7 @@ fn a_report_file_without_a_row_of_root_is_not_whole_but_in_china() {
         let check = output(&["check", "--source.reports", folder.path()]);
         let stderr = String::from_utf8_lossy(&check.stderr).into_owned();
         assert_eq!(check.status.code(), Some(expected), "{partition}: {stderr}");
-        let says = stderr.contains("no readable row of the root user: 1");
+        let says = stderr.contains(": the report has no readable row of the root user\n");
         assert_eq!(says, expected == 2, "{stderr}");
     }
 }
