@@ -188,7 +188,7 @@ fn of_account(
                 finding.of_service(credential, now)
             });
         }
-        unlisted += usize::from(account.may_hide_keys_of(user, now) && ruling.exemption.is_none());
+        unlisted += usize::from(is_unlisted(account, user, &ruling, now));
     }
     for (name, credential) in account.service_credentials_of_others() {
         let user = User { name: name.to_owned(), ..User::default() };
@@ -218,6 +218,24 @@ pub fn judge_service_credential(
     let verdict = ruling.judge(&key, now);
     owner.add_service_credential(&key, &verdict);
     (key, verdict)
+}
+
+/// The users who may have more keys than the account's report shows. AWS has not listed them, and they are
+/// not exempt.
+pub fn users_who_may_hide_keys<'a>(
+    account: &'a Account,
+    config: &Config,
+    now: DateTime<Utc>,
+) -> impl Iterator<Item = &'a str> {
+    let users = account.users().map(|(subject, _)| subject);
+    let users = users.filter(move |subject| {
+        is_unlisted(account, subject.user, &config.policy.ruling(subject, now), now)
+    });
+    users.map(|subject| subject.user.name.as_str())
+}
+
+fn is_unlisted(account: &Account, user: &User, ruling: &Ruling, now: DateTime<Utc>) -> bool {
+    account.may_hide_keys_of(user, now) && ruling.exemption.is_none()
 }
 
 /// Whether a key with this status needs attention.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use iam_key_exporter::check::{self, OutputFormat, Show};
-use iam_key_exporter::cli::{self, Cli, Command, Flags};
+use iam_key_exporter::cli::{Cli, Command, Flags, pages};
 use iam_key_exporter::clock::Clock;
 use iam_key_exporter::config::Config;
 use iam_key_exporter::config::origin::Origin;
@@ -96,9 +96,9 @@ async fn run(Cli { command, flags }: Cli) -> anyhow::Result<ExitCode> {
         }
         Some(Command::MetricsDoc) => return Ok(print(&doc::markdown())),
         Some(Command::Manual { folder }) => {
-            cli::write_manual(&folder).with_context(|| folder.display().to_string())?;
+            pages::write_manual(&folder).with_context(|| folder.display().to_string())?;
         }
-        Some(Command::Completions { shell }) => return Ok(print(&cli::completions(shell))),
+        Some(Command::Completions { shell }) => return Ok(print(&pages::completions(shell))),
         Some(Command::Health { .. }) => unreachable!("answered above"),
     }
     Ok(ExitCode::SUCCESS)

@@ -1,5 +1,6 @@
 //! `check`: refresh once and print keys, oldest first, or the controls of the CIS benchmark.
 
+mod missing;
 mod output;
 mod summary;
 
@@ -16,15 +17,16 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::controls::rows::Results;
 use crate::failure::Failure;
-use crate::findings::{Overview, is_outlived, lacks_root, lacks_service_credentials, lacks_tags};
+use crate::findings::Overview;
 use crate::refresh::Schedule;
-use crate::refresh::account::refresh_account;
+use crate::refresh::account::{RefreshOutcome, refresh_account};
 use crate::refresh::context::RefreshContext;
-use crate::refresh::faults::Detail;
 use crate::render::leave_out_what_panics;
 use crate::shard::Shard;
 use crate::source::Source;
 use crate::state::{Account, State, Tried};
+pub use missing::{Missing, Weight};
+use missing::{after_refresh, in_report};
 
 /// The output format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -59,24 +61,8 @@ pub struct CheckOutcome {
     pub now: DateTime<Utc>,
     /// Why the list of accounts may be incomplete.
     pub listing: Option<Failure>,
-    /// How many accounts could not be judged: their refresh failed, or they lack the tags or the name
-    /// that rules need, or service-specific credentials.
-    pub failed: usize,
-    /// How many accounts could not be read: their refresh failed.
-    pub unread: usize,
-    /// How many active keys could not be judged, because their age is not known. Also service-specific
-    /// credentials.
-    pub not_judged: usize,
-    /// How many accounts have a report that is older than the shortest maximum age.
-    pub outlived: usize,
-    /// How many accounts have a report without a readable row of root, who may have keys.
-    pub rootless: usize,
-    /// How many users have more keys or certificates than the report shows, and AWS did not list them.
-    pub unlisted: usize,
-    /// How many flagged users AWS was not asked about, because time ran out.
-    pub waiting: usize,
-    /// Failures by account: of refreshes, tags, aliases and confirmations.
-    pub failures: Vec<AccountFailure>,
+    /// What is not known of the accounts, by account.
+    pub missing: Vec<Missing>,
     /// Rules that apply to no user, perhaps by a typing error.
     pub idle_rules: Vec<String>,
     /// The shard that these accounts belong to.
@@ -85,18 +71,6 @@ pub struct CheckOutcome {
     pub time_of_files: Option<&'static str>,
     /// Whether service-specific credentials are wanted, and report files do not have them.
     pub lacks_service_credentials: bool,
-}
-
-/// Why something of an account could not be read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AccountFailure {
-    /// The account's id. If it was never read: the name of its profile, role or file.
-    pub account: String,
-    /// What failed.
-    pub failure: Failure,
-    /// Whether it limits only what is said of keys. No control needs tags, an alias or service-specific
-    /// credentials.
-    pub is_of_keys: bool,
 }
 
 /// How many keys are unrotated.
@@ -150,72 +124,17 @@ pub async fn run(
             refresh_account(&context, &target, &pending, |_| {}).await
         });
     }
-    let mut accounts = Vec::new();
-    let (mut unread, mut failed, mut failures) = (0, 0, Vec::new());
+    let mut outcomes = Vec::new();
     while let Some(done) = tasks.join_next().await {
-        let outcome = done.expect("the panics of a refresh are caught");
-        unread += usize::from(outcome.failure.is_some());
-        let lacks_tags = lacks_tags(&outcome.account, config);
-        let lacks_name = outcome.detail_failures.contains_key(&Detail::Alias);
-        let lacks_more = lacks_service_credentials(&outcome.account, config);
-        failed += usize::from(outcome.failure.is_some() || lacks_tags || lacks_name || lacks_more);
-        // Policies are read with the tags. Report files have neither.
-        let lacks_only_tags = outcome.account.evidence.user_policies.failure.is_none();
-        let is_of_keys = |detail| match detail {
-            Detail::Tags => lacks_only_tags,
-            Detail::Alias | Detail::ServiceCredentials => true,
-            Detail::Confirmation | Detail::ControlData(_) => false,
-        };
-        let of_report = outcome.failure.into_iter().map(|failure| (failure, false));
-        let details = outcome.detail_failures.into_iter();
-        let of_details = details.map(|(detail, failure)| (failure, is_of_keys(detail)));
-        let account = outcome.account.label();
-        failures.extend(of_report.chain(of_details).map(|(failure, is_of_keys)| AccountFailure {
-            account: account.to_owned(),
-            failure,
-            is_of_keys,
-        }));
-        accounts.push(Arc::new(outcome.account));
+        outcomes.push(done.expect("the panics of a refresh are caught"));
         bar.inc(1);
     }
     bar.finish_and_clear();
-    let discovery = if listing.is_none() { Tried::Ok } else { Tried::Failed };
-    let now = clock.now();
-    let mut state = State::new(accounts, discovery, true);
-    let left_out = leave_out_what_panics(&mut state, config, now);
-    failed += left_out.len();
-    unread += left_out.len();
-    failures.extend(left_out.into_iter().map(|(account, failure)| AccountFailure {
-        account,
-        failure,
-        is_of_keys: false,
-    }));
-    failures.sort_by(|a, b| a.account.cmp(&b.account));
-    let accounts = Overview::new(&state, config, now).accounts;
-    let not_judged = accounts.iter().map(|it| it.not_judged).sum();
-    let unlisted = accounts.iter().map(|it| it.unlisted).sum();
-    let outlived = state.accounts.iter().filter(|it| is_outlived(it, config, now)).count();
-    let is_in_time = |it: &&Arc<Account>| it.refresh.confirmation != Tried::Failed;
-    let waiting =
-        state.accounts.iter().filter(is_in_time).filter_map(|it| it.refresh.waiting).sum();
-    let rootless = state.accounts.iter().filter(|it| lacks_root(it, config, now)).count();
-    let idle_rules = idle_rules(&state, config, now);
     Ok(CheckOutcome {
-        state,
-        now,
-        listing,
-        failed,
-        unread,
-        not_judged,
-        outlived,
-        rootless,
-        unlisted,
-        waiting,
-        failures,
-        idle_rules,
         shard: schedule.shard,
         time_of_files,
         lacks_service_credentials: time_of_files.is_some() && config.service_credentials,
+        ..CheckOutcome::new(outcomes, listing, config, clock.now())
     })
 }
 
@@ -233,16 +152,44 @@ fn idle_rules(state: &State, config: &Config, now: DateTime<Utc>) -> Vec<String>
 }
 
 impl CheckOutcome {
+    /// Of these refreshes, from AWS and without shards.
+    fn new(
+        outcomes: Vec<RefreshOutcome>,
+        listing: Option<Failure>,
+        config: &Config,
+        now: DateTime<Utc>,
+    ) -> CheckOutcome {
+        let mut missing: Vec<Missing> =
+            outcomes.iter().flat_map(|outcome| after_refresh(outcome, config)).collect();
+        let accounts = outcomes.into_iter().map(|outcome| Arc::new(outcome.account));
+        let discovery = if listing.is_none() { Tried::Ok } else { Tried::Failed };
+        let mut state = State::new(accounts, discovery, true);
+        let left_out = leave_out_what_panics(&mut state, config, now);
+        missing.extend(left_out.into_iter().map(|(account, failure)| {
+            Missing::of_failure(&account, &failure, (Weight::Doubt, Weight::Doubt))
+        }));
+        let overviews = Overview::new(&state, config, now).accounts;
+        for (account, overview) in state.accounts.iter().zip(&overviews) {
+            missing.extend(in_report(account, overview, config, now));
+        }
+        missing.sort_by(|a, b| a.account.cmp(&b.account));
+        let idle_rules = idle_rules(&state, config, now);
+        CheckOutcome {
+            state,
+            now,
+            listing,
+            missing,
+            idle_rules,
+            shard: Shard::default(),
+            time_of_files: None,
+            lacks_service_credentials: false,
+        }
+    }
+
     /// Whether some keys or accounts could not be judged, or there is no account at all.
     pub fn is_uncertain(&self) -> bool {
-        self.listing.is_some()
-            || self.accounts().next().is_none()
-            || self.failed > 0
-            || self.not_judged > 0
-            || self.outlived > 0
-            || self.rootless > 0
-            || self.unlisted > 0
-            || self.rejected_rows() > 0
+        let mut missing = self.missing.iter();
+        self.may_lack_accounts() || missing.any(|it| it.for_keys == Weight::Doubt)
     }
 
     /// 0: no unrotated keys, 1: some, 2: could not tell.
@@ -265,7 +212,8 @@ impl CheckOutcome {
 
     /// 0: no violations, 1: some, 2: could not tell.
     pub fn exit_code_of_controls(&self, results: &Results) -> u8 {
-        let is_uncertain = self.lacks_accounts() || results.is_uncertain();
+        let is_read = self.missing.iter().all(|it| it.for_controls != Weight::Doubt);
+        let is_uncertain = self.may_lack_accounts() || !is_read || results.is_uncertain();
         match (is_uncertain, results.violations()) {
             (true, _) => 2,
             (false, 0) => 0,
@@ -273,9 +221,11 @@ impl CheckOutcome {
         }
     }
 
-    /// Whether accounts are missing, or a refresh failed. What only keys need is no matter, such as tags for
-    /// rules.
-    fn lacks_accounts(&self) -> bool {
-        self.listing.is_some() || self.accounts().next().is_none() || self.unread > 0
+    /// Whether there may be other accounts, or there is none.
+    fn may_lack_accounts(&self) -> bool {
+        self.listing.is_some() || self.accounts().next().is_none()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -82,16 +82,15 @@ fn write_controls_table(
     let header =
         ["number", "control", "violations", "violating_accounts", "accounts_not_decided", "title"];
     let sums = results.sums.iter().map(|sum| {
-        let undecided = sum.undecided;
         // 0 would look like a pass.
-        let known =
-            |text: String| if sum.violations == 0 && undecided > 0 { String::new() } else { text };
+        let is_decided = sum.violations > 0 || sum.undecided == 0;
+        let known = |text: String| if is_decided { text } else { "not decided".to_owned() };
         [
             sum.number.to_owned(),
             sum.control.name().to_owned(),
             known(sum.violations.to_string()),
             known(format!("{} of {}", sum.violated, sum.accounts)),
-            if undecided == 0 { String::new() } else { undecided.to_string() },
+            sum.undecided.to_string(),
             sum.title.to_owned(),
         ]
     });
@@ -111,7 +110,7 @@ fn write_controls_table(
 }
 
 /// Columns that would repeat their value in each line, or the text of the lines above and below.
-const LEFT_OUT: [&str; 4] = ["benchmark", "title", "report_generated", "as_of"];
+const LEFT_OUT: [&str; 5] = ["benchmark", "title", "report_generated", "as_of", "exporter_version"];
 
 fn write_table<'a, H, R>(
     header: H,

@@ -2,16 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use super::{AccountFailure, CheckOutcome, UnrotatedCount};
+use chrono::TimeDelta;
+
+use super::{CheckOutcome, Missing, UnrotatedCount, Weight};
+use crate::clock::MAX_CLOCK_SKEW;
 use crate::controls::rows::{Results, Sum};
 use crate::printable::{escape, time};
 use crate::report::STALE;
 use crate::shard::Shard;
 
 impl CheckOutcome {
-    /// The limits of the answer, for the end of the last line: further shards, reports and rows left
-    /// out, and the age of the oldest report.
+    /// The limits of the answer, for the end of the last line: accounts that were not read, further shards,
+    /// reports and rows left out, and the age of the oldest report.
     fn limits(&self) -> String {
+        let accounts = self.accounts().count();
+        let read = self.accounts().filter(|account| account.report.is_some()).count();
         let shard = match self.shard {
             Shard { total: 1, .. } => String::new(),
             Shard { index, total } => format!("; only accounts of shard {index} of {total}"),
@@ -25,7 +30,7 @@ impl CheckOutcome {
             number => format!("; duplicate reports of the same accounts, ignored: {number}"),
         };
         let oldest = self.oldest_report();
-        format!("{shard}{duplicates}{rejected}{oldest}")
+        format!("; accounts read: {read} of {accounts}{shard}{duplicates}{rejected}{oldest}")
     }
 
     /// The age of the oldest report. Of files also its time, and where that comes from. Of AWS only if it is
@@ -36,69 +41,41 @@ impl CheckOutcome {
             return String::new();
         };
         let age = self.now - generated;
-        let text = format!("; oldest report: {} hours old", age.num_hours());
+        let text = format!("; oldest report: {}", age_in_words(age));
         match self.time_of_files {
             Some(_) if account.newest_time() == Some(generated) => {
                 format!("{text}, of {} by the newest time in it", time(generated))
             }
             Some(origin) => format!("{text}, of {} by {origin}", time(generated)),
-            None if age > STALE => text,
+            None if age > STALE || -age > MAX_CLOCK_SKEW => text,
             None => String::new(),
         }
     }
 
-    /// A line for each failure.
-    fn failure_lines<'a>(&self, failures: impl Iterator<Item = &'a AccountFailure>) -> String {
-        let line = |AccountFailure { account, failure, .. }: &AccountFailure| {
-            let account = escape(account);
-            format!("account {account}: {}: {failure}\n", failure.reason.as_str())
-        };
-        let mut failures: String = failures.map(line).collect();
+    /// A line for the list of accounts if it may not be whole, and one for everything that is missing.
+    fn missing_lines(&self, weight: fn(&Missing) -> Weight) -> String {
+        let mut lines = String::new();
         if let Some(failure) = &self.listing {
             let reason = failure.reason.as_str();
-            failures.insert_str(0, &format!("listing accounts: {reason}: {failure}\n"));
+            lines.push_str(&format!("listing accounts: {reason}: {failure}\n"));
+        } else if self.accounts().next().is_none() {
+            let of_shard = if self.shard.total > 1 { " in this shard" } else { "" };
+            lines.push_str(&format!("there is no account{of_shard}\n"));
         }
-        failures
+        for missing in self.missing.iter().filter(|it| weight(it) != Weight::Nothing) {
+            let Missing { account, what, .. } = missing;
+            lines.push_str(&format!("account {}: {}\n", escape(account), escape(what)));
+        }
+        lines
     }
 
-    /// The lines after the list: one for each failure, and the result.
+    /// The lines after the list: one for everything that is missing, and the result.
     pub fn summary(&self, unrotated: UnrotatedCount) -> String {
-        let mut failures = self.failure_lines(self.failures.iter());
-        if self.not_judged > 0 {
-            let keys = self.not_judged;
-            failures
-                .push_str(&format!("active keys of unknown age, which are not judged: {keys}\n"));
-        }
-        if self.outlived > 0 {
-            let accounts = self.outlived;
-            failures.push_str(&format!(
-                "accounts whose report is older than the maximum age of keys: {accounts}\n"
-            ));
-        }
-        if self.rootless > 0 {
-            let accounts = self.rootless;
-            failures.push_str(&format!(
-                "accounts whose report has no readable row of the root user: {accounts}\n"
-            ));
-        }
-        if self.unlisted > 0 {
-            let users = self.unlisted;
-            failures.push_str(&format!(
-                "users with more keys or certificates than the report shows: {users}\n"
-            ));
-        }
-        if self.waiting > 0 {
-            let users = self.waiting;
-            failures.push_str(&format!(
-                "users whose keys are as the report has them, because time ran out before AWS was asked: {users}\n"
-            ));
-        }
+        let mut lines = self.missing_lines(|missing| missing.for_keys);
         // Otherwise the rule may apply to users that were not read.
         if !self.is_uncertain() && self.shard.total == 1 {
-            failures.extend(self.idle_rules.iter().map(|rule| format!("{rule}\n")));
+            lines.extend(self.idle_rules.iter().map(|rule| format!("{rule}\n")));
         }
-        let accounts = self.accounts().count();
-        let read = self.accounts().filter(|account| account.report.is_some()).count();
         let UnrotatedCount { access_keys, service_credentials } = unrotated;
         let service_credentials = match service_credentials {
             0 if self.lacks_service_credentials => {
@@ -109,7 +86,7 @@ impl CheckOutcome {
         };
         let verdict = if self.is_uncertain() { "could not tell for all keys: " } else { "" };
         format!(
-            "{failures}{verdict}unrotated keys: {access_keys}{service_credentials}; accounts read: {read} of {accounts}{}",
+            "{lines}{verdict}unrotated keys: {access_keys}{service_credentials}{}",
             self.limits()
         )
     }
@@ -117,17 +94,17 @@ impl CheckOutcome {
     /// What to tell a person after the results: a line for each failure and for what is not known, and what
     /// was found.
     pub fn summary_of_controls(&self, results: &Results) -> String {
-        let mut lines = self.failure_lines(self.failures.iter().filter(|it| !it.is_of_keys));
+        let mut lines = self.missing_lines(|missing| missing.for_controls);
         // Each reason once, with the controls.
-        let mut reasons: BTreeMap<(String, usize), Vec<String>> = BTreeMap::new();
+        let mut reasons: BTreeMap<(String, &[String]), Vec<String>> = BTreeMap::new();
         for Sum { number, control, unknown, .. } in &results.sums {
             for (why, accounts) in unknown {
-                let controls = reasons.entry((why.explain(), *accounts)).or_default();
+                let controls = reasons.entry((why.explain(), accounts.as_slice())).or_default();
                 controls.push(format!("{number} {}", control.name()));
             }
         }
         for ((why, accounts), controls) in reasons {
-            let controls = controls.join(", ");
+            let (controls, accounts) = (controls.join(", "), names(accounts));
             lines.push_str(&format!(
                 "not decided, or not in full: {controls}: {why}; accounts: {accounts}\n"
             ));
@@ -145,13 +122,32 @@ impl CheckOutcome {
         } else {
             ""
         };
-        let accounts = self.accounts().count();
-        let read = self.accounts().filter(|account| account.report.is_some()).count();
         format!(
-            "{lines}{verdict}controls: {}; violated: {violated}; not decided, or not in full: {undecided}{without_aws}; violations: {}; accounts read: {read} of {accounts}{}",
+            "{lines}{verdict}controls: {}; violated: {violated}; not decided, or not in full: {undecided}{without_aws}; violations: {}{}",
             results.sums.len(),
             results.violations(),
             self.limits(),
         )
+    }
+}
+
+/// How old a report is. Clocks that differ a little count as equal.
+fn age_in_words(age: TimeDelta) -> String {
+    match (-age).num_hours() {
+        _ if -age <= MAX_CLOCK_SKEW => format!("{} hours old", age.num_hours()),
+        0 => format!("ahead of the clock by {} minutes", (-age).num_minutes()),
+        hours => format!("ahead of the clock by {hours} hours"),
+    }
+}
+
+/// The number of accounts that a line names. The rows of the output name all of them.
+const MAX_NAMED: usize = 20;
+
+fn names(accounts: &[String]) -> String {
+    let named = accounts.iter().take(MAX_NAMED).map(|account| escape(account));
+    let named = named.collect::<Vec<_>>().join(", ");
+    match accounts.len().saturating_sub(MAX_NAMED) {
+        0 => named,
+        more => format!("{named} and {more} more"),
     }
 }

@@ -141,14 +141,6 @@ pub fn days<'de, D: Deserializer<'de>>(field: D) -> Result<Option<TimeDelta>, D:
     })
 }
 
-/// Like [`time_delta`], but an empty field counts as unset.
-pub fn time_delta_or_empty<'de, D>(field: D) -> Result<Option<TimeDelta>, D::Error>
-where
-    D: Deserializer<'de>,
-{
-    read(field, |text: Option<String>| text.map(|text| parse_time_delta(&text)).transpose())
-}
-
 /// A maximum age, for example `90d`: between a second and a century.
 pub fn parse_time_delta(text: &str) -> Result<TimeDelta, String> {
     let duration = parse_duration(text, CENTURY)?;

@@ -222,6 +222,7 @@ fn problem(error: &serde_saphyr::Error, example: &str) -> String {
     match text {
         "expected mapping start" => format!("expected fields, such as {example}"),
         "expected sequence start" => "expected a list".to_owned(),
+        "null is not allowed here" => "has no value: give it one".to_owned(),
         "expected string scalar" => "expected one value".to_owned(),
         "invalid boolean" => "expected true or false".to_owned(),
         "invalid u32" | "invalid i64" => "expected a whole number".to_owned(),

@@ -31,9 +31,9 @@ pub struct File {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RotationSection {
-    #[serde(deserialize_with = "fields::time_delta_or_empty")]
+    #[serde(deserialize_with = "fields::time_delta")]
     pub max_age: Option<TimeDelta>,
-    #[serde(deserialize_with = "fields::time_delta_or_empty")]
+    #[serde(deserialize_with = "fields::time_delta")]
     pub warn_before: Option<TimeDelta>,
     pub rules: Vec<Rule>,
 }

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::{Control, Outcomes, Settings, Status, Unknown, judge};
 use crate::printable::{serialize_time, serialize_time_if_any, time};
 use crate::state::State;
+use crate::version::VERSION;
 
 /// One finding: a violation, or what would have to be known. Of a control without either, one row says so.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -45,6 +46,8 @@ pub struct ControlRow {
     /// When the control was decided. Days run up to then.
     #[serde(serialize_with = "serialize_time")]
     pub as_of: DateTime<Utc>,
+    /// The version of the exporter that decided it.
+    pub exporter_version: &'static str,
 }
 
 /// The result of one control for all accounts.
@@ -64,8 +67,8 @@ pub struct Sum {
     pub accounts: usize,
     /// The number of accounts for which it is not decided, or not for all users.
     pub undecided: usize,
-    /// The reasons for that, with the number of accounts.
-    pub unknown: BTreeMap<Unknown, usize>,
+    /// The reasons for that, each with its accounts.
+    pub unknown: BTreeMap<Unknown, Vec<String>>,
 }
 
 /// The results of all accounts.
@@ -115,6 +118,7 @@ impl Results {
                     title: control.title(benchmark),
                     report_generated: account.generated,
                     as_of: now,
+                    exporter_version: VERSION,
                 };
                 let violations = outcome.violations.iter().map(|violation| ControlRow {
                     user: violation.user.map(str::to_owned),
@@ -136,7 +140,7 @@ impl Results {
                 sum.violated += usize::from(!outcome.violations.is_empty());
                 sum.undecided += usize::from(!outcome.unknown.is_empty());
                 for unknown in &outcome.unknown {
-                    *sum.unknown.entry(*unknown).or_default() += 1;
+                    sum.unknown.entry(*unknown).or_default().push(account.label().to_owned());
                 }
             }
         }
@@ -155,7 +159,7 @@ impl Results {
 }
 
 /// The names of [`ControlRow::fields`] and [`ControlRow::cells`].
-pub const COLUMNS: [&str; 15] = [
+pub const COLUMNS: [&str; 16] = [
     "account_id",
     "account_name",
     "benchmark",
@@ -171,6 +175,7 @@ pub const COLUMNS: [&str; 15] = [
     "title",
     "report_generated",
     "as_of",
+    "exporter_version",
 ];
 
 impl Sum {
@@ -214,6 +219,7 @@ impl ControlRow {
             self.title.to_owned(),
             self.report_generated.map(time).unwrap_or_default(),
             time(self.as_of),
+            self.exporter_version.to_owned(),
         ]
     }
 }

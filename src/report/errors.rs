@@ -15,6 +15,8 @@ pub struct RejectedRow {
     pub problem: Problem,
     /// Whether the row is the root user's, as far as it could be read.
     pub is_root: bool,
+    /// The user's name, as far as it could be read. For people who run `check`, never for a label or a log.
+    pub user: Option<String>,
 }
 
 impl fmt::Display for RejectedRow {
@@ -123,7 +125,7 @@ impl Error {
     pub(super) fn of_other_format(line: &[u8]) -> Option<Error> {
         let start = line.trim_ascii_start();
         let start = start.strip_prefix(b"\"").unwrap_or(start);
-        if start.starts_with(b"{") {
+        if start.starts_with(b"{") || start.starts_with(b"[") {
             Some(Error::Json)
         } else if start.starts_with(USER_ARN_IN_BASE64) {
             Some(Error::Base64)

@@ -219,6 +219,7 @@ impl Report {
                 problem,
                 // No user's name has such a bracket.
                 is_root: memmem::find(line, ROOT_USER.as_bytes()).is_some(),
+                user: columns.name_in(line),
             }));
             if report.rejected.len() > MAX_REJECTED {
                 return Err(Error::MostlyUnreadable { first: report.rejected.swap_remove(0) });

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
+use memchr::memmem;
 
 use super::intern::Interner;
 use super::{Certificate, Error, Key, Problem, ROOT_USER, User};
@@ -105,6 +106,22 @@ impl Columns {
         let mut known = known.chain(columns.times()).chain(columns.booleans());
         columns.ends_with_text = known.all(|column| column.index != last);
         Ok(columns)
+    }
+
+    /// The user's name in a line of which no more may be readable. A name can hold commas, but no `,arn:`.
+    pub fn name_in(&self, line: &[u8]) -> Option<String> {
+        let arn = || [&b",arn:"[..], b",\"arn:"].iter().find_map(|arn| memmem::find(line, arn));
+        let name = match (self.user.index?, self.arn.index?) {
+            (0, 1) => arn().map(|end| &line[..end]),
+            _ => None,
+        };
+        let name = name.or_else(|| line.split(|byte| *byte == b',').nth(self.user.index?))?;
+        let name = name.trim_ascii();
+        let quoted = name.strip_prefix(b"\"").and_then(|name| name.strip_suffix(b"\""));
+        let name = text(quoted.unwrap_or(name))
+            .ok()
+            .filter(|name| (1..MAX_NAME).contains(&name.chars().count()));
+        name.map(str::to_owned)
     }
 
     /// The columns that hold times.

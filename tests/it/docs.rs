@@ -1,10 +1,12 @@
 //! Flags, paths, exit codes, reasons and fields are the same in the documentation and the code.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 use clap::{Arg, Command, CommandFactory};
 use expect_test::expect_file;
-use iam_key_exporter::cli::{Cli, EXIT_CODES, environment_variable};
+use iam_key_exporter::cli::exit_codes::EXIT_CODES;
+use iam_key_exporter::cli::{Cli, environment_variable};
 use iam_key_exporter::failure::Reason;
 use iam_key_exporter::web::routes;
 use regex::Regex;
@@ -16,6 +18,8 @@ const REFERENCE: &str = include_str!("../../docs/reference.md");
 const RUNBOOKS: &str = include_str!("../../docs/runbooks.md");
 const CONFIGURATION: &str = include_str!("../../docs/configuration.md");
 const WEB_CONFIG: &str = include_str!("../../docs/web-config.md");
+const ARCHITECTURE: &str = include_str!("../../docs/architecture.md");
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const GOVCLOUD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/govcloud-2013.csv");
 
 /// The rows of the table with this head: their cells.
@@ -340,4 +344,23 @@ fn the_page_of_the_web_configuration_has_each_field_and_no_other() {
     for name in fields.flat_map(|field| field.split('.')) {
         assert!(known.contains(name), "{name} is no field");
     }
+}
+
+/// A file is named by its path, by that below `src`, or by that below a folder of the page.
+#[test]
+fn the_files_and_folders_of_the_architecture_exist() {
+    let is_path = |word: &&str| {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "_/.-".contains(c);
+        word.chars().all(plain) && (word.ends_with('/') || word.ends_with(".rs"))
+    };
+    let paths: BTreeSet<&str> = ARCHITECTURE.lines().flat_map(code).filter(is_path).collect();
+    let named: BTreeSet<&str> =
+        paths.iter().filter_map(|it| Some(it.rsplit_once('/')?.0)).collect();
+    let folders = named.iter().flat_map(|it| [Path::new("src").join(it), Path::new(it).into()]);
+    let folders: Vec<PathBuf> = folders.chain([PathBuf::new(), "src".into()]).collect();
+    let exists = |path: &&&str| {
+        folders.iter().any(|folder| Path::new(ROOT).join(folder).join(path).exists())
+    };
+    let missing: Vec<_> = paths.iter().filter(|path| !exists(path)).collect();
+    assert_eq!(missing, [&""; 0]);
 }

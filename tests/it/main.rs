@@ -4,6 +4,7 @@ mod support;
 
 mod access;
 mod build;
+mod check;
 mod cli;
 mod confirm;
 mod connections;

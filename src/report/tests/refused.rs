@@ -34,6 +34,8 @@ fn what_is_no_report_is_refused() {
             Error::Json,
         ),
         (" {}".to_owned(), Error::Json),
+        ("[\n  {\n    \"UserName\": \"a\"\n  }\n]\n".to_owned(), Error::Json),
+        ("[{\"UserName\": \"a\"}]".to_owned(), Error::Json),
         ("dXNlcixhcm4sdXNlcl9jcmVhdGlvbl90aW1l\n".to_owned(), Error::Base64),
         ("\"dXNlcixhcm4sdXNlcl9jcmVhdGlvbl90aW1l\"".to_owned(), Error::Base64),
         (format!("{HEADER}\n{ROOT}\n").replace(',', ";"), Error::OtherSeparator(';')),
@@ -61,7 +63,8 @@ fn a_report_without_one_readable_row_is_refused() {
 #[test]
 fn a_report_of_rubbish_is_refused_before_it_takes_much_memory() {
     let csv = format!("{HEADER}\n{}\n{}", row("first", NO_KEYS), "x\n".repeat(MAX_REJECTED + 1));
+    let user = Some("x".to_owned());
     let first =
-        RejectedRow { line: 3, column: "user", problem: Problem::FieldCount, is_root: false };
+        RejectedRow { line: 3, column: "user", problem: Problem::FieldCount, is_root: false, user };
     assert_eq!(Report::parse(csv.as_bytes()), Err(Error::MostlyUnreadable { first }));
 }

@@ -170,3 +170,26 @@ fn a_line_that_is_too_long_costs_its_row_and_no_memory() {
     assert_eq!((problem.as_deref(), report.missing), (Some(expected), 1));
     assert_eq!(Report::parse(long.as_bytes()), Err(Error::MissingColumn("user")));
 }
+
+#[test]
+fn a_rejected_row_names_its_user_as_far_as_that_can_be_read() {
+    let (lines, names): (Vec<String>, Vec<_>) = [
+        (row("one", "maybe,N/A,N/A,N/A,N/A,false,N/A,N/A,N/A,N/A"), Some("one")),
+        (row("a,b", "maybe,N/A,N/A,N/A,N/A,false,N/A,N/A,N/A,N/A"), Some("a,b")),
+        ("cut,arn:aws:iam::1".to_owned(), Some("cut")),
+        ("with,comma,arn:aws:iam::1".to_owned(), Some("with,comma")),
+        ("\"quoted,too\",\"arn:aws\"".to_owned(), Some("quoted,too")),
+        ("<root_account>,arn".to_owned(), Some("<root_account>")),
+        ("lonely".to_owned(), Some("lonely")),
+        (",arn:aws".to_owned(), None),
+        ("x".repeat(65), None),
+    ]
+    .into_iter()
+    .unzip();
+    let csv = format!("{HEADER}\n{}\n{}", row("first", NO_KEYS), lines.join("\n"));
+    let mut csv = csv.into_bytes();
+    csv.extend(b"\n\xff,arn:aws");
+    let report = Report::parse(&csv).expect("a report");
+    let rejected = report.rejected.iter().map(|row| row.user.as_deref()).collect::<Vec<_>>();
+    assert_eq!(rejected, [names, vec![None]].concat());
+}
