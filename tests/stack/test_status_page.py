@@ -620,6 +620,14 @@ def test_what_is_known_of_one_account_with_a_few_keys_fits_on_one_sheet_of_paper
             assert with_javascript.all(ROWS) and sheets(with_javascript.pdf()) == 1, page
 
 
+def test_keys_to_act_on_are_on_the_first_screen_if_all_accounts_are_ok(with_javascript, tmp_path):
+    with SITUATIONS["one_of_two_shards"].start(tmp_path) as exporter:
+        with_javascript.look(1440, "light", 900)
+        with_javascript.get(f"{exporter.url}/")
+        ends = [row.rect["y"] + row.rect["height"] for row in with_javascript.all(ROWS)]
+        assert sum(end <= 900 for end in ends) >= 5, ends
+
+
 def test_due_dates_are_a_calendar(page):
     answer = requests.get(f"{page}due.ics?tag=team:payments", timeout=10)
     assert answer.headers["Content-Type"] == "text/calendar; charset=utf-8"

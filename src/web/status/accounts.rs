@@ -141,12 +141,15 @@ pub fn section(
     };
     html! {
         section id="accounts" aria-labelledby="accounts-heading" {
-            h2 id="accounts-heading" { "Accounts" }
             @if accounts.is_empty() {
+                h2 id="accounts-heading" { "Accounts" }
                 p { "No account is known." }
             } @else {
                 details open[is_open] {
-                    summary { (grouped(accounts.len())) " " (health(accounts)) }
+                    summary {
+                        h2 id="accounts-heading" { "Accounts" } " "
+                        (grouped(accounts.len())) " " (health(accounts))
+                    }
                     @if are_few || is_calm {
                         (list)
                     } @else {

@@ -6,9 +6,9 @@ use icalendar::{Calendar, Component, Event, EventLike};
 use super::StatusSettings;
 use super::choices::KeyFilter;
 use super::components::{self, grouped};
+use super::gaps::{Gap, Missing, gaps};
 use super::query::Query;
 use super::select::{about, candidates, select};
-use super::trust::{self, Gap, Missing};
 use super::{health, keys};
 use crate::findings::Finding;
 use crate::policy::KeyStatus;
@@ -49,7 +49,7 @@ pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> 
         calendar.push(event(snapshot, "more", today, "Not all keys are in this calendar", &text));
     }
     let accounts = health::accounts(snapshot, &query, &keys);
-    for gap in trust::gaps(settings, snapshot, &accounts, &query) {
+    for gap in gaps(settings, snapshot, &accounts, &query) {
         calendar.push(of_gap(snapshot, &gap));
     }
     calendar.to_string()

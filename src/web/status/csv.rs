@@ -5,10 +5,10 @@ use std::collections::{HashMap, HashSet};
 use chrono::{DateTime, Utc};
 
 use super::StatusSettings;
+use super::gaps::{Gap, gaps};
 use super::health::{self, AccountSummary};
 use super::query::Query;
 use super::select::{about, candidates, select};
-use super::trust::{self, Gap};
 use crate::findings::{COLUMNS, Finding};
 use crate::policy::in_days;
 use crate::printable::{spreadsheet_cell, time};
@@ -46,7 +46,7 @@ pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> 
         let account = by_id.get(row.account_id.as_str()).copied();
         write(row.fields().into_iter().chain(more(snapshot, account, Some(row))).collect());
     }
-    for gap in trust::gaps(settings, snapshot, &accounts, query) {
+    for gap in gaps(settings, snapshot, &accounts, query) {
         if !(gap.is_read && have_rows.contains(gap.account_id())) {
             write(gap_row(snapshot, gap));
         }

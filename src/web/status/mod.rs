@@ -4,7 +4,7 @@
 //! This file has the settings and pagination. [`query`] reads the URL, with its [`choices`], and `select`
 //! finds the keys that it asks for, with `ids`. [`page`] renders HTML from `health`, `trust`, `teams`, `accounts`,
 //! `keys` and `components`, [`key`] that of one key with its `steps`, [`csv`] the file for spreadsheets,
-//! and [`calendar`] the due dates.
+//! and [`calendar`] the due dates. Both say what they lack: `gaps`.
 
 pub mod choices;
 pub mod query;
@@ -15,6 +15,7 @@ pub mod csv;
 pub mod calendar;
 mod accounts;
 mod components;
+mod gaps;
 mod health;
 mod ids;
 mod keys;

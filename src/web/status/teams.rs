@@ -16,9 +16,6 @@ use crate::policy::owner::{FindingKind, KeySummary};
 use crate::render::Snapshot;
 use crate::state::Account;
 
-/// Up to this number of owners the list is open. With more it is folded, because the keys matter
-/// more.
-const FEW: usize = 5;
 /// At most this number of owners is listed.
 const MAX_ROWS: usize = 50;
 
@@ -28,7 +25,7 @@ struct Owner<'a> {
     keys: KeySummary,
 }
 
-/// The section of the page. Empty if the configuration names no tags, or if the query is about some keys
+/// The section of the page, which is closed, because the keys matter more. Empty if the configuration names no tags, or if the query is about some keys
 /// of an owner: the list of keys has their owners.
 pub fn section(snapshot: &Snapshot, known: KnownKeys, query: &Query) -> Markup {
     let config = &snapshot.config;
@@ -43,6 +40,8 @@ pub fn section(snapshot: &Snapshot, known: KnownKeys, query: &Query) -> Markup {
     let is_owned = |owner: &Owner| owner.tags.iter().any(|value| !value.is_empty());
     rows.sort_by_key(|owner| (is_owned(owner), Reverse(owner.keys.count(KeyStatus::Unrotated))));
     let more = rows.len().saturating_sub(MAX_ROWS);
+    let with_unrotated = |owner: &&Owner| owner.keys.count(KeyStatus::Unrotated) > 0;
+    let with_unrotated = rows.iter().filter(with_unrotated).count();
     let keys = config.tag_keys();
     let accounts = snapshot.state.accounts.iter().filter(|it| query.is_of_account(it));
     let is_unread = |it: &&Arc<Account>| it.report.is_some() && !it.knows_tags(&keys);
@@ -71,9 +70,12 @@ pub fn section(snapshot: &Snapshot, known: KnownKeys, query: &Query) -> Markup {
     html! {
         @if rows.len() > 1 {
             section id="owners" aria-labelledby="owners-heading" {
-                h2 id="owners-heading" { "Owners" }
-                details open[rows.len() <= FEW] {
-                    summary { (counted(rows.len(), "owner")) ", by their tags" }
+                details {
+                    summary {
+                        h2 id="owners-heading" { "Owners" } " "
+                        (counted(rows.len(), "owner")) " by their tags, "
+                        (known.access_keys.of(with_unrotated)) " with unrotated access keys"
+                    }
                     @if is_partial || unread > 0 {
                         p.notice.bad {
                             @if is_partial { "Some data of the accounts is missing, so there may be more keys. " }

@@ -211,10 +211,13 @@ fn owners_are_listed_and_linked_to_those_without_one_first() {
     let page = page_of_state(state, with_team(), "");
     let place = |text: &str| page.find(text).unwrap_or_else(|| panic!("{text} in {page}"));
     assert!(place("href=\"?tag=team%3A#keys\"") < place("href=\"?tag=team%3Aa%26b#keys\""));
-    assert!(page.contains("2 owners") && !page.contains("there may be more keys"));
+    let line = "<details><summary><h2 id=\"owners-heading\">Owners</h2> 2 owners by their tags, 2 with unrotated access keys<";
+    assert!(page.contains(line) && !page.contains("there may be more keys"), "{page}");
     let accounts = [account_of("a", "", &[("team", "x")]), account("210987654321", "true,N/A")];
     let state = State::new(accounts.map(Into::into), Tried::Ok, true);
-    assert!(page_of_state(state, with_team(), "").contains("there may be more keys"));
+    let page = page_of_state(state, with_team(), "");
+    assert!(page.contains("there may be more keys"), "{page}");
+    assert!(page.contains("by their tags, at least 1 with unrotated access keys"), "{page}");
 }
 
 #[test]
@@ -280,6 +283,7 @@ fn accounts_are_listed_above_the_keys_only_if_there_is_something_to_see_to() {
         (0..count).map(account).collect()
     };
     const CLOSED: &str = "<details><summary>";
+    let open = "<details open><summary><h2 id=\"accounts-heading\">Accounts</h2> 16 accounts: 15 ok, 1 failing<";
     for count in [1, 3, 16, 60] {
         let section = section_of_accounts(&accounts(count), "");
         assert!(section.contains(CLOSED), "{section}");
@@ -297,7 +301,7 @@ fn accounts_are_listed_above_the_keys_only_if_there_is_something_to_see_to() {
     assert!(few.contains("<details open>") && !few.contains(CLOSED), "{few}");
     let many = section_of_accounts(&failing(16), "");
     for part in [
-        "<details open><summary>16 accounts: 15 ok, 1 failing</summary>",
+        open,
         ">1 account</a> (<bdi>billing</bdi>): <bdi>GetCredentialReport: denied.</bdi>",
         "<details><summary>List of 16 accounts</summary><form",
     ] {
