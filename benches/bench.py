@@ -25,6 +25,10 @@ BINARY = os.environ.setdefault("IAM_KEY_EXPORTER_BIN", str(ROOT / "target/releas
 # On some machines nginx is not on the PATH of users.
 os.environ["PATH"] += os.pathsep + "/usr/sbin"
 
+# The calls that the exporter can make, by the list in its source.
+OPERATIONS = re.findall(
+    r'\("(?:IAM|STS|Organizations)", "(\w+)"\)', (ROOT / "src/source/aws/sdk.rs").read_text()
+)
 # The random seed of the made-up organization.
 KEYS_PER_USER = 0.9 * 1.15
 MIB = 1 << 20

@@ -9,7 +9,7 @@ import re
 import sys
 from operator import itemgetter
 
-from bench import MIB, RESULTS, ROOT
+from bench import MIB, OPERATIONS, RESULTS, ROOT
 
 PAGE = ROOT / "docs/benchmarks.md"
 START = re.compile(r"<!-- table: (.*) -->")
@@ -305,6 +305,9 @@ def account(readers):
         return f"**{ratio:.2g}**" if ratio < 10 else f"**{ratio:.0f}**"
 
     actions = sorted({action for reader in readers.values() for action in reader["calls"]})
+    missing = set(OPERATIONS) - set(actions)
+    if missing:
+        sys.exit(f"cost.json lacks {sorted(missing)}: run `target/venv/bin/python benches/cost.py`")
     return [
         row("calls", int, lambda reader: sum(reader["calls"].values())),
         row("time", duration, itemgetter("seconds")),

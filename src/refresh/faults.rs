@@ -177,8 +177,7 @@ mod tests {
     fn a_detail_works_again_if_its_own_call_does() {
         let now = Utc::now();
         let summary = Detail::ControlData(EvidenceKind::AccountSummary);
-        let failed = Failure::new(Reason::ServiceError, "GetAccountSummary: InternalFailure");
-        let text = |answer: fn(&mut Account, DateTime<Utc>)| {
+        let text = |detail: Detail, answer: fn(&mut Account, DateTime<Utc>)| {
             let target = Target {
                 key: String::new(),
                 id: String::new(),
@@ -188,7 +187,8 @@ mod tests {
             let mut account = Account::pending("123456789012", "");
             lines(LogFormat::Logfmt, || {
                 let mut faults = Faults::default();
-                let failures = DetailFailures::from([(summary, failed.clone())]);
+                let failed = Failure::new(Reason::ServiceError, "InternalFailure");
+                let failures = DetailFailures::from([(detail, failed)]);
                 faults.note_details(&target, &account, &failures, now);
                 answer(&mut account, now);
                 faults.note_details(&target, &account, &DetailFailures::new(), now);
@@ -199,15 +199,20 @@ mod tests {
             |account: &mut Account, now| account.evidence.password_policy = Reading::of(None, now),
             |account: &mut Account, _| account.evidence.summary.fail(Reason::AccessDenied),
         ] {
-            let text = text(other);
+            let text = text(summary, other);
             assert_eq!(text.lines().count(), 1, "{text}");
             assert!(text.contains("reading the account summary failed"), "{text}");
         }
-        let text = text(|account, now| {
+        let mended = text(summary, |account, now| {
             account.evidence.summary = Reading::of(AccountSummary::default(), now);
             account.evidence.password_policy.fail(Reason::AccessDenied);
         });
-        assert!(text.contains("reading the account summary works again"), "{text}");
+        assert!(mended.contains("reading the account summary works again"), "{mended}");
+        // No tags are wanted, only policies.
+        let mended = text(Detail::Tags, |account, now| {
+            account.evidence.user_policies = Reading::of(Default::default(), now);
+        });
+        assert!(mended.contains("reading tags works again"), "{mended}");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use expect_test::expect_file;
 use iam_key_exporter::cli::exit_codes::EXIT_CODES;
 use iam_key_exporter::cli::{Cli, environment_variable};
 use iam_key_exporter::failure::Reason;
+use iam_key_exporter::source::aws::sdk::Operation;
 use iam_key_exporter::web::routes;
 use regex::Regex;
 
@@ -17,6 +18,7 @@ use crate::support::folder::Folder;
 const REFERENCE: &str = include_str!("../../docs/reference.md");
 const RUNBOOKS: &str = include_str!("../../docs/runbooks.md");
 const CONFIGURATION: &str = include_str!("../../docs/configuration.md");
+const BENCHMARKS: &str = include_str!("../../docs/benchmarks.md");
 const WEB_CONFIG: &str = include_str!("../../docs/web-config.md");
 const ARCHITECTURE: &str = include_str!("../../docs/architecture.md");
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
@@ -58,6 +60,17 @@ fn the_tables_of_the_reference_are_made_from_the_code() {
         page = with_table(&page, name, &table);
     }
     expect_file!["../../docs/reference.md"].assert_eq(&page);
+}
+
+/// `benches/cost.py` counts them, and `benches/report.py` writes the table.
+#[test]
+fn the_benchmark_of_one_account_has_every_call() {
+    let head = "|  | exporter: account on the page | exporter: all unrotated keys confirmed | script | script ÷ account on the page | script ÷ all confirmed |";
+    let rows = rows(BENCHMARKS, head);
+    let measured: Vec<&str> = rows.iter().flat_map(|cells| code(&cells[0])).collect();
+    for operation in Operation::ALL {
+        assert!(measured.contains(&operation.as_str()), "{operation:?}");
+    }
 }
 
 /// The commands that `--help` lists.
