@@ -147,7 +147,7 @@ def key_passes_its_limit(stage, prometheus):
     assert alert["annotations"] == {
         "summary": "Access keys were not rotated in time.",
         "description": "Access keys of account 123456789012, owner platform-oncall, team platform that were not"
-        f" rotated in time: 1. The oldest was created on {created:%F}. The status page lists them with their last use.",
+        f" rotated in time: 1. The oldest was created on {created:%F}.",
         "status_url": "https://keys.example.com/?account=123456789012&tag=owner%3Aplatform-oncall&tag=team%3Aplatform&other_tags=none&kind=access_key",
         "runbook_url": f"{RUNBOOKS}#iamownerkeysunrotated",
     }

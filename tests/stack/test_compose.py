@@ -4,8 +4,8 @@ import json
 import os
 import re
 import shlex
-import shutil
 import subprocess
+import sys
 
 import pytest
 import yaml
@@ -102,17 +102,46 @@ def test_compose_understands_the_documented_commands():
         validate(*files, EXPORTER_USER="1000")
 
 
-def test_promtool_accepts_the_configuration_with_the_rules(services, tmp_path):
-    for target, source in mounts(services["prometheus"]).items():
-        copy = shutil.copytree if source.is_dir() else shutil.copy
-        copy(source, tmp_path / os.path.relpath(target, "/etc/prometheus"))
+def start(service, **replacements):
+    """Runs the container's command, up to its program, with other paths."""
+    shell, flags, script = service["entrypoint"]
+    script = re.sub(r"exec .*", "exec true", script.replace("$$", "$"))
+    for path, other in replacements.items():
+        folder = f"/{path}"
+        assert folder in script
+        script = re.sub(rf"(?<=[ =]){folder}\b", shlex.quote(str(other)), script)
+    run(shell, flags, script)
+
+
+def test_prometheus_has_the_rules_with_links_that_work(services, tmp_path):
+    prometheus = services["prometheus"]
+    paths = mounts(prometheus)
+    start(prometheus, prometheus=tmp_path, rules=paths["/rules"])
+    rules = {file.name: file.read_text() for file in (tmp_path / "rules").iterdir()}
+
+    mine = tmp_path / "mine.yaml"
+    addresses = {
+        "runbook": "http://localhost:9718/runbooks",
+        "status": "http://localhost:9718",
+        "dashboard": "http://localhost:3000/d/iam-key-account",
+    }
+    mine.write_text(json.dumps({"urls": addresses}))
+    render = ROOT / "deploy/prometheus/render.py"
+    run(sys.executable, render, "--values", mine, "--output", tmp_path / "rendered")
+    rendered = {file.name: file.read_text() for file in (tmp_path / "rendered/rules").iterdir()}
+    expected = {name: yaml.safe_load(text) for name, text in rendered.items()}
+    assert {name: yaml.safe_load(text) for name, text in rules.items()} == expected
+
+    command = shlex.split(prometheus["entrypoint"][2].splitlines()[-1])
+    assert f"--config.file={next(path for path in paths if path.endswith('.yml'))}" in command
+    config = paths["/etc/prometheus/prometheus.yml"].read_text()
+    (tmp_path / "prometheus.yml").write_text(config.replace("/prometheus/", f"{tmp_path}/"))
     said = run(tool("promtool"), "check", "config", tmp_path / "prometheus.yml")
-    files = len(list((ROOT / "deploy/prometheus/rules").glob("*.yml")))
-    assert said.count("rules found") == files > 0
+    assert said.count("rules found") == len(rules) > 0
 
 
 def test_prometheus_scrapes_the_exporter_and_alerts_as_in_the_example(services):
-    ours = (COMPOSE / "prometheus.yml").read_text().split("\n\n", 1)[1]
+    ours = (COMPOSE / "prometheus.yml").read_text().split("\n\n", 1)[1].replace(" /prometheus/", " ")
     for service, port in [("exporter", 9718), ("alertmanager", 9093)]:
         assert f"127.0.0.1:{port}:{port}" in services[service]["ports"]
         ours = ours.replace(f"{service}:{port}", f"localhost:{port}")
@@ -148,12 +177,8 @@ def test_grafana_finds_the_dashboards_with_links_that_work(services, tmp_path):
         == f"{folder}/fleet.json"
     )
 
-    # Runs the container's command with the folders of the repository. Grafana has no such command.
-    shell, flags, script = grafana["entrypoint"]
-    script = script.replace("$$", "$").replace(folder, shlex.quote(str(tmp_path)))
-    script = script.replace(" /dashboards/", f" {paths['/dashboards']}/")
-    script = script.replace("exec /run.sh", "exec true")
-    run(shell, flags, script)
+    # Grafana has no command that checks them.
+    start(grafana, **{folder.removeprefix("/"): tmp_path, "dashboards": paths["/dashboards"]})
     assert sorted(file.name for file in tmp_path.iterdir()) == sorted(DASHBOARDS)
     for name in DASHBOARDS:
         dashboard = json.loads((tmp_path / name).read_text())

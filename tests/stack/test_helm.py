@@ -424,6 +424,17 @@ def test_the_notes_name_what_was_installed(release):
     assert "<no value>" not in release.notes
 
 
+def test_the_notes_name_a_user_who_has_a_password():
+    asked = lambda values: re.findall(r"curl -sk?( -u \S+)? https?:", render(values).notes)
+    assert asked({}) == [""]
+    users = {"webConfiguration": {"basic_auth_users": {"scraper": "$2y$", "admin": "$2y$"}}}
+    assert asked(users) == [" -u admin"]
+    existing = {"webConfigurationExistingSecret": "web", "webTLS": {"enabled": True}}
+    assert asked(existing) == [" -u NAME"]
+    assert "NAME is a user in `basic_auth_users` of the secret web." in render(existing).notes
+    assert "NAME is" not in render(users).notes
+
+
 def test_the_notes_warn_of_scrapes_that_will_be_refused():
     warnings = ["tlsConfig", "basicAuth"]
     values = CASES["tls-and-passwords"]
@@ -745,7 +756,22 @@ def test_the_examples_of_the_documentation_work(example, tmp_path, certificate):
     for thing in release.objects:
         if is_of_operator(thing):
             assert operator_complaints(thing) == []
-        else:
+        elif thing["kind"] != "Certificate":  # Its schema is cert-manager's.
             kubernetes_validate.validate(thing, KUBERNETES[0], strict=True)
     assert check_config(*arguments(release, tmp_path, certificate)).returncode == 0
     assert len(EXAMPLES) >= 5
+
+
+def test_prometheus_can_check_the_certificate_of_the_documentation():
+    [values] = [each for each in EXAMPLES if "webTLS" in each]
+    certificate = render(values).one("Certificate")
+    monitor = render(values).one("ServiceMonitor")
+    [endpoint] = monitor["spec"]["endpoints"]
+    tls = endpoint["tlsConfig"]
+    assert tls["serverName"] in certificate["spec"]["dnsNames"]
+    name = certificate["spec"]["secretName"]
+    assert tls["ca"] == {"secret": {"name": name, "key": "ca.crt"}}
+    assert values["webTLS"]["existingSecret"] == name
+    # Prometheus reads secrets in the namespace of the monitor, and pods mount those in theirs.
+    namespaces = {each["metadata"]["namespace"] for each in [certificate, monitor, render(values).workload()]}
+    assert len(namespaces) == 1

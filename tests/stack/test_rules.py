@@ -101,6 +101,7 @@ def test_values_change_what_is_rendered_and_promtool_accepts_it(promtool, tmp_pa
     assert due["labels"] == {"severity": "info", "namespace": "security", "team": "iam"}
     assert sorted(due["annotations"]) == ["description", "runbook_url", "summary"]
     assert due["annotations"]["runbook_url"] == "https://wiki.example.org/keys#iamownerkeysduesoon"
+    assert not any(word in str(found).lower() for word in ["status page", "dashboard"])
     assert "/ 3600 > 12" in found["IamCredentialReportStale"]["expr"]
     for rule in found.values():
         for matchers in re.findall(r"(?<![\w:])iam_\w+(?![\w:])(\{[^}]*\})?", rule["expr"]):
