@@ -4,7 +4,7 @@
 //! They are judged like access keys, by the same rules and exemptions. That is the exporter's own rule: no
 //! benchmark has a control for them.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -78,6 +78,40 @@ impl ServiceCredentials {
         }
         let users: HashSet<&str> = report.users.iter().map(|user| user.name.as_str()).collect();
         self.all().filter(|(user, _)| !users.contains(user)).collect()
+    }
+
+    /// Follows the users to the next report. A user who has another name there was created at the same time.
+    /// The credentials of a deleted user are gone, because AWS deletes no user who has one. If it is not known
+    /// which of both happened, they stay.
+    pub fn follow(&mut self, before: &Report, after: &Report) {
+        if self.0.is_empty() || after.missing > 0 {
+            return;
+        }
+        fn users(report: &Report) -> HashSet<(&str, Option<DateTime<Utc>>)> {
+            report.users.iter().map(|user| (user.name.as_str(), user.created)).collect()
+        }
+        let (before, after) = (users(before), users(after));
+        // The new names. `None`: the user is gone.
+        let mut names: HashMap<&str, Option<&str>> = HashMap::new();
+        for (name, created) in before.difference(&after) {
+            // A time that could not be read can be that of any user.
+            let can_be = |other: &Option<DateTime<Utc>>| {
+                created.is_none() || other.is_none() || created == other
+            };
+            let mut others = after.difference(&before).filter(|(_, created)| can_be(created));
+            match (others.next(), others.next()) {
+                (None, _) => names.insert(name, None),
+                (Some((other, time)), None) if time == created && created.is_some() => {
+                    names.insert(name, Some(other))
+                }
+                _ => continue,
+            };
+        }
+        let all = self.all().filter_map(|(user, credential)| {
+            let user = names.get(user).copied().unwrap_or(Some(user))?;
+            Some((user.to_owned(), credential.clone()))
+        });
+        *self = all.collect();
     }
 
     /// Those of a user, by service and id.
@@ -161,6 +195,43 @@ mod tests {
         assert!(credential("ACCA1").key(expires).active);
         let inactive = ServiceCredential { active: false, ..credential("ACCA1") };
         assert!(!inactive.key(expires).active);
+    }
+
+    #[test]
+    fn credentials_follow_their_users_to_the_next_report() {
+        let report = |users: &[(&str, &str)], more: &str| {
+            let mut csv = "user,arn,user_creation_time,access_key_1_active,access_key_1_last_rotated,access_key_2_active,access_key_2_last_rotated\n".to_owned();
+            for (user, year) in users {
+                let arn = format!("arn:aws:iam::123456789012:user/{user}");
+                csv += &format!("{user},{arn},{year}-01-01T00:00:00Z,false,N/A,false,N/A\n");
+            }
+            Report::parse((csv + more).as_bytes()).expect("a report")
+        };
+        let before = report(&[("ann", "2020"), ("bob", "2021"), ("cid", "2022")], "");
+        let users = |after: &[(&str, &str)], more: &str| {
+            let all = [("ann", "1"), ("bob", "2"), ("dan", "3")];
+            let all = all.map(|(user, id)| (user.to_owned(), credential(id)));
+            let mut credentials = ServiceCredentials::from_iter(all);
+            credentials.follow(&before, &report(after, more));
+            let users = credentials.all().map(|(user, it)| format!("{user} {}", it.id));
+            users.collect::<Vec<_>>().join(", ")
+        };
+        // The report has no dan yet.
+        for (after, expected) in [
+            (&[("ann", "2020"), ("bob", "2021"), ("cid", "2022")][..], "ann 1, bob 2, dan 3"),
+            (&[("cid", "2022"), ("bob", "2021"), ("dan", "2023")], "bob 2, dan 3"),
+            (&[("eve", "2020"), ("bob", "2021"), ("fay", "2023")], "bob 2, dan 3, eve 1"),
+            (&[("bob", "2020"), ("eve", "2021")], "bob 1, dan 3, eve 2"),
+            (&[("dan", "2020"), ("bob", "2021")], "bob 2, dan 1, dan 3"),
+            (&[("ann", "2023"), ("bob", "2021")], "bob 2, dan 3"),
+            // Either of two, and a time that cannot be read.
+            (&[("eve", "2020"), ("fay", "2020"), ("bob", "2021")], "ann 1, bob 2, dan 3"),
+            (&[("eve", "20x0"), ("bob", "2021")], "ann 1, bob 2, dan 3"),
+        ] {
+            assert_eq!(users(after, ""), expected, "{after:?}");
+        }
+        let with_a_row_that_cannot_be_read = users(&[("bob", "2021")], "x\n");
+        assert_eq!(with_a_row_that_cannot_be_read, "ann 1, bob 2, dan 3");
     }
 
     #[test]

@@ -75,6 +75,9 @@ pub struct Tags {
     pub keys: BTreeSet<String>,
     /// The tags by user, of every user whom AWS has listed. The tags of others are not known.
     pub by_user: BTreeMap<String, Vec<Tag>>,
+    /// The users of the report who are gone, as AWS has said. Only without confirmation: with it, the
+    /// confirmed answers have them.
+    pub gone: BTreeSet<String>,
 }
 
 /// The id of an account until it is known.
@@ -281,10 +284,12 @@ impl Account {
         }
     }
 
-    /// Whether these tags of the user are known. Otherwise missing tags are not known to be missing. Root has none.
+    /// Whether these tags of the user are known. Otherwise missing tags are not known to be missing. Root has
+    /// none, and who is gone has none.
     pub fn knows_tags_of(&self, user: &str, keys: &BTreeSet<String>) -> bool {
         let are_known = |tags: &Tags| {
-            keys.is_subset(&tags.keys) && (user == ROOT_USER || tags.by_user.contains_key(user))
+            let has_none = user == ROOT_USER || tags.gone.contains(user);
+            keys.is_subset(&tags.keys) && (has_none || tags.by_user.contains_key(user))
         };
         self.tags.as_deref().is_some_and(are_known)
     }

@@ -49,7 +49,7 @@ pub fn account(report: Report) -> Account {
     });
     let keys = config().tag_keys();
     let mut account = Account::pending("123456789012", "");
-    account.tags = Some(Arc::new(Tags { keys, by_user: tags.collect() }));
+    account.tags = Some(Arc::new(Tags { keys, by_user: tags.collect(), ..Tags::default() }));
     account.report = Some(Arc::new(report));
     account.generated = Some(now());
     account

@@ -53,7 +53,8 @@ fn good() -> RefreshOutcome {
     (account.generated, account.details_of) = (Some(now()), Some(now()));
     account.has_live_data = true;
     let by_user = BTreeMap::from([("alpha".to_owned(), Vec::new())]);
-    account.tags = Some(Arc::new(Tags { keys: ["team".to_owned()].into(), by_user }));
+    account.tags =
+        Some(Arc::new(Tags { keys: ["team".to_owned()].into(), by_user, ..Tags::default() }));
     account.service_credentials = Some(Arc::default());
     let refresh = &mut account.refresh;
     (refresh.tags, refresh.name, refresh.service_credentials) = (Tried::Ok, Tried::Ok, Tried::Ok);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout_at};
 
 use super::context::RefreshContext;
 use super::progress::Progress;
@@ -19,6 +19,13 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
 
 /// A refresh stops confirming after this number of failures in a row.
 const MAX_FAILURES: usize = 3;
+
+/// When calls are made, at this number a second.
+pub(super) fn turns(rate: u32) -> Interval {
+    let mut turns = interval(Duration::from_secs(1) / rate);
+    turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    turns
+}
 
 impl RefreshContext<'_> {
     /// Asks for the keys of every flagged user, starting with the users checked longest ago. If
@@ -42,8 +49,7 @@ impl RefreshContext<'_> {
             account.confirmed = Arc::default();
             return Ok(None);
         };
-        let mut turns = interval(Duration::from_secs(1) / rate);
-        turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut turns = turns(rate);
         let (mut refusal, mut refusals) = (None, 0);
         let flagged = self.flagged(account);
         let mut waiting = flagged.len();

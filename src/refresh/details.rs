@@ -11,6 +11,7 @@ use chrono::{DateTime, Utc};
 use tokio::time::{Instant, timeout_at};
 use tracing::{debug, info};
 
+use super::confirm::turns;
 use super::context::RefreshContext;
 use crate::evidence::{AccountSummary, Evidence, EvidenceKind, PasswordPolicy, Reading};
 use crate::failure::{Failure, Reason};
@@ -49,9 +50,8 @@ pub(super) struct Users {
     lack: Option<Failure>,
 }
 
-/// About how many users who are not in the list of users a refresh asks, one after the other, until one of
-/// them exists. More were hardly deleted since the report, and the next refresh goes on.
-const MAX_UNLISTED: usize = 25;
+/// Calls a second about users who are not in the list of users, without a rate in the configuration.
+const UNLISTED_RATE: u32 = 5;
 
 impl RefreshContext<'_> {
     /// Makes the calls for details that are due, until then. `is_new`: the report is.
@@ -69,7 +69,7 @@ impl RefreshContext<'_> {
             ask(
                 "GetAccountAuthorizationDetails",
                 self.users_are_due(account, is_new),
-                self.users(target, account),
+                self.users(target, account, is_new, until),
                 until,
             ),
             ask(
@@ -136,34 +136,55 @@ impl RefreshContext<'_> {
 
     /// The users with their tags and policies. A user of the report who is not in the list has unknown tags,
     /// not none, unless the user is gone.
-    async fn users(&self, target: &Target, account: &Account) -> Result<Users, Failure> {
+    async fn users(
+        &self,
+        target: &Target,
+        account: &Account,
+        is_new: bool,
+        until: Instant,
+    ) -> Result<Users, Failure> {
         let keys = self.config.tag_keys();
         let (mut tags, policies) = self.source.users(target, &keys).await?;
+        let before = account.tags.as_ref().filter(|before| before.keys == keys);
+        // Whoever is in a new report may be there again.
+        if let Some(before) = before.filter(|_| !is_new) {
+            let gone = before.gone.iter().filter(|user| !policies.contains_key(*user));
+            tags.gone = gone.cloned().collect();
+        }
         let reported = account.report.iter().flat_map(|report| &report.users);
         let unlisted: Vec<&str> = reported
             .filter(|user| !keys.is_empty() && !user.is_root())
-            .filter(|user| !policies.contains_key(&user.name))
+            .filter(|user| !policies.contains_key(&user.name) && !tags.gone.contains(&user.name))
             .filter(|user| account.confirmed.keys(user).is_some())
             .map(|user| user.name.as_str())
             .collect();
-        let before = account.tags.as_ref().filter(|before| before.keys == keys);
         for user in &unlisted {
             if let Some(known) = before.and_then(|before| before.by_user.get(*user)) {
                 tags.by_user.insert((*user).to_owned(), known.clone());
             }
         }
-        let (gone, lack) = self.ask_about(target, &unlisted).await;
+        let (gone, lack) = self.ask_about(target, &unlisted, until).await;
         Ok(Users { tags, policies, gone, lack })
     }
 
-    /// Which of these users are gone, and why the others may still exist. Asks about a few of them.
-    async fn ask_about(&self, target: &Target, users: &[&str]) -> (Vec<String>, Option<Failure>) {
+    /// Which of these users are gone, and why the others may still exist. Asks about one after the other,
+    /// until one of them exists or until then. The next refresh goes on with the others.
+    async fn ask_about(
+        &self,
+        target: &Target,
+        users: &[&str],
+        until: Instant,
+    ) -> (Vec<String>, Option<Failure>) {
         let mut gone = Vec::new();
-        for user in users.iter().take(MAX_UNLISTED) {
-            match self.source.keys(target, user).await {
-                Ok(None) => gone.push((*user).to_owned()),
-                Ok(Some(_)) => break,
-                Err(failure) => return (gone, Some(failure)),
+        let mut turns = turns(self.config.confirm.unwrap_or(UNLISTED_RATE));
+        for user in users {
+            if self.source.calls_aws() && timeout_at(until, turns.tick()).await.is_err() {
+                break;
+            }
+            match timeout_at(until, self.source.keys(target, user)).await {
+                Ok(Ok(None)) => gone.push((*user).to_owned()),
+                Ok(Ok(Some(_))) | Err(_) => break,
+                Ok(Err(failure)) => return (gone, Some(failure)),
             }
         }
         let lack = (gone.len() < users.len()).then(|| {
@@ -196,7 +217,7 @@ impl RefreshContext<'_> {
                     match self.config.confirm {
                         Some(_) => Arc::make_mut(&mut account.confirmed).insert(&user, None),
                         // Only the report says who is there. Who is gone has no tags.
-                        None => drop(tags.by_user.entry(user).or_default()),
+                        None => drop(tags.gone.insert(user)),
                     }
                 }
                 if needs_tags {

@@ -52,6 +52,9 @@ impl RefreshContext<'_> {
                 log_report(&report, &account.id, generated);
                 if let Some(before) = &account.report {
                     report.keep_missing(before);
+                    if let Some(known) = &mut account.service_credentials {
+                        Arc::make_mut(known).follow(before, &report);
+                    }
                     if report.keeps_root && !before.keeps_root {
                         warn!(
                             account = account.id,

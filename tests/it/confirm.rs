@@ -13,14 +13,16 @@ use iam_key_exporter::metrics::filter::Filter;
 use iam_key_exporter::metrics::page;
 use iam_key_exporter::refresh::Schedule;
 use iam_key_exporter::refresh::faults::Detail;
-use iam_key_exporter::state::{State, Tried};
+use iam_key_exporter::state::{Account, State, Tried};
 use tokio::time::{Instant, sleep};
 
 use crate::support::answers::{error, generating, keys, report_at, tags};
 use crate::support::exporter::value;
 use crate::support::fake_aws::{ACCOUNT, FakeAws, account};
 use crate::support::protocol::{Answer, Request};
-use crate::support::refresh::{Subject, parse, published, reason, run};
+use crate::support::refresh::{
+    Subject, only_target, parse, published, reason, refresh as refresh_once, run,
+};
 use crate::support::report::{OLD, of_one, report, row, unused};
 use crate::support::time::{beginning, clock};
 
@@ -522,6 +524,65 @@ async fn several_users_who_are_gone_need_no_tags_in_the_same_refresh() {
     assert_eq!(subject.outcome().await.2, None);
     assert_eq!(value(&subject.page(), "iam_exporter_tags_available"), Some(1.0));
     assert_eq!(value(&subject.page(), "iam_users"), Some(1.0));
+}
+
+/// An account of alpha, who is there, and of 40 users who were deleted since the report.
+fn mostly_gone() -> FakeAws {
+    let users = (0..40).map(|number| format!("gone-{number:02}"));
+    let users = users.chain(["alpha".to_owned()]);
+    let recent = unused(&(Utc::now() - TimeDelta::days(1)).format("%FT%TZ").to_string());
+    let csv = report(users.map(|user| row(ACCOUNT, "/", &user, &recent)));
+    let generated = Utc::now() - TimeDelta::hours(1);
+    FakeAws::new(account(move |call: &str| match call {
+        "GetCredentialReport" => report_at(&csv, generated),
+        "GetAccountAuthorizationDetails" => tags(&BOTH[..1], None),
+        _ => error(404, "NoSuchEntity"),
+    }))
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_refresh_asks_about_other_users_who_may_be_gone() {
+    for confirm in ["", "confirm: { enabled: false }\n"] {
+        let (aws, config) = (mostly_gone(), parse(&format!("{confirm}{LABELS}")));
+        let source = aws.source();
+        let target = only_target(&source);
+        let mut account = Account::pending(&target.id, &target.name);
+        let mut asked = Vec::new();
+        // Time for half of them, at 5 calls a second.
+        for refresh in 1..=3 {
+            let limit = Duration::from_secs(9);
+            let outcome = refresh_once(&source, &target, &account, &config, limit).await;
+            assert_eq!(outcome.failure, None);
+            account = outcome.account;
+            asked.extend(aws.calls().into_iter().filter(|(_, call)| call.contains(' ')));
+            if !outcome.detail_failures.contains_key(&Detail::Tags) {
+                break;
+            }
+            assert!(refresh < 3, "{confirm}{} were asked about", asked.len());
+        }
+        let mut users: Vec<String> = asked.into_iter().map(|(_, call)| call).collect();
+        let calls = users.len();
+        users.sort();
+        users.dedup();
+        // One call may be cut off.
+        assert!(users.len() == 40 && calls <= 41, "{confirm}{calls} calls about {}", users.len());
+        let state = State::new([Arc::new(account)], Tried::Ok, true);
+        let page = page::text(&state, &config, &Filter::default(), Utc::now());
+        assert_eq!(value(&page, "iam_exporter_tags_available"), Some(1.0), "{confirm}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn check_asks_about_every_user_who_may_be_gone() {
+    let config = "rotation: { rules: [{ match: { tags: { team: web } }, max_age: 30d }] }\n";
+    for confirm in ["", "confirm: { enabled: false }\n"] {
+        let config = Arc::new(parse(&format!("{confirm}{config}")));
+        let source = mostly_gone().source();
+        let outcome = check::run(source, &Schedule::default(), &Clock::system(), &config).await;
+        let outcome = outcome.expect("an outcome");
+        let nothing = UnrotatedCount::default();
+        assert_eq!(outcome.exit_code(nothing), 0, "{confirm}{}", outcome.summary(nothing));
+    }
 }
 
 #[tokio::test]

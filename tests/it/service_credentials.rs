@@ -72,6 +72,16 @@ impl Subject {
         self.aws.follow(scenario(Utc::now(), self.asked.clone(), answer));
     }
 
+    /// The same with a new report, in which alpha has this name, or is not there any more.
+    fn follow_with_alpha(
+        &mut self,
+        alpha: Option<&str>,
+        answer: impl Fn(&str) -> Answer + Send + 'static,
+    ) {
+        self.account.generated = Some(Utc::now() - TimeDelta::hours(5));
+        self.aws.follow(scenario_of(users(alpha), Utc::now(), self.asked.clone(), answer));
+    }
+
     /// Refreshes once. Why nothing was listed, if so, and the page. No failure to list fails a refresh.
     async fn refresh(&mut self) -> (Option<Failure>, String) {
         let (source, target, limit) = (&self.source, &self.target, Duration::from_secs(20));
@@ -91,14 +101,28 @@ impl Subject {
     }
 }
 
+/// The lines of alpha, or of the user of this name, and of beta, who was created later.
+fn users(alpha: Option<&str>) -> String {
+    let recent = (Utc::now() - TimeDelta::days(1)).format("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let line = |user| row(ACCOUNT, "/", user, &unused(&recent));
+    let beta = line("beta").replace(OLD, "2020-01-02T00:00:00Z");
+    report(alpha.map(line).into_iter().chain([beta]))
+}
+
 fn scenario(
     generated: DateTime<Utc>,
     asked: Asked,
     answer: impl Fn(&str) -> Answer + Send + 'static,
 ) -> impl FnMut(&Request) -> (Duration, Answer) + Send + 'static {
-    let recent = (Utc::now() - TimeDelta::days(1)).format("%Y-%m-%dT%H:%M:%SZ").to_string();
-    let users = ["alpha", "beta"].map(|user| row(ACCOUNT, "/", user, &unused(&recent)));
-    let report = report(users);
+    scenario_of(users(Some("alpha")), generated, asked, answer)
+}
+
+fn scenario_of(
+    report: String,
+    generated: DateTime<Utc>,
+    asked: Asked,
+    answer: impl Fn(&str) -> Answer + Send + 'static,
+) -> impl FnMut(&Request) -> (Duration, Answer) + Send + 'static {
     let mut usual = account(move |_| report_at(&report, generated));
     move |request| {
         if request.operation != OPERATION {
@@ -417,17 +441,40 @@ async fn the_users_of_known_credentials_are_asked_if_aws_has_no_such_service_any
     assert_eq!((value(&page, AVAILABLE), value(&page, UNROTATED)), (Some(1.0), Some(2.0)));
     subject.refresh().await;
     assert_eq!(subject.asked(), [""; 0], "once for each report");
-    // The credentials were deleted, or the user was.
-    for gone in [service_credentials(&[], None), error(404, "NoSuchEntity")] {
-        let Answer::Reply(status, body) = gone else { unreachable!() };
-        let (_, failure, page) = after_strange(move |what| match what {
-            "strange" | "logs" => Some(unsupported()),
-            "alpha" => Some(Answer::Reply(status, body.clone())),
-            _ => None,
-        })
-        .await;
-        assert_eq!(failure, None, "{status}");
-        assert_eq!((value(&page, AVAILABLE), value(&page, UNROTATED)), (Some(1.0), Some(0.0)));
+    // The credentials were deleted.
+    let (_, failure, page) = after_strange(move |what| match what {
+        "strange" | "logs" => Some(unsupported()),
+        _ => None,
+    })
+    .await;
+    assert_eq!(failure, None);
+    assert_eq!((value(&page, AVAILABLE), value(&page, UNROTATED)), (Some(1.0), Some(0.0)));
+}
+
+#[tokio::test]
+async fn a_user_who_does_not_exist_any_more_may_have_another_name() {
+    fn answer(what: &str) -> Answer {
+        match what {
+            "all" => error(400, "ValidationError"),
+            "strange" => error(404, "NotSupportedService"),
+            "alpha" => error(404, "NoSuchEntity"),
+            "omega" => service_credentials(&[["omega", "strange", "S1", "Active", OLD, ""]], None),
+            _ => service_credentials(&[], None),
+        }
+    }
+    // What the report after it says of alpha.
+    for (alpha, left) in [(Some("omega"), 1.0), (None, 0.0)] {
+        let (mut subject, failure, page) = after_strange(|what| Some(answer(what))).await;
+        let failure = failure.expect("it is not known whose the credential is");
+        assert!(failure.message.contains("NoSuchEntity"), "{failure}");
+        assert_eq!((value(&page, AVAILABLE), value(&page, UNROTATED)), (Some(0.0), Some(1.0)));
+        assert_eq!(of(&page, "unrotated", "strange"), Some(1.0));
+        subject.follow_with_alpha(alpha, answer);
+        let (failure, page) = subject.refresh().await;
+        assert_eq!(failure, None, "{alpha:?}");
+        let values = (value(&page, AVAILABLE), value(&page, UNROTATED));
+        assert_eq!(values, (Some(1.0), Some(left)), "{alpha:?}");
+        assert_eq!(of(&page, "unrotated", "S1"), (left > 0.0).then_some(left));
     }
 }
 
@@ -580,35 +627,21 @@ async fn a_credential_that_cannot_be_used_needs_no_user() {
 }
 
 #[tokio::test]
-async fn only_a_list_takes_away_the_credentials_of_a_user_who_left() {
-    let both = |_: &str| {
-        service_credentials(
-            &[
-                ["alpha", "bedrock", "A1", "Active", OLD, ""],
-                ["beta", "bedrock", "B1", "Active", OLD, ""],
-            ],
-            None,
-        )
-    };
-    let mut subject = Subject::new("", both);
-    let (_, page) = subject.refresh().await;
-    assert_eq!(value(&page, UNROTATED), Some(2.0));
-    let report = report([row(ACCOUNT, "/", "alpha", "false,N/A,N/A,N/A,N/A")]);
-    let mut usual = account(move |_| report_at(&report, Utc::now()));
-    subject.aws.follow(move |request: &Request| match request.operation.as_str() {
-        OPERATION => (Duration::ZERO, error(403, "AccessDenied")),
-        _ => usual(request),
-    });
-    subject.account.generated = Some(Utc::now() - TimeDelta::hours(5));
-    let (failure, page) = subject.refresh().await;
-    assert!(failure.is_some());
-    let active = |page: &str| (of(page, "active", "A1"), of(page, "active", "B1"));
-    // The user may have another name now.
-    assert_eq!(active(&page), (Some(1.0), Some(1.0)));
-    assert_eq!((value(&page, AVAILABLE), value(&page, UNROTATED)), (Some(0.0), Some(2.0)));
-    subject.follow(|_| old(&["A1"]));
-    let (failure, page) = subject.refresh().await;
-    assert_eq!((failure, active(&page)), (None, (Some(1.0), None)));
+async fn credentials_go_with_their_user_by_the_report_and_take_a_new_name() {
+    let denied = |_: &str| error(403, "AccessDenied");
+    let rule = "rotation: { rules: [{ match: { user: omega }, exempt: { reason: vendor } }] }\n";
+    // The name of alpha in the next report, and whether the credential is known and unrotated then.
+    for (alpha, unrotated) in [(Some("alpha"), Some(1.0)), (Some("omega"), Some(0.0)), (None, None)]
+    {
+        let mut subject = Subject::new(rule, |_| old(&["A1"]));
+        let (_, page) = subject.refresh().await;
+        assert_eq!(value(&page, UNROTATED), Some(1.0));
+        subject.follow_with_alpha(alpha, denied);
+        let (failure, page) = subject.refresh().await;
+        assert!(failure.is_some(), "{alpha:?}");
+        assert_eq!(value(&page, AVAILABLE), Some(0.0));
+        assert_eq!(of(&page, "unrotated", "A1"), unrotated, "{alpha:?}");
+    }
 }
 
 #[tokio::test]

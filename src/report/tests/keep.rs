@@ -222,7 +222,7 @@ fn of_two_rows_of_one_user_neither_hides_what_the_report_before_has() {
                 key.last_rotated
             };
             assert_eq!(time(&rows(&[keys("true", OLD)])), at(OLD), "{both:?}");
-            assert_eq!(time(&rows(&[young.clone()])), at(NEW), "{both:?}");
+            assert_eq!(time(&rows(std::slice::from_ref(&young))), at(NEW), "{both:?}");
             assert_eq!(time(&rows(&[none.to_owned() + "," + none])), at(NEW), "{both:?}");
         }
     }

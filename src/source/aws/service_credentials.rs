@@ -72,7 +72,8 @@ pub async fn service_credentials(
 }
 
 /// Fails if AWS refuses a service and lists none. Of a service that AWS does not list, the known credentials
-/// stay. If AWS does not take its name at all, their users are asked, so that they go with the credential.
+/// stay. If AWS does not take its name at all, their users are asked, so that they go with the credential. A
+/// user who does not exist may have another name since the report, which the next report says.
 async fn list_by_service(
     client: &AccountClient,
     known: &ServiceCredentials,
@@ -111,11 +112,10 @@ async fn list_by_service(
     for user in users {
         let of_user = match list(client, Whose::OfUser(user)).await {
             Ok(of_user) => of_user,
-            // AWS deletes no user who has a credential.
-            Err(refusal) if refusal.is_one_of(&[NO_SUCH_USER]) => Vec::new(),
             Err(refusal) => {
+                let is_of_user = refusal.is_one_of(&[NO_SUCH_USER]);
                 refused.push(refusal.failure);
-                break;
+                if is_of_user { continue } else { break }
             }
         };
         kept.retain(|(name, _)| *name != user);

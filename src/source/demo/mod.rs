@@ -199,7 +199,7 @@ impl Demo {
                 (user, tags)
             });
             let by_user = by_user.collect();
-            (Tags { keys, by_user }, policies)
+            (Tags { keys, by_user, ..Tags::default() }, policies)
         });
         Ok(users.await.expect("making tags does not panic"))
     }

@@ -68,7 +68,8 @@ fn state() -> State {
         ("rotated".to_owned(), tags(&[("Team", "payments"), ("Cost-Center", "42\"7")])),
         ("gold".to_owned(), tags(&[("tier", "gold")])),
     ]);
-    every_kind.tags = Some(Arc::new(Tags { keys: config().tag_keys(), by_user }));
+    every_kind.tags =
+        Some(Arc::new(Tags { keys: config().tag_keys(), by_user, ..Tags::default() }));
     every_kind.service_credentials = Some(Arc::new(service_credentials()));
     every_kind.refresh.service_credentials = Tried::Ok;
     every_kind.evidence = Evidence {
@@ -252,7 +253,7 @@ fn ages_that_tick_leave_the_parts_with_the_numbers_of_owners_as_they_were() {
     let team = |number| vec![("team".into(), format!("team-{}", number / 2).into())];
     let by_user = (1..1_500).map(|number| (format!("user-{number}"), team(number))).collect();
     let mut account = account("production", &csv(&users));
-    account.tags = Some(Arc::new(Tags { keys: config().tag_keys(), by_user }));
+    account.tags = Some(Arc::new(Tags { keys: config().tag_keys(), by_user, ..Tags::default() }));
     let state = State::new([Arc::new(account)], Tried::Ok, true);
     let parts = |now| {
         let mut parts = Vec::new();

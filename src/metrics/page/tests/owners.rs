@@ -75,7 +75,7 @@ proptest! {
                 (format!("user-{number}"), vec![("Team".into(), teams[*team].into())])
             })
             .collect();
-        let tags = Tags { keys: config.tag_keys(), by_user };
+        let tags = Tags { keys: config.tag_keys(), by_user, ..Tags::default() };
         let mut account = account("production", &csv(&users));
         account.tags = knows_tags.then(|| Arc::new(tags));
         let state = State::new([Arc::new(account)], Tried::Ok, true);

@@ -49,7 +49,7 @@ fn query(text: &str) -> Query {
 
 /// The users' tags with the key `team`.
 fn tags_of_team(by_user: BTreeMap<String, Vec<Tag>>) -> Tags {
-    Tags { keys: ["team".to_owned()].into(), by_user }
+    Tags { keys: ["team".to_owned()].into(), by_user, ..Tags::default() }
 }
 
 /// The account of a report file with one old key of this user, whom these tags belong to.

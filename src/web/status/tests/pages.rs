@@ -234,7 +234,8 @@ fn owners_are_those_of_the_keys_that_the_page_is_about() {
     };
     let by_user = [("a", tags("x", "ann")), ("b", tags("x", "")), ("c", tags("y", ""))];
     let by_user = by_user.map(|(user, tags)| (user.to_owned(), tags)).into();
-    let tags = Tags { keys: ["team", "owner"].map(str::to_owned).into(), by_user };
+    let tags =
+        Tags { keys: ["team", "owner"].map(str::to_owned).into(), by_user, ..Tags::default() };
     let account = Account {
         report: Some(Report::parse(csv.as_bytes()).expect("a report").into()),
         tags: Some(tags.into()),
