@@ -6,12 +6,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use iam_key_exporter::check::{self, OutputFormat, Show};
-use iam_key_exporter::cli::{Cli, Command, Flags, pages};
+use iam_key_exporter::check::{self, OutputFormat};
+use iam_key_exporter::cli::{CheckFlags, Cli, Command, Flags, HealthFlags, pages};
 use iam_key_exporter::clock::Clock;
 use iam_key_exporter::config::Config;
 use iam_key_exporter::config::origin::Origin;
-use iam_key_exporter::controls::Benchmark;
 use iam_key_exporter::controls::rows::Results;
 use iam_key_exporter::evidence::EvidenceKind;
 use iam_key_exporter::logging;
@@ -51,11 +50,8 @@ fn main() -> ExitCode {
 async fn run(Cli { command, flags }: Cli) -> anyhow::Result<ExitCode> {
     // Before the configuration is read, because the exporter still serves if the file has become
     // invalid.
-    if let Some(Command::Health { ready, client_cert, client_key }) = command {
-        let question = if ready { Question::Ready } else { Question::Healthy };
-        let files = client_cert.as_deref().zip(client_key.as_deref());
-        let own = files.map(|(certificate, key)| ClientCertificate { certificate, key });
-        return Ok(match health(&flags, question, own).await {
+    if let Some(Command::Health(of_health)) = &command {
+        return Ok(match health(&flags, of_health).await {
             Ok(answer) => print(&format!("{answer}\n")),
             Err(error) => {
                 fail(&error.to_string());
@@ -75,12 +71,13 @@ async fn run(Cli { command, flags }: Cli) -> anyhow::Result<ExitCode> {
             serve(source(&flags, &metrics)?, origin, config, options(&flags, false)?, metrics)
                 .await?;
         }
-        Some(Command::Check { format, show, controls: true, benchmark }) => {
+        Some(Command::Check(of_check)) => {
             let source = source(&flags, &metrics)?;
-            return check_controls(source, config, &flags, (format, show), benchmark).await;
-        }
-        Some(Command::Check { format, show, .. }) => {
-            return check(source(&flags, &metrics)?, config, &flags, format, show).await;
+            return if of_check.controls {
+                check_controls(source, config, &flags, &of_check).await
+            } else {
+                check(source, config, &flags, &of_check).await
+            };
         }
         Some(Command::CheckConfig) => {
             return check_config(&config, flags.web_config.as_deref());
@@ -99,7 +96,7 @@ async fn run(Cli { command, flags }: Cli) -> anyhow::Result<ExitCode> {
             pages::write_manual(&folder).with_context(|| folder.display().to_string())?;
         }
         Some(Command::Completions { shell }) => return Ok(print(&pages::completions(shell))),
-        Some(Command::Health { .. }) => unreachable!("answered above"),
+        Some(Command::Health(_)) => unreachable!("answered above"),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -148,17 +145,16 @@ async fn check(
     source: Source,
     mut config: Config,
     flags: &Flags,
-    format: OutputFormat,
-    show: Show,
+    CheckFlags { format, show, .. }: &CheckFlags,
 ) -> anyhow::Result<ExitCode> {
-    if format != OutputFormat::Prometheus {
+    if *format != OutputFormat::Prometheus {
         // Keys are judged without the data that controls need.
         config.controls.enabled = false;
     }
     let (clock, config) = (Clock::system(), Arc::new(config));
     let outcome = check::run(source, &flags.schedule()?, &clock, &config).await?;
     let mut text = Vec::new();
-    let found = outcome.write(format, show, &config, &flags.filter(), clock.now(), &mut text)?;
+    let found = outcome.write(*format, *show, &config, &flags.filter(), clock.now(), &mut text)?;
     write(io::stdout(), &text)?;
     write(io::stderr(), format!("{}\n", secrets::mask(&outcome.summary(found))).as_bytes())?;
     Ok(ExitCode::from(outcome.exit_code(found)))
@@ -168,8 +164,7 @@ async fn check_controls(
     source: Source,
     mut config: Config,
     flags: &Flags,
-    (format, show): (OutputFormat, Show),
-    benchmark: Option<Benchmark>,
+    CheckFlags { format, show, benchmark, .. }: &CheckFlags,
 ) -> anyhow::Result<ExitCode> {
     let settings = &mut config.controls;
     settings.enabled = true;
@@ -182,7 +177,7 @@ async fn check_controls(
     let outcome = check::run(source, &flags.schedule()?, &clock, &config).await?;
     let results = Results::new(&outcome.state, &config.controls, outcome.now);
     let mut text = Vec::new();
-    outcome.write_controls(format, show, &results, &config, &flags.filter(), &mut text)?;
+    outcome.write_controls(*format, *show, &results, &config, &flags.filter(), &mut text)?;
     write(io::stdout(), &text)?;
     let summary = secrets::mask(&outcome.summary_of_controls(&results));
     write(io::stderr(), format!("{summary}\n").as_bytes())?;
@@ -191,9 +186,11 @@ async fn check_controls(
 
 async fn health(
     flags: &Flags,
-    question: Question,
-    own: Option<ClientCertificate<'_>>,
+    HealthFlags { ready, client_cert, client_key }: &HealthFlags,
 ) -> Result<String, health::Error> {
+    let question = if *ready { Question::Ready } else { Question::Healthy };
+    let files = client_cert.as_deref().zip(client_key.as_deref());
+    let own = files.map(|(certificate, key)| ClientCertificate { certificate, key });
     let can_have_tls = flags.web_config.is_some() || own.is_some();
     let (address, can_have_tls) = match &flags.health_address {
         Some(address) => (address, false),

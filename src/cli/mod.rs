@@ -1,5 +1,6 @@
 //! The command line: the program and its commands, and what the environment says of them.
 
+mod commands;
 mod environment;
 pub mod exit_codes;
 mod flags;
@@ -14,9 +15,8 @@ use clap::{Arg, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 use tracing::Level;
 
-use crate::check;
-use crate::controls::Benchmark;
 use crate::version;
+pub use commands::{CheckFlags, HealthFlags};
 use environment::PREFIX;
 pub use environment::environment_variable;
 use exit_codes::exit_help;
@@ -47,21 +47,7 @@ pub struct Cli {
 pub enum Command {
     /// Refresh every account once and print the unrotated keys, oldest first.
     #[command(after_help = exit_help("check"))]
-    Check {
-        /// Output format.
-        #[arg(long, value_enum, default_value = "table", value_name = "FORMAT")]
-        format: check::OutputFormat,
-        /// Which keys to print. The exit code depends on the unrotated ones only.
-        #[arg(long, value_enum, default_value = "unrotated", value_name = "KEYS")]
-        show: check::Show,
-        /// Instead of keys, print the controls of the CIS AWS Foundations benchmark with their findings.
-        /// With --show all also the controls that pass.
-        #[arg(long)]
-        controls: bool,
-        /// Version of the benchmark. [default: as in the configuration file, or the newest]
-        #[arg(long, value_enum, value_name = "VERSION", requires = "controls")]
-        benchmark: Option<Benchmark>,
-    },
+    Check(CheckFlags),
     /// Validate the configuration file and the web configuration file, and print the effective settings.
     #[command(after_help = exit_help("check-config"))]
     CheckConfig,
@@ -81,17 +67,7 @@ pub enum Command {
     /// Ask the exporter that runs on this host, at the port of --web.health-address, or else of
     /// --web.listen-address, whether it is healthy. With --web.systemd-socket that is the port to ask, too.
     #[command(after_help = exit_help("health"))]
-    Health {
-        /// Check instead whether the exporter has tried every account once.
-        #[arg(long)]
-        ready: bool,
-        /// Certificate to present, if the exporter requires one of its clients.
-        #[arg(long, value_name = "PATH", requires = "client_key")]
-        client_cert: Option<PathBuf>,
-        /// Private key of this certificate.
-        #[arg(long, value_name = "PATH", requires = "client_cert")]
-        client_key: Option<PathBuf>,
-    },
+    Health(HealthFlags),
     /// Print the documentation of every metric, as Markdown.
     #[command(after_help = exit_help("metrics-doc"))]
     MetricsDoc,

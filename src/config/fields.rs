@@ -216,10 +216,11 @@ impl TryFrom<String> for Glob {
 
 pub fn path_glob<'de, D: Deserializer<'de>>(field: D) -> Result<Option<Pattern>, D::Error> {
     read_given(field, |text: String| {
-        if text.starts_with(['/', '*', '?']) {
+        let may_be_slash = ['/', '*', '?'];
+        if text.starts_with(may_be_slash) && text.ends_with(may_be_slash) {
             Ok(Pattern::new(&text))
         } else {
-            Err("matches no path: paths begin with /, such as /service/*")
+            Err("matches no path: paths begin and end with /, such as /service/ or /service/*")
         }
     })
 }

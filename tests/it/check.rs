@@ -295,7 +295,7 @@ fn exit_code_2_names_the_account_and_what_is_missing_in_every_format() {
         (twice, "", hour, ACCOUNT, "user alpha, column user: the report has the user twice"),
         (report([row(ACCOUNT, "/", "alpha", &young)]), "", hour, ACCOUNT, "row of the root user"),
         (of(&young), by_tags, hour, ACCOUNT, "rules need tags"),
-        (of(&young), "", 91 * 24 * hour, ACCOUNT, "older than keys may become"),
+        (of(NO_KEY), "", 91 * 24 * hour, ACCOUNT, "older than keys may become"),
         (of(&young), "", -3 * hour, ACCOUNT, "clock: "),
         (
             "user,arn\n".to_owned(),

@@ -5,6 +5,7 @@ mod support;
 mod access;
 mod build;
 mod check;
+mod check_controls;
 mod cli;
 mod confirm;
 mod connections;
