@@ -7,6 +7,7 @@ import subprocess
 from harness import ROOT, Prometheus, tool, wait_for
 
 DOCUMENT = (ROOT / "docs/install.md").read_text()
+ALERTING = (ROOT / "docs/alerting.md").read_text()
 
 
 def test_the_documented_commands_make_a_prometheus_that_alerts(demo, tmp_path):
@@ -33,3 +34,13 @@ def test_the_documented_commands_make_a_prometheus_that_alerts(demo, tmp_path):
             return {one["labels"]["alertname"] for one in alerts if one["state"] == "firing"}
 
         wait_for("the alert on keys", lambda: "IamOwnerKeysUnrotated" in firing(), seconds=60)
+
+
+def test_the_documented_commands_give_alertmanager_the_example(tmp_path):
+    [block] = re.findall(r"```sh\n(cp -r deploy/alertmanager.*?)```", ALERTING, re.DOTALL)
+    copy, check, restart = block.splitlines()
+    for line in [copy, check]:
+        program, *words = shlex.split(line.replace("/etc/prometheus", str(tmp_path)))
+        subprocess.run([tool(program), *words], cwd=ROOT, check=True, timeout=60)
+    assert [file.name for file in (tmp_path / "templates").iterdir()] == ["iam-key-exporter.tmpl"]
+    assert restart == "systemctl restart prometheus-alertmanager"
