@@ -25,8 +25,8 @@ struct Owner<'a> {
     keys: KeySummary,
 }
 
-/// The section of the page, which is closed, because the keys matter more. Empty if the configuration names no tags, or if the query is about some keys
-/// of an owner: the list of keys has their owners.
+/// The section of the page. It is closed, because the keys matter more. Empty if the configuration names no
+/// tags, or if the query is about some keys of an owner: the list of keys has their owners.
 pub fn section(snapshot: &Snapshot, known: KnownKeys, query: &Query) -> Markup {
     let config = &snapshot.config;
     let tag_keys: Vec<&str> = config.user_tags.iter().map(|tag| tag.key.as_str()).collect();
