@@ -90,6 +90,14 @@ type Override<Custom> = {
 /** Not in @grafana/schema: the options of the transformations that are used here. */
 type Transformation =
   | {
+      id: 'filterByValue';
+      options: {
+        filters: { config: { id: 'isNotNull'; options: Record<string, never> }; fieldName: string }[];
+        match: 'all';
+        type: 'include';
+      };
+    }
+  | {
       filter: { id: 'byRefId'; options: string };
       id: 'groupingToMatrix';
       options: { columnField: string; emptyValue: 'null'; rowField: string; valueField: string };

@@ -4,6 +4,7 @@ It scrapes two replicas of the demo organization, so that a panel that counts a 
 of Grafana between the JSON file and Prometheus: variables, tables from several queries, and column names.
 """
 
+import json
 import re
 
 import pytest
@@ -525,15 +526,24 @@ def numbered(controls, version):
 def matrix(prometheus, **choice):
     """The cells of the matrix by account and number, and the numbers in the order of the columns.
 
-    A cell without a value is shown as -1, which is not decided.
+    A cell without a value is shown as -1, which is not decided. Each column has a cell of the account `none`, which has no row.
     """
-    cells = rows(prometheus, "cis", MATRIX, **choice)
-    numbers = {labels["order"]: labels["number"] for labels, _ in cells}
+    found = rows(prometheus, "cis", MATRIX, **choice)
+    numbers = {labels["order"]: labels["number"] for labels, _ in found}
+    cells = [(labels, value) for labels, value in found if labels["account_id"] != "none"]
     accounts = [labels["account_id"] for labels, _ in rows(prometheus, "cis", MATRIX, "B", **choice)]
     values = {(account, number): -1 for account in accounts for number in numbers.values()}
     values |= {(labels["account_id"], labels["number"]): value for labels, value in cells}
     assert len(values) == len(accounts) * len(numbers)
     return values, [numbers[order] for order in sorted(numbers)]
+
+
+def test_panels_select_only_the_violations_of_the_chosen_controls():
+    """A join would look up those of all controls, for each account."""
+    text = json.dumps(BOARDS["cis"])
+    selectors = re.findall(r"iam_control_violations(\{.*?\})?", text)
+    assert len(selectors) > 20
+    assert all('control=~\\"$controls\\"' in selector for selector in selectors)
 
 
 def test_every_version_can_be_chosen_and_the_newest_is_at_first(controls):
