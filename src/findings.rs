@@ -234,7 +234,8 @@ pub fn users_who_may_hide_keys<'a>(
     users.map(|subject| subject.user.name.as_str())
 }
 
-fn is_unlisted(account: &Account, user: &User, ruling: &Ruling, now: DateTime<Utc>) -> bool {
+/// Whether the user is one of [`users_who_may_hide_keys`].
+pub fn is_unlisted(account: &Account, user: &User, ruling: &Ruling, now: DateTime<Utc>) -> bool {
     account.may_hide_keys_of(user, now) && ruling.exemption.is_none()
 }
 

@@ -1,48 +1,12 @@
-//! The owners on a page: their labels, and the metrics of their keys.
-
-use std::ops::Range;
+//! The metrics of owners.
 
 use super::super::catalogue as names;
-use super::super::text::{Value, Writer, push_label};
-use super::rows::Rows;
-use crate::config::TagLabel;
+use super::super::text::{Value, Writer};
+use super::rows::{OwnerRow, Rows};
 use crate::policy::KeyStatus;
-use crate::policy::owner::{FindingKind, Found, KeySummary, Owner, Owners};
-
-/// An owner, as the page shows it.
-pub struct OwnerRow {
-    /// `account_id="…",account_name="…",tag_…="…"`
-    pub labels: Range<usize>,
-    /// The last of these labels, from the comma before the first tag on.
-    pub tags: Range<usize>,
-    /// The summary of the owner's keys.
-    pub keys: KeySummary,
-    /// Whether it is on the page: it has a key, or stands for an account that has none.
-    pub is_shown: bool,
-}
+use crate::policy::owner::{FindingKind, Found, KeySummary};
 
 impl Rows<'_> {
-    /// Takes the owners of an account's keys; `without_keys`: the account was read and has none, which
-    /// the page says of one owner without tags.
-    pub fn push_owners(&mut self, account_labels: &str, mut owners: Owners, without_keys: bool) {
-        let nobody = without_keys.then(|| owners.place(&[]));
-        for (place, Owner { tags, keys }) in owners.finish().into_iter().enumerate() {
-            let start = self.labels.len();
-            self.labels.push_str(account_labels);
-            let start_of_tags = self.labels.len();
-            for (TagLabel { label, .. }, value) in self.config.user_tags.iter().zip(&*tags) {
-                push_label(&mut self.labels, label, value);
-            }
-            let end = self.labels.len();
-            self.owners.push(OwnerRow {
-                labels: start..end,
-                tags: start_of_tags..end,
-                is_shown: keys.total() > 0 || nobody == Some(place),
-                keys,
-            });
-        }
-    }
-
     /// Writes the metrics by owner.
     pub fn write_owners(&self, page: &mut Writer) {
         let shown = || self.owners.iter().filter(|row| row.is_shown);

@@ -6,12 +6,11 @@ use std::sync::{Arc, LazyLock};
 use chrono::{DateTime, Utc};
 
 use super::super::text::push_label;
-use super::owners::OwnerRow;
-use crate::config::Config;
+use crate::config::{Config, TagLabel};
 use crate::confirmation::MAX_KEYS;
 use crate::controls::root_keys;
-use crate::findings::judge_service_credential;
-use crate::policy::owner::{KeySummary, Owners};
+use crate::findings::{is_unlisted, judge_service_credential};
+use crate::policy::owner::{KeySummary, Owner, Owners};
 use crate::policy::{Exemption, Ruling, Verdict};
 use crate::report::{Key, User};
 use crate::service_credentials::ServiceCredential;
@@ -60,6 +59,18 @@ pub struct ServiceCredentialRow {
     pub key: Key,
     pub expiry: Option<DateTime<Utc>>,
     pub verdict: Verdict,
+}
+
+/// An owner, as the page shows it.
+pub struct OwnerRow {
+    /// `account_id="…",account_name="…",tag_…="…"`
+    pub labels: Range<usize>,
+    /// The last of these labels, from the comma before the first tag on.
+    pub tags: Range<usize>,
+    /// The summary of the owner's keys.
+    pub keys: KeySummary,
+    /// Whether it is on the page: it has a key, or stands for an account that has none.
+    pub is_shown: bool,
 }
 
 pub struct AccountRow<'a> {
@@ -132,8 +143,7 @@ impl<'a> Rows<'a> {
                     let row = ServiceCredentialRow::new(labels, credential, &ruling, owner, now);
                     rows.service_credentials.push(row);
                 }
-                let hides_keys = account.may_hide_keys_of(user, now) && ruling.exemption.is_none();
-                hiding_users += usize::from(hides_keys);
+                hiding_users += usize::from(is_unlisted(account, user, &ruling, now));
                 let owner = first_owner + owner;
                 let knows_tags = account.knows_tags_of(&user.name, &tag_keys);
                 rows.users.push(UserRow { user, knows_tags, owner, labels });
@@ -165,6 +175,27 @@ impl<'a> Rows<'a> {
             });
         }
         rows
+    }
+
+    /// Takes the owners of an account's keys; `without_keys`: the account was read and has none, which
+    /// the page says of one owner without tags.
+    fn push_owners(&mut self, account_labels: &str, mut owners: Owners, without_keys: bool) {
+        let nobody = without_keys.then(|| owners.place(&[]));
+        for (place, Owner { tags, keys }) in owners.finish().into_iter().enumerate() {
+            let start = self.labels.len();
+            self.labels.push_str(account_labels);
+            let start_of_tags = self.labels.len();
+            for (TagLabel { label, .. }, value) in self.config.user_tags.iter().zip(&*tags) {
+                push_label(&mut self.labels, label, value);
+            }
+            let end = self.labels.len();
+            self.owners.push(OwnerRow {
+                labels: start..end,
+                tags: start_of_tags..end,
+                is_shown: keys.total() > 0 || nobody == Some(place),
+                keys,
+            });
+        }
     }
 
     pub fn labels(&self, row: &UserRow) -> &str {
