@@ -426,7 +426,7 @@ def test_the_notes_name_what_was_installed(release):
 
 def test_the_notes_name_a_user_who_has_a_password():
     asked = lambda values: re.findall(r"curl -sk?( -u \S+)? https?:", render(values).notes)
-    assert asked({}) == [""]
+    assert asked({}) == asked({"webConfigurationExistingSecret": None}) == [""]
     users = {"webConfiguration": {"basic_auth_users": {"scraper": "$2y$", "admin": "$2y$"}}}
     assert asked(users) == [" -u admin"]
     existing = {"webConfigurationExistingSecret": "web", "webTLS": {"enabled": True}}
