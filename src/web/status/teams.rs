@@ -75,6 +75,7 @@ pub fn section(snapshot: &Snapshot, known: KnownKeys, query: &Query) -> Markup {
                         h2 id="owners-heading" { "Owners" } " "
                         (counted(rows.len(), "owner")) " by their tags, "
                         (known.access_keys.of(with_unrotated)) " with unrotated access keys"
+                        @if unread > 0 { "; tags not read: " (counted(unread, "account")) }
                     }
                     @if is_partial || unread > 0 {
                         p.notice.bad {
