@@ -154,11 +154,13 @@ fn idle_rules(state: &State, config: &Config, now: DateTime<Utc>) -> Vec<String>
 impl CheckOutcome {
     /// Of these refreshes, from AWS and without shards.
     fn new(
-        outcomes: Vec<RefreshOutcome>,
+        mut outcomes: Vec<RefreshOutcome>,
         listing: Option<Failure>,
         config: &Config,
         now: DateTime<Utc>,
     ) -> CheckOutcome {
+        // They ended in any order.
+        outcomes.sort_by(|a, b| a.account.label().cmp(b.account.label()));
         let mut missing: Vec<Missing> =
             outcomes.iter().flat_map(|outcome| after_refresh(outcome, config)).collect();
         let accounts = outcomes.into_iter().map(|outcome| Arc::new(outcome.account));

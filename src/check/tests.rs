@@ -361,3 +361,18 @@ fn a_line_names_some_of_many_accounts_and_counts_the_others() {
     assert!(lines.contains("; accounts: 123456789000, 123456789001, "), "{lines}");
     assert!(lines.contains(", 123456789019 and 5 more\n"), "{lines}");
 }
+
+#[test]
+fn accounts_without_an_id_are_in_the_order_of_their_names() {
+    let unread = |name| {
+        let failure = Some(Failure::new(Reason::Network, "the message"));
+        RefreshOutcome { account: Account::pending("unknown", name), failure, ..good() }
+    };
+    let config = config(NOTHING);
+    // They end in any order.
+    for names in [["a", "b"], ["b", "a"]] {
+        let outcome = CheckOutcome::new(names.map(unread).into(), None, &config, now());
+        let accounts = outcome.accounts().map(|account| account.name.as_str());
+        assert_eq!(accounts.collect::<Vec<_>>(), ["a", "b"]);
+    }
+}
