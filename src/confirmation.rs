@@ -72,7 +72,7 @@ impl Confirmations {
         self.by_user.insert(user.to_owned(), keys);
     }
 
-    /// A new report replaces all answers. Only ids stay, and data that the report lacks: times, and
+    /// A new report replaces all answers. Only ids stay, and data that the report lacks: keys, times, and
     /// the additional keys of users who have more than it shows.
     pub fn start_over(&mut self, report: &Report) {
         let mut before = mem::take(&mut self.by_user);
@@ -93,7 +93,8 @@ impl Confirmations {
 }
 
 /// The reported keys, with the ids of known keys that were created at the same time. If the report
-/// has no time for a key, the oldest known key that can be in its slot gives it.
+/// has no time for a key, the oldest known key that can be in its slot gives it. If it says nothing of a
+/// slot, the worst one that can be in it stays.
 fn with_ids(user: &User, known: &[Option<Key>]) -> Vec<Option<Key>> {
     let reported = &user.keys;
     let same = |a: &Key, b: &Key| are_near(a.last_rotated, b.last_rotated);
@@ -112,8 +113,12 @@ fn with_ids(user: &User, known: &[Option<Key>]) -> Vec<Option<Key>> {
         };
         Key { id, ..key.clone() }
     };
-    let slots = reported.iter().enumerate();
-    slots.map(|(slot, key)| Some(with_id(slot, key.as_ref()?))).collect()
+    let shown = &known[..known.len().min(reported.len())];
+    let slots = reported.iter().enumerate().map(|(slot, key)| {
+        let key = key.as_ref().map(|key| with_id(slot, key));
+        if user.lacks_key[slot] { user.or_worse(slot, key, shown) } else { key }
+    });
+    slots.collect()
 }
 
 /// The listed keys in the slots of the report.
@@ -396,6 +401,38 @@ mod tests {
         assert_eq!(known(timeless, old), [is_new.clone(), is_old.clone()]);
         assert_eq!(known(none, timeless), [None, Some((None, Some(at(1))))], "either of them");
         assert_eq!(known(timeless, timeless), [is_old, is_new]);
+    }
+
+    #[test]
+    fn a_key_in_a_slot_of_which_the_next_report_says_nothing_stays() {
+        let report = |one: &str, two: &str| {
+            let csv = format!(
+                "user,arn,access_key_1_active,access_key_1_last_rotated,access_key_2_active,access_key_2_last_rotated\n\
+                 alpha,arn:aws:iam::123456789012:user/alpha,{one},{two}\n"
+            );
+            Report::parse(csv.as_bytes()).expect("a report")
+        };
+        let [old, new, none, silent] =
+            ["true,2026-01-01T00:00:00Z", "true,2026-01-09T00:00:00Z", "false,N/A", "N/A,N/A"];
+        let known = |before: [&str; 2], after: [&str; 2]| {
+            let [before, after] = [before, after].map(|[one, two]| report(one, two));
+            let answer = [listed("OLD", true, 1), listed("NEW", false, 9)];
+            let mut confirmations = Confirmations::default();
+            confirmations.insert("alpha", Some(merge(&before.users[0].keys, &answer)));
+            confirmations.start_over(&after);
+            let keys = confirmations.keys(&after.users[0]).expect("a user");
+            let id = |key: &Key| (key.id.clone().expect("an id"), key.active);
+            keys.iter().map(|key| key.as_ref().map(id)).collect::<Vec<_>>()
+        };
+        let (is_old, is_new) = (Some(("OLD".to_owned(), true)), Some(("NEW".to_owned(), false)));
+        let both = [is_old.clone(), is_new.clone()];
+        assert_eq!(known([silent, silent], [silent, silent]), both, "as the answer before");
+        assert_eq!(known([old, silent], [silent, silent]), both);
+        assert_eq!(known([old, none], [silent, none]), [is_old.clone(), None]);
+        assert_eq!(known([old, none], [none, silent]), [None, is_old.clone()]);
+        let active = Some(("NEW".to_owned(), true));
+        assert_eq!(known([silent, silent], [silent, new]), [is_old, active]);
+        assert_eq!(known([old, none], [none, none]), [None, None], "deleted");
     }
 
     #[test]

@@ -90,6 +90,8 @@ impl ServiceCredentials {
         fn users(report: &Report) -> HashSet<(&str, Option<DateTime<Utc>>)> {
             report.users.iter().map(|user| (user.name.as_str(), user.created)).collect()
         }
+        // Its users are also those of earlier reports, under names that they may no longer have.
+        let has_earlier = before.missing > 0;
         let (before, after) = (users(before), users(after));
         // The new names. `None`: the user is gone.
         let mut names: HashMap<&str, Option<&str>> = HashMap::new();
@@ -98,7 +100,8 @@ impl ServiceCredentials {
             let can_be = |other: &Option<DateTime<Utc>>| {
                 created.is_none() || other.is_none() || created == other
             };
-            let mut others = after.difference(&before).filter(|(_, created)| can_be(created));
+            let others = after.iter().filter(|other| has_earlier || !before.contains(other));
+            let mut others = others.filter(|(_, created)| can_be(created));
             match (others.next(), others.next()) {
                 (None, _) => names.insert(name, None),
                 (Some((other, time)), None) if time == created && created.is_some() => {
@@ -230,6 +233,14 @@ mod tests {
         ] {
             assert_eq!(users(after, ""), expected, "{after:?}");
         }
+        // Rows that could not be read before may have been those of users who are there now.
+        let before = Arc::new(report(&[("ann", "2020"), ("bob", "2021")], ""));
+        let mut between = Arc::new(report(&[("eve", "2020"), ("bob", "2021")], "x\n"));
+        between.keep_missing(&before);
+        let mut credentials = ServiceCredentials::from_iter([("ann".to_owned(), credential("1"))]);
+        credentials.follow(&before, &between);
+        credentials.follow(&between, &report(&[("eve", "2020"), ("bob", "2021")], ""));
+        assert_eq!(Vec::from_iter(credentials.all()), [("eve", &credential("1"))]);
         let with_a_row_that_cannot_be_read = users(&[("bob", "2021")], "x\n");
         assert_eq!(with_a_row_that_cannot_be_read, "ann 1, bob 2, dan 3");
     }

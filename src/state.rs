@@ -285,7 +285,7 @@ impl Account {
     }
 
     /// Whether these tags of the user are known. Otherwise missing tags are not known to be missing. Root has
-    /// none, and who is gone has none.
+    /// none, and who is gone has no others.
     pub fn knows_tags_of(&self, user: &str, keys: &BTreeSet<String>) -> bool {
         let are_known = |tags: &Tags| {
             let has_none = user == ROOT_USER || tags.gone.contains(user);

@@ -152,9 +152,9 @@ impl RefreshContext<'_> {
             tags.gone = gone.cloned().collect();
         }
         let reported = account.report.iter().flat_map(|report| &report.users);
-        let unlisted: Vec<&str> = reported
+        let mut unlisted: Vec<&str> = reported
             .filter(|user| !keys.is_empty() && !user.is_root())
-            .filter(|user| !policies.contains_key(&user.name) && !tags.gone.contains(&user.name))
+            .filter(|user| !policies.contains_key(&user.name))
             .filter(|user| account.confirmed.keys(user).is_some())
             .map(|user| user.name.as_str())
             .collect();
@@ -163,6 +163,7 @@ impl RefreshContext<'_> {
                 tags.by_user.insert((*user).to_owned(), known.clone());
             }
         }
+        unlisted.retain(|user| !tags.gone.contains(*user));
         let (gone, lack) = self.ask_about(target, &unlisted, until).await;
         Ok(Users { tags, policies, gone, lack })
     }
@@ -216,7 +217,7 @@ impl RefreshContext<'_> {
                 for user in users.gone {
                     match self.config.confirm {
                         Some(_) => Arc::make_mut(&mut account.confirmed).insert(&user, None),
-                        // Only the report says who is there. Who is gone has no tags.
+                        // Only the report says who is there. Of who is gone no more tags are needed.
                         None => drop(tags.gone.insert(user)),
                     }
                 }

@@ -32,15 +32,14 @@ impl Report {
             before.users.iter().map(|user| (user.name.as_str(), user)).collect();
         for user in &mut report.users {
             let Some(before) = gone.remove(user.name.as_str()) else { continue };
-            let possible = [0, 1].map(|slot| user.possible_keys(slot, &before.keys));
-            for (slot, possible) in possible.into_iter().enumerate() {
-                let key = &mut user.keys[slot];
+            for slot in [0, 1] {
                 if user.lacks_key[slot] {
-                    let worst = possible.iter().max_by_key(|key| key.badness());
-                    *key = Key::worse(key.take(), worst.map(|worst| Key::clone(worst)));
+                    let key = user.keys[slot].take();
+                    user.keys[slot] = user.or_worse(slot, key, &before.keys);
                 }
+                let possible = user.possible_keys(slot, &before.keys);
                 if user.lacks_time[slot]
-                    && let Some(key) = key
+                    && let Some(key) = &mut user.keys[slot]
                     && let Some(oldest) = possible.iter().min_by_key(|key| key.last_rotated)
                     && key.last_rotated.is_none_or(|time| oldest.last_rotated < Some(time))
                 {
@@ -102,6 +101,13 @@ impl User {
             possible.iter().position(is_other).map(|place| possible.remove(place));
         }
         possible
+    }
+
+    /// Of this key and the user's earlier keys that can be in this slot the worst one.
+    pub fn or_worse(&self, slot: usize, key: Option<Key>, before: &[Option<Key>]) -> Option<Key> {
+        let possible = self.possible_keys(slot, before);
+        let worst = possible.into_iter().max_by_key(|key| key.badness());
+        Key::worse(key, worst.cloned())
     }
 
     /// Combines two rows of this user, of which nobody knows which is right: the worse key of each slot,

@@ -613,6 +613,28 @@ async fn the_tags_of_a_user_whom_a_later_list_lacks_stay() {
 }
 
 #[tokio::test]
+async fn the_known_tags_of_a_user_who_is_gone_stay_while_the_report_has_the_user() {
+    let generated = Utc::now() - TimeDelta::hours(1);
+    let exists = || keys(&[("AKIANEW", "Active", &now())]);
+    let config = format!("confirm: {{ enabled: false }}\n{LABELS}");
+    let mut subject = subject(&config, listing(BOTH, exists, generated)).await;
+    assert_eq!(subject.outcome().await.2, None);
+    subject.account.generated = Some(Utc::now() - TimeDelta::hours(5));
+    subject.follow(move |call: &str| match call {
+        "GetCredentialReport" => users(&[], &["alpha", "beta"], Utc::now()),
+        "GetAccountAuthorizationDetails" => tags(&[], None),
+        "ListAccessKeys alpha" => error(404, "NoSuchEntity"),
+        _ => exists(),
+    });
+    // Because of beta, the list is read again.
+    for _ in 0..2 {
+        let (calls, _, tags) = subject.outcome().await;
+        assert!(calls.contains(&"GetAccountAuthorizationDetails".to_owned()) && tags.is_some());
+        assert_eq!(team(&subject.page(), "alpha").as_deref(), Some("payments"));
+    }
+}
+
+#[tokio::test]
 async fn an_old_report_that_is_better_than_none_gets_its_tags() {
     let generated = Utc::now() - TimeDelta::hours(5);
     let mut subject = subject(TAGS, move |call: &str| match call {

@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use regex::{Regex, RegexBuilder};
+use regex::{Regex, RegexBuilder, RegexSetBuilder};
 
 use super::choices::{KeyFilter, KeyKind, Order, Sort};
 use super::components::account_name;
@@ -79,9 +79,32 @@ fn sort<K: Ord>(rows: &mut [&Finding], order: Order, key: impl Fn(&Finding) -> K
 pub fn words(text: &str) -> Vec<Regex> {
     let word = |text: &str| {
         let pattern = RegexBuilder::new(&regex::escape(text)).case_insensitive(true).build();
-        pattern.expect("400 characters to the letter are a small pattern")
+        pattern.expect(SMALL_PATTERN)
     };
     text.split_whitespace().map(word).collect()
+}
+
+const SMALL_PATTERN: &str = "400 characters to the letter are a small pattern";
+
+/// The words, without `=`, that neither an account nor a key has outside its id. All are looked for at once,
+/// so that many of them take hardly longer than one.
+fn nowhere<'a>(words: Vec<&'a str>, state: &State, keys: &[Finding]) -> HashSet<&'a str> {
+    let patterns = RegexSetBuilder::new(words.iter().map(|word| regex::escape(word)))
+        .case_insensitive(true)
+        .build()
+        .expect(SMALL_PATTERN);
+    let mut places: HashSet<usize> = (0..words.len()).collect();
+    let accounts = state.accounts.iter().chain(&state.unidentified);
+    let accounts = accounts.flat_map(|it| [it.id.as_str(), &it.name]);
+    for text in accounts.chain(keys.iter().flat_map(texts)) {
+        if places.is_empty() {
+            break;
+        }
+        for place in &patterns.matches(text) {
+            places.remove(&place);
+        }
+    }
+    places.into_iter().map(|place| words[place]).collect()
 }
 
 /// Whether the word is in the key's id, or in a field about its place or owner.
@@ -92,19 +115,17 @@ fn mentions(finding: &Finding, word: &Regex) -> bool {
 
 fn mentions_without_id(finding: &Finding, word: &Regex) -> bool {
     let is_both = word.as_str().contains('=');
-    let tag = |(key, value): &Tag| {
-        if is_both {
-            word.is_match(&format!("{key}={value}"))
-        } else {
-            word.is_match(key) || word.is_match(value)
-        }
-    };
+    let has_both = |(key, value): &Tag| is_both && word.is_match(&format!("{key}={value}"));
+    texts(finding).any(|text| word.is_match(text)) || finding.tags.iter().any(has_both)
+}
+
+/// The fields about the key's place or owner.
+fn texts(finding: &Finding) -> impl Iterator<Item = &str> {
     // An access key has no service, and no word is in an empty one.
     let service = finding.service.as_deref().unwrap_or_default();
     [&finding.user, &finding.path, &finding.account_name, &finding.account_id, service]
         .into_iter()
-        .any(|text| word.is_match(text))
-        || finding.tags.iter().any(tag)
+        .chain(finding.tags.iter().flat_map(|(key, value)| [&**key, &**value]))
 }
 
 /// What a query needs of an account and is not known: more keys may be among the query's.
@@ -175,16 +196,11 @@ impl Query {
         if !keys.iter().any(|key| is_unknown(&key)) {
             return by_account;
         }
-        let State { accounts, unidentified, .. } = &snapshot.state;
-        let is_elsewhere = |word: &Regex| {
-            let mut accounts = accounts.iter().chain(unidentified);
-            accounts.any(|it| word.is_match(&it.id) || word.is_match(&it.name))
-                || keys.iter().any(|key| mentions_without_id(key, word))
-        };
-        let is_part =
-            |word: &&str| ids::can_be_in_access_key(word) && !words(word).iter().any(is_elsewhere);
-        let (parts, words): (Vec<&str>, Vec<&str>) =
-            self.search.split_whitespace().partition(is_part);
+        let can_be_parts =
+            self.search.split_whitespace().filter(|it| ids::can_be_in_access_key(it));
+        let parts = nowhere(can_be_parts.collect(), &snapshot.state, keys);
+        let words: Vec<&str> =
+            self.search.split_whitespace().filter(|word| !parts.contains(word)).collect();
         if self.id.is_empty() && parts.is_empty() {
             return by_account;
         }

@@ -103,6 +103,7 @@ fn a_search_by_a_key_id_finds_nothing_for_sure_only_if_the_ids_are_known() {
         "q=AKIA123",
         "q=DNN7EXAM",
         "q=dnn7exam+backup",
+        "q=dnn7exam+BACKUP+dnn7exam",
         "q=nobody",
         "id=AKIAOLD",
         "id=AKIAOLD&show=every",
@@ -114,6 +115,7 @@ fn a_search_by_a_key_id_finds_nothing_for_sure_only_if_the_ids_are_known() {
     for asked in [
         "",
         "q=backup",
+        "q=BackUp+backup",
         "q=prod",
         "q=akia-bot",
         "q=ASIAIOSFODNN7EXAMPLE",
