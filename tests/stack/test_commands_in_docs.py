@@ -40,6 +40,7 @@ NOT_RUN = {
     "helm install": "needs a cluster. test_helm.py renders the chart with the values of the page",
     "kubectl ": "needs a cluster",
     "install -m": "changes the machine. test_systemd.py runs it into another folder",
+    "cp -r deploy/alertmanager": "changes the machine. test_install.py runs it into another folder",
     "cp -r deploy/prometheus": "changes the machine. test_install.py runs it into another folder",
     "systemctl ": "changes the machine. test_systemd.py and test_packages.py check the units",
     "journalctl ": "needs a service that runs",

@@ -1,0 +1,283 @@
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+
+use super::*;
+use crate::report::Report;
+
+fn at(day: u32) -> DateTime<Utc> {
+    format!("2026-01-{day:02}T00:00:00Z").parse().expect("a time")
+}
+
+/// A reported key that was created and used on these days.
+fn reported(active: bool, created: u32, used: u32) -> Option<Key> {
+    Some(Key {
+        active,
+        id: None,
+        last_rotated: Some(at(created)),
+        last_used: Some(at(used)),
+        never_used: false,
+        last_used_region: None,
+        last_used_service: None,
+    })
+}
+
+fn listed(id: &str, active: bool, created: u32) -> ListedKey {
+    ListedKey { id: id.to_owned(), active, created: at(created) }
+}
+
+/// (id, active, created, used) of each slot.
+type Slot = Option<(&'static str, bool, u32, Option<u32>)>;
+
+fn assert_merged<const N: usize>(
+    reported: [Option<Key>; 2],
+    keys: &[ListedKey],
+    expected: [Slot; N],
+) {
+    let expected = expected.map(|slot| {
+        slot.map(|(id, active, created, used)| Key {
+            active,
+            id: (!id.is_empty()).then(|| id.to_owned()),
+            last_rotated: Some(at(created)),
+            last_used: used.map(at),
+            never_used: false,
+            last_used_region: None,
+            last_used_service: None,
+        })
+    });
+    assert_eq!(merge(&reported, keys), expected);
+    let reversed: Vec<ListedKey> = keys.iter().rev().cloned().collect();
+    assert_eq!(merge(&reported, &reversed), expected, "the order of the answer decided");
+}
+
+#[test]
+fn keys_keep_slot_and_last_use_and_get_their_ids() {
+    assert_merged(
+        [reported(true, 1, 3), reported(true, 2, 4)],
+        &[listed("A", true, 2), listed("B", true, 1)],
+        [Some(("B", true, 1, Some(3))), Some(("A", true, 2, Some(4)))],
+    );
+}
+
+#[test]
+fn a_deactivated_key_is_inactive() {
+    assert_merged(
+        [reported(true, 1, 3), None],
+        &[listed("A", false, 1)],
+        [Some(("A", false, 1, Some(3))), None],
+    );
+}
+
+#[test]
+fn a_deleted_key_is_gone_and_a_new_one_takes_its_place_without_its_last_use() {
+    assert_merged([reported(true, 1, 3), None], &[], [None, None]);
+    assert_merged(
+        [reported(true, 1, 3), None],
+        &[listed("B", true, 9)],
+        [Some(("B", true, 9, None)), None],
+    );
+}
+
+#[test]
+fn a_second_key_goes_beside_the_first() {
+    assert_merged(
+        [None, reported(true, 1, 3)],
+        &[listed("A", true, 1), listed("B", true, 9)],
+        [Some(("B", true, 9, None)), Some(("A", true, 1, Some(3)))],
+    );
+}
+
+#[test]
+fn keys_of_one_second_are_told_by_their_status_or_go_without_ids() {
+    assert_merged(
+        [reported(false, 1, 3), reported(true, 1, 4)],
+        &[listed("A", true, 1), listed("B", false, 1)],
+        [Some(("B", false, 1, Some(3))), Some(("A", true, 1, Some(4)))],
+    );
+    assert_merged(
+        [reported(true, 1, 3), reported(true, 1, 4)],
+        &[listed("A", true, 1), listed("B", true, 1)],
+        [Some(("", true, 1, Some(3))), Some(("", true, 1, Some(4)))],
+    );
+    // Either of them can be the one that is left.
+    assert_merged(
+        [reported(true, 1, 3), reported(true, 1, 4)],
+        &[listed("A", true, 1)],
+        [Some(("", true, 1, Some(3))), None],
+    );
+}
+
+#[test]
+fn a_third_key_takes_a_third_slot() {
+    assert_merged(
+        [None, None],
+        &[listed("A", false, 1), listed("B", true, 3), listed("C", true, 2)],
+        [Some(("C", true, 2, None)), Some(("B", true, 3, None)), Some(("A", false, 1, None))],
+    );
+}
+
+fn seconds_later(key: Option<Key>, seconds: i64) -> Option<Key> {
+    let later = |time| time + TimeDelta::seconds(seconds);
+    key.map(|key| Key { last_rotated: key.last_rotated.map(later), ..key })
+}
+
+#[test]
+fn times_that_differ_by_two_seconds_are_those_of_one_key() {
+    for (seconds, last_used) in [(2, Some(3)), (-2, Some(3)), (3, None)] {
+        assert_merged(
+            [seconds_later(reported(true, 1, 3), seconds), None],
+            &[listed("A", true, 1)],
+            [Some(("A", true, 1, last_used)), None],
+        );
+    }
+}
+
+#[test]
+fn keys_of_two_seconds_are_told_by_them_only_if_both_are_exact() {
+    let second = |key: ListedKey| ListedKey { created: key.created + TimeDelta::seconds(1), ..key };
+    let keys = [reported(true, 1, 3), seconds_later(reported(true, 1, 4), 1)];
+    let ids = |keys: Vec<Option<Key>>| {
+        keys.into_iter().map(|key| key.and_then(|key| key.id)).collect::<Vec<_>>()
+    };
+    let listed = [second(listed("B", true, 1)), listed("A", true, 1)];
+    let [a, b] = ["A", "B"].map(|id| Some(id.to_owned()));
+    assert_eq!(ids(merge(&keys, &listed)), [a, b]);
+    let listed = listed.map(second);
+    assert_eq!(ids(merge(&keys, &listed)), [None, None]);
+}
+
+#[test]
+fn a_key_without_a_time_in_the_report_keeps_its_last_use() {
+    let timeless = reported(true, 1, 3).map(|key| Key { last_rotated: None, ..key });
+    assert_merged([timeless, None], &[listed("A", true, 1)], [Some(("A", true, 1, Some(3))), None]);
+}
+
+#[test]
+fn keys_that_the_report_does_not_show_stay_while_it_says_that_there_are_more() {
+    let report = |more: &str| {
+        let csv = format!(
+            "user,arn,access_key_1_active,access_key_1_last_rotated,access_key_2_active,access_key_2_last_rotated,additional_credentials_info\n\
+             alpha,arn:aws:iam::123456789012:user/alpha,true,2026-01-01T00:00:00Z,true,2026-01-02T00:00:00Z,{more}\n"
+        );
+        Report::parse(csv.as_bytes()).expect("a report")
+    };
+    let (before, after) = (report("1 more access key"), report("N/A"));
+    let listed = [listed("A", true, 1), listed("B", true, 2), listed("C", true, 3)];
+    let mut confirmations = Confirmations::default();
+    confirmations.insert("alpha", Some(merge(&before.users[0].keys, &listed)));
+    confirmations.start_over(&before);
+    assert_eq!(confirmations.keys(&before.users[0]).map(<[_]>::len), Some(3));
+    confirmations.start_over(&after);
+    assert_eq!(confirmations.keys(&after.users[0]).map(<[_]>::len), Some(2));
+}
+
+#[test]
+fn a_key_without_a_time_is_the_oldest_of_the_known_keys_that_can_be_in_its_slot() {
+    let report = |one: &str, two: &str| {
+        let csv = format!(
+            "user,arn,access_key_1_active,access_key_1_last_rotated,access_key_2_active,access_key_2_last_rotated\n\
+             alpha,arn:aws:iam::123456789012:user/alpha,{one},{two}\n"
+        );
+        Report::parse(csv.as_bytes()).expect("a report")
+    };
+    let [old, new, none, timeless] =
+        ["true,2026-01-01T00:00:00Z", "true,2026-01-09T00:00:00Z", "false,N/A", "true,N/A"];
+    let before = report(old, new);
+    let answer = merge(&before.users[0].keys, &[listed("OLD", true, 1), listed("NEW", true, 9)]);
+    let known = |one: &str, two: &str| {
+        let report = report(one, two);
+        let mut confirmations = Confirmations::default();
+        confirmations.insert("alpha", Some(answer.clone()));
+        confirmations.start_over(&report);
+        let keys = confirmations.keys(&report.users[0]).expect("a user");
+        let id_and_time = |key: &Key| (key.id.clone(), key.last_rotated);
+        keys.iter().map(|key| key.as_ref().map(id_and_time)).collect::<Vec<_>>()
+    };
+    let (id_old, id_new) = (Some("OLD".to_owned()), Some("NEW".to_owned()));
+    let (is_old, is_new) = (Some((id_old, Some(at(1)))), Some((id_new, Some(at(9)))));
+    assert_eq!(known(timeless, new), [is_old.clone(), is_new.clone()]);
+    assert_eq!(known(new, timeless), [is_new.clone(), is_old.clone()]);
+    assert_eq!(known(timeless, old), [is_new.clone(), is_old.clone()]);
+    assert_eq!(known(none, timeless), [None, Some((None, Some(at(1))))], "either of them");
+    assert_eq!(known(timeless, timeless), [is_old, is_new]);
+}
+
+#[test]
+fn a_key_in_a_slot_of_which_the_next_report_says_nothing_stays() {
+    let report = |one: &str, two: &str| {
+        let csv = format!(
+            "user,arn,access_key_1_active,access_key_1_last_rotated,access_key_2_active,access_key_2_last_rotated\n\
+             alpha,arn:aws:iam::123456789012:user/alpha,{one},{two}\n"
+        );
+        Report::parse(csv.as_bytes()).expect("a report")
+    };
+    let [old, new, none, silent] =
+        ["true,2026-01-01T00:00:00Z", "true,2026-01-09T00:00:00Z", "false,N/A", "N/A,N/A"];
+    let known = |before: [&str; 2], after: [&str; 2]| {
+        let [before, after] = [before, after].map(|[one, two]| report(one, two));
+        let answer = [listed("OLD", true, 1), listed("NEW", false, 9)];
+        let mut confirmations = Confirmations::default();
+        confirmations.insert("alpha", Some(merge(&before.users[0].keys, &answer)));
+        confirmations.start_over(&after);
+        let keys = confirmations.keys(&after.users[0]).expect("a user");
+        let id = |key: &Key| (key.id.clone().expect("an id"), key.active);
+        keys.iter().map(|key| key.as_ref().map(id)).collect::<Vec<_>>()
+    };
+    let (is_old, is_new) = (Some(("OLD".to_owned(), true)), Some(("NEW".to_owned(), false)));
+    let both = [is_old.clone(), is_new.clone()];
+    assert_eq!(known([silent, silent], [silent, silent]), both, "as the answer before");
+    assert_eq!(known([old, silent], [silent, silent]), both);
+    assert_eq!(known([old, none], [silent, none]), [is_old.clone(), None]);
+    assert_eq!(known([old, none], [none, silent]), [None, is_old.clone()]);
+    let active = Some(("NEW".to_owned(), true));
+    assert_eq!(known([silent, silent], [silent, new]), [is_old, active]);
+    assert_eq!(known([old, none], [none, none]), [None, None], "deleted");
+}
+
+#[test]
+fn answers_end_with_their_report_and_ids_stay_with_their_keys() {
+    let report = |rotated: &str| {
+        let csv = format!(
+            "user,arn,access_key_1_active,access_key_1_last_rotated,access_key_2_active,access_key_2_last_rotated\n\
+             alpha,arn:aws:iam::123456789012:user/alpha,true,{rotated},false,N/A\n"
+        );
+        Report::parse(csv.as_bytes()).expect("a report")
+    };
+    let first = report("2026-01-01T00:00:00Z");
+    let mut confirmations = Confirmations::default();
+    confirmations.ask("alpha");
+    confirmations.ask("beta");
+    let answer = merge(&first.users[0].keys, &[listed("A", false, 1)]);
+    confirmations.insert("alpha", Some(answer));
+    confirmations.insert("beta", None);
+
+    let same_key = report("2026-01-01T00:00:01Z");
+    let mut after = confirmations.clone();
+    after.start_over(&same_key);
+    let key = after.keys(&same_key.users[0]).and_then(|keys| keys[0].clone()).expect("a key");
+    assert_eq!((key.id.as_deref(), key.active), (Some("A"), true), "the report counts");
+    assert_eq!((after.asked("alpha"), after.asked("beta")), (Some(1), None));
+
+    let timeless = report("N/A");
+    let mut after = confirmations.clone();
+    after.start_over(&timeless);
+    let key = after.keys(&timeless.users[0]).and_then(|keys| keys[0].clone()).expect("a key");
+    assert_eq!((key.id.as_deref(), key.active), (Some("A"), true), "the report counts");
+    assert_eq!(key.last_rotated, Some(at(1)), "what was known of it");
+
+    let mut timeless = Arc::new(timeless);
+    timeless.keep_missing(&report("2025-01-01T00:00:00Z"));
+    assert_eq!(
+        timeless.users[0].keys[0].as_ref().and_then(|key| key.last_rotated),
+        "2025-01-01T00:00:00Z".parse().ok()
+    );
+    let mut after = confirmations.clone();
+    after.start_over(&timeless);
+    let key = after.keys(&timeless.users[0]).and_then(|keys| keys[0].clone()).expect("a key");
+    assert_eq!((key.id.as_deref(), key.active), (Some("A"), true), "the report counts");
+    assert_eq!(key.last_rotated, Some(at(1)), "an answer is newer than the report before");
+
+    let other_key = report("2026-01-09T00:00:00Z");
+    confirmations.start_over(&other_key);
+    assert_eq!(confirmations.keys(&other_key.users[0]), Some(&other_key.users[0].keys[..]));
+}
