@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::policy::owner::{KeySummary, Owner, Owners};
 use crate::policy::{Age, Exemption, KeyStatus, Ruling, Subject, Tag, Verdict};
 use crate::printable::{serialize_time_if_any, time};
-use crate::report::{Key, ROOT_USER, User};
+use crate::report::{Key, ROOT_USER, STALE, User};
 use crate::service_credentials::ServiceCredential;
 use crate::state::{Account, State, Tried};
 
@@ -289,6 +289,13 @@ pub fn lacks_root(account: &Account, config: &Config, now: DateTime<Utc>) -> boo
 /// Whether a key that is younger than the account's report can be too old by now.
 pub fn is_outlived(account: &Account, config: &Config, now: DateTime<Utc>) -> bool {
     let limit = config.policy.shortest_max_age();
+    account.generated.is_some_and(|generated| now - generated > limit)
+}
+
+/// Whether a key that is younger than the account's report can be due soon by now. A new report is too young
+/// for that, even if keys are due soon from their first day.
+pub fn may_hide_due_keys(account: &Account, config: &Config, now: DateTime<Utc>) -> bool {
+    let limit = config.policy.shortest_age_due_soon().max(STALE);
     account.generated.is_some_and(|generated| now - generated > limit)
 }
 

@@ -7,7 +7,7 @@ use crate::config::Config;
 use crate::failure::Failure;
 use crate::findings::{
     AccountOverview, Finding, all_keys, is_outlived, lacks_name, lacks_root,
-    lacks_service_credentials, lacks_tags, users_who_may_hide_keys,
+    lacks_service_credentials, lacks_tags, may_hide_due_keys, users_who_may_hide_keys,
 };
 use crate::policy::{KeyStatus, in_days};
 use crate::printable::time;
@@ -103,6 +103,12 @@ pub fn in_report(
         let limit = in_days(config.policy.shortest_max_age());
         let what = format!("the report is older than keys may become: more than {limit}");
         add(what, (Doubt, Nothing));
+    }
+    if may_hide_due_keys(account, config, now) {
+        let limit = in_days(config.policy.shortest_age_due_soon());
+        let what =
+            format!("the report is more than {limit} old: keys made since then can be due soon");
+        add(what, (Note, Nothing));
     }
     if overview.not_judged > 0 {
         let keys = all_keys(account, config, now);

@@ -134,6 +134,7 @@ impl CheckOutcome {
 /// How old a report is. Clocks that differ a little count as equal.
 fn age_in_words(age: TimeDelta) -> String {
     match (-age).num_hours() {
+        _ if age.num_days() >= 2 => format!("{} days old", age.num_days()),
         _ if -age <= MAX_CLOCK_SKEW => format!("{} hours old", age.num_hours()),
         0 => format!("ahead of the clock by {} minutes", (-age).num_minutes()),
         hours => format!("ahead of the clock by {hours} hours"),

@@ -322,6 +322,18 @@ fn a_report_from_the_future_has_no_negative_age() {
 }
 
 #[test]
+fn an_old_report_may_hide_keys_that_are_due_soon() {
+    for (days, expected) in [(75, false), (77, true)] {
+        let mut outcome = good();
+        outcome.account.generated = Some(now() - TimeDelta::days(days));
+        let [keys, _] = answers(outcome, NOTHING);
+        assert_fine(&keys, "no key can be unrotated yet");
+        let line = format!("account {ID}: the report is more than 76d old: keys made since then");
+        assert_eq!(keys.1.contains(&line), expected, "{}", keys.1);
+    }
+}
+
+#[test]
 fn without_an_account_the_lines_say_so() {
     let config = config(NOTHING);
     let none = UnrotatedCount::default();

@@ -191,6 +191,11 @@ impl Policy {
         rules.chain([self.max_age]).min().unwrap_or(self.max_age)
     }
 
+    /// The least age at which some key can be due soon.
+    pub fn shortest_age_due_soon(&self) -> TimeDelta {
+        self.shortest_max_age() - self.warn_before
+    }
+
     /// When the next exemption ends after `now`: verdicts change then.
     pub fn next_end(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let ends = self.rules.iter().filter_map(|rule| match &rule.decision {

@@ -124,7 +124,7 @@ fn check_tells_of_a_report_that_is_old() {
     };
     let (code, stderr) = check(3);
     assert_eq!(code, Some(0), "{stderr}");
-    let expected = "accounts read: 1 of 1; oldest report: 72 hours old, of 20";
+    let expected = "accounts read: 1 of 1; oldest report: 3 days old, of 20";
     assert!(stderr.contains(expected) && stderr.ends_with("Z by the file's time\n"), "{stderr}");
     // A key that was made after the report can be too old by now.
     let (code, stderr) = check(91);
@@ -143,7 +143,7 @@ fn the_time_of_a_report_is_the_newest_in_it_if_the_file_has_an_older_one() {
     std::fs::write(&path, report([row(ACCOUNT, "/", "a", &key)])).expect("a file");
     let file = File::options().write(true).open(&path).expect("a file");
     file.set_modified(days(117)).expect("a time");
-    let expected = format!("; oldest report: 144 hours old, of {used} by the newest time in it\n");
+    let expected = format!("; oldest report: 6 days old, of {used} by the newest time in it\n");
     for arguments in [&["check"][..], &["check", "--controls"]] {
         let output = output(&[arguments, &["--source.reports", folder.path()]].concat());
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -354,7 +354,7 @@ fn account(
 }
 
 /// A number of keys, which leads to those of this query.
-fn number(known: Known, count: usize, query: &Query) -> Markup {
+pub fn number(known: Known, count: usize, query: &Query) -> Markup {
     html! {
         @match known {
             Known::Nothing => span.none { "not known" },

@@ -140,7 +140,7 @@ pub fn since(time: DateTime<Utc>, now: DateTime<Utc>) -> String {
 /// By how many days of the calendar something is due, or overdue.
 pub fn due(time: DateTime<Utc>, now: DateTime<Utc>) -> String {
     match (time.date_naive() - now.date_naive()).num_days() {
-        _ if time <= now && now - time < TimeDelta::days(1) => "overdue since today".to_owned(),
+        0 if time <= now => "overdue since today".to_owned(),
         0 => "due today".to_owned(),
         1 => "due tomorrow".to_owned(),
         ahead @ 2.. => format!("due in {}", days(ahead)),

@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::failure::Reason;
 use crate::findings::{
     AccountOverview, Finding, is_outlived, lacks_name, lacks_root, lacks_service_credentials,
-    lacks_tags,
+    lacks_tags, may_hide_due_keys,
 };
 use crate::policy::KeyStatus;
 use crate::render::Snapshot;
@@ -40,6 +40,8 @@ pub struct AccountSummary<'a> {
     pub not_judged: usize,
     /// Whether all of its unrotated access keys are known.
     is_whole: bool,
+    /// Whether keys that are due soon may be missing.
+    lacks_due_keys: bool,
     /// What the query needs of it and is not known.
     lacks: Lacks<'a>,
     /// Whether its service-specific credentials are wanted and could not be listed.
@@ -193,6 +195,7 @@ impl<'a> AccountSummary<'a> {
             troubles,
             not_judged,
             is_whole,
+            lacks_due_keys: may_hide_due_keys(account, config, now),
             lacks,
             lacks_service_credentials,
         }
@@ -211,7 +214,12 @@ impl<'a> AccountSummary<'a> {
 
     /// The same for the keys of these statuses that the query is about.
     pub fn is_whole_for_query(&self, show: KeyFilter, kind: Option<KeyKind>) -> bool {
-        self.is_whole(kind) && self.lacks.nothing(show, kind)
+        self.is_whole(kind) && self.lacks_nothing(show, kind)
+    }
+
+    /// Whether all that the query needs for keys of these statuses is known.
+    fn lacks_nothing(&self, show: KeyFilter, kind: Option<KeyKind>) -> bool {
+        self.lacks.nothing(show, kind) && !(self.lacks_due_keys && show.has_due_soon())
     }
 
     /// What is known of its keys of this kind.
@@ -230,7 +238,7 @@ impl<'a> AccountSummary<'a> {
     /// The same for the keys of these statuses that the query is about.
     fn known_for_query(&self, show: KeyFilter, kind: KeyKind) -> Known {
         match self.known(kind) {
-            Known::All if !self.lacks.nothing(show, Some(kind)) => Known::Some,
+            Known::All if !self.lacks_nothing(show, Some(kind)) => Known::Some,
             known => known,
         }
     }

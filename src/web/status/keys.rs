@@ -51,10 +51,12 @@ pub fn section(
         let account = accounts.iter().find(|it| it.account.id == row.account_id);
         account.is_some_and(|it| it.account.knows_tags_of(&row.user, &tag_keys))
     };
+    let of_unknown_tags = rows.len() - query.surely(&rows, snapshot).len();
     let no_tags = snapshot.config.user_tags.is_empty();
     let caption = html! {
         (capitalized(&named(query.show, kind, 0, &soon))) ": "
         (rows_of(&pagination, rows.len())) (kinds(&rows, query))
+        @if of_unknown_tags > 0 { ". Of " (grouped(of_unknown_tags)) " of them the user's tags were not read" }
         @if known.of(query.kind) == Known::Some { ". There may be more" }
         span.screen { ". Select a user to see what to do" }
     };

@@ -19,6 +19,7 @@ use crate::version::VERSION;
 pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> String {
     let keys = candidates(snapshot, query);
     let about = about(&keys, query, &snapshot.config.user_tags);
+    let sure = query.surely(&about, snapshot);
     let all = health::accounts(snapshot, query, &keys);
     let accounts = health::of_query(&all, query);
     let known_of = |show| KnownKeys::new(snapshot, &accounts, show);
@@ -26,7 +27,7 @@ pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> 
     let soon = in_words(snapshot.config.policy.warn_before);
     let subject = Some(query.subject()).filter(|subject| !subject.is_empty());
     let title = html! {
-        (unrotated(&about, known_unrotated))
+        (unrotated(&sure, known_unrotated))
         @if let Some(subject) = &subject { ", " (subject) }
     };
     // The account's name is for printed pages.
@@ -50,7 +51,7 @@ pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> 
         (trust::notices(settings, snapshot, &accounts, query))
         ul.tiles {
             @for show in [KeyFilter::Unrotated, KeyFilter::DueSoon, KeyFilter::Exempt] {
-                (tile(&about, known_of(show), &query.showing(show), &soon))
+                (tile(&sure, known_of(show), &query.showing(show), &soon))
             }
             (accounts::tile(&accounts, query))
         }
@@ -62,12 +63,12 @@ pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> 
 }
 
 /// The number of unrotated keys in words, each kind for itself, as in metrics and alerts.
-fn unrotated(about: &[&Finding], known: KnownKeys) -> String {
+fn unrotated(keys: &[&Finding], known: KnownKeys) -> String {
     if known.access_keys == Known::Nothing {
         return "Unrotated keys not known".to_owned();
     }
     let number = |kind| {
-        let count = count(about, KeyFilter::Unrotated, kind);
+        let count = count(keys, KeyFilter::Unrotated, kind);
         (count, known.of(Some(kind)).of(count))
     };
     let (count, number_of_access_keys) = number(KeyKind::AccessKey);
@@ -81,16 +82,16 @@ fn unrotated(about: &[&Finding], known: KnownKeys) -> String {
     }
 }
 
-/// A tile with the number of access keys that the query is about, and below it that of API keys.
-fn tile(about: &[&Finding], known: KnownKeys, query: &Query, soon: &str) -> Markup {
+/// A tile with the number of these access keys, and below it that of API keys.
+fn tile(keys: &[&Finding], known: KnownKeys, query: &Query, soon: &str) -> Markup {
     let class = |count, known| match (count, known) {
         (1.., _) if query.show == KeyFilter::Unrotated => Some("bad"),
         (0, Known::Some | Known::Nothing) => Some("doubt"),
         _ => None,
     };
     let link = |kind| query.of_kind(kind).link() + "#keys";
-    let access_keys = count(about, query.show, KeyKind::AccessKey);
-    let api_keys = count(about, query.show, KeyKind::ServiceCredential);
+    let access_keys = count(keys, query.show, KeyKind::AccessKey);
+    let api_keys = count(keys, query.show, KeyKind::ServiceCredential);
     html! {
         li class=[class(access_keys, known.access_keys)] {
             a href=(link(KeyKind::AccessKey)) {
@@ -111,8 +112,8 @@ fn tile(about: &[&Finding], known: KnownKeys, query: &Query, soon: &str) -> Mark
     }
 }
 
-fn count(about: &[&Finding], show: KeyFilter, kind: KeyKind) -> usize {
-    about.iter().filter(|finding| show.includes(finding) && kind.includes(finding)).count()
+fn count(keys: &[&Finding], show: KeyFilter, kind: KeyKind) -> usize {
+    keys.iter().filter(|finding| show.includes(finding) && kind.includes(finding)).count()
 }
 
 /// A page with this content. `link` is the link to itself.

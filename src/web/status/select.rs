@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use regex::{Regex, RegexBuilder, RegexSetBuilder};
 
@@ -254,6 +255,24 @@ impl Query {
         self.tags.iter().all(has) && !(self.no_other_tags && has_other())
     }
 
+    /// Those of these keys, which are the query's, of which that is known: if it asks for users without a tag,
+    /// not those of users whose tags are not known.
+    pub fn surely<'a>(&self, about: &[&'a Finding], snapshot: &Snapshot) -> Vec<&'a Finding> {
+        let is_without_tag =
+            self.no_other_tags || self.tags.iter().any(|(_, value)| value.is_empty());
+        if !is_without_tag {
+            return about.to_vec();
+        }
+        let tag_keys = snapshot.config.tag_keys();
+        let accounts = snapshot.state.accounts.iter().map(|it| (it.id.as_str(), it));
+        let accounts: HashMap<&str, &Arc<Account>> = accounts.collect();
+        let knows_tags = |key: &&&Finding| {
+            let account = accounts.get(key.account_id.as_str());
+            account.is_some_and(|it| it.knows_tags_of(&key.user, &tag_keys))
+        };
+        about.iter().filter(knows_tags).copied().collect()
+    }
+
     /// Whether it is about some keys of an account and an owner: by user, slot, id, or words.
     pub fn is_about_some_keys(&self) -> bool {
         !(self.user.is_empty() && self.id.is_empty() && self.search.is_empty())
@@ -281,6 +300,11 @@ impl KeyKind {
 }
 
 impl KeyFilter {
+    /// Whether keys that are due soon are listed.
+    pub fn has_due_soon(self) -> bool {
+        matches!(self, KeyFilter::DueSoon | KeyFilter::All | KeyFilter::Every)
+    }
+
     /// Whether this key is listed.
     pub fn includes(self, finding: &Finding) -> bool {
         match self {

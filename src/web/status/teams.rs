@@ -7,6 +7,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 
+use super::accounts::number;
 use super::choices::{KeyFilter, KeyKind};
 use super::components::{counted, due, grouped, table};
 use super::health::{Known, KnownKeys};
@@ -53,6 +54,7 @@ pub fn section(snapshot: &Snapshot, known: KnownKeys, query: &Query) -> Markup {
         let tags = keys.zip(owner.tags.iter().cloned()).collect();
         Query { account: query.account.clone(), tags, ..Query::default() }
     };
+    let no_tag = if unread == 0 { "none" } else { "none, or not read" };
     let caption = html! { "Owners: " (grouped(rows.len())) };
     let head = html! {
         @for key in &tag_keys { th scope="col" { (key) } }
@@ -64,7 +66,7 @@ pub fn section(snapshot: &Snapshot, known: KnownKeys, query: &Query) -> Markup {
     };
     let body = html! {
         @for owner in rows.iter().take(MAX_ROWS) {
-            (row(owner, &tag_keys, &keys_of(owner), known, snapshot.now))
+            (row(owner, &tag_keys, no_tag, &keys_of(owner), known, snapshot.now))
         }
     };
     html! {
@@ -113,25 +115,27 @@ fn owners<'a>(snapshot: &'a Snapshot, query: &Query) -> Vec<Owner<'a>> {
     owners.into_iter().map(|(tags, keys)| Owner { tags, keys }).collect()
 }
 
-/// `query` asks for the owner's unrotated keys.
+/// `query` asks for the owner's unrotated keys. `no_tag` stands for a tag that is not known.
 fn row(
     owner: &Owner,
     tag_keys: &[&str],
+    no_tag: &str,
     query: &Query,
     known: KnownKeys,
     now: DateTime<Utc>,
 ) -> Markup {
-    let number = |count: usize, query: &Query| {
-        html! {
-            @if count > 0 { a href={ (query.link()) "#keys" } { (grouped(count)) } } @else { "0" }
-        }
+    // Keys of accounts that are not known whole may be this owner's.
+    let number = |known: Known, count: usize, query: &Query| match (known, count) {
+        (Known::All, 0) => html! { "0" },
+        _ => number(known, count, query),
     };
+    let none = if known.access_keys == Known::All { "none" } else { "none known" };
     let access_keys = query.of_kind(KeyKind::AccessKey);
     let never_used = owner.keys.found(FindingKind::NeverUsed).map_or(0, |found| found.keys);
     html! {
         tr {
             @for (column, (value, key)) in owner.tags.iter().zip(tag_keys).enumerate() {
-                @let text = if value.is_empty() { html! { span.none { "none" } } } else { html! { bdi { (value) } } };
+                @let text = if value.is_empty() { html! { span.none { (no_tag) } } } else { html! { bdi { (value) } } };
                 @if column == 0 {
                     th scope="row" data-label=(key) { a href={ (query.link()) "#keys" } { (text) } }
                 } @else {
@@ -139,26 +143,27 @@ fn row(
                 }
             }
             td.number data-label="Unrotated access keys" {
-                (number(owner.keys.count(KeyStatus::Unrotated), &access_keys))
+                (number(known.access_keys, owner.keys.count(KeyStatus::Unrotated), &access_keys))
             }
             td.number data-label="Oldest of them, in days" {
                 @match owner.keys.oldest_unrotated {
                     Some(age) => (grouped(age.days() as usize)),
-                    None => span.none { "none" },
+                    None => span.none { (none) },
                 }
             }
             td data-label="Next access key due" {
                 @match owner.keys.next_due {
                     Some(next) => (due(next, now)),
-                    None => span.none { "none" },
+                    None => span.none { (none) },
                 }
             }
             td.number data-label="Access keys never used" {
-                (number(never_used, &access_keys.showing(KeyFilter::NeverUsed)))
+                (number(known.access_keys, never_used, &access_keys.showing(KeyFilter::NeverUsed)))
             }
-            @if known.has_service_credentials() {
+            @if let Some(known) = known.service_credentials {
                 td.number data-label="Unrotated API keys" {
                     (number(
+                        known,
                         owner.keys.unrotated_service_credentials(),
                         &query.of_kind(KeyKind::ServiceCredential),
                     ))

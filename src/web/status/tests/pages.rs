@@ -26,7 +26,8 @@ fn times_and_numbers_are_told_as_people_do() {
     for (hours, expected) in [
         (-24 * 2_561, "7 years overdue"),
         (-24, "1 day overdue"),
-        (-13, "overdue since today"),
+        (-13, "1 day overdue"),
+        (-11, "overdue since today"),
         (0, "overdue since today"),
         (11, "due today"),
         (13, "due tomorrow"),

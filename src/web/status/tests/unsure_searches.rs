@@ -57,6 +57,54 @@ fn a_query_by_tags_or_words_finds_nothing_for_sure_only_if_the_tags_are_known() 
     }
 }
 
+#[test]
+fn a_key_of_unknown_tags_does_not_count_as_one_without_a_tag() {
+    let known = account_of("backup", "prod", &[]);
+    let unknown = Account { tags: None, ..known.clone() };
+    for asked in ["tag=team:", "other_tags=none", "tag=team:&other_tags=none"] {
+        let (title, _, csv) = views(&unknown, &with_team(), asked);
+        assert!(title.starts_with("at least 0 "), "{asked}: {title}");
+        assert!(csv.contains(",backup,1,,unrotated,"), "it may be without: {csv}");
+        assert!(csv.contains(",not_read,default,"), "{csv}");
+        let state = State::new([unknown.clone().into()], Tried::Ok, true);
+        let page = page_of_state(state, with_team(), asked);
+        assert!(page.contains("keys: 1. Of 1 of them the user's tags were not read"), "{page}");
+        let (title, _, csv) = views(&known, &with_team(), asked);
+        assert!(title.starts_with("1 "), "{asked}: {title}");
+        assert!(!csv.contains("not_read"), "{csv}");
+    }
+    // Who did not ask for tags misses none.
+    let (_, _, csv) = views(&unknown, &Config::default(), "");
+    assert!(!csv.contains("not_read"), "{csv}");
+}
+
+#[test]
+fn with_an_old_report_more_keys_can_be_due_soon() {
+    let of_age = |days| Account {
+        generated: Some(now() - TimeDelta::days(days)),
+        ..account_of("backup", "prod", &[])
+    };
+    for (days, due, unrotated) in
+        [(75, "0", "1"), (77, "at least 0", "1"), (91, "at least 0", "at least 1")]
+    {
+        let state = State::new([of_age(days).into()], Tried::Ok, true);
+        let page = page_of_state(state, Config::default(), "kind=access_key");
+        assert!(page.contains(&format!("<strong>{due}</strong> <span>access keys due")), "{page}");
+        let (title, ..) = views(&of_age(days), &Config::default(), "");
+        assert!(title.starts_with(&format!("{unrotated} ")), "{days}: {title}");
+        for show in ["due_soon", "all", "every"] {
+            let (_, _, csv) =
+                views(&of_age(days), &Config::default(), &format!("show={show}&user=x"));
+            assert_eq!(csv.contains("not_all_known"), due != "0", "{show}, {days}: {csv}");
+        }
+    }
+    // Even if keys are due soon from their first day.
+    let mut config = Config::default();
+    config.policy.warn_before = TimeDelta::days(100);
+    let (_, _, csv) = views(&of_age(0), &config, "show=due_soon&user=x");
+    assert!(!csv.contains("not_all_known"), "{csv}");
+}
+
 /// The account with these access keys of its one user: the creation time and the id.
 fn with_keys(keys: &[(&str, Option<&str>)]) -> Account {
     let mut account = account_of("backup", "prod", &[]);
