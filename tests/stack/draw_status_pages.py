@@ -10,7 +10,7 @@ from pathlib import Path
 from browser import Browser, sheets
 from status_situations import SITUATIONS
 
-LOOKS = [(1440, "light"), (1440, "dark"), (1024, "light"), (390, "light"), (390, "dark")]
+LOOKS = [(1440, "light"), (1440, "dark"), (1024, "light"), (1024, "dark"), (390, "light"), (390, "dark")]
 # Taller pictures are cut off.
 MAX_HEIGHT = 4_000
 

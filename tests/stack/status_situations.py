@@ -332,7 +332,7 @@ def an_old_report(folder):
         yield exporter
 
 
-@situation("4", "degraded")
+@situation("at least 4", "degraded")
 def a_stale_report(folder):
     aws = one_account(age=timedelta(hours=9))
     with running(folder, aws=aws) as exporter:

@@ -11,10 +11,13 @@ use super::components::{
     account_cell, account_name, counted, grouped, long, moment, pager, relative, rows_of, runbook,
     sentence, since, table,
 };
-use super::health::{AccountSummary, Health, Known, KnownKeys, Trouble, troubles};
+use super::health::{
+    AccountSummary, Health, Known, KnownKeys, Trouble, knows_every_account, troubles,
+};
 use super::query::{MAX_TEXT, Query};
 use super::select::words;
 use super::{Pagination, StatusSettings};
+use crate::render::Snapshot;
 use crate::state::Account;
 
 /// Accounts on one page.
@@ -46,7 +49,7 @@ impl Counts {
 }
 
 /// The number of accounts in each state, in words.
-fn health(accounts: &[&AccountSummary]) -> String {
+fn health(accounts: &[&AccountSummary], shard: &str) -> String {
     let Counts { ok, degraded, failing, pending } = Counts::new(accounts);
     let states =
         [(ok, "ok"), (degraded, "degraded"), (failing, "failing"), (pending, "not tried yet")];
@@ -55,16 +58,21 @@ fn health(accounts: &[&AccountSummary]) -> String {
         .filter(|(count, _)| *count > 0)
         .map(|(count, state)| format!("{} {state}", grouped(count)))
         .collect();
-    let what = if accounts.len() == 1 { "account" } else { "accounts" };
-    if states.is_empty() { what.to_owned() } else { format!("{what}: {}", states.join(", ")) }
+    format!("{}{shard}: {}", counted(accounts.len(), "account"), states.join(", "))
 }
 
-/// The tile: whether accounts need attention.
-pub fn tile(accounts: &[&AccountSummary], query: &Query) -> Markup {
+/// The tile: whether accounts need attention. `shard` follows nouns.
+pub fn tile(
+    snapshot: &Snapshot,
+    accounts: &[&AccountSummary],
+    query: &Query,
+    shard: &str,
+) -> Markup {
     let Counts { ok: _, degraded, failing, pending } = Counts::new(accounts);
-    let of_all = format!("of {}", counted(accounts.len(), "account"));
+    let of_all = format!("of {}{shard}", counted(accounts.len(), "account"));
+    let is_all = knows_every_account(&snapshot.state, query);
     let (class, number, what, state) = if accounts.is_empty() {
-        (Some("bad"), 0, "accounts known".to_owned(), None)
+        (Some("bad"), 0, format!("accounts{shard} known"), None)
     } else if failing > 0 {
         (Some("bad"), failing, format!("{of_all} failing"), Some(AccountFilter::Failing))
     } else if pending > 0 {
@@ -72,12 +80,14 @@ pub fn tile(accounts: &[&AccountSummary], query: &Query) -> Markup {
     } else if degraded > 0 {
         (Some("doubt"), degraded, format!("{of_all} degraded"), Some(AccountFilter::Degraded))
     } else {
-        let what = if accounts.len() == 1 { "account ok" } else { "accounts ok" };
-        (None, accounts.len(), what.to_owned(), Some(AccountFilter::Ok))
+        let what = if accounts.len() == 1 { "account" } else { "accounts" };
+        let class = (!is_all).then_some("doubt");
+        (class, accounts.len(), format!("{what}{shard} ok"), Some(AccountFilter::Ok))
     };
+    let known = if is_all { Known::All } else { Known::Some };
     html! {
         li class=[class] {
-            a href=(link(query, state, "")) { strong { (grouped(number)) } " " span { (what) } }
+            a href=(link(query, state, "")) { strong { (known.of(number)) } " " span { (what) } }
             @if degraded > 0 && state != Some(AccountFilter::Degraded) {
                 p.doubt {
                     a href=(link(query, Some(AccountFilter::Degraded), "")) {
@@ -107,6 +117,7 @@ pub fn section(
     accounts: &[&AccountSummary],
     known: KnownKeys,
     query: &Query,
+    shard: &str,
 ) -> Markup {
     let listed = select(accounts, query);
     let pagination = Pagination::new(query.accounts.unwrap_or(1), PAGE_SIZE, listed.len());
@@ -148,7 +159,7 @@ pub fn section(
                 details open[is_open] {
                     summary {
                         h2 id="accounts-heading" { "Accounts" } " "
-                        (grouped(accounts.len())) " " (health(accounts))
+                        (health(accounts, shard))
                     }
                     @if are_few || is_calm {
                         (list)

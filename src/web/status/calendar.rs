@@ -5,11 +5,11 @@ use icalendar::{Calendar, Component, Event, EventLike};
 
 use super::StatusSettings;
 use super::choices::KeyFilter;
-use super::components::{self, grouped};
+use super::components::{self, counted, grouped};
 use super::gaps::{Gap, Missing, gaps};
 use super::query::Query;
 use super::select::{about, candidates, select};
-use super::{health, keys};
+use super::{health, keys, steps};
 use crate::findings::Finding;
 use crate::policy::KeyStatus;
 use crate::printable::escape;
@@ -17,11 +17,13 @@ use crate::render::Snapshot;
 use crate::shard::Shard;
 use crate::version::VERSION;
 
-/// The largest number of keys. Those that are due first are kept.
+/// The largest number of keys that are not overdue. Those that are due first are kept.
 const MAX_EVENTS: usize = 5_000;
+/// The largest number of keys that are. They are all on one day, and the longest overdue are kept.
+const MAX_OVERDUE: usize = 50;
 
 /// An event on the day on which each key that the query is about must be rotated or loses its
-/// exemption, and today's events about what the calendar lacks.
+/// exemption, today for each that is overdue, and today's events about what the calendar lacks.
 pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> String {
     let query = query.showing(KeyFilter::Every);
     let keys = candidates(snapshot, &query);
@@ -34,17 +36,24 @@ pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> 
     let mut due: Vec<_> =
         active.filter_map(|key| Some((ends(key)?, key))).filter(has_day).collect();
     due.sort_by_key(|(time, _)| *time);
+    let (overdue, ahead) = due.split_at(due.partition_point(|(time, _)| *time <= snapshot.now));
     let mut calendar = empty();
-    for (time, key) in due.iter().take(MAX_EVENTS) {
+    for (time, key) in overdue.iter().take(MAX_OVERDUE).chain(ahead.iter().take(MAX_EVENTS)) {
         calendar.push(of_key(snapshot, *time, key));
     }
     let today = snapshot.now.date_naive();
-    if due.len() > MAX_EVENTS {
-        let left_out = due.len() - MAX_EVENTS;
+    let left_out =
+        |keys: &[_], max: usize| Some(keys.len().saturating_sub(max)).filter(|it| *it > 0);
+    if let Some(count) = left_out(overdue, MAX_OVERDUE) {
+        let title = format!("{} overdue", counted(count, "more key"));
+        let text = "The status page lists them.";
+        calendar.push(event(snapshot, "overdue", today, &title, text));
+    }
+    if let Some(count) = left_out(ahead, MAX_EVENTS) {
         let text = format!(
             "The calendar has the {} keys that are due first. The status page has {} more.",
             grouped(MAX_EVENTS),
-            grouped(left_out)
+            grouped(count)
         );
         calendar.push(event(snapshot, "more", today, "Not all keys are in this calendar", &text));
     }
@@ -69,18 +78,25 @@ fn empty() -> Calendar {
 fn of_key(snapshot: &Snapshot, due: DateTime<Utc>, key: &Finding) -> Event {
     let Finding { user, account_id, account_name, .. } = key;
     let account = components::account_name(account_id, account_name);
+    let today = snapshot.now.date_naive();
+    let is_to_delete = steps::is_to_delete(key, snapshot.now);
     let what = match key.status {
-        KeyStatus::Exempt => "Exemption ends",
-        _ => "Rotate by today",
+        KeyStatus::Exempt => "Exemption ends:".to_owned(),
+        _ if due <= snapshot.now => {
+            let verb = if is_to_delete { "delete" } else { "rotate" };
+            format!("Overdue since {}: {verb}", due.date_naive())
+        }
+        _ if is_to_delete => "Delete by today:".to_owned(),
+        _ => "Rotate by today:".to_owned(),
     };
     let id = key.access_key_id.as_deref().unwrap_or(keys::NO_ID);
     let text = format!("Account {account_id}, {id}. Limit: {}", keys::rule(key));
     let created = key.last_rotated.map_or(0, |time| time.timestamp());
     // An id can become known later, and then the event must stay the same.
     let place = key.key.map_or_else(|| id.to_owned(), |slot| slot.to_string());
-    let summary = format!("{what}: {} of {user} in {account}", key.name());
+    let summary = format!("{what} {} of {user} in {account}", key.name());
     let uid = format!("{account_id}-{user}-{place}-{created}");
-    event(snapshot, &uid, due.date_naive(), &summary, &text)
+    event(snapshot, &uid, due.date_naive().max(today), &summary, &text)
 }
 
 fn of_gap(snapshot: &Snapshot, gap: &Gap) -> Event {

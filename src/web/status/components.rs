@@ -179,9 +179,9 @@ pub fn noun(kind: Option<KeyKind>, count: usize) -> &'static str {
     }
 }
 
-/// The keys that a list has, in words. `soon` is the time within which they are due soon.
-pub fn named(show: KeyFilter, kind: Option<KeyKind>, count: usize, soon: &str) -> String {
-    let keys = noun(kind, count);
+/// These keys, such as `access keys of shard 0 of 3`, as those of a list. `soon` is the time within which they are
+/// due soon.
+pub fn named(show: KeyFilter, keys: &str, soon: &str) -> String {
     match show {
         KeyFilter::Unrotated => format!("unrotated {keys}"),
         KeyFilter::DueSoon => format!("{keys} due within {soon}"),
@@ -189,8 +189,17 @@ pub fn named(show: KeyFilter, kind: Option<KeyKind>, count: usize, soon: &str) -
         KeyFilter::NeverUsed => format!("active {keys} never used for a week"),
         KeyFilter::NotJudged => format!("active {keys} of unknown age"),
         KeyFilter::All => format!("unrotated, due and exempt {keys}"),
-        KeyFilter::Every => format!("every {}", noun(kind, 1)),
+        KeyFilter::Every => keys.to_owned(),
     }
+}
+
+/// The name of a list of keys of this kind, or of both. `shard` follows the noun.
+pub fn list_name(show: KeyFilter, kind: Option<KeyKind>, shard: &str, soon: &str) -> String {
+    let keys = match show {
+        KeyFilter::Every => format!("every {}", noun(kind, 1)),
+        _ => noun(kind, 0).to_owned(),
+    };
+    capitalized(&named(show, &(keys + shard), soon))
 }
 
 /// A number and its noun.

@@ -8,7 +8,7 @@ use super::StatusSettings;
 use super::gaps::{Gap, gaps};
 use super::health::{self, AccountSummary};
 use super::query::Query;
-use super::select::{about, candidates, select};
+use super::select::{about, candidates, knows_tags, select};
 use crate::findings::{COLUMNS, Finding};
 use crate::policy::in_days;
 use crate::printable::{spreadsheet_cell, time};
@@ -41,14 +41,13 @@ pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> 
     };
     write(columns().map(str::to_owned).collect());
     let mut have_rows = HashSet::new();
-    let tag_keys = snapshot.config.tag_keys();
+    let (has_tags, knows_tags) = (!snapshot.config.user_tags.is_empty(), knows_tags(snapshot));
     let tags_column = COLUMNS.iter().position(|column| *column == "tags").expect("a column");
     for row in rows {
         have_rows.insert(row.account_id.as_str());
         let account = by_id.get(row.account_id.as_str()).copied();
         let mut fields = row.fields();
-        let knows_tags = account.is_some_and(|it| it.account.knows_tags_of(&row.user, &tag_keys));
-        if !(tag_keys.is_empty() || knows_tags) {
+        if has_tags && !knows_tags(row) {
             NOT_READ.clone_into(&mut fields[tags_column]);
         }
         write(fields.into_iter().chain(more(snapshot, account, Some(row))).collect());

@@ -66,11 +66,12 @@ pub fn gaps<'a>(
     };
     let mut gaps: Vec<Gap> = incomplete.map(gap).collect();
     let unknown = |of, why| Gap { of, account: None, is_read: false, why };
-    if query.account.is_empty() {
+    if !query.is_of_one_account() {
         gaps.extend(unlisted(snapshot).map(|why| unknown(Missing::OtherAccounts, why)));
         let others = other_shards(settings.shard, accounts);
         gaps.extend(others.map(|why| unknown(Missing::OtherShards(settings.shard), why)));
-    } else if of_query.is_empty() {
+    }
+    if !query.account.is_empty() && of_query.is_empty() {
         let why = no_account(settings, snapshot, query);
         gaps.push(unknown(Missing::Account(&query.account), why));
     }

@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::failure::Reason;
 use crate::findings::{
     AccountOverview, Finding, is_outlived, lacks_name, lacks_root, lacks_service_credentials,
-    lacks_tags, may_hide_due_keys,
+    lacks_tags,
 };
 use crate::policy::KeyStatus;
 use crate::render::Snapshot;
@@ -40,8 +40,6 @@ pub struct AccountSummary<'a> {
     pub not_judged: usize,
     /// Whether all of its unrotated access keys are known.
     is_whole: bool,
-    /// Whether keys that are due soon may be missing.
-    lacks_due_keys: bool,
     /// What the query needs of it and is not known.
     lacks: Lacks<'a>,
     /// Whether its service-specific credentials are wanted and could not be listed.
@@ -111,6 +109,11 @@ pub fn of_query<'a, 'b>(
     rows
 }
 
+/// Whether every account of the query is known. Otherwise there may be others.
+pub fn knows_every_account(state: &State, query: &Query) -> bool {
+    query.is_of_one_account() || state.ready && state.discovery != Tried::Failed
+}
+
 /// The problems of these accounts, each as that of all of them, with its accounts, the most frequent first.
 pub fn troubles<'a>(accounts: &[&'a AccountSummary<'a>]) -> Vec<(Trouble, Vec<&'a Account>)> {
     let mut troubles: BTreeMap<_, (Trouble, Vec<_>)> = BTreeMap::new();
@@ -148,7 +151,7 @@ impl<'a> AccountSummary<'a> {
         let lacks_name = lacks_name(account, config);
         let lacks_service_credentials = lacks_service_credentials(account, config);
         let lacks_root = lacks_root(account, config, now);
-        let is_outlived = is_outlived(account, config, now);
+        let is_old = account.is_stale(now) || is_outlived(account, config, now);
         let is_unconfirmed = refresh.confirmation == Tried::Failed;
         let has_no_tags = refresh.tags == Tried::Failed || lacks_tags || lacks.tags;
         let (of_root, of_others) = (lacks.ids(show, true), lacks.ids(show, false));
@@ -157,6 +160,7 @@ impl<'a> AccountSummary<'a> {
         };
         let one =
             |what, is_one: bool, section| is_one.then_some(Trouble { what, count: None, section });
+        let root_ids = "keys of root that may be meant, whose ids are never known";
         let more_keys = "users with more keys than the report shows";
         let no_name = if lacks_name { "name not read, and rules need it" } else { "name not read" };
         let no_tags =
@@ -165,14 +169,18 @@ impl<'a> AccountSummary<'a> {
         let troubles = [
             several("rows of the report not readable", rejected, "iamcredentialreportrejectedrows"),
             one("no readable row of root", lacks_root, "iamkeyexporterrootnotdecided"),
-            one("old report", account.is_stale(now) || is_outlived, "iamcredentialreportstale"),
+            one("old report", is_old, "iamcredentialreportstale"),
             several("keys of unknown age", not_judged, "iamaccesskeysnotjudged"),
             several(more_keys, unlisted, "iamaccesskeysnotjudged"),
             one("keys not confirmed", is_unconfirmed, "iamkeyexporterconfirmationunavailable"),
             several("users not confirmed", waiting, "iamkeyexporterconfirmationwaiting"),
             one(no_tags, has_no_tags, "iamkeyexportertagsunavailable"),
-            several("keys of unknown id", of_others, "iamkeyexporterconfirmationunavailable"),
-            several("keys of root, whose ids are never known", of_root, "iamrootaccesskeyactive"),
+            several(
+                "keys of unknown id that may be meant",
+                of_others,
+                "iamkeyexporterconfirmationunavailable",
+            ),
+            several(root_ids, of_root, "iamrootaccesskeyactive"),
             one(no_name, lacks_name || lacks.name, "iamkeyexporteraccountnameunavailable"),
             one(no_list, lacks_service_credentials, "iamkeyexporterservicecredentialsunavailable"),
         ];
@@ -186,7 +194,7 @@ impl<'a> AccountSummary<'a> {
         let is_judged = account.report.is_some() && rejected + not_judged + unlisted == 0;
         let is_failing = matches!(health, Health::Failing(_));
         let is_undecided = lacks_root || lacks_tags || lacks_name;
-        let is_whole = is_judged && !(is_failing || is_undecided || is_outlived);
+        let is_whole = is_judged && !(is_failing || is_undecided || is_old);
         AccountSummary {
             account,
             health,
@@ -195,7 +203,6 @@ impl<'a> AccountSummary<'a> {
             troubles,
             not_judged,
             is_whole,
-            lacks_due_keys: may_hide_due_keys(account, config, now),
             lacks,
             lacks_service_credentials,
         }
@@ -214,12 +221,7 @@ impl<'a> AccountSummary<'a> {
 
     /// The same for the keys of these statuses that the query is about.
     pub fn is_whole_for_query(&self, show: KeyFilter, kind: Option<KeyKind>) -> bool {
-        self.is_whole(kind) && self.lacks_nothing(show, kind)
-    }
-
-    /// Whether all that the query needs for keys of these statuses is known.
-    fn lacks_nothing(&self, show: KeyFilter, kind: Option<KeyKind>) -> bool {
-        self.lacks.nothing(show, kind) && !(self.lacks_due_keys && show.has_due_soon())
+        self.is_whole(kind) && self.lacks.nothing(show, kind)
     }
 
     /// What is known of its keys of this kind.
@@ -238,7 +240,7 @@ impl<'a> AccountSummary<'a> {
     /// The same for the keys of these statuses that the query is about.
     fn known_for_query(&self, show: KeyFilter, kind: KeyKind) -> Known {
         match self.known(kind) {
-            Known::All if !self.lacks_nothing(show, Some(kind)) => Known::Some,
+            Known::All if !self.lacks.nothing(show, Some(kind)) => Known::Some,
             known => known,
         }
     }
@@ -326,11 +328,14 @@ pub struct KnownKeys {
 }
 
 impl KnownKeys {
-    /// What is known of the query's keys of these statuses in these accounts.
-    pub fn new(snapshot: &Snapshot, accounts: &[&AccountSummary], show: KeyFilter) -> KnownKeys {
-        let State { ready, discovery, .. } = snapshot.state;
-        // Otherwise there may be other accounts.
-        let is_all = ready && discovery != Tried::Failed;
+    /// What is known of those of the query's keys that have these statuses. `accounts` are those of the query.
+    pub fn new(
+        snapshot: &Snapshot,
+        accounts: &[&AccountSummary],
+        query: &Query,
+        show: KeyFilter,
+    ) -> KnownKeys {
+        let is_all = knows_every_account(&snapshot.state, query);
         let known = |kind| {
             let mut of_accounts = accounts.iter().map(|row| row.known_for_query(show, kind));
             if of_accounts.clone().all(|known| known == Known::Nothing) {
@@ -343,6 +348,15 @@ impl KnownKeys {
         };
         let wanted = snapshot.config.service_credentials.then_some(KeyKind::ServiceCredential);
         KnownKeys { access_keys: known(KeyKind::AccessKey), service_credentials: wanted.map(known) }
+    }
+
+    /// The same if there may be more of each kind.
+    pub fn not_all(self) -> KnownKeys {
+        let lowered = |known| if known == Known::All { Known::Some } else { known };
+        KnownKeys {
+            access_keys: lowered(self.access_keys),
+            service_credentials: self.service_credentials.map(lowered),
+        }
     }
 
     /// Whether service-specific credentials are wanted, and some accounts have listed them.

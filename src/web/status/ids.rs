@@ -33,10 +33,14 @@ pub fn is_whole(word: &str) -> bool {
         || is_alphanumeric(word) && word.len() >= MIN_LENGTH && beginning(word).is_some()
 }
 
-/// Whether the word of a search can be the id of an access key, or a part of one.
+/// Whether the word of a search can be the id of an access key, or a part of one. It has capital letters and digits.
+/// A word of small letters is a name, unless it has a digit or begins like an id of an access key.
 pub fn can_be_in_access_key(word: &str) -> bool {
-    let is_other = is_whole(word) && beginning(word) != Some(Some(KeyKind::AccessKey));
-    is_alphanumeric(word) && !is_other
+    let is_of_key = beginning(word) == Some(Some(KeyKind::AccessKey));
+    let is_name = !is_of_key
+        && word.bytes().any(|c| c.is_ascii_lowercase())
+        && !word.bytes().any(|c| c.is_ascii_digit());
+    is_alphanumeric(word) && !is_name && (is_of_key || !is_whole(word))
 }
 
 /// Whether this is the id of an account.
@@ -85,13 +89,18 @@ mod tests {
             ("akiaiosfodnn7example", true, true),
             ("AKIA123", false, true),
             ("DNN7EXAM", false, true),
-            ("backup", false, true),
+            ("BACKUP", false, true),
+            ("back2up", false, true),
+            ("backup", false, false),
+            ("Backup", false, false),
+            ("akiabot", false, true),
             ("akia-bot", false, false),
             ("ACCA123456789012", true, false),
             ("AIDA123456789012", true, false),
             // A name can begin like an id.
-            ("asia", false, true),
-            ("asiapacific", false, true),
+            ("ASIA", false, true),
+            ("asia", false, false),
+            ("asiapacific", false, false),
             ("123456789012", true, false),
             ("1234", false, true),
         ] {

@@ -11,7 +11,7 @@ use super::components::{
 };
 use super::health::{self, Trouble};
 use super::ids;
-use super::keys::{NO_ID, badge, due_cell, last_day, limit, never, sheet};
+use super::keys::{NO_ID, age_in_days, badge, due_cell, last_day, limit, never, sheet};
 use super::page::{frame, invalid, missing};
 use super::query::Query;
 use super::steps;
@@ -215,8 +215,14 @@ impl Facts<'_> {
         let Facts { snapshot, finding, .. } = *self;
         let now = snapshot.now;
         let limit = in_words(finding.max_age);
-        let age = finding.age.map(|age| counted(age.days() as usize, "day"));
-        let age = age.unwrap_or_default();
+        let age = age_in_days(finding);
+        let days = if age.as_deref() == Some("1") { "day" } else { "days" };
+        let age = format!("{} {days}", age.unwrap_or_default());
+        let (do_it, done) = if steps::is_to_delete(finding, now) {
+            ("delete", "deleted")
+        } else {
+            ("rotate", "rotated")
+        };
         let has_expired = finding.expires.is_some_and(|time| time <= now);
         let by = html! {
             @if let Some(time) = finding.due { (date(time)) }
@@ -224,14 +230,14 @@ impl Facts<'_> {
         html! {
             @match finding.status {
                 KeyStatus::Unrotated => {
-                    "This key is " (age) " old, and its limit is " (limit) ": it had to be rotated by " (by) "."
+                    "This key is " (age) " old, and its limit is " (limit) ": it had to be " (done) " by " (by) "."
                 }
                 KeyStatus::DueSoon => {
-                    "This key is " (age) " old, and its limit is " (limit) ": rotate it by " (by)
+                    "This key is " (age) " old, and its limit is " (limit) ": " (do_it) " it by " (by)
                     @if let Some(time) = finding.due { ", it is " (due(time, now)) } "."
                 }
                 KeyStatus::Ok => {
-                    "This key is " (age) " old, and its limit is " (limit) ": it must be rotated by " (by) "."
+                    "This key is " (age) " old, and its limit is " (limit) ": it must be " (done) " by " (by) "."
                 }
                 KeyStatus::Exempt => {
                     "This key is " (age) " old, and exempt"

@@ -5,13 +5,13 @@ use maud::{Markup, html};
 
 use super::choices::{KeyFilter, KeyKind, Order, Sort};
 use super::components::{
-    account_cell, capitalized, counted, date, due, grouped, in_words, named, noun, owner, pager,
-    relative, rows_of, table, when,
+    account_cell, capitalized, counted, date, due, grouped, in_words, list_name, noun, owner,
+    pager, relative, rows_of, table, when,
 };
 use super::health::{AccountSummary, Known, KnownKeys, troubles};
 use super::query::{MAX_TEXT, Query};
-use super::select::select;
-use super::trust::{OTHER_SHARDS, of_shard};
+use super::select::{knows_tags, select};
+use super::trust::OTHER_SHARDS;
 use super::{Pagination, StatusSettings};
 use crate::findings::Finding;
 use crate::policy::KeyStatus;
@@ -23,8 +23,8 @@ const PAGE_SIZE: usize = 200;
 /// The same for a list of every key of an account, to print it on one page.
 const SHEET_SIZE: usize = 5_000;
 
-/// The section of the page. `about` are the keys of any kind and status that the query is about, and
-/// `accounts` those of the query.
+/// The section of the page. `about` are the keys of any kind and status that the query is about,
+/// `accounts` those of the query, and `shard` follows nouns.
 pub fn section(
     settings: &StatusSettings,
     snapshot: &Snapshot,
@@ -32,6 +32,7 @@ pub fn section(
     known: KnownKeys,
     accounts: &[&AccountSummary],
     query: &Query,
+    shard: &str,
 ) -> Markup {
     let now = snapshot.now;
     let kind = known.listed(query.kind);
@@ -46,15 +47,11 @@ pub fn section(
     let download = download.link();
     let download = download.trim_end_matches('?');
     let calendar = query.showing(KeyFilter::Unrotated).link();
-    let tag_keys = snapshot.config.tag_keys();
-    let has_tags = |row: &Finding| {
-        let account = accounts.iter().find(|it| it.account.id == row.account_id);
-        account.is_some_and(|it| it.account.knows_tags_of(&row.user, &tag_keys))
-    };
+    let knows_tags = knows_tags(snapshot);
     let of_unknown_tags = rows.len() - query.surely(&rows, snapshot).len();
     let no_tags = snapshot.config.user_tags.is_empty();
     let caption = html! {
-        (capitalized(&named(query.show, kind, 0, &soon))) ": "
+        (list_name(query.show, kind, shard, &soon)) ": "
         (rows_of(&pagination, rows.len())) (kinds(&rows, query))
         @if of_unknown_tags > 0 { ". Of " (grouped(of_unknown_tags)) " of them the user's tags were not read" }
         @if known.of(query.kind) == Known::Some { ". There may be more" }
@@ -73,7 +70,7 @@ pub fn section(
     };
     let body = html! {
         @for row in &rows[pagination.rows.clone()] {
-            (key(now, row, (!no_tags).then(|| has_tags(row))))
+            (key(now, row, (!no_tags).then(|| knows_tags(row))))
         }
     };
     html! {
@@ -81,7 +78,7 @@ pub fn section(
             h2 id="keys-heading" { "Keys" }
             (search(query, known, &soon))
             @if rows.is_empty() {
-                p.empty { (nothing(settings, query, known, accounts, now, &soon)) }
+                p.empty { (nothing(settings, query, known, accounts, now, shard, &soon)) }
             } @else {
                 (table("keys", &caption, &head, &body))
                 (pager(&pagination, "Pages of keys", link))
@@ -126,7 +123,7 @@ fn search(query: &Query, known: KnownKeys, soon: &str) -> Markup {
                 label for="show" { "Show" }
                 select id="show" name="show" {
                     @for show in KeyFilter::ALL {
-                        option value=(show.as_str()) selected[*show == query.show] { (capitalized(&named(*show, None, 0, soon))) }
+                        option value=(show.as_str()) selected[*show == query.show] { (list_name(*show, None, "", soon)) }
                     }
                 }
             }
@@ -159,6 +156,7 @@ fn nothing(
     known_keys: KnownKeys,
     accounts: &[&AccountSummary],
     now: DateTime<Utc>,
+    shard: &str,
     soon: &str,
 ) -> String {
     let read: Vec<_> = accounts.iter().filter(|row| row.is_read()).collect();
@@ -188,7 +186,7 @@ fn nothing(
     if !query.subject().is_empty() {
         text += &format!(" of those that you ask for: {}", query.subject());
     }
-    let (all, shard) = (counted(accounts.len(), "account"), of_shard(settings.shard));
+    let all = counted(accounts.len(), "account");
     text += &format!(". {} of {all}{shard} read", grouped(read.len()));
     if let Some(oldest) = oldest {
         text += &format!(", the oldest report is of {}", relative(oldest, now));
@@ -275,11 +273,20 @@ pub fn never(finding: &Finding) -> &'static str {
 
 fn age(finding: &Finding) -> Markup {
     html! {
-        @match finding.age {
-            Some(age) => span title={ (format!("{:.2}", age.days())) " days" } { (grouped(age.days() as usize)) },
+        @match finding.age.zip(age_in_days(finding)) {
+            Some((age, days)) => span title={ (format!("{:.2}", age.days())) " days" } { (days) },
             None => span.none { "not known" },
         }
     }
+}
+
+/// The age in whole days, or to the hundredth if it would look like the limit, or twice the limit, and is more.
+pub fn age_in_days(finding: &Finding) -> Option<String> {
+    let age = finding.age?;
+    let days = age.days() as usize;
+    let limits = [finding.max_age, finding.max_age * 2];
+    let is_near = limits.iter().any(|limit| usize::try_from(limit.num_days()) == Ok(days));
+    Some(if is_near { age.to_string() } else { grouped(days) })
 }
 
 /// By when the key must be rotated, or until when it need not be.

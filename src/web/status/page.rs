@@ -6,7 +6,7 @@ use maud::{DOCTYPE, Markup, Render, html};
 
 use super::accounts;
 use super::choices::{KeyFilter, KeyKind};
-use super::components::{in_words, moment, named, noun};
+use super::components::{capitalized, in_words, moment, named, noun};
 use super::health::{self, Known, KnownKeys};
 use super::query::Query;
 use super::select::{about, candidates};
@@ -22,13 +22,18 @@ pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> 
     let sure = query.surely(&about, snapshot);
     let all = health::accounts(snapshot, query, &keys);
     let accounts = health::of_query(&all, query);
-    let known_of = |show| KnownKeys::new(snapshot, &accounts, show);
-    let (known, known_unrotated) = (known_of(query.show), known_of(KeyFilter::Unrotated));
+    let known_of = |show| KnownKeys::new(snapshot, &accounts, query, show);
+    let known = known_of(query.show);
     let soon = in_words(snapshot.config.policy.warn_before);
+    let shard = trust::of_shard(settings.shard, query);
     let subject = Some(query.subject()).filter(|subject| !subject.is_empty());
     let title = html! {
-        (unrotated(&sure, known_unrotated))
+        (number(&sure, known, query, &shard, &soon))
         @if let Some(subject) = &subject { ", " (subject) }
+    };
+    let listed = match (query.show, query.kind) {
+        (KeyFilter::Unrotated | KeyFilter::Every, None) => None,
+        (show, kind) => Some(named(show, noun(kind, 0), &soon)),
     };
     // The account's name is for printed pages.
     let name = match &accounts[..] {
@@ -38,9 +43,11 @@ pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> 
     let name = name.filter(|name| !name.is_empty() && **name != query.account);
     let heading = html! {
         h1 { "IAM access keys" }
-        @if let Some(subject) = &subject {
+        @if subject.is_some() || listed.is_some() {
             p {
-                "Only " bdi { (subject) }
+                "Only " (listed.as_deref().unwrap_or_default())
+                @if listed.is_some() && subject.is_some() { ": " }
+                @if let Some(subject) = &subject { bdi { (subject) } }
                 @if let Some(name) = name { " · account " bdi { (name) } }
                 span.screen { " · " a href="?" { "All keys" } }
             }
@@ -51,39 +58,38 @@ pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> 
         (trust::notices(settings, snapshot, &accounts, query))
         ul.tiles {
             @for show in [KeyFilter::Unrotated, KeyFilter::DueSoon, KeyFilter::Exempt] {
-                (tile(&sure, known_of(show), &query.showing(show), &soon))
+                (tile(&sure, known_of(show), &query.showing(show), &shard, &soon))
             }
-            (accounts::tile(&accounts, query))
+            (accounts::tile(snapshot, &accounts, query, &shard))
         }
-        (teams::section(snapshot, known, query))
-        (accounts::section(settings, snapshot.now, &accounts, known, query))
-        (keys::section(settings, snapshot, &about, known, &accounts, query))
+        (teams::section(snapshot, known, query, &shard))
+        (accounts::section(settings, snapshot.now, &accounts, known, query, &shard))
+        (keys::section(settings, snapshot, &about, known, &accounts, query, &shard))
     };
     frame(settings, snapshot.now, &title, &heading, &body, &query.link())
 }
 
-/// The number of unrotated keys in words, each kind for itself, as in metrics and alerts.
-fn unrotated(keys: &[&Finding], known: KnownKeys) -> String {
-    if known.access_keys == Known::Nothing {
-        return "Unrotated keys not known".to_owned();
+/// The number of the query's keys in words, each kind for itself, as in metrics and alerts.
+fn number(keys: &[&Finding], known: KnownKeys, query: &Query, shard: &str, soon: &str) -> String {
+    let main = query.kind.unwrap_or(KeyKind::AccessKey);
+    if known.of(Some(main)) == Known::Nothing {
+        let keys = format!("{}{shard}", noun(query.kind, 0));
+        return capitalized(&named(query.show, &keys, soon)) + " not known";
     }
-    let number = |kind| {
-        let count = count(keys, KeyFilter::Unrotated, kind);
-        (count, known.of(Some(kind)).of(count))
+    let of_kind = |kind| {
+        let count = count(keys, query.show, kind);
+        (count, known.of(Some(kind)).of(count), noun(Some(kind), count))
     };
-    let (count, number_of_access_keys) = number(KeyKind::AccessKey);
-    let what = named(KeyFilter::Unrotated, Some(KeyKind::AccessKey), count, "");
-    let text = format!("{number_of_access_keys} {what}");
-    match number(KeyKind::ServiceCredential) {
-        (0, _) => text,
-        (count, number) => {
-            format!("{text} and {number} {}", noun(Some(KeyKind::ServiceCredential), count))
-        }
-    }
+    let (_, first, what) = of_kind(main);
+    let more = match of_kind(KeyKind::ServiceCredential) {
+        (1.., number, what) if query.kind.is_none() => format!(" and {number} {what}"),
+        _ => String::new(),
+    };
+    format!("{first} {}", named(query.show, &format!("{what}{more}{shard}"), soon))
 }
 
 /// A tile with the number of these access keys, and below it that of API keys.
-fn tile(keys: &[&Finding], known: KnownKeys, query: &Query, soon: &str) -> Markup {
+fn tile(keys: &[&Finding], known: KnownKeys, query: &Query, shard: &str, soon: &str) -> Markup {
     let class = |count, known| match (count, known) {
         (1.., _) if query.show == KeyFilter::Unrotated => Some("bad"),
         (0, Known::Some | Known::Nothing) => Some("doubt"),
@@ -92,11 +98,12 @@ fn tile(keys: &[&Finding], known: KnownKeys, query: &Query, soon: &str) -> Marku
     let link = |kind| query.of_kind(kind).link() + "#keys";
     let access_keys = count(keys, query.show, KeyKind::AccessKey);
     let api_keys = count(keys, query.show, KeyKind::ServiceCredential);
+    let what = format!("{}{shard}", noun(Some(KeyKind::AccessKey), access_keys));
     html! {
         li class=[class(access_keys, known.access_keys)] {
             a href=(link(KeyKind::AccessKey)) {
                 strong { (known.access_keys.of(access_keys)) } " "
-                span { (named(query.show, Some(KeyKind::AccessKey), access_keys, soon)) }
+                span { (named(query.show, &what, soon)) }
             }
             @if let Some(known) = known.service_credentials {
                 p class=[class(api_keys, known)] {

@@ -162,9 +162,14 @@ impl Query {
         [&*account.id, &*account.name, ""].contains(&self.account.as_str())
     }
 
+    /// Whether it is about one account, by its id. Several can have the same name.
+    pub fn is_of_one_account(&self) -> bool {
+        ids::is_account(&self.account)
+    }
+
     /// Whether it is about an account by name, and this one's name is not known.
     pub fn may_be_of_account(&self, account: &Account) -> bool {
-        !ids::is_account(&self.account) && has_unknown_name(account)
+        !self.is_of_one_account() && has_unknown_name(account)
     }
 
     /// What it needs of the account and is not known. `ids` are the account's keys of [`Query::may_have_id`].
@@ -197,11 +202,16 @@ impl Query {
         if !keys.iter().any(|key| is_unknown(&key)) {
             return by_account;
         }
-        let can_be_parts =
-            self.search.split_whitespace().filter(|it| ids::can_be_in_access_key(it));
+        let words = || self.search.split_whitespace();
+        let ids: HashSet<String> =
+            words().map(str::to_uppercase).chain([self.id.clone()]).collect();
+        // No two keys have the same id.
+        if keys.iter().filter_map(|key| key.access_key_id.as_ref()).any(|id| ids.contains(id)) {
+            return by_account;
+        }
+        let can_be_parts = words().filter(|word| ids::can_be_in_access_key(word));
         let parts = nowhere(can_be_parts.collect(), &snapshot.state, keys);
-        let words: Vec<&str> =
-            self.search.split_whitespace().filter(|word| !parts.contains(word)).collect();
+        let words: Vec<&str> = words().filter(|word| !parts.contains(word)).collect();
         if self.id.is_empty() && parts.is_empty() {
             return by_account;
         }
@@ -263,20 +273,25 @@ impl Query {
         if !is_without_tag {
             return about.to_vec();
         }
-        let tag_keys = snapshot.config.tag_keys();
-        let accounts = snapshot.state.accounts.iter().map(|it| (it.id.as_str(), it));
-        let accounts: HashMap<&str, &Arc<Account>> = accounts.collect();
-        let knows_tags = |key: &&&Finding| {
-            let account = accounts.get(key.account_id.as_str());
-            account.is_some_and(|it| it.knows_tags_of(&key.user, &tag_keys))
-        };
-        about.iter().filter(knows_tags).copied().collect()
+        let knows_tags = knows_tags(snapshot);
+        about.iter().copied().filter(|key| knows_tags(key)).collect()
     }
 
     /// Whether it is about some keys of an account and an owner: by user, slot, id, or words.
     pub fn is_about_some_keys(&self) -> bool {
         !(self.user.is_empty() && self.id.is_empty() && self.search.is_empty())
             || self.key.is_some()
+    }
+}
+
+/// Whether the tags of the key's user that the configuration names are known.
+pub fn knows_tags(snapshot: &Snapshot) -> impl Fn(&Finding) -> bool {
+    let tag_keys = snapshot.config.tag_keys();
+    let accounts = snapshot.state.accounts.iter().map(|it| (it.id.as_str(), it));
+    let accounts: HashMap<&str, &Arc<Account>> = accounts.collect();
+    move |key| {
+        let account = accounts.get(key.account_id.as_str());
+        account.is_some_and(|it| it.knows_tags_of(&key.user, &tag_keys))
     }
 }
 
@@ -300,11 +315,6 @@ impl KeyKind {
 }
 
 impl KeyFilter {
-    /// Whether keys that are due soon are listed.
-    pub fn has_due_soon(self) -> bool {
-        matches!(self, KeyFilter::DueSoon | KeyFilter::All | KeyFilter::Every)
-    }
-
     /// Whether this key is listed.
     pub fn includes(self, finding: &Finding) -> bool {
         match self {

@@ -16,6 +16,11 @@ use crate::report::ROOT_USER;
 /// A key that was not used for longer counts as one that nobody needs.
 const YEAR: TimeDelta = TimeDelta::days(365);
 
+/// Whether the key needs no successor: nobody needs one of root, or one that nobody uses.
+pub fn is_to_delete(finding: &Finding, now: DateTime<Utc>) -> bool {
+    finding.user == ROOT_USER || unused(finding, now).is_some()
+}
+
 /// The steps for this key, one of those of the user.
 pub fn render(
     settings: &StatusSettings,
@@ -101,7 +106,8 @@ fn for_access_key(
                         }
                     }
                     li {
-                        "Make a second key, and put it in the place of this one. Then remove the file with the secret. Keys of Terraform and CloudFormation, and passwords of SES, have "
+                        @if other.is_some() { "Unless everything uses the other one by now, make a new key" } @else { "Make a second key" }
+                        ", and put it in the place of this one. Then remove the file with the secret. Keys of Terraform and CloudFormation, and passwords of SES, have "
                         a href={ (settings.runbook_url()) "#rotate-a-key" } { "other ways" }
                         "."
                         (command(&secretly(&format!("aws iam create-access-key {user}"))))

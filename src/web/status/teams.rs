@@ -9,7 +9,7 @@ use maud::{Markup, html};
 
 use super::accounts::number;
 use super::choices::{KeyFilter, KeyKind};
-use super::components::{counted, due, grouped, table};
+use super::components::{counted, due, noun, table};
 use super::health::{Known, KnownKeys};
 use super::query::Query;
 use crate::policy::KeyStatus;
@@ -28,7 +28,7 @@ struct Owner<'a> {
 
 /// The section of the page. It is closed, because the keys matter more. Empty if the configuration names no
 /// tags, or if the query is about some keys of an owner: the list of keys has their owners.
-pub fn section(snapshot: &Snapshot, known: KnownKeys, query: &Query) -> Markup {
+pub fn section(snapshot: &Snapshot, known: KnownKeys, query: &Query, shard: &str) -> Markup {
     let config = &snapshot.config;
     let tag_keys: Vec<&str> = config.user_tags.iter().map(|tag| tag.key.as_str()).collect();
     if tag_keys.is_empty() || query.is_about_some_keys() {
@@ -38,11 +38,13 @@ pub fn section(snapshot: &Snapshot, known: KnownKeys, query: &Query) -> Markup {
     let has_keys = |keys: &KeySummary| keys.total() + keys.unrotated_service_credentials() > 0;
     rows.retain(|owner| has_keys(&owner.keys));
     // Keys without an owner come first, because nobody else looks at them.
+    let unrotated = |owner: &Owner| owner.keys.count(KeyStatus::Unrotated);
     let is_owned = |owner: &Owner| owner.tags.iter().any(|value| !value.is_empty());
-    rows.sort_by_key(|owner| (is_owned(owner), Reverse(owner.keys.count(KeyStatus::Unrotated))));
+    rows.sort_by_key(|owner| (is_owned(owner), Reverse(unrotated(owner))));
     let more = rows.len().saturating_sub(MAX_ROWS);
-    let with_unrotated = |owner: &&Owner| owner.keys.count(KeyStatus::Unrotated) > 0;
-    let with_unrotated = rows.iter().filter(with_unrotated).count();
+    let owners = rows.iter().filter(|owner| is_owned(owner));
+    let with_unrotated = owners.clone().filter(|owner| unrotated(owner) > 0).count();
+    let of_nobody = rows.iter().find(|owner| !is_owned(owner)).map(unrotated);
     let keys = config.tag_keys();
     let accounts = snapshot.state.accounts.iter().filter(|it| query.is_of_account(it));
     let is_unread = |it: &&Arc<Account>| it.report.is_some() && !it.knows_tags(&keys);
@@ -54,8 +56,15 @@ pub fn section(snapshot: &Snapshot, known: KnownKeys, query: &Query) -> Markup {
         let tags = keys.zip(owner.tags.iter().cloned()).collect();
         Query { account: query.account.clone(), tags, ..Query::default() }
     };
-    let no_tag = if unread == 0 { "none" } else { "none, or not read" };
-    let caption = html! { "Owners: " (grouped(rows.len())) };
+    let (no_tag, no_owner) = if unread == 0 {
+        ("none", "without an owner")
+    } else {
+        ("none, or not read", "without a known owner")
+    };
+    // Keys of unknown tags may be those of any owner.
+    let known_of_owners = if unread == 0 { known } else { known.not_all() };
+    let number_of_owners = known_of_owners.access_keys.of(owners.clone().count());
+    let caption = html! { "Owners: " (number_of_owners) };
     let head = html! {
         @for key in &tag_keys { th scope="col" { (key) } }
         th.number scope="col" { "Unrotated access keys" }
@@ -66,6 +75,7 @@ pub fn section(snapshot: &Snapshot, known: KnownKeys, query: &Query) -> Markup {
     };
     let body = html! {
         @for owner in rows.iter().take(MAX_ROWS) {
+            @let known = if is_owned(owner) { known_of_owners } else { known };
             (row(owner, &tag_keys, no_tag, &keys_of(owner), known, snapshot.now))
         }
     };
@@ -75,8 +85,11 @@ pub fn section(snapshot: &Snapshot, known: KnownKeys, query: &Query) -> Markup {
                 details {
                     summary {
                         h2 id="owners-heading" { "Owners" } " "
-                        (counted(rows.len(), "owner")) " by their tags, "
-                        (known.access_keys.of(with_unrotated)) " with unrotated access keys"
+                        (number_of_owners) (if owners.count() == 1 { " owner" } else { " owners" }) (shard) " by their tags, "
+                        (known_of_owners.access_keys.of(with_unrotated)) " with unrotated access keys"
+                        @if let Some(count) = of_nobody {
+                            "; " (known.access_keys.of(count)) " unrotated " (noun(Some(KeyKind::AccessKey), count)) " " (no_owner)
+                        }
                         @if unread > 0 { "; tags not read: " (counted(unread, "account")) }
                     }
                     @if is_partial || unread > 0 {
@@ -89,7 +102,7 @@ pub fn section(snapshot: &Snapshot, known: KnownKeys, query: &Query) -> Markup {
                         }
                     }
                     (table("owners", &caption, &head, &body))
-                    @if more > 0 { p { "And " (counted(more, "owner")) " with fewer unrotated keys." } }
+                    @if more > 0 { p { "And " (counted(more, "owner")) " with at most as many unrotated keys each." } }
                 }
             }
         }
@@ -147,7 +160,7 @@ fn row(
             }
             td.number data-label="Oldest of them, in days" {
                 @match owner.keys.oldest_unrotated {
-                    Some(age) => (grouped(age.days() as usize)),
+                    Some(age) => (known.access_keys.of(age.days() as usize)),
                     None => span.none { (none) },
                 }
             }

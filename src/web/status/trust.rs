@@ -36,7 +36,7 @@ pub fn line(
     let failing = failing.count();
     html! {
         p.trust {
-            (grouped(read)) " of " a href=(all(AccountSort::State)) { (counted(accounts.len(), "account")) } (of_shard(settings.shard)) " read"
+            (grouped(read)) " of " a href=(all(AccountSort::State)) { (counted(accounts.len(), "account")) } (of_shard(settings.shard, query)) " read"
             @if settings.shard.total > 1 { ". " (OTHER_SHARDS) }
             @if let Some(oldest) = oldest {
                 " · " a href=(all(AccountSort::Report)) { "oldest report " (relative(oldest, now)) }
@@ -167,9 +167,11 @@ pub fn no_account(settings: &StatusSettings, snapshot: &Snapshot, query: &Query)
     }
 }
 
-/// After a number of accounts: the shard that they belong to. Empty if there is only one.
-pub fn of_shard(shard: Shard) -> String {
-    shard.name().map(|shard| format!(" of {shard}")).unwrap_or_default()
+/// After what is counted: the shard that it belongs to, so that nobody takes the number for that of all shards. Empty
+/// if there is only one, or if the query is about an account, which is on one shard with all of its keys.
+pub fn of_shard(shard: Shard, query: &Query) -> String {
+    let shard = shard.name().filter(|_| !query.is_of_one_account());
+    shard.map(|shard| format!(" of {shard}")).unwrap_or_default()
 }
 
 /// Whether service-specific credentials are wanted, and all reports are files.

@@ -26,9 +26,10 @@ fn service_credentials_are_listed_among_the_keys_and_have_their_own_pages() {
     }
     assert!(!all.contains("codecommit"), "it has expired");
     assert!(list("q=BEDROCK").contains("<title>0 unrotated access keys and 1 API key, "));
-    // Tiles and title are about both kinds, whichever is listed.
+    // Tiles are about both kinds, whichever is listed.
     let one = list("kind=access_key");
-    assert!(one.contains("<title>1 unrotated access key and 2 API keys · "), "{one}");
+    assert!(one.contains("<title>1 unrotated access key · "), "{one}");
+    assert!(one.contains(">2 API keys</a>"), "{one}");
     assert!(one.contains("Unrotated access keys: 1<"), "{one}");
     assert!(list("kind=service_credential").contains("Unrotated API keys: 2<"));
     let every = list("show=every&user=a");
@@ -73,8 +74,12 @@ fn service_credentials_are_in_the_files_and_in_the_calendar() {
     let row = lines.next().expect("a row");
     assert!(row.starts_with(expected), "{row}");
     let calendar = calendar::render(&settings(), &snapshot, &query(""));
-    assert!(calendar.contains("SUMMARY:Rotate by today: logs key of a in 123456789012"));
-    assert!(calendar.contains("SUMMARY:Rotate by today: key 1 of a in 123456789012"));
+    assert!(
+        calendar.contains("SUMMARY:Overdue since 2026-08-30: rotate logs key of a in 123456789012")
+    );
+    assert!(
+        calendar.contains("SUMMARY:Overdue since 2020-03-31: rotate key 1 of a in 123456789012")
+    );
 }
 
 #[test]

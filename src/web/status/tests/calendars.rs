@@ -10,8 +10,8 @@ fn a_calendar_has_due_dates_and_what_is_not_known() {
     let calendar =
         calendar::render(&settings(), &snapshot(state, Config::default()), &Query::default());
     for line in [
-        "DTSTART;VALUE=DATE:20200331",
-        "SUMMARY:Rotate by today: key 1 of backup in production",
+        "DTSTART;VALUE=DATE:20261101",
+        "SUMMARY:Overdue since 2020-03-31: rotate key 1 of backup in production",
         "UID:123456789012-backup-1-1577836800@iam-key-exporter",
         "SUMMARY:Keys of account 210987654321 are not known",
     ] {
@@ -79,24 +79,48 @@ fn a_calendar_has_no_control_characters_of_its_query() {
     );
 }
 
+/// The calendar of an account with this number of users, each with a key that was made on this day.
+fn of_users(count: usize, created: &str) -> String {
+    let mut csv = "user,arn,access_key_1_active,access_key_1_last_rotated,access_key_2_active,access_key_2_last_rotated\n\
+                   <root_account>,arn:aws:iam::123456789012:root,false,N/A,false,N/A\n"
+        .to_owned();
+    for user in 0..count {
+        csv += &format!(
+            "u{user},arn:aws:iam::123456789012:user/u{user},true,{created}T00:00:00Z,false,N/A\n"
+        );
+    }
+    let report = Some(Report::parse(csv.as_bytes()).expect("a report").into());
+    let account = Account { report, generated: Some(now()), ..named("123456789012", "") };
+    let state = State::new([account.into()], Tried::Ok, true);
+    calendar::render(&settings(), &snapshot(state, Config::default()), &Query::default())
+        .replace("\r\n ", "")
+}
+
 #[test]
 fn a_calendar_of_too_many_keys_says_so() {
-    let with_users = |count: usize| {
-        let mut csv = "user,arn,access_key_1_active,access_key_1_last_rotated,access_key_2_active,access_key_2_last_rotated\n\
-                       <root_account>,arn:aws:iam::123456789012:root,false,N/A,false,N/A\n"
-            .to_owned();
-        for user in 0..count {
-            csv += &format!(
-                "u{user},arn:aws:iam::123456789012:user/u{user},true,2020-01-01T00:00:00Z,false,N/A\n"
-            );
-        }
-        let report = Some(Report::parse(csv.as_bytes()).expect("a report").into());
-        let account =
-            Account { report, generated: Some(now()), ..Account::pending("123456789012", "") };
-        State::new([account.into()], Tried::Ok, true)
-    };
-    assert_eq!(lacking(with_users(5_000), ""), [""; 0]);
-    assert_eq!(lacking(with_users(5_001), ""), ["Not all keys are in this calendar"]);
+    const MORE: &str = "SUMMARY:Not all keys are in this calendar";
+    assert!(!of_users(5_000, "2026-10-01").contains(MORE));
+    let calendar = of_users(5_002, "2026-10-01");
+    assert!(calendar.contains(MORE) && calendar.contains("The status page has 2 more."));
+    assert_eq!(calendar.matches("BEGIN:VEVENT").count(), 5_001);
+}
+
+#[test]
+fn today_has_the_keys_that_are_overdue_but_never_more_than_people_can_read() {
+    let calendar = of_users(50, "2026-06-01");
+    assert_eq!(calendar.matches("SUMMARY:Overdue since 2026-08-30: rotate key 1 of u").count(), 50);
+    assert_eq!(calendar.matches("DTSTART;VALUE=DATE:20261101\r\n").count(), 50);
+    let calendar = of_users(52, "2026-06-01");
+    assert_eq!(calendar.matches("DTSTART;VALUE=DATE:20261101\r\n").count(), 51);
+    for line in ["SUMMARY:2 more keys overdue", "UID:overdue@iam-key-exporter"] {
+        assert!(calendar.contains(&format!("\r\n{line}\r\n")), "{line} in {calendar}");
+    }
+    // It is noon, and these are due at midnight: one is overdue, and one is due today or later.
+    let calendar = of_users(1, "2026-08-03");
+    assert!(calendar.contains("SUMMARY:Overdue since 2026-11-01: rotate key 1"), "{calendar}");
+    let calendar = of_users(1, "2026-08-04");
+    assert!(calendar.contains("SUMMARY:Rotate by today: key 1 of u0"), "{calendar}");
+    assert!(calendar.contains("DTSTART;VALUE=DATE:20261102"), "{calendar}");
 }
 
 #[test]

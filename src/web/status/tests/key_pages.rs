@@ -206,7 +206,8 @@ fn a_third_key_cannot_be_made_so_one_is_deleted_before() {
     let first = "AWS allows no third";
     let page = page_of_key(&format!("{key},{key}"));
     let place = |text: &str| page.find(text).unwrap_or_else(|| panic!("{text} in {page}"));
-    assert!(place(first) < place("Make a second key"));
+    let another = "Unless everything uses the other one by now, make a new key";
+    assert!(place(first) < place(another) && !page.contains("Make a second key"), "{page}");
     assert!(place("href=\"key?account=123456789012&amp;user=a&amp;key=2\"") > place(first));
     assert!(!page_of_key(&format!("{key},false,N/A,N/A")).contains(first));
 }
@@ -304,4 +305,68 @@ fn a_confirmation_has_its_own_time_and_not_that_of_the_last_refresh() {
     account.refresh.confirmed = Some(now() - TimeDelta::minutes(40));
     let page = page_of_its_key(account, Config::default());
     assert!(page.contains("AWS confirmed unrotated keys 40 min ago"), "{page}");
+}
+
+#[test]
+fn a_key_that_is_to_be_deleted_had_not_to_be_rotated() {
+    const OLD: &str = "true,2020-01-01T00:00:00Z";
+    let of_user = |row: &str, by: &str| {
+        let page = page_of_key(&format!("{row},false,N/A,N/A"));
+        assert!(page.contains(by), "{by} for {row}: {page}");
+    };
+    of_user(&format!("{OLD},2026-10-31T00:00:00Z"), "it had to be rotated by ");
+    of_user(&format!("{OLD},N/A"), "it had to be deleted by ");
+    of_user("true,2026-08-08T00:00:00Z,2026-10-31T00:00:00Z", ": rotate it by ");
+    of_user("true,2026-08-08T00:00:00Z,N/A", ": delete it by ");
+    of_user("true,2026-10-20T00:00:00Z,N/A", "it must be deleted by ");
+    let csv = format!(
+        "user,arn,access_key_1_active,access_key_1_last_rotated,access_key_2_active,access_key_2_last_rotated\n\
+         <root_account>,arn:aws:iam::123456789012:root,{OLD},false,N/A\n"
+    );
+    let root = Account {
+        report: Some(Report::parse(csv.as_bytes()).expect("a report").into()),
+        generated: Some(now()),
+        ..named("123456789012", "")
+    };
+    let snapshot = snapshot(State::new([root.into()], Tried::Ok, true), Config::default());
+    let asked = query("account=123456789012&user=%3Croot_account%3E&key=1");
+    let key::KeyPage::Found(page) = key::render(&settings(), &snapshot, &asked) else {
+        panic!("root has a key");
+    };
+    assert!(page.contains("it had to be deleted by ") && !page.contains("be rotated"), "{page}");
+    let calendar = calendar::render(&settings(), &snapshot, &Query::default());
+    assert!(
+        calendar.contains("SUMMARY:Overdue since 2020-03-31: delete key 1 of <root_account>"),
+        "{calendar}"
+    );
+}
+
+#[test]
+fn an_age_near_the_limit_has_the_decimals_that_decide() {
+    let of_age = |hours: i64| {
+        let created = (now() - TimeDelta::hours(hours)).format("%Y-%m-%dT%H:%M:%SZ");
+        let account = Account {
+            generated: Some(now()),
+            ..account("123456789012", &format!("true,{created}"))
+        };
+        let state = State::new([account.clone().into()], Tried::Ok, true);
+        (
+            page_of_state(state, Config::default(), "show=every"),
+            page_of_its_key(account, Config::default()),
+        )
+    };
+    for (hours, shown) in [
+        (24 * 88 + 5, "88"),
+        (24 * 90, "90"),
+        (24 * 90 + 6, "90.25"),
+        (24 * 91 + 5, "91"),
+        (24 * 180, "180"),
+        (24 * 180 + 12, "180.5"),
+        (24 * 1_200, "1,200"),
+    ] {
+        let (list, page) = of_age(hours);
+        let cell = format!(" days\">{shown}</span>");
+        assert!(list.contains(&cell), "{cell} in {list}");
+        assert!(page.contains(&format!("This key is {shown} days old")), "{shown} in {page}");
+    }
 }

@@ -212,13 +212,14 @@ fn owners_are_listed_and_linked_to_those_without_one_first() {
     let page = page_of_state(state, with_team(), "");
     let place = |text: &str| page.find(text).unwrap_or_else(|| panic!("{text} in {page}"));
     assert!(place("href=\"?tag=team%3A#keys\"") < place("href=\"?tag=team%3Aa%26b#keys\""));
-    let line = "<details><summary><h2 id=\"owners-heading\">Owners</h2> 2 owners by their tags, 2 with unrotated access keys<";
+    let line = "<details><summary><h2 id=\"owners-heading\">Owners</h2> 1 owner by their tags, 1 with unrotated access keys; 1 unrotated access key without an owner<";
     assert!(page.contains(line) && !page.contains("there may be more keys"), "{page}");
     let accounts = [account_of("a", "", &[("team", "x")]), account("210987654321", "true,N/A")];
     let state = State::new(accounts.map(Into::into), Tried::Ok, true);
     let page = page_of_state(state, with_team(), "");
     assert!(page.contains("there may be more keys"), "{page}");
-    let line = "by their tags, at least 1 with unrotated access keys; tags not read: 1 account<";
+    let line = "at least 1 owner by their tags, at least 1 with unrotated access keys; \
+                at least 0 unrotated access keys without a known owner; tags not read: 1 account<";
     assert!(page.contains(line), "{page}");
 }
 
@@ -314,4 +315,102 @@ fn accounts_are_listed_above_the_keys_only_if_there_is_something_to_see_to() {
     assert!(!asked.contains(CLOSED) && asked.contains(">Accounts: 1<"), "{asked}");
     let nothing = section_of_accounts(&failing(16), "find=nobody");
     assert!(!nothing.contains(CLOSED) && nothing.contains("No account matches."), "{nothing}");
+}
+
+#[test]
+fn the_title_has_the_number_of_the_keys_that_are_listed() {
+    let services =
+        [("bedrock.amazonaws.com", "ACCANEVER", None), ("logs.amazonaws.com", "ACCASOON", Some(3))];
+    let state = || {
+        let with_services = with_service_credentials(&services);
+        let soon = Account {
+            generated: Some(now()),
+            service_credentials: Some(Arc::default()),
+            ..account("210987654321", "true,2026-08-10T00:00:00Z")
+        };
+        State::new([with_services.into(), soon.into()], Tried::Ok, true)
+    };
+    let config = Config { service_credentials: true, ..Config::default() };
+    for (asked, title) in [
+        ("", "1 unrotated access key and 2 API keys"),
+        ("kind=access_key", "1 unrotated access key"),
+        ("kind=service_credential&user=a", "2 unrotated API keys, a"),
+        ("show=due_soon", "1 access key due within 14 days"),
+        ("show=exempt", "0 exempt access keys"),
+        ("show=never_used", "0 active access keys never used for a week"),
+        ("show=not_judged&user=a", "0 active access keys of unknown age, a"),
+        ("show=all", "2 unrotated, due and exempt access keys and 2 API keys"),
+        ("show=every", "2 access keys and 2 API keys"),
+    ] {
+        let page = page_of_state(state(), config.clone(), asked);
+        let expected = format!("<title>{title} · iam-key-exporter</title>");
+        assert!(page.contains(&expected), "{expected} in {page}");
+    }
+    let unread = || State::new([Account::pending("123456789012", "").into()], Tried::Ok, true);
+    for (asked, title) in [
+        ("", "Unrotated keys not known"),
+        ("show=due_soon", "Keys due within 14 days not known"),
+        ("show=every", "Keys not known"),
+    ] {
+        let page = page_of_state(unread(), Config::default(), asked);
+        assert!(page.contains(&format!("<title>{title} · ")), "{title} in {page}");
+    }
+}
+
+#[test]
+fn the_heading_says_which_keys_are_listed() {
+    let state = || State::new([account_of("backup", "", &[]).into()], Tried::Ok, true);
+    for (asked, only) in [
+        ("user=backup", "<bdi>backup</bdi>"),
+        ("show=due_soon", "keys due within 14 days"),
+        ("show=exempt&kind=access_key&user=x", "exempt access keys: <bdi>x</bdi>"),
+    ] {
+        let page = page_of_state(state(), Config::default(), asked);
+        assert!(page.contains(&format!("<p>Only {only}<span")), "{only} in {page}");
+    }
+    for asked in ["", "show=every"] {
+        assert!(!page_of_state(state(), Config::default(), asked).contains("<p>Only"), "{asked}");
+    }
+}
+
+#[test]
+fn keys_of_unknown_tags_may_be_those_of_any_owner() {
+    let unread =
+        Account { id: "210987654321".to_owned(), tags: None, ..account_of("other", "", &[]) };
+    let calm = Account { id: "333333333333".to_owned(), ..young("calm", &[("team", "y")]) };
+    let accounts = [account_of("backup", "", &[("team", "x")]), unread, calm];
+    let page =
+        page_of_state(State::new(accounts.map(Into::into), Tried::Ok, true), with_team(), "");
+    let line = "at least 2 owners by their tags, at least 1 with unrotated access keys; 1 unrotated access key without a \
+                known owner; tags not read: 1 account<";
+    assert!(page.contains(line), "{page}");
+    let cell = |team: &str, number: &str| {
+        let link = format!("?tag=team%3A{team}&amp;kind=access_key#keys\">{number}</a>");
+        assert!(page.contains(&link), "{link} in {page}");
+    };
+    cell("x", "at least 1");
+    cell("y", "at least 0");
+    cell("", "1");
+    assert!(page.contains("data-label=\"Oldest of them, in days\">at least 2,496<"), "{page}");
+}
+
+/// The account of a report file with one young key of this user.
+fn young(user: &str, tags: &[(&str, &str)]) -> Account {
+    let csv = format!(
+        "user,arn,access_key_1_active,access_key_1_last_rotated,access_key_2_active,access_key_2_last_rotated\n\
+         <root_account>,arn:aws:iam::123456789012:root,false,N/A,false,N/A\n\
+         {user},arn:aws:iam::123456789012:user/{user},true,2026-10-30T00:00:00Z,false,N/A\n"
+    );
+    let report = Some(Report::parse(csv.as_bytes()).expect("a report").into());
+    Account { report, ..account_of(user, "", tags) }
+}
+
+#[test]
+fn accounts_are_all_ok_only_if_all_are_listed() {
+    let mut account = account("123456789012", "true,2026-10-01T00:00:00Z");
+    account.record(None, Duration::ZERO, now());
+    let state = State::new([account.into()], Tried::Failed, true);
+    let page = page_of_state(state, Config::default(), "");
+    let tile = "<li class=\"doubt\"><a href=\"?state=ok#accounts\"><strong>at least 1</strong> <span>account ok</span>";
+    assert!(page.contains(tile), "{page}");
 }

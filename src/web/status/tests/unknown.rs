@@ -92,6 +92,21 @@ fn one_of_several_shards_never_counts_as_everything() {
     let text = page(&of_shard(), "show=exempt");
     assert!(text.contains(&nothing), "{text}");
     assert!(!page(&settings(), "").contains("shard"));
+    let text = page(&of_shard(), "show=due_soon");
+    for part in [
+        "<title>0 access keys of shard 0 of 3 due within 14 days · ",
+        "<strong>1</strong> <span>unrotated access key of shard 0 of 3</span>",
+        "of 1 account of shard 0 of 3 not tried yet</span>",
+        "1 account of shard 0 of 3: 1 not tried yet<",
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    let text = page(&of_shard(), "");
+    assert!(text.contains(">Unrotated access keys of shard 0 of 3: 1<"), "{text}");
+    assert!(text.contains(">Unrotated keys</option>"), "{text}");
+    // The account has no keys on other shards.
+    let text = page(&of_shard(), "account=123456789012");
+    assert!(text.contains("<title>1 unrotated access key, 123456789012 · "), "{text}");
 
     let csv = |settings: &StatusSettings, asked: &str| {
         String::from_utf8(csv::render(settings, &snapshot(), &query(asked))).expect("UTF-8")
@@ -230,5 +245,41 @@ fn an_account_without_a_row_of_root_is_not_whole_unless_the_summary_says_that_ro
         let page = page_of_state(state, Config::default(), "");
         assert_eq!(page.contains("no readable row of root"), !is_whole, "{keys:?}");
         assert_eq!(page.contains("at least 0 unrotated"), !is_whole, "{keys:?}");
+    }
+}
+
+#[test]
+fn with_an_old_report_no_number_is_complete() {
+    let of_age = |hours| {
+        let mut account = with_service_credentials(&[]);
+        account.generated = Some(now() - TimeDelta::hours(hours));
+        account.tags = account_of("a", "", &[("team", "x")]).tags;
+        account.record(None, Duration::ZERO, now());
+        account
+    };
+    let config = || Config { service_credentials: true, ..with_team() };
+    let state = |hours| State::new([of_age(hours).into()], Tried::Ok, true);
+    let numbers = ["1</strong>", "0</strong>", "0 API keys</a>", "1</a>", "0</a>"];
+    let fresh = page_of_state(state(8), config(), "");
+    assert!(!fresh.contains("at least"), "{fresh}");
+    let old = page_of_state(state(9), config(), "");
+    for number in numbers {
+        assert!(old.contains(&format!(">at least {number}")), "{number} in {old}");
+        assert!(
+            !old.contains(&format!(">{number}")) || number == "1</strong>",
+            "{number} in {old}"
+        );
+    }
+    for part in ["<title>at least 1 unrotated access key ·", "There may be more<"] {
+        assert!(old.contains(part), "{part} in {old}");
+    }
+    for show in ["due_soon", "exempt", "every&user=x"] {
+        let asked = query(&format!("show={show}"));
+        let csv = |hours| {
+            let file = csv::render(&settings(), &snapshot(state(hours), config()), &asked);
+            String::from_utf8(file).expect("UTF-8")
+        };
+        assert!(csv(9).contains(",not_all_known,,,,,,old report,"), "{show}: {}", csv(9));
+        assert!(!csv(8).contains("not_all_known"), "{show}: {}", csv(8));
     }
 }
