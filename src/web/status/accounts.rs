@@ -70,24 +70,37 @@ pub fn tile(
 ) -> Markup {
     let Counts { ok: _, degraded, failing, pending } = Counts::new(accounts);
     let of_all = format!("of {}{shard}", counted(accounts.len(), "account"));
-    let is_all = knows_every_account(&snapshot.state, query);
     let (class, number, what, state) = if accounts.is_empty() {
-        (Some("bad"), 0, format!("accounts{shard} known"), None)
+        (Some("bad"), grouped(0), format!("accounts{shard} known"), None)
     } else if failing > 0 {
-        (Some("bad"), failing, format!("{of_all} failing"), Some(AccountFilter::Failing))
+        (Some("bad"), grouped(failing), format!("{of_all} failing"), Some(AccountFilter::Failing))
     } else if pending > 0 {
-        (Some("doubt"), pending, format!("{of_all} not tried yet"), Some(AccountFilter::Pending))
+        (
+            Some("doubt"),
+            grouped(pending),
+            format!("{of_all} not tried yet"),
+            Some(AccountFilter::Pending),
+        )
     } else if degraded > 0 {
-        (Some("doubt"), degraded, format!("{of_all} degraded"), Some(AccountFilter::Degraded))
+        (
+            Some("doubt"),
+            grouped(degraded),
+            format!("{of_all} degraded"),
+            Some(AccountFilter::Degraded),
+        )
     } else {
         let what = if accounts.len() == 1 { "account" } else { "accounts" };
-        let class = (!is_all).then_some("doubt");
-        (class, accounts.len(), format!("{what}{shard} ok"), Some(AccountFilter::Ok))
+        let what = format!("{what}{shard} ok");
+        let (class, known) = if knows_every_account(&snapshot.state, query) {
+            (None, Known::All)
+        } else {
+            (Some("doubt"), Known::Some)
+        };
+        (class, known.of(accounts.len()), what, Some(AccountFilter::Ok))
     };
-    let known = if is_all { Known::All } else { Known::Some };
     html! {
         li class=[class] {
-            a href=(link(query, state, "")) { strong { (known.of(number)) } " " span { (what) } }
+            a href=(link(query, state, "")) { strong { (number) } " " span { (what) } }
             @if degraded > 0 && state != Some(AccountFilter::Degraded) {
                 p.doubt {
                     a href=(link(query, Some(AccountFilter::Degraded), "")) {

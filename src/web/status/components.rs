@@ -5,7 +5,7 @@ use maud::{Markup, html};
 
 use super::choices::{KeyFilter, KeyKind};
 use super::{Pagination, StatusSettings};
-use crate::policy::Tag;
+use crate::findings::Finding;
 
 /// An account by its name, if it has one, and its id.
 pub fn account_cell(id: &str, name: &str) -> Markup {
@@ -34,14 +34,14 @@ pub fn runbook(settings: &StatusSettings, section: &str) -> Markup {
     html! { a.help href={ (settings.runbook_url()) "#" (section) } { "What to do" } }
 }
 
-/// The tags of an owner. `are_known`: whether the user's tags were read.
-pub fn owner(tags: &[Tag], are_known: bool) -> Markup {
+/// The tags of the key's owner.
+pub fn owner(finding: &Finding) -> Markup {
     html! {
-        @for (key, value) in tags {
+        @for (key, value) in &finding.tags {
             span.tag { span.name { (key) } " " bdi { (value) } } " "
         }
-        @if tags.is_empty() {
-            span.none { (if are_known { "none" } else { "tags not read" }) }
+        @if finding.tags.is_empty() {
+            span.none { (if finding.tags_known { "none" } else { "tags not read" }) }
         }
     }
 }

@@ -136,7 +136,6 @@ impl Facts<'_> {
             show: KeyFilter::Every,
             ..Query::default()
         };
-        let knows_tags = account.knows_tags_of(&finding.user, &snapshot.config.tag_keys());
         let body = html! {
             section id="keys" aria-labelledby="verdict" {
                 h2.hidden id="verdict" { "What is wrong" }
@@ -150,7 +149,7 @@ impl Facts<'_> {
                             @if snapshot.config.user_tags.is_empty() {
                                 span.none { "no tags are configured" }
                             } @else {
-                                (owner(&finding.tags, knows_tags))
+                                (owner(finding))
                             }
                         }
                     }

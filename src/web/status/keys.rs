@@ -10,7 +10,7 @@ use super::components::{
 };
 use super::health::{AccountSummary, Known, KnownKeys, troubles};
 use super::query::{MAX_TEXT, Query};
-use super::select::{knows_tags, select};
+use super::select::select;
 use super::trust::OTHER_SHARDS;
 use super::{Pagination, StatusSettings};
 use crate::findings::Finding;
@@ -47,9 +47,8 @@ pub fn section(
     let download = download.link();
     let download = download.trim_end_matches('?');
     let calendar = query.showing(KeyFilter::Unrotated).link();
-    let knows_tags = knows_tags(snapshot);
-    let of_unknown_tags = rows.len() - query.surely(&rows, snapshot).len();
-    let no_tags = snapshot.config.user_tags.is_empty();
+    let of_unknown_tags = rows.len() - query.surely(&rows, &snapshot.config).len();
+    let has_tags = !snapshot.config.user_tags.is_empty();
     let caption = html! {
         (list_name(query.show, kind, shard, &soon)) ": "
         (rows_of(&pagination, rows.len())) (kinds(&rows, query))
@@ -60,7 +59,7 @@ pub fn section(
     let head = html! {
         (column(query, Sort::User, "User"))
         (column(query, Sort::Due, "Due"))
-        @if !no_tags { (column(query, Sort::Owner, "Owner")) }
+        @if has_tags { (column(query, Sort::Owner, "Owner")) }
         (column(query, Sort::Account, "Account"))
         th scope="col" { "Key" }
         (column(query, Sort::Age, "Age in days"))
@@ -70,7 +69,7 @@ pub fn section(
     };
     let body = html! {
         @for row in &rows[pagination.rows.clone()] {
-            (key(now, row, (!no_tags).then(|| knows_tags(row))))
+            (key(now, row, has_tags))
         }
     };
     html! {
@@ -230,8 +229,8 @@ pub fn link(finding: &Finding) -> String {
     format!("key{}", query.link())
 }
 
-/// `tags`: whether the owner is known. `None`: the configuration names no tags.
-fn key(now: DateTime<Utc>, finding: &Finding, tags: Option<bool>) -> Markup {
+/// `has_tags`: whether the configuration names tags, which are the owner.
+fn key(now: DateTime<Utc>, finding: &Finding, has_tags: bool) -> Markup {
     html! {
         tr {
             th scope="row" data-label="User" {
@@ -239,8 +238,8 @@ fn key(now: DateTime<Utc>, finding: &Finding, tags: Option<bool>) -> Markup {
                 @if finding.path != "/" { small { bdi { (finding.path) } } }
             }
             td data-label="Due" { (due_cell(finding, now)) }
-            @if let Some(are_known) = tags {
-                td.owner data-label="Owner" { (owner(&finding.tags, are_known)) }
+            @if has_tags {
+                td.owner data-label="Owner" { (owner(finding)) }
             }
             td.account data-label="Account" { (account_cell(&finding.account_id, &finding.account_name)) }
             td data-label="Key" {

@@ -19,7 +19,7 @@ use crate::version::VERSION;
 pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> String {
     let keys = candidates(snapshot, query);
     let about = about(&keys, query, &snapshot.config.user_tags);
-    let sure = query.surely(&about, snapshot);
+    let sure = query.surely(&about, &snapshot.config);
     let all = health::accounts(snapshot, query, &keys);
     let accounts = health::of_query(&all, query);
     let known_of = |show| KnownKeys::new(snapshot, &accounts, query, show);

@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 
 use regex::{Regex, RegexBuilder, RegexSetBuilder};
 
@@ -226,11 +225,15 @@ impl Query {
     /// Whether it is about tags of the account's users that are not known, or out of date: one that the
     /// configuration does not name is never read.
     fn needs_unknown_tags(&self, account: &Account, config: &Config) -> bool {
-        let named = config.tag_keys();
-        let is_named = |(key, _): &(String, String)| named.iter().any(|tag| is_tag(tag, key));
         let needs_named = !self.tags.is_empty() || self.no_other_tags || !self.search.is_empty();
-        let has_unknown = !named.is_empty() && has_unknown_tags(account, config);
-        account.report.is_some() && (!self.tags.iter().all(is_named) || needs_named && has_unknown)
+        let has_unknown = !config.user_tags.is_empty() && has_unknown_tags(account, config);
+        account.report.is_some() && (!self.names_read_tags(config) || needs_named && has_unknown)
+    }
+
+    /// Whether its tags are among those that the configuration names, which are read.
+    fn names_read_tags(&self, config: &Config) -> bool {
+        let keys = config.tag_keys();
+        self.tags.iter().all(|(key, _)| keys.iter().any(|tag| is_tag(tag, key)))
     }
 
     /// Whether the key has the slot and the id of the query, if it has any.
@@ -267,31 +270,20 @@ impl Query {
 
     /// Those of these keys, which are the query's, of which that is known: if it asks for users without a tag,
     /// not those of users whose tags are not known.
-    pub fn surely<'a>(&self, about: &[&'a Finding], snapshot: &Snapshot) -> Vec<&'a Finding> {
+    pub fn surely<'a>(&self, about: &[&'a Finding], config: &Config) -> Vec<&'a Finding> {
         let is_without_tag =
             self.no_other_tags || self.tags.iter().any(|(_, value)| value.is_empty());
         if !is_without_tag {
             return about.to_vec();
         }
-        let knows_tags = knows_tags(snapshot);
-        about.iter().copied().filter(|key| knows_tags(key)).collect()
+        let is_known = |key: &&Finding| self.names_read_tags(config) && key.tags_known;
+        about.iter().copied().filter(is_known).collect()
     }
 
     /// Whether it is about some keys of an account and an owner: by user, slot, id, or words.
     pub fn is_about_some_keys(&self) -> bool {
         !(self.user.is_empty() && self.id.is_empty() && self.search.is_empty())
             || self.key.is_some()
-    }
-}
-
-/// Whether the tags of the key's user that the configuration names are known.
-pub fn knows_tags(snapshot: &Snapshot) -> impl Fn(&Finding) -> bool {
-    let tag_keys = snapshot.config.tag_keys();
-    let accounts = snapshot.state.accounts.iter().map(|it| (it.id.as_str(), it));
-    let accounts: HashMap<&str, &Arc<Account>> = accounts.collect();
-    move |key| {
-        let account = accounts.get(key.account_id.as_str());
-        account.is_some_and(|it| it.knows_tags_of(&key.user, &tag_keys))
     }
 }
 

@@ -73,6 +73,11 @@ fn a_key_of_unknown_tags_does_not_count_as_one_without_a_tag() {
         assert!(title.starts_with("1 "), "{asked}: {title}");
         assert!(!csv.contains("not_read"), "{csv}");
     }
+    // Nobody reads a tag that the configuration does not name.
+    for config in [with_team(), Config::default()] {
+        let (title, ..) = views(&known, &config, "tag=owner:");
+        assert!(title.starts_with("at least 0 "), "{title}");
+    }
     // Who did not ask for tags misses none.
     let (_, _, csv) = views(&unknown, &Config::default(), "");
     assert!(!csv.contains("not_read"), "{csv}");
