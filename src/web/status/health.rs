@@ -160,7 +160,7 @@ impl<'a> AccountSummary<'a> {
         };
         let one =
             |what, is_one: bool, section| is_one.then_some(Trouble { what, count: None, section });
-        let root_ids = "keys of root that may be meant, whose ids are never known";
+        let root_ids = "keys of root of unknown id that may be meant";
         let more_keys = "users with more keys than the report shows";
         let no_name = if lacks_name { "name not read, and rules need it" } else { "name not read" };
         let no_tags =

@@ -75,7 +75,8 @@ pub fn section(snapshot: &Snapshot, known: KnownKeys, query: &Query, shard: &str
     };
     let body = html! {
         @for owner in rows.iter().take(MAX_ROWS) {
-            @let known = if is_owned(owner) { known_of_owners } else { known };
+            // Who has one tag has all of them read.
+            @let (no_tag, known) = if is_owned(owner) { ("none", known_of_owners) } else { (no_tag, known) };
             (row(owner, &tag_keys, no_tag, &keys_of(owner), known, snapshot.now))
         }
     };

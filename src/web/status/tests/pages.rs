@@ -266,6 +266,11 @@ fn owners_are_those_of_the_keys_that_the_page_is_about() {
         let listed = page.matches("<th scope=\"row\" data-label=\"team\"").count();
         assert_eq!(listed, owners, "{asked}: {page}");
     }
+    // Of a user with one tag all were read, so only those without any may be unread.
+    let unread = Account { id: "210987654321".to_owned(), tags: None, ..account_of("d", "", &[]) };
+    let state = State::new([account.into(), unread.into()], Tried::Ok, true);
+    let page = page_of_state(state, config, "");
+    assert_eq!(page.matches(">none, or not read<").count(), 2, "{page}");
 }
 
 /// The part of the page about accounts.

@@ -201,14 +201,12 @@ fn a_search_by_a_key_id_says_that_it_may_be_of_a_key_of_root() {
         ..named("123456789012", "prod")
     };
     root.record(None, Duration::ZERO, now());
-    let why = "keys of root that may be meant\\, whose ids are never known: 1";
+    let why = "keys of root of unknown id that may be meant: 1";
     let [title, calendar, _] = doubts(&root, "id=AKIAX", why);
     assert!(title && calendar);
     let (_, _, csv) = views(&root, &Config::default(), "id=AKIAX");
     assert!(
-        csv.contains(
-            ",not_all_known,,,,,,\"keys of root that may be meant, whose ids are never known: 1\","
-        ),
+        csv.contains(",not_all_known,,,,,,keys of root of unknown id that may be meant: 1,"),
         "{csv}"
     );
     assert!(!csv.contains("keys of unknown id"), "{csv}");
