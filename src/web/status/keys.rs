@@ -298,7 +298,7 @@ pub fn due_cell(finding: &Finding, now: DateTime<Utc>) -> Markup {
             (None, Some(exemption), KeyStatus::Exempt) => {
                 @match exemption.end {
                     Some(end) => {
-                        "exempt to " (last_day(end)) small { (relative(end, now)) }
+                        "exempt to " time { (last_day(end)) } small { (relative(end, now)) }
                     }
                     None => "exempt without end",
                 }

@@ -134,7 +134,7 @@ fn an_exemption_to_the_end_of_time_has_its_last_day_and_no_date_in_the_calendar(
         let config = Config::parse(&text, "config.yaml".as_ref()).expect("a configuration");
         let state = || State::new([account_of("backup", "", &[]).into()], Tried::Ok, true);
         let page = page_of_state(state(), config.clone(), "show=exempt");
-        assert!(page.contains(&format!("{last_day}<small>in ")), "{page}");
+        assert!(page.contains(&format!("{last_day}</time><small>in ")), "{page}");
         let calendar = calendar::render(&settings(), &snapshot(state(), config), &Query::default());
         assert_eq!(calendar.matches("BEGIN:VEVENT").count(), 0, "{calendar}");
     }
