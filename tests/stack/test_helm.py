@@ -499,7 +499,7 @@ def test_values_have_the_effect_that_they_have_on_the_files(tmp_path):
         "selector": 'cluster="production"',
         "target_labels": ["instance", "pod"],
         "wait": "15m",
-        "urls": {"runbook": "https://wiki.example.org/keys", "status": "", "dashboard": ""},
+        "urls": {"runbook": "https://wiki.example.org/keys", "status": "https://k.example/", "dashboard": ""},
         "labels": {"namespace": "security"},
         "thresholds": {"report_hours": 12, "refresh_seconds": 1_200_000},
         "alerts": {

@@ -110,6 +110,12 @@ def test_values_change_what_is_rendered_and_promtool_accepts_it(promtool, tmp_pa
     promtool("check", "rules", "--lint=all", "--lint-fatal", *files)
 
 
+def test_an_address_that_ends_with_a_slash_is_the_same_address(tmp_path):
+    """The exporter has no page at `//`."""
+    found = [rendered_alerts(tmp_path, {"urls": {"status": url}}) for url in ["https://k.example/", "https://k.example"]]
+    assert found[0] == found[1]
+
+
 def test_a_value_that_there_is_not_is_refused(tmp_path):
     file = tmp_path / "mine.yaml"
     file.write_text("tresholds: {}\n")
