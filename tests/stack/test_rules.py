@@ -104,8 +104,10 @@ def test_values_change_what_is_rendered_and_promtool_accepts_it(promtool, tmp_pa
     assert not any(word in str(found).lower() for word in ["status page", "dashboard"])
     assert "/ 3600 > 12" in found["IamCredentialReportStale"]["expr"]
     for rule in found.values():
-        for matchers in re.findall(r"(?<![\w:])iam_\w+(?![\w:])(\{[^}]*\})?", rule["expr"]):
-            assert 'cluster="production"' in matchers, rule
+        queries = re.findall(r"query \(printf ([`\"].*?[`\"]) \$", rule["annotations"]["description"])
+        for query in [rule["expr"], *queries]:
+            for matchers in re.findall(r"(?<![\w:])iam_\w+(?![\w:])(\{[^}]*\})?", query):
+                assert 'cluster="production"' in matchers, rule
     files = sorted((tmp_path / "rendered").rglob("*.yml"))
     promtool("check", "rules", "--lint=all", "--lint-fatal", *files)
 
