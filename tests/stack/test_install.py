@@ -42,6 +42,13 @@ def test_the_documented_commands_make_a_prometheus_that_alerts(demo, tmp_path):
         wait_for("the alert on keys", lambda: "IamOwnerKeysUnrotated" in firing(), seconds=60)
 
 
+def test_prometheus_accepts_the_example_for_ecs(tmp_path):
+    [example] = re.findall(r"```yaml\n(scrape_configs:.*?)```", DOCUMENT, re.DOTALL)
+    config = tmp_path / "prometheus.yml"
+    config.write_text(example)
+    subprocess.run([tool("promtool"), "check", "config", config], check=True, timeout=60)
+
+
 def test_the_documented_commands_give_alertmanager_the_example(tmp_path):
     [block] = re.findall(r"```sh\n(cp -r deploy/alertmanager.*?)```", ALERTING, re.DOTALL)
     copy, check, restart = block.splitlines()
