@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 
 use super::*;
 use crate::controls::{Settings, rows::Results};
-use crate::evidence::{AccountSummary, Evidence, EvidenceKind, PasswordPolicy, Reading, Standing};
+use crate::evidence::{Evidence, EvidenceKind, Reading, Standing};
 use crate::failure::Reason;
 use crate::refresh::faults::{Detail, DetailFailures};
 use crate::report::Report;
@@ -58,23 +58,7 @@ fn good() -> RefreshOutcome {
     account.service_credentials = Some(Arc::default());
     let refresh = &mut account.refresh;
     (refresh.tags, refresh.name, refresh.service_credentials) = (Tried::Ok, Tried::Ok, Tried::Ok);
-    let policy = PasswordPolicy {
-        min_length: Some(14),
-        requires_uppercase: true,
-        requires_lowercase: true,
-        requires_symbol: true,
-        requires_number: true,
-        max_age_days: Some(90),
-        remembered: Some(24),
-    };
-    let summary =
-        AccountSummary { root_password: Some(true), root_mfa: Some(true), root_keys: Some(false) };
-    account.evidence = Evidence {
-        summary: Reading::of(summary, now()),
-        password_policy: Reading::of(Some(policy), now()),
-        root_virtual_mfa: Reading::of(false, now()),
-        user_policies: Reading::of(Arc::new([("alpha".to_owned(), false)].into()), now()),
-    };
+    account.evidence = Evidence::good(now());
     RefreshOutcome {
         account,
         reached: true,

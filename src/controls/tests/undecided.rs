@@ -184,7 +184,7 @@ fn a_control_about_nothing_in_the_partition_lacks_nothing() {
 #[test]
 fn each_setting_of_the_password_policy_has_its_control() {
     let with = |change: fn(&mut PasswordPolicy)| {
-        let mut policy = GOOD_POLICY;
+        let mut policy = PasswordPolicy::GOOD;
         change(&mut policy);
         policy
     };
