@@ -307,13 +307,21 @@ fn a_report_from_the_future_has_no_negative_age() {
 
 #[test]
 fn an_old_report_may_hide_keys_that_are_due_soon() {
-    for (days, expected) in [(75, false), (77, true)] {
+    let from_the_first_day = "rotation: { max_age: 7d, warn_before: 14d }";
+    for (hours, configuration, expected) in [
+        (75 * 24, NOTHING, false),
+        (77 * 24, NOTHING, true),
+        (7, from_the_first_day, false),
+        (9, from_the_first_day, true),
+    ] {
         let mut outcome = good();
-        outcome.account.generated = Some(now() - TimeDelta::days(days));
-        let [keys, _] = answers(outcome, NOTHING);
+        outcome.account.generated = Some(now() - TimeDelta::hours(hours));
+        let [keys, _] = answers(outcome, configuration);
         assert_fine(&keys, "no key can be unrotated yet");
-        let line = format!("account {ID}: the report is more than 76d old: keys made since then");
+        let line = "the report is so old that keys made since then can be due soon\n";
+        let line = format!("account {ID}: {line}");
         assert_eq!(keys.1.contains(&line), expected, "{}", keys.1);
+        assert_eq!(keys.1.contains("due soon"), expected, "{}", keys.1);
     }
 }
 
