@@ -26,12 +26,20 @@ pub struct ListedKey {
 /// Answers of live calls about one account's users since its report.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Confirmations {
-    /// The keys of each user by their slots. `None`: the user is gone.
-    by_user: BTreeMap<String, Option<Vec<Option<Key>>>>,
+    by_user: BTreeMap<String, Answer>,
     /// The number of the last call about each user, successful or not.
     asked: BTreeMap<String, u64>,
     /// How many calls there were.
     calls: u64,
+}
+
+/// What is known of one user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Answer {
+    /// The keys by their slots. `None`: the user is gone.
+    keys: Option<Vec<Option<Key>>>,
+    /// Whether AWS has answered since this report. Otherwise it is what stays of an earlier answer.
+    is_current: bool,
 }
 
 /// The largest number of keys of a user. A longer answer is a failure.
@@ -42,7 +50,7 @@ impl Confirmations {
     pub fn keys<'a>(&'a self, user: &'a User) -> Option<&'a [Option<Key>]> {
         match self.by_user.get(&user.name) {
             None => Some(&user.keys),
-            Some(keys) => keys.as_deref(),
+            Some(answer) => answer.keys.as_deref(),
         }
     }
 
@@ -51,9 +59,9 @@ impl Confirmations {
         self.by_user == other.by_user
     }
 
-    /// Whether there is an answer about this user.
+    /// Whether AWS has answered about this user since the report.
     pub fn knows(&self, user: &str) -> bool {
-        self.by_user.contains_key(user)
+        self.by_user.get(user).is_some_and(|answer| answer.is_current)
     }
 
     /// The number of the last call about this user. `None`: there was none.
@@ -69,7 +77,7 @@ impl Confirmations {
 
     /// Records an answer.
     pub fn insert(&mut self, user: &str, keys: Option<Vec<Option<Key>>>) {
-        self.by_user.insert(user.to_owned(), keys);
+        self.by_user.insert(user.to_owned(), Answer { keys, is_current: true });
     }
 
     /// A new report replaces all answers. Only ids stay, and data that the report lacks: keys, times, and
@@ -81,12 +89,13 @@ impl Confirmations {
             if let Some(call) = asked.remove(&user.name) {
                 self.asked.insert(user.name.clone(), call);
             }
-            if let Some(known) = before.remove(&user.name).flatten() {
+            if let Some(known) = before.remove(&user.name).and_then(|answer| answer.keys) {
                 let mut keys = with_ids(user, &known);
                 if user.additional_credentials {
                     keys.extend(known.into_iter().skip(user.keys.len()));
                 }
-                self.by_user.insert(user.name.clone(), Some(keys));
+                let answer = Answer { keys: Some(keys), is_current: false };
+                self.by_user.insert(user.name.clone(), answer);
             }
         }
     }

@@ -164,9 +164,14 @@ fn keys_that_the_report_does_not_show_stay_while_it_says_that_there_are_more() {
     let (before, after) = (report("1 more access key"), report("N/A"));
     let listed = [listed("A", true, 1), listed("B", true, 2), listed("C", true, 3)];
     let mut confirmations = Confirmations::default();
-    confirmations.insert("alpha", Some(merge(&before.users[0].keys, &listed)));
+    let answer = Some(merge(&before.users[0].keys, &listed));
+    confirmations.insert("alpha", answer.clone());
+    assert!(confirmations.knows("alpha"));
     confirmations.start_over(&before);
     assert_eq!(confirmations.keys(&before.users[0]).map(<[_]>::len), Some(3));
+    assert!(!confirmations.knows("alpha"), "there may be others since");
+    confirmations.insert("alpha", answer);
+    assert!(confirmations.knows("alpha"));
     confirmations.start_over(&after);
     assert_eq!(confirmations.keys(&after.users[0]).map(<[_]>::len), Some(2));
 }

@@ -50,6 +50,8 @@ pub struct Finding {
     /// Those of the user's tags that the configuration names, sorted by key.
     #[serde(serialize_with = "serialize_tags")]
     pub tags: Vec<Tag>,
+    /// Whether these are known. Otherwise the user may have others.
+    pub tags_known: bool,
     /// The rule that decided, as in the configuration.
     #[serde(serialize_with = "serialize_text")]
     pub rule: Arc<str>,
@@ -88,8 +90,12 @@ pub const COLUMNS: [&str; 14] = [
     "expires",
 ];
 
+/// The tags of a user whose tags are not known, as text.
+pub const NOT_READ: &str = "not_read";
+
 impl Finding {
-    /// A key of the subject, without its slot. `rules` is the result of [`super::rules`].
+    /// A key of the subject, without its slot, and with tags that are not known to be all. `rules` is the
+    /// result of [`super::rules`].
     pub(super) fn new(
         subject: &Subject,
         key: &Key,
@@ -114,6 +120,7 @@ impl Finding {
             never_used: key.never_used,
             use_known_until: None,
             tags,
+            tags_known: false,
             rule: ruling.rule.map_or_else(|| "default".into(), |index| rules[index].clone()),
             rule_index: ruling.rule,
             max_age: ruling.max_age,
@@ -144,9 +151,11 @@ impl Finding {
         Some(service.strip_suffix(".amazonaws.com").unwrap_or(service))
     }
 
-    /// The finding as text, for tables and CSV. Unknown values are empty.
+    /// The finding as text, for tables and CSV. Unknown values are empty, but for tags: a user can have none.
     pub fn fields(&self) -> [String; COLUMNS.len()] {
         let tags = self.tags.iter().map(|(key, value)| format!("{key}={value}"));
+        let tags =
+            if self.tags_known { tags.collect::<Vec<_>>().join(" ") } else { NOT_READ.to_owned() };
         [
             self.account_id.clone(),
             self.account_name.clone(),
@@ -158,7 +167,7 @@ impl Finding {
             self.last_rotated.map(time).unwrap_or_default(),
             self.due.map(time).unwrap_or_default(),
             self.last_used.map(time).unwrap_or_default(),
-            tags.collect::<Vec<_>>().join(" "),
+            tags,
             self.rule.to_string(),
             self.service.as_deref().unwrap_or_default().to_owned(),
             self.expires.map(time).unwrap_or_default(),

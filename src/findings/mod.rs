@@ -14,7 +14,7 @@ use crate::policy::{KeyStatus, Ruling, Verdict};
 use crate::report::{Key, User};
 use crate::service_credentials::ServiceCredential;
 use crate::state::{Account, State};
-pub use finding::{COLUMNS, Finding};
+pub use finding::{COLUMNS, Finding, NOT_READ};
 pub use unknown::{
     has_unknown_tags, is_outlived, is_unlisted, lacks_name, lacks_root, lacks_service_credentials,
     lacks_tags, may_hide_due_keys, users_who_may_hide_keys,
@@ -100,13 +100,16 @@ fn of_account(
     findings: &mut Vec<Finding>,
 ) -> AccountOverview {
     let rules = rules(config);
+    let tag_keys = config.tag_keys();
     let mut owners = Owners::new(config.user_tags.iter().map(|tag| tag.key.as_str()));
     let (mut not_judged, mut unlisted) = (0, 0);
     let use_known_until = account.use_known_until(now);
     let mut add = |verdict: &Verdict, finding: &dyn Fn() -> Finding| {
         not_judged += usize::from(verdict.status == KeyStatus::NotJudged);
         if is_wanted(verdict.status) {
-            findings.push(finding());
+            let finding = finding();
+            let tags_known = tag_keys.is_empty() || account.knows_tags_of(&finding.user, &tag_keys);
+            findings.push(Finding { tags_known, ..finding });
         }
     };
     for (subject, keys) in account.users() {

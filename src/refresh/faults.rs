@@ -113,7 +113,7 @@ impl Faults {
 pub(super) struct Fault(Option<Failure>);
 
 impl Fault {
-    /// Without a failure it works again only if it was tried.
+    /// Without a failure it works again only if it was tried. Otherwise the fault goes on.
     pub(super) fn note(
         &mut self,
         account: Option<&str>,
@@ -121,16 +121,18 @@ impl Fault {
         failure: Option<&Failure>,
         tried: Tried,
     ) {
-        let before = std::mem::replace(&mut self.0, failure.cloned());
         match failure {
-            Some(failure) if before.as_ref() == Some(failure) => {
+            Some(failure) if self.0.as_ref() == Some(failure) => {
                 let (reason, error) = (failure.reason.as_str(), &failure.message);
                 debug!(account, reason, error, "{what} failed again");
             }
             Some(Failure { reason, message }) => {
+                self.0 = failure.cloned();
                 warn!(account, reason = reason.as_str(), error = message, "{what} failed");
             }
-            None if before.is_some() && tried == Tried::Ok => info!(account, "{what} works again"),
+            None if tried == Tried::Ok && self.0.take().is_some() => {
+                info!(account, "{what} works again");
+            }
             None => {}
         }
     }
@@ -221,10 +223,14 @@ mod tests {
         let text = lines(LogFormat::Logfmt, || {
             for tried in [Tried::NotYet, Tried::Failed] {
                 let mut fault = Fault::default();
-                fault.note(None, "reading tags", Some(&denied), Tried::Failed);
-                fault.note(None, "reading tags", None, tried);
+                for failure in [Some(&denied), None, Some(&denied)] {
+                    fault.note(None, "reading tags", failure, tried);
+                }
+                fault.note(None, "reading tags", None, Tried::Ok);
             }
         });
-        assert!(text.contains("reading tags failed") && !text.contains("works again"), "{text}");
+        let expected = ["reading tags failed", "reading tags works again"].repeat(2);
+        assert_eq!(text.lines().count(), expected.len(), "{text}");
+        assert!(text.lines().zip(expected).all(|(line, part)| line.contains(part)), "{text}");
     }
 }

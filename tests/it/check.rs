@@ -255,6 +255,29 @@ fn the_formats_of_check_tell_the_same() {
 }
 
 #[test]
+fn tags_that_were_not_read_are_no_missing_tags() {
+    let folder = Folder::new();
+    for (config, are_known) in [("{}", true), ("labels: { user_tags: [team] }", false)] {
+        folder.write("config.yaml", config);
+        let config = folder.file("config.yaml");
+        let flags = ["--config.file", config.to_str().expect("UTF-8"), "--format"];
+        let run = |format| {
+            let source = ["check", "--source.reports", GOVCLOUD];
+            let output = output(&[&source[..], &flags, &[format]].concat());
+            String::from_utf8(output.stdout).expect("UTF-8")
+        };
+        let json: serde_json::Value = serde_json::from_str(&run("json")).expect("JSON");
+        let finding = &json.as_array().expect("an array")[0];
+        assert_eq!(finding["tags"], serde_json::json!({}));
+        assert_eq!(finding["tags_known"], are_known);
+        for format in ["table", "csv"] {
+            let text = run(format);
+            assert_eq!(text.contains("not_read"), !are_known, "{text}");
+        }
+    }
+}
+
+#[test]
 fn check_names_rules_that_decide_about_no_user() {
     let folder = Folder::new();
     let rules = "rotation: { rules: [{ match: { user: beta }, max_age: 30d }, { match: { user: bta }, max_age: 30d }] }";

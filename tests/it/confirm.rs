@@ -957,6 +957,36 @@ async fn a_user_who_has_more_than_the_report_shows_is_asked_about() {
 }
 
 #[tokio::test]
+async fn an_answer_from_before_a_report_says_nothing_of_keys_that_the_report_does_not_show() {
+    let recent = now();
+    let line = row(ACCOUNT, "/", "more", &unused(&recent)) + ",1 more access key";
+    let text = report([]) + ",additional_credentials_info\n" + &line;
+    let listed = [("AKIANEW", "Active", recent.clone()), ("AKIATOO", "Active", recent)];
+    let script = |generated, is_refused: bool| {
+        let (text, listed) = (text.clone(), listed.clone());
+        move |call: &str| match call {
+            "GetCredentialReport" => report_at(&text, generated),
+            "GenerateCredentialReport" => generating("COMPLETE"),
+            _ if is_refused => error(403, "AccessDenied"),
+            _ => keys(
+                &listed.each_ref().map(|(id, status, created)| (*id, *status, created.as_str())),
+            ),
+        }
+    };
+    let first = Utc::now() - TimeDelta::hours(5);
+    let second = Utc::now() - TimeDelta::hours(1);
+    let mut subject = subject("", script(first, false)).await;
+    let not_judged = "iam_access_keys_not_judged{account_id=\"123456789012\"}";
+    for (generated, is_refused, expected) in
+        [(first, false, 0.0), (first, true, 0.0), (second, true, 1.0), (second, false, 0.0)]
+    {
+        subject.follow(script(generated, is_refused));
+        subject.refresh().await;
+        assert_eq!(value(&subject.page(), not_judged), Some(expected), "{generated} {is_refused}");
+    }
+}
+
+#[tokio::test]
 async fn a_user_whom_only_the_last_answer_flags_is_asked_about() {
     let generated = Utc::now() - TimeDelta::hours(1);
     let report = move || users(&[], &["alpha"], generated);

@@ -184,10 +184,12 @@ class ChangedPage(MadeUpPage):
         super().__init__()
 
     def text(self):
+        # Once, because another one may begin meanwhile, in another thread.
+        situation = self.situation
         lines = Lines(self.exporter.get("/metrics").text)
         well(lines)
-        SITUATIONS[self.situation](lines)
-        lines.add("situation", f'name="{self.situation}"', 1)
+        SITUATIONS[situation](lines)
+        lines.add("situation", f'name="{situation}"', 1)
         return str(lines)
 
     def begin(self, situation, prometheus):

@@ -9,7 +9,7 @@ use super::gaps::{Gap, gaps};
 use super::health::{self, AccountSummary};
 use super::query::Query;
 use super::select::{about, candidates, select};
-use crate::findings::{COLUMNS, Finding};
+use crate::findings::{COLUMNS, Finding, NOT_READ};
 use crate::policy::in_days;
 use crate::printable::{spreadsheet_cell, time};
 use crate::render::Snapshot;
@@ -18,8 +18,6 @@ use crate::version::VERSION;
 /// The columns after [`COLUMNS`].
 const MORE: [&str; 6] =
     ["max_age", "exempt_until", "account_state", "report_generated", "as_of", "exporter_version"];
-/// The status of an account without a report, and the tags of a user whose tags are not known.
-const NOT_READ: &str = "not_read";
 /// The status of an account that may have keys for the file, of which none is known.
 const NOT_ALL_KNOWN: &str = "not_all_known";
 
@@ -41,17 +39,10 @@ pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> 
     };
     write(columns().map(str::to_owned).collect());
     let mut have_rows = HashSet::new();
-    let tag_keys = snapshot.config.tag_keys();
-    let tags_column = COLUMNS.iter().position(|column| *column == "tags").expect("a column");
     for row in rows {
         have_rows.insert(row.account_id.as_str());
         let account = by_id.get(row.account_id.as_str()).copied();
-        let mut fields = row.fields();
-        let knows_tags = account.is_some_and(|it| it.account.knows_tags_of(&row.user, &tag_keys));
-        if !(tag_keys.is_empty() || knows_tags) {
-            NOT_READ.clone_into(&mut fields[tags_column]);
-        }
-        write(fields.into_iter().chain(more(snapshot, account, Some(row))).collect());
+        write(row.fields().into_iter().chain(more(snapshot, account, Some(row))).collect());
     }
     for gap in gaps(settings, snapshot, &accounts, query) {
         if !(gap.is_read && have_rows.contains(gap.account_id())) {

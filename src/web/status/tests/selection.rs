@@ -19,6 +19,7 @@ fn finding(user: &str, rotated: DateTime<Utc>) -> Finding {
         never_used: true,
         use_known_until: Some(day(21)),
         tags: [("team".into(), "payments".into())].into(),
+        tags_known: true,
         rule: "default".into(),
         rule_index: None,
         max_age: TimeDelta::days(90),

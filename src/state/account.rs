@@ -1,5 +1,4 @@
-//! The published data: [`Account`] and [`State`]. Both are built whole and never changed
-//! afterwards.
+//! [`Account`]: what is known of one account.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -7,31 +6,13 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+use super::refresh::{Attempt, Fault, Refresh, Tried};
 use crate::confirmation::Confirmations;
 use crate::evidence::{Evidence, Standing};
-use crate::failure::{Failure, FailureCounts, Reason};
+use crate::failure::Failure;
 use crate::policy::{Subject, Tag};
 use crate::report::{Key, ROOT_USER, Report, STALE, User};
 use crate::service_credentials::{ServiceCredential, ServiceCredentials};
-
-/// Everything that one page is made from.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct State {
-    /// One entry for each account id, in the order of the ids.
-    pub accounts: Vec<Arc<Account>>,
-    /// Accounts whose id is not known yet.
-    pub unidentified: Vec<Arc<Account>>,
-    /// How many refreshes of such accounts failed since the start, by reason.
-    pub unidentified_failures: FailureCounts,
-    /// How many other sources have a report of an account in `accounts`.
-    pub duplicates: usize,
-    /// The result of the last listing of accounts.
-    pub discovery: Tried,
-    /// Why that failed, in one line.
-    pub discovery_fault: Option<Arc<str>>,
-    /// Whether at some moment every known account had been tried.
-    pub ready: bool,
-}
 
 /// One account as of its last refresh.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,82 +68,6 @@ pub const UNKNOWN_ACCOUNT: &str = "unknown";
 /// report file.
 pub fn label<'a>(id: &'a str, name: &'a str) -> &'a str {
     if id != UNKNOWN_ACCOUNT || name.is_empty() { id } else { name }
-}
-
-/// The results of one account's refreshes.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Refresh {
-    /// The last one. `None` before it.
-    pub last: Option<Attempt>,
-    /// Why the last one failed.
-    pub fault: Option<Fault>,
-    /// When one last succeeded.
-    pub last_success: Option<DateTime<Utc>>,
-    /// When the next one begins. `None` before the first has ended.
-    pub next: Option<DateTime<Utc>>,
-    /// How many failed since the start, by reason.
-    pub failures: FailureCounts,
-    /// The last attempt to confirm flagged users, while there are any.
-    pub confirmation: Tried,
-    /// How many flagged users were not confirmed the last time, because time ran out or AWS
-    /// refused. `None` before the first time.
-    pub waiting: Option<usize>,
-    /// When AWS last confirmed one.
-    pub confirmed: Option<DateTime<Utc>>,
-    /// The last try to read tags. It also counts as failed while a newer report has users of whom no tags
-    /// were read.
-    pub tags: Tried,
-    /// The last try to list service-specific credentials.
-    pub service_credentials: Tried,
-    /// Whether the name is known: the last try to read the alias, if there is no other name. A failure
-    /// counts only if a rule needs the name.
-    pub name: Tried,
-}
-
-/// The result of the last attempt.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub enum Tried {
-    /// It was not tried yet, or is not needed.
-    #[default]
-    NotYet,
-    /// It worked.
-    Ok,
-    /// It failed.
-    Failed,
-}
-
-impl Tried {
-    /// The outcome of a try.
-    pub fn from_result<T, E>(result: &Result<T, E>) -> Tried {
-        if result.is_ok() { Tried::Ok } else { Tried::Failed }
-    }
-
-    /// Whether it worked. `None` if it was not tried.
-    pub fn worked(self) -> Option<bool> {
-        match self {
-            Tried::NotYet => None,
-            Tried::Ok => Some(true),
-            Tried::Failed => Some(false),
-        }
-    }
-}
-
-/// Why refreshes fail.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
-    /// The text of the last one, in one line.
-    pub message: Arc<str>,
-    /// When the first one failed since one last succeeded.
-    pub since: DateTime<Utc>,
-}
-
-/// One refresh.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Attempt {
-    /// `None` if it succeeded.
-    pub failure: Option<Reason>,
-    /// How long it took.
-    pub duration: Duration,
 }
 
 impl Account {
@@ -236,7 +141,7 @@ impl Account {
     }
 
     /// Of two accounts with the same id the one with the greater is published.
-    fn newness(&self) -> impl Ord {
+    pub(super) fn newness(&self) -> impl Ord {
         let works = self.refresh.last.is_some_and(|last| last.failure.is_none());
         // If all of these are equal, so are the accounts. So their order does not matter.
         (self.newest_time(), self.generated, works, self.name.clone(), self.fingerprint)
@@ -322,135 +227,5 @@ impl Account {
             user,
             tags: self.tags_of(&user.name),
         }
-    }
-}
-
-impl State {
-    /// The state of these accounts. If several have the same id, the one with the newest report is
-    /// published and the others are counted. The newest is the one with the newest time in it, then
-    /// the one that was generated last, then the one whose refresh works, then the last one by
-    /// name.
-    pub fn new(
-        accounts: impl IntoIterator<Item = Arc<Account>>,
-        discovery: Tried,
-        ready: bool,
-    ) -> State {
-        let (unidentified, mut accounts): (Vec<_>, Vec<Arc<Account>>) =
-            accounts.into_iter().partition(|account| account.id == UNKNOWN_ACCOUNT);
-        let all = accounts.len();
-        accounts.sort_by(|a, b| a.id.cmp(&b.id).then_with(|| b.newness().cmp(&a.newness())));
-        accounts.dedup_by(|later, first| later.id == first.id);
-        let duplicates = all - accounts.len();
-        let unidentified_failures = FailureCounts::default();
-        State {
-            accounts,
-            unidentified,
-            unidentified_failures,
-            duplicates,
-            discovery,
-            discovery_fault: None,
-            ready,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_that_leaves_the_configuration_leaves_the_alias_to_be_read() {
-        let mut account = Account::pending("123456789012", "production");
-        account.refresh.name = Tried::Ok;
-        account.rename("production");
-        assert_eq!(account.refresh.name, Tried::Ok);
-        account.rename("");
-        assert_eq!((account.name.as_str(), account.refresh.name), ("", Tried::NotYet));
-        account.alias = Some("prod".to_owned());
-        account.refresh.name = Tried::Ok;
-        for name in ["", "production", ""] {
-            account.rename(name);
-        }
-        assert_eq!((account.name.as_str(), account.refresh.name), ("prod", Tried::Ok));
-    }
-
-    const REPORT: &str = "user,arn,user_creation_time,access_key_1_active,access_key_1_last_rotated,access_key_2_active,access_key_2_last_rotated\n\
-        a,arn:aws:iam::123456789012:user/a,CREATED,false,N/A,false,N/A\n";
-
-    fn report(created: &str) -> Option<Arc<Report>> {
-        let csv = REPORT.replace("CREATED", created);
-        Some(Arc::new(Report::parse(csv.as_bytes()).expect("a report")))
-    }
-
-    #[test]
-    fn a_file_that_was_never_read_is_no_further_report_of_the_account_in_its_name() {
-        let read = Account {
-            report: report("2026-01-01T00:00:00Z"),
-            ..Account::pending("123456789012", "prod")
-        };
-        let unread = Account::pending(UNKNOWN_ACCOUNT, "123456789012");
-        for accounts in [[&read, &unread], [&unread, &read]] {
-            let state = State::new(accounts.map(|it| Arc::new(it.clone())), Tried::Ok, true);
-            assert_eq!((&*state.accounts[0], &*state.unidentified[0]), (&read, &unread));
-            assert_eq!(state.duplicates, 0);
-        }
-    }
-
-    #[test]
-    fn an_account_is_called_by_its_name_until_its_id_is_known() {
-        let mut account = Account::pending(UNKNOWN_ACCOUNT, "prod");
-        assert_eq!(account.label(), "prod");
-        account.identify("123456789012", "prod");
-        assert_eq!((account.label(), account.name.as_str()), ("123456789012", "prod"));
-        assert_eq!(Account::pending(UNKNOWN_ACCOUNT, "").label(), UNKNOWN_ACCOUNT);
-    }
-
-    #[test]
-    fn of_two_reports_of_one_account_the_newer_is_published() {
-        let at = |text: &str, name| {
-            let generated = Some(text.parse().expect("a time"));
-            let report = report("2026-01-01T00:00:00Z");
-            Arc::new(Account { report, generated, ..Account::pending("123456789012", name) })
-        };
-        let state = State::new(
-            [
-                at("2026-01-01T00:00:00Z", "old"),
-                at("2026-01-03T00:00:00Z", "new"),
-                at("2026-01-02T00:00:00Z", "middle"),
-            ],
-            Tried::Ok,
-            true,
-        );
-        assert_eq!(state.accounts.len(), 1);
-        assert_eq!(state.accounts[0].name, "new");
-        assert_eq!(state.duplicates, 2);
-    }
-
-    #[test]
-    fn the_newest_report_is_the_one_that_has_the_newest_time_in_it() {
-        let generated = Some(DateTime::UNIX_EPOCH);
-        let account = |name: &str, created: Option<&str>| {
-            let report = created.and_then(report);
-            Arc::new(Account { report, generated, ..Account::pending("123456789012", name) })
-        };
-        let later = |account: &Arc<Account>| {
-            let generated = generated.map(|at| at + chrono::TimeDelta::nanoseconds(1));
-            Arc::new(Account { generated, ..Account::clone(account) })
-        };
-        let published = |a: &Arc<Account>, b: &Arc<Account>| {
-            let name = |accounts: [&Arc<Account>; 2]| {
-                let state = State::new(accounts.map(Arc::clone), Tried::Ok, true);
-                state.accounts[0].name.clone()
-            };
-            assert_eq!(name([a, b]), name([b, a]), "the order decides nothing");
-            name([a, b])
-        };
-        let old = account("z-old", Some("2026-01-01T00:00:00Z"));
-        let new = account("new", Some("2026-01-02T00:00:00Z"));
-        assert_eq!(published(&later(&old), &new), "new");
-        let twin = account("a-twin", Some("2026-01-02T00:00:00Z"));
-        assert_eq!(published(&new, &twin), "new");
-        assert_eq!(published(&new, &later(&twin)), "a-twin");
-        assert_eq!(published(&later(&account("none", None)), &old), "z-old");
     }
 }
