@@ -142,6 +142,7 @@ def main():
     values = yaml.safe_load((HERE / "values.yaml").read_text())
     for changes in options.values:
         values = merged(values, yaml.safe_load(changes.read_text()) or {})
+    values["urls"]["status"] = (values["urls"]["status"] or "").removesuffix("/")
     for path in sorted(HERE.glob("source/*.yaml")):
         output, text = rendered(path, values)
         file = options.output / output

@@ -179,13 +179,16 @@ class ChangedPage(MadeUpPage):
     """Serves the exporter's page in a situation. All is well except for that."""
 
     def __init__(self, exporter):
-        self.exporter, self.situation = exporter, "nothing"
-        self.accounts = Lines(self.exporter.get("/metrics").text).accounts
+        self.exporter = exporter
+        self.accounts = Lines(exporter.get("/metrics").text).accounts
+        self.made = self.make("nothing")
         super().__init__()
 
     def text(self):
-        # Once, because another one may begin meanwhile, in another thread.
-        situation = self.situation
+        """Made before, because a busy machine can take longer than a scrape may."""
+        return self.made
+
+    def make(self, situation):
         lines = Lines(self.exporter.get("/metrics").text)
         well(lines)
         SITUATIONS[situation](lines)
@@ -194,7 +197,7 @@ class ChangedPage(MadeUpPage):
 
     def begin(self, situation, prometheus):
         """Waits until Prometheus knows of the situation, and of no other."""
-        self.situation = situation
+        self.made = self.make(situation)
         wait_for(
             situation,
             lambda: [labels["name"] for labels, _ in prometheus.query("situation")] == [situation],

@@ -214,6 +214,21 @@ def test_what_is_resolved_is_said(alertmanager, slack, mailbox, team):
     assert none_left_text[:2] == [heading, gone]
 
 
+@pytest.mark.parametrize("team", ["platform", "payments"])
+def test_without_an_address_of_the_status_page_messages_link_to_the_dashboard(alertmanager, slack, mailbox, team):
+    alert, dashboard = unrotated(team), "https://grafana.example.com/d/iam-key-account?var-account=111111111111"
+    del alert["annotations"]["status_url"]
+    alert["annotations"]["dashboard_url"] = dashboard
+    alertmanager.fire(alert)
+    if team == "platform":
+        wait_for("a message", lambda: slack.posts)
+        [message] = attachments(slack)
+        assert message["text"].strip().endswith(f" <{dashboard}|Dashboard>")
+    else:
+        [mail] = wait_for("a mail", lambda: mailbox.to("payments@example.com"))
+        assert f"  {dashboard}" in mail.get_body().get_content().splitlines()
+
+
 def test_slack_does_not_take_names_for_markup(alertmanager, slack):
     alert = unrotated("platform")
     alert["annotations"]["description"] = "Key 1 of <root_account> & more"

@@ -499,7 +499,7 @@ def test_values_have_the_effect_that_they_have_on_the_files(tmp_path):
         "selector": 'cluster="production"',
         "target_labels": ["instance", "pod"],
         "wait": "15m",
-        "urls": {"runbook": "https://wiki.example.org/keys", "status": "", "dashboard": ""},
+        "urls": {"runbook": "https://wiki.example.org/keys", "status": "https://k.example/", "dashboard": ""},
         "labels": {"namespace": "security"},
         "thresholds": {"report_hours": 12, "refresh_seconds": 1_200_000},
         "alerts": {
@@ -735,7 +735,12 @@ def test_the_chart_has_the_exporters_version():
 # --- docs/install.md ---
 
 INSTALL = (ROOT / "docs/install.md").read_text()
-EXAMPLES = [yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", INSTALL, re.DOTALL)]
+# Without the one for Prometheus, which test_install.py checks.
+EXAMPLES = [
+    yaml.safe_load(text)
+    for text in re.findall(r"```yaml\n(.*?)```", INSTALL, re.DOTALL)
+    if not text.startswith("scrape_configs:")
+]
 
 
 def together(values, others):

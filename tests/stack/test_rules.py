@@ -104,10 +104,18 @@ def test_values_change_what_is_rendered_and_promtool_accepts_it(promtool, tmp_pa
     assert not any(word in str(found).lower() for word in ["status page", "dashboard"])
     assert "/ 3600 > 12" in found["IamCredentialReportStale"]["expr"]
     for rule in found.values():
-        for matchers in re.findall(r"(?<![\w:])iam_\w+(?![\w:])(\{[^}]*\})?", rule["expr"]):
-            assert 'cluster="production"' in matchers, rule
+        queries = re.findall(r"query \(printf ([`\"].*?[`\"]) \$", rule["annotations"]["description"])
+        for query in [rule["expr"], *queries]:
+            for matchers in re.findall(r"(?<![\w:])iam_\w+(?![\w:])(\{[^}]*\})?", query):
+                assert 'cluster="production"' in matchers, rule
     files = sorted((tmp_path / "rendered").rglob("*.yml"))
     promtool("check", "rules", "--lint=all", "--lint-fatal", *files)
+
+
+def test_an_address_that_ends_with_a_slash_is_the_same_address(tmp_path):
+    """The exporter has no page at `//`."""
+    found = [rendered_alerts(tmp_path, {"urls": {"status": url}}) for url in ["https://k.example/", "https://k.example"]]
+    assert found[0] == found[1]
 
 
 def test_a_value_that_there_is_not_is_refused(tmp_path):
