@@ -195,6 +195,38 @@ impl EvidenceKind {
 }
 
 #[cfg(test)]
+impl PasswordPolicy {
+    /// For tests: it meets every control.
+    pub const GOOD: PasswordPolicy = PasswordPolicy {
+        min_length: Some(14),
+        requires_uppercase: true,
+        requires_lowercase: true,
+        requires_symbol: true,
+        requires_number: true,
+        max_age_days: Some(90),
+        remembered: Some(24),
+    };
+}
+
+#[cfg(test)]
+impl Evidence {
+    /// For tests: everything was read at this time, and violates no control. The only user is alpha.
+    pub fn good(read: DateTime<Utc>) -> Evidence {
+        let summary = AccountSummary {
+            root_password: Some(true),
+            root_mfa: Some(true),
+            root_keys: Some(false),
+        };
+        Evidence {
+            summary: Reading::of(summary, read),
+            password_policy: Reading::of(Some(PasswordPolicy::GOOD), read),
+            root_virtual_mfa: Reading::of(false, read),
+            user_policies: Reading::of(Arc::new([("alpha".to_owned(), false)].into()), read),
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

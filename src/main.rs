@@ -80,6 +80,8 @@ async fn run(Cli { command, flags }: Cli) -> anyhow::Result<ExitCode> {
             };
         }
         Some(Command::CheckConfig) => {
+            // As the server and `check` would refuse it.
+            flags.schedule()?;
             return check_config(&config, flags.web_config.as_deref());
         }
         Some(Command::Demo { accounts, users, seed }) => {

@@ -105,10 +105,8 @@ pub fn in_report(
         add(what, (Doubt, Nothing));
     }
     if may_hide_due_keys(account, config, now) {
-        let limit = in_days(config.policy.shortest_age_due_soon());
-        let what =
-            format!("the report is more than {limit} old: keys made since then can be due soon");
-        add(what, (Note, Nothing));
+        let what = "the report is so old that keys made since then can be due soon";
+        add(what.to_owned(), (Note, Nothing));
     }
     if overview.not_judged > 0 {
         let keys = all_keys(account, config, now);

@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 
 use super::*;
 use crate::controls::{Settings, rows::Results};
-use crate::evidence::{AccountSummary, Evidence, EvidenceKind, PasswordPolicy, Reading, Standing};
+use crate::evidence::{Evidence, EvidenceKind, Reading, Standing};
 use crate::failure::Reason;
 use crate::refresh::faults::{Detail, DetailFailures};
 use crate::report::Report;
@@ -58,23 +58,7 @@ fn good() -> RefreshOutcome {
     account.service_credentials = Some(Arc::default());
     let refresh = &mut account.refresh;
     (refresh.tags, refresh.name, refresh.service_credentials) = (Tried::Ok, Tried::Ok, Tried::Ok);
-    let policy = PasswordPolicy {
-        min_length: Some(14),
-        requires_uppercase: true,
-        requires_lowercase: true,
-        requires_symbol: true,
-        requires_number: true,
-        max_age_days: Some(90),
-        remembered: Some(24),
-    };
-    let summary =
-        AccountSummary { root_password: Some(true), root_mfa: Some(true), root_keys: Some(false) };
-    account.evidence = Evidence {
-        summary: Reading::of(summary, now()),
-        password_policy: Reading::of(Some(policy), now()),
-        root_virtual_mfa: Reading::of(false, now()),
-        user_policies: Reading::of(Arc::new([("alpha".to_owned(), false)].into()), now()),
-    };
+    account.evidence = Evidence::good(now());
     RefreshOutcome {
         account,
         reached: true,
@@ -323,13 +307,21 @@ fn a_report_from_the_future_has_no_negative_age() {
 
 #[test]
 fn an_old_report_may_hide_keys_that_are_due_soon() {
-    for (days, expected) in [(75, false), (77, true)] {
+    let from_the_first_day = "rotation: { max_age: 7d, warn_before: 14d }";
+    for (hours, configuration, expected) in [
+        (75 * 24, NOTHING, false),
+        (77 * 24, NOTHING, true),
+        (7, from_the_first_day, false),
+        (9, from_the_first_day, true),
+    ] {
         let mut outcome = good();
-        outcome.account.generated = Some(now() - TimeDelta::days(days));
-        let [keys, _] = answers(outcome, NOTHING);
+        outcome.account.generated = Some(now() - TimeDelta::hours(hours));
+        let [keys, _] = answers(outcome, configuration);
         assert_fine(&keys, "no key can be unrotated yet");
-        let line = format!("account {ID}: the report is more than 76d old: keys made since then");
+        let line = "the report is so old that keys made since then can be due soon\n";
+        let line = format!("account {ID}: {line}");
         assert_eq!(keys.1.contains(&line), expected, "{}", keys.1);
+        assert_eq!(keys.1.contains("due soon"), expected, "{}", keys.1);
     }
 }
 

@@ -19,8 +19,10 @@ pub fn are_near(a: Option<DateTime<Utc>>, b: Option<DateTime<Utc>>) -> bool {
 impl Report {
     /// Keeps what the report before has and this one does not deny. If rows could not be parsed, its
     /// users stay, because the rows may be theirs. Root always stays, because no account loses it. Of a
-    /// slot that is not clear, the worst key that can be in it stays, or its time. That a key was never
-    /// used stays until a report says something of its use, but not of root, of whom that is good news.
+    /// slot that is not clear, the worst key that can be in it stays. An active key without a time has
+    /// that of the oldest key that it can be, also of an inactive one, which may be active again. That a
+    /// key was never used stays until a report says something of its use, but not of root, of whom that
+    /// is good news.
     pub fn keep_missing(self: &mut Arc<Report>, before: &Report) {
         let is_whole = self.missing == 0 && self.users.iter().any(User::is_root);
         let lacks_some = |user: &User| user.has_unclear_slot() || user.has_key_of_unknown_use();
@@ -43,8 +45,7 @@ impl Report {
                     && let Some(oldest) = possible.iter().min_by_key(|key| key.last_rotated)
                     && key.last_rotated.is_none_or(|time| oldest.last_rotated < Some(time))
                 {
-                    // An inactive key may be active again, or another key took its place.
-                    key.last_rotated = oldest.last_rotated.filter(|_| oldest.active);
+                    key.last_rotated = oldest.last_rotated;
                 }
             }
             if !user.is_root() {
@@ -97,8 +98,10 @@ impl User {
         }
         let mut possible: Vec<&Key> = before.iter().flatten().collect();
         if let Some(other) = &self.keys[1 - slot] {
+            // If two keys have that time, the worse one can be in this slot.
+            possible.sort_by_key(|key| Reverse(key.badness()));
             let is_other = |key: &&Key| are_near(key.last_rotated, other.last_rotated);
-            possible.iter().position(is_other).map(|place| possible.remove(place));
+            possible.iter().rposition(is_other).map(|place| possible.remove(place));
         }
         possible
     }

@@ -53,6 +53,14 @@ fn bad_input_is_refused_in_one_line_that_names_it() {
             "invalid value '0' for '--refresh.concurrency <NUMBER>': 0 is not in 1..=1024",
         ),
         (
+            &["demo", "--shard", "3", "--total-shards", "3"],
+            "--shard: 3 is not below the 3 of --total-shards",
+        ),
+        (
+            &["check-config", "--shard", "5", "--total-shards", "3"],
+            "--shard: 5 is not below the 3 of --total-shards",
+        ),
+        (
             &["--metrics.allowlist", "iam_(.*"],
             "invalid value 'iam_(.*' for '--metrics.allowlist <REGEX>': unclosed group",
         ),

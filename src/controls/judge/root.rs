@@ -84,11 +84,16 @@ impl<'a> Judgement<'a, '_> {
                 is_shown = true;
             }
         }
+        if root.key == Some(true) && !is_shown {
+            self.violation(control, Violation::of_root(None));
+        }
+        let lacks_keys = root.row.map(|(user, _)| user.lacks_keys());
         match root.key {
-            Some(true) if !is_shown => self.violation(control, Violation::of_root(None)),
+            // The summary does not say how many there are.
+            Some(true) if lacks_keys == Some(true) => self.unknown(control, KEY_ACTIVE),
             Some(_) => {}
             // Of an earlier row, the reason is known.
-            None if root.row.is_some_and(|(user, _)| !user.lacks_keys()) => {}
+            None if lacks_keys == Some(false) => {}
             None => {
                 let lack = self.lack_of_summary(root, KEY_ACTIVE);
                 self.unknown(control, lack);

@@ -80,38 +80,15 @@ fn csv_of(partition: &str, rows: &[Row], without: &[&str]) -> String {
 fn account_of(csv: &str) -> Account {
     let report = Report::parse(csv.as_bytes()).expect("a report");
     let report = Some(Arc::new(report));
-    Account { report, evidence: evidence(), ..Account::pending("123456789012", "production") }
+    Account {
+        report,
+        evidence: Evidence::good(now()),
+        ..Account::pending("123456789012", "production")
+    }
 }
 
 fn account(rows: &[Row]) -> Account {
     account_of(&csv_of("aws", rows, &[]))
-}
-
-const GOOD_POLICY: PasswordPolicy = PasswordPolicy {
-    min_length: Some(14),
-    requires_uppercase: true,
-    requires_lowercase: true,
-    requires_symbol: true,
-    requires_number: true,
-    max_age_days: Some(90),
-    remembered: Some(24),
-};
-
-/// Everything was read, and all is well.
-fn evidence() -> Evidence {
-    Evidence {
-        summary: Reading::of(
-            AccountSummary {
-                root_password: Some(true),
-                root_mfa: Some(true),
-                root_keys: Some(false),
-            },
-            now(),
-        ),
-        password_policy: Reading::of(Some(GOOD_POLICY), now()),
-        root_virtual_mfa: Reading::of(false, now()),
-        user_policies: Reading::of(Arc::new([("alpha".to_owned(), false)].into()), now()),
-    }
 }
 
 fn denied<T>() -> Reading<T> {

@@ -126,6 +126,18 @@ fn keys_of_which_the_report_says_nothing_are_not_none() {
     assert_root_is(&of_root, [Ok(0), Ok(0), Ok(0), active], "the summary knows that there is none");
     of_root.evidence.summary = Reading::of(AccountSummary::default(), now());
     assert_root_is(&of_root, [active, Ok(0), Ok(0), active], "no key is not known");
+    // The summary does not say how many there are.
+    let slots = [key(1, "true", &days_ago(10), &days_ago(1)), key(2, "", "", N_A)];
+    let with_a_key = account(&[(ROOT_USER, [vec![root(&[]).1], slots.to_vec()].concat().concat())]);
+    for present in [Some(true), None] {
+        let mut account = with_a_key.clone();
+        let summary = AccountSummary { root_keys: present, ..AccountSummary::default() };
+        account.evidence.summary = Reading::of(summary, now());
+        let (violations, unknown, _) =
+            outcome_by(Benchmark::NEWEST, &account, Control::RootNoAccessKey);
+        let column = Unknown::Column("access_key_N_active");
+        assert_eq!((violations.len(), unknown), (1, vec![column]), "{present:?}");
+    }
     // Without a password, root needs MFA only for a key.
     let no_password = [("password_enabled", "false"), ("mfa_active", "false")];
     of_root = account(&[root(&[&blank[..], &no_password].concat()), user(&[])]);
@@ -184,7 +196,7 @@ fn a_control_about_nothing_in_the_partition_lacks_nothing() {
 #[test]
 fn each_setting_of_the_password_policy_has_its_control() {
     let with = |change: fn(&mut PasswordPolicy)| {
-        let mut policy = GOOD_POLICY;
+        let mut policy = PasswordPolicy::GOOD;
         change(&mut policy);
         policy
     };

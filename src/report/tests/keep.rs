@@ -191,7 +191,11 @@ fn an_active_key_without_a_time_keeps_that_of_the_report_before() {
         let timeless = slot("true", "N/A");
         assert_eq!(times(none, &timeless), [Some((true, None)); 2], "a new key");
         let inactive = slot("false", OLD);
-        assert_eq!(times(&inactive, &timeless), [Some((true, None)); 2], "it may be a new key");
+        assert_eq!(
+            times(&inactive, &timeless),
+            [Some((true, at(OLD))); 2],
+            "it may be active again"
+        );
         assert_eq!(times(&old, &slot("true", NEW)), [Some((true, at(NEW))); 2], "rotated");
         assert_eq!(times(&old, &inactive), [Some((false, at(OLD))); 2], "deactivated");
         assert_eq!(times(&old, none), [None; 2], "deleted");
@@ -257,8 +261,14 @@ fn what_a_slot_lacks_is_that_of_the_oldest_key_that_can_be_in_it() {
         ([old, new], [none, silent], [none, old]),
         ([new, old], [timeless, none], [old, none]),
         // It may be the inactive key, which is active again.
-        ([new, inactive], [timeless, none], [timeless, none]),
+        ([new, inactive], [timeless, none], [old, none]),
+        ([new, inactive], [none, timeless], [none, old]),
         ([new, inactive], [timeless, inactive], [new, inactive]),
+        // Of two keys of one time it may be the active one.
+        ([old, inactive], [silent, inactive], [old, inactive]),
+        ([old, inactive], [inactive, silent], [inactive, old]),
+        ([inactive, old], [inactive, silent], [inactive, old]),
+        ([old, inactive], [timeless, inactive], [old, inactive]),
         ([old, none], [timeless, old], [timeless, old]),
         // Nothing tells them apart.
         ([old, new], [timeless, timeless], [old, new]),

@@ -11,8 +11,8 @@
 
 mod disk;
 mod doubt;
+mod known;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::mem;
 use std::path::{Path, PathBuf};
@@ -24,9 +24,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::{Mutex as AsyncMutex, Semaphore};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep_until, timeout_at};
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
-use self::disk::{Content, FileRead, can_open, hangs, list, read, read_pipe};
+use self::disk::{FileRead, can_open, hangs, list, read, read_pipe};
+use self::known::{Known, KnownFile};
 use super::target::{Discovered, FetchResult, RawReport, Target};
 use crate::clock::{Clock, MAX_CLOCK_SKEW, is_from_the_future};
 use crate::config::Access;
@@ -48,63 +49,6 @@ pub struct Files {
     /// A listing holds it until it ends, even after its caller gave up.
     listing: Arc<AsyncMutex<()>>,
     reads: Arc<Semaphore>,
-}
-
-/// The results of earlier looks.
-#[derive(Debug, Default)]
-struct Known {
-    /// The files that have an account, by the keys of their targets.
-    files: BTreeMap<String, KnownFile>,
-    /// The last report of each account, by its id. It stays if its file is removed.
-    reports: BTreeMap<String, LastReport>,
-    /// How often the files were listed.
-    listings: u64,
-}
-
-/// The last accepted report of an account, from any file.
-#[derive(Debug)]
-struct LastReport {
-    /// As [`doubt::all_users`] counts them.
-    users: usize,
-    modified: DateTime<Utc>,
-    /// The key of its file.
-    file: String,
-    /// The listing after which the account had its first report.
-    first: u64,
-}
-
-/// A file that a listing found. It may be missing now.
-#[derive(Debug)]
-struct KnownFile {
-    path: PathBuf,
-    target: Target,
-    /// The listing that found it.
-    found: u64,
-    missing_since: Option<Instant>,
-    /// The account of its last report.
-    account_id: Option<String>,
-    /// A read holds it until it ends, even after its caller gave up.
-    history: Arc<AsyncMutex<History>>,
-}
-
-/// The results of earlier looks at a file.
-#[derive(Debug, Default)]
-struct History {
-    /// Whether the file was looked at.
-    looked_at: bool,
-    /// The last report that was accepted.
-    taken: Option<Content>,
-    /// The hash of a report that the last look did not accept, because it has less data than the
-    /// one before, and since when it is there.
-    doubted: Option<(u64, Instant)>,
-    /// Since when the file is still being written.
-    unsettled_since: Option<Instant>,
-}
-
-impl History {
-    fn has_taken(&self, content: &Content) -> bool {
-        self.taken.as_ref().is_some_and(|taken| taken.hash == content.hash)
-    }
 }
 
 /// How long the account of a removed file stays by default.
@@ -168,40 +112,6 @@ impl Files {
         };
         self.update(listed.files, listed.failure.is_none());
         listed.failure.map_or(Ok(()), Err)
-    }
-
-    /// Adds new files. If `is_all`, the others are missing.
-    fn update(&self, files: BTreeSet<PathBuf>, is_all: bool) {
-        let now = Instant::now();
-        let mut known = self.lock();
-        known.listings += 1;
-        let Known { files: known, listings, .. } = &mut *known;
-        known.retain(|_, file| {
-            if files.contains(&file.path) {
-                file.missing_since = None;
-            } else if is_all {
-                let gone = now - *file.missing_since.get_or_insert(now);
-                let keep = gone < self.keep_missing;
-                if !keep {
-                    let (path, account) = (file.path.display(), file.account_id.as_deref());
-                    let hours = gone.as_secs() / 3600;
-                    warn!(account, file = %path, hours, "the report file is gone, its account is dropped");
-                }
-                return keep;
-            }
-            true
-        });
-        for path in files {
-            let target = target(&path);
-            known.entry(target.key.clone()).or_insert_with(|| KnownFile {
-                path,
-                target,
-                found: *listings,
-                missing_since: None,
-                account_id: None,
-                history: Arc::default(),
-            });
-        }
     }
 
     /// The source of a report's time, if nothing in it is newer.
@@ -311,58 +221,6 @@ impl Files {
         }
         let generated = generated(modified, parsed.as_deref(), now);
         Ok(Some(RawReport { csv, generated, parsed }))
-    }
-
-    /// Why a report seems to have less data than the one before, and how long it must be there to
-    /// be accepted. `found` is the listing that found its file, if this is the first look at it.
-    fn doubt(
-        &self,
-        content: &Content,
-        history: &History,
-        found: Option<u64>,
-    ) -> Option<(String, Duration)> {
-        let account_id = content.report.account_id.as_deref()?;
-        let own = history.taken.as_ref();
-        let own = own.filter(|taken| taken.report.account_id.as_deref() == Some(account_id));
-        if let Some(why) = own.and_then(|taken| doubt::why_older(content, taken)) {
-            return Some((why, self.keep_missing));
-        }
-        // If all files were there before the account was known, none of them is older.
-        let is_before = |last: &&LastReport| found.is_none_or(|found| found > last.first);
-        let known = self.lock();
-        let of_account = known.reports.get(account_id).filter(is_before).map_or(0, |it| it.users);
-        let before = own.map_or(0, |taken| doubt::all_users(&taken.report)).max(of_account);
-        let why = doubt::why_smaller(&content.report, before)?;
-        Some((why, Duration::ZERO))
-    }
-
-    /// Records the account of a file's report, and logs which other files have a report of the same
-    /// account.
-    fn note_report(&self, key: &str, content: &Content) {
-        let Content { report, modified, .. } = content;
-        let Some(account_id) = report.account_id.as_deref() else { return };
-        let (users, modified) = (doubt::all_users(report), *modified);
-        let mut known = self.lock();
-        let Known { files, reports, listings } = &mut *known;
-        let other = |file: &&KnownFile| {
-            file.target.key != key && file.account_id.as_deref() == Some(account_id)
-        };
-        let others: Vec<_> = files.values().filter(other).map(|file| &*file.target.key).collect();
-        if !others.is_empty() {
-            let others = others.join(", ");
-            let what = "several files have a report of this account, the newest is published";
-            warn!(account = account_id, file = key, others, "{what}");
-        }
-        if let Some(file) = files.get_mut(key) {
-            file.account_id = Some(account_id.to_owned());
-        }
-        let last = reports.get(account_id);
-        // Another, older file has no effect.
-        if last.is_none_or(|last| last.file == key || last.modified <= modified) {
-            let first = last.map_or(*listings, |last| last.first);
-            let last = LastReport { users, modified, file: key.to_owned(), first };
-            reports.insert(account_id.to_owned(), last);
-        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {

@@ -1,0 +1,210 @@
+//! Details that the report does not have: tags, the alias, service-specific credentials, and data for
+//! controls. Each is read once for each new report, and again if that failed.
+//!
+//! Calls that do not need each other's answers are made at the same time, so that one that hangs takes no
+//! time of the others.
+
+mod control_data;
+mod users;
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use tokio::time::{Instant, timeout_at};
+use tracing::{debug, info};
+
+use super::context::RefreshContext;
+use crate::evidence::Reading;
+use crate::failure::{Failure, Reason};
+use crate::service_credentials::CredentialList;
+use crate::source::target::Target;
+use crate::state::{Account, Tried};
+use users::Users;
+
+/// The answer to a call. `None`: it was not made.
+type Answer<T> = Option<Result<T, Failure>>;
+
+/// What is read before confirmation, because it decides who is flagged, or is about keys.
+#[derive(Debug)]
+pub(in crate::refresh) struct Details {
+    pub(in crate::refresh) users: Answer<Users>,
+    pub(in crate::refresh) alias: Answer<Option<String>>,
+    pub(in crate::refresh) service_credentials: Answer<Option<CredentialList>>,
+}
+
+impl RefreshContext<'_> {
+    /// Makes the calls for details that are due, until then. `is_new`: the report is.
+    pub(in crate::refresh) async fn ask_for_details(
+        &self,
+        target: &Target,
+        account: &Account,
+        is_new: bool,
+        until: Instant,
+    ) -> Details {
+        let wants_list = self.config.service_credentials;
+        let lacks_list = account.refresh.service_credentials != Tried::Ok;
+        let known = account.service_credentials.clone().unwrap_or_default();
+        let (users, alias, service_credentials) = tokio::join!(
+            ask(
+                "GetAccountAuthorizationDetails",
+                self.users_are_due(account, is_new),
+                self.users(target, account, is_new, until),
+                until,
+            ),
+            ask(
+                "ListAccountAliases",
+                self.alias_is_due(target, account, is_new),
+                self.source.alias(target),
+                until,
+            ),
+            ask(
+                "ListServiceSpecificCredentials",
+                wants_list && (is_new || lacks_list),
+                self.source.service_credentials(target, &known),
+                until,
+            ),
+        );
+        Details { users, alias, service_credentials }
+    }
+
+    /// Whether the alias is asked for: of an account without a configured name, and if it could not be read
+    /// but rules need it, in each refresh.
+    fn alias_is_due(&self, target: &Target, account: &Account, is_new: bool) -> bool {
+        let lacks_it =
+            || account.refresh.name != Tried::Ok && self.config.policy.needs_name(&account.id);
+        target.name.is_empty() && (is_new || lacks_it())
+    }
+
+    /// Updates the account from its alias. If no rule needs the name, a missing permission is not a
+    /// failure.
+    pub(in crate::refresh) fn take_alias(
+        &self,
+        target: &Target,
+        account: &mut Account,
+        answer: Answer<Option<String>>,
+    ) -> Result<(), Failure> {
+        if !target.name.is_empty() {
+            account.refresh.name = Tried::Ok;
+            return Ok(());
+        }
+        let is_needed = self.config.policy.needs_name(&account.id);
+        if !is_needed && account.refresh.name == Tried::Failed {
+            account.refresh.name = Tried::NotYet;
+        }
+        match answer {
+            None => Ok(()),
+            Some(Ok(alias)) => {
+                account.refresh.name = Tried::Ok;
+                account.alias = alias;
+                account.rename(&target.name);
+                Ok(())
+            }
+            Some(Err(failure)) if is_needed => {
+                account.refresh.name = Tried::Failed;
+                Err(failure)
+            }
+            Some(Err(error)) => {
+                account.refresh.name = Tried::NotYet;
+                debug!(account = account.id, %error, "alias not read");
+                Ok(())
+            }
+        }
+    }
+
+    /// Updates the account from its service-specific credentials.
+    pub(in crate::refresh) fn take_service_credentials(
+        &self,
+        account: &mut Account,
+        answer: Answer<Option<CredentialList>>,
+    ) -> Result<(), Failure> {
+        if !self.config.service_credentials {
+            account.service_credentials = None;
+            account.refresh.service_credentials = Tried::NotYet;
+            return Ok(());
+        }
+        let Some(listed) = answer else { return Ok(()) };
+        account.refresh.service_credentials = Tried::Failed;
+        let failed = |why: &str| {
+            let message = format!("ListServiceSpecificCredentials: {why}");
+            Err(Failure::new(Reason::ServiceError, message))
+        };
+        let before = account.service_credentials.clone().unwrap_or_default();
+        let Some(listed) = listed? else {
+            if before.all().next().is_some() {
+                return failed("AWS has listed credentials, and now says that it has no such call");
+            }
+            info!(account = account.id, "the partition has no service-specific credentials");
+            account.service_credentials = Some(before);
+            account.refresh.service_credentials = Tried::Ok;
+            return Ok(());
+        };
+        let credentials = listed.credentials;
+        // A list without a credential, and without a service, does not say that there is none.
+        let is_known = listed.refused.is_empty() || credentials.all().next().is_some();
+        account.service_credentials = is_known.then(|| Arc::new(credentials));
+        // Whoever is newer than the report is in the next one. Without a user no rule can decide, and need
+        // not if the credential cannot be used.
+        let now = self.clock.now();
+        let is_older = |time| account.generated.is_none_or(|generated| time <= generated);
+        let others = account.service_credentials_of_others();
+        let lacks_users = others.iter().any(|(_, it)| it.key(now).active && is_older(it.created));
+        if let Some(failure) = most_urgent(listed.refused.into_iter()) {
+            return Err(failure);
+        }
+        if lacks_users {
+            return failed("credentials of users who are not in the report");
+        }
+        account.refresh.service_credentials = Tried::Ok;
+        Ok(())
+    }
+}
+
+/// Makes a call if it is due. Until then it has all of the time.
+async fn ask<T>(
+    name: &str,
+    is_due: bool,
+    call: impl Future<Output = Result<T, Failure>>,
+    until: Instant,
+) -> Answer<T> {
+    if !is_due {
+        return None;
+    }
+    Some(timeout_at(until, call).await.unwrap_or_else(|_| Err(Failure::deadline(name))))
+}
+
+/// Updates a reading. An answer that is not wanted is forgotten. Returns why there is none.
+fn take<T>(
+    reading: &mut Reading<T>,
+    is_wanted: bool,
+    answer: Answer<T>,
+    now: DateTime<Utc>,
+) -> Option<Failure> {
+    if !is_wanted {
+        *reading = Reading::default();
+        return None;
+    }
+    match answer? {
+        Ok(value) => {
+            *reading = Reading::of(value, now);
+            None
+        }
+        Err(failure) => {
+            reading.fail(failure.reason);
+            Some(failure)
+        }
+    }
+}
+
+/// A permission that is missing for data that nothing else needs is no failure.
+fn tolerate(account: &Account, failure: Failure) -> Result<(), Failure> {
+    if failure.reason != Reason::AccessDenied {
+        return Err(failure);
+    }
+    debug!(account = account.id, error = %failure, "data for controls not read");
+    Ok(())
+}
+
+/// Of several failures, the one because of which the exporter has to wait.
+fn most_urgent(failures: impl Iterator<Item = Failure>) -> Option<Failure> {
+    failures.min_by_key(|failure| !failure.reason.is_overload())
+}
