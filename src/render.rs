@@ -216,11 +216,12 @@ fn verdicts(account: &Account, config: &Config, now: DateTime<Utc>) -> u64 {
     (refresh.confirmation, refresh.waiting).hash(&mut hasher);
     (refresh.tags, refresh.name, refresh.service_credentials).hash(&mut hasher);
     account.evidence.hash(&mut hasher);
-    let rows = account.report.as_ref().map(|report| (report.rejected.len(), report.keeps_root));
+    let rows = account.report.as_ref().map(|report| (report.rejected.len(), report.keeps_root()));
     rows.hash(&mut hasher);
     for (subject, keys) in account.users() {
         let ruling = config.policy.ruling(&subject, now);
-        (&subject.user.name, ruling.rule, subject.tags).hash(&mut hasher);
+        let may_hide_keys = account.may_hide_keys_of(subject.user, now);
+        (&subject.user.name, ruling.rule, subject.tags, may_hide_keys).hash(&mut hasher);
         for key in keys {
             let verdict = key.as_ref().map(|key| {
                 let Verdict { status, unrotated, .. } = ruling.judge(key, now);

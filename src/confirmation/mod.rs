@@ -80,8 +80,9 @@ impl Confirmations {
         self.by_user.insert(user.to_owned(), Answer { keys, is_current: true });
     }
 
-    /// A new report replaces all answers. Only ids stay, and data that the report lacks: keys, times, and
-    /// the additional keys of users who have more than it shows.
+    /// A new report replaces all answers. Only ids stay, and data that the report lacks: keys, times, the
+    /// additional keys of users who have more than it shows, and all of users whose rows are of an earlier
+    /// report.
     pub fn start_over(&mut self, report: &Report) {
         let mut before = mem::take(&mut self.by_user);
         let mut asked = mem::take(&mut self.asked);
@@ -89,14 +90,18 @@ impl Confirmations {
             if let Some(call) = asked.remove(&user.name) {
                 self.asked.insert(user.name.clone(), call);
             }
-            if let Some(known) = before.remove(&user.name).and_then(|answer| answer.keys) {
-                let mut keys = with_ids(user, &known);
-                if user.additional_credentials {
-                    keys.extend(known.into_iter().skip(user.keys.len()));
+            let keys = match before.remove(&user.name).map(|answer| answer.keys) {
+                Some(keys) if user.is_kept => keys,
+                Some(Some(known)) => {
+                    let mut keys = with_ids(user, &known);
+                    if user.additional_credentials {
+                        keys.extend(known.into_iter().skip(user.keys.len()));
+                    }
+                    Some(keys)
                 }
-                let answer = Answer { keys: Some(keys), is_current: false };
-                self.by_user.insert(user.name.clone(), answer);
-            }
+                Some(None) | None => continue,
+            };
+            self.by_user.insert(user.name.clone(), Answer { keys, is_current: false });
         }
     }
 }
@@ -110,9 +115,10 @@ fn with_ids(user: &User, known: &[Option<Key>]) -> Vec<Option<Key>> {
     let with_id = |slot: usize, key: &Key| {
         if user.lacks_time[slot] {
             let possible = user.possible_keys(slot, known);
-            let oldest = possible.iter().filter_map(|known| known.last_rotated).min();
+            // `None` comes first: one of unknown age may be the oldest.
+            let oldest = possible.iter().map(|known| known.last_rotated).min();
             let id = if let [known] = possible[..] { known.id.clone() } else { None };
-            return Key { id, last_rotated: oldest.or(key.last_rotated), ..key.clone() };
+            return Key { id, last_rotated: oldest.unwrap_or(key.last_rotated), ..key.clone() };
         }
         let mut candidates = known.iter().flatten().filter(|other| same(key, other));
         let is_only = reported.iter().flatten().filter(|other| same(key, other)).count() == 1;

@@ -286,3 +286,47 @@ fn answers_end_with_their_report_and_ids_stay_with_their_keys() {
     confirmations.start_over(&other_key);
     assert_eq!(confirmations.keys(&other_key.users[0]), Some(&other_key.users[0].keys[..]));
 }
+/// (a) An active key without a time whose candidates include one of unknown age must stay unknown.
+#[test]
+fn a_key_without_a_time_that_may_be_one_of_unknown_age_stays_unknown() {
+    let report = |one: &str, two: &str| {
+        let csv = format!(
+            "user,arn,access_key_1_active,access_key_1_last_rotated,access_key_2_active,access_key_2_last_rotated\n\
+             alpha,arn:aws:iam::123456789012:user/alpha,{one},{two}\n"
+        );
+        Report::parse(csv.as_bytes()).expect("a report")
+    };
+    let [young, none, timeless] = ["true,2026-01-09T00:00:00Z", "false,N/A", "true,N/A"];
+    // What stays of an answer before a report whose first slot has no time.
+    let before = report(timeless, young);
+    let mut confirmations = Confirmations::default();
+    confirmations.insert("alpha", Some(before.users[0].keys.to_vec()));
+    let after = report(timeless, none);
+    confirmations.start_over(&after);
+    let keys = confirmations.keys(&after.users[0]).expect("a user");
+    assert_eq!(keys[0].as_ref().map(|key| key.last_rotated), Some(None), "not the young one's");
+}
+
+/// (b) A row that is kept from an earlier report says nothing newer than the answer.
+#[test]
+fn an_answer_stays_if_the_next_report_has_no_readable_row_of_the_user() {
+    let report = |row: &str| {
+        let csv = format!(
+            "user,arn,access_key_1_active,access_key_1_last_rotated,access_key_2_active,access_key_2_last_rotated\n\
+             beta,arn:aws:iam::123456789012:user/beta,false,N/A,false,N/A\n{row}\n"
+        );
+        Report::parse(csv.as_bytes()).expect("a report")
+    };
+    let row = "alpha,arn:aws:iam::123456789012:user/alpha,true,2026-01-01T00:00:00Z,false,2026-01-09T00:00:00Z";
+    let before = report(row);
+    let user = before.users.iter().find(|user| user.name == "alpha").expect("alpha");
+    let mut confirmations = Confirmations::default();
+    // The second key is active again.
+    let answer = merge(&user.keys, &[listed("A", true, 1), listed("B", true, 9)]);
+    confirmations.insert("alpha", Some(answer.clone()));
+    let mut after = std::sync::Arc::new(report("alpha,cut"));
+    after.keep_missing(&before);
+    confirmations.start_over(&after);
+    let user = after.users.iter().find(|user| user.name == "alpha").expect("it is kept");
+    assert_eq!(confirmations.keys(user), Some(&answer[..]));
+}

@@ -61,7 +61,8 @@ impl RefreshContext<'_> {
         verified: &Account,
         deadline: Instant,
     ) -> Result<(), Failure> {
-        let keeps_root = |it: &Account| it.report.as_ref().is_some_and(|report| report.keeps_root);
+        let keeps_root =
+            |it: &Account| it.report.as_ref().is_some_and(|report| report.keeps_root());
         // A report contains its account id.
         let is_same = account.tags == verified.tags
             && account.alias == verified.alias

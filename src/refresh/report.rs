@@ -55,7 +55,7 @@ impl RefreshContext<'_> {
                     if let Some(known) = &mut account.service_credentials {
                         Arc::make_mut(known).follow(before, &report);
                     }
-                    if report.keeps_root && !before.keeps_root {
+                    if report.keeps_root() && !before.keeps_root() {
                         warn!(
                             account = account.id,
                             "the report has no readable row of root: the row of an earlier report stays"

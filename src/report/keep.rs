@@ -56,16 +56,18 @@ impl Report {
             gone.contains_key(user.name.as_str()) && (report.missing > 0 || user.is_root())
         };
         let kept: Vec<User> = before.users.iter().filter(is_kept).cloned().collect();
-        report.keeps_root = kept.iter().any(User::is_root);
-        report.users.extend(kept);
+        report.users.extend(kept.into_iter().map(|user| User { is_kept: true, ..user }));
+    }
+
+    /// Whether the root user is that of an earlier report.
+    pub fn keeps_root(&self) -> bool {
+        self.users.iter().any(|user| user.is_root() && user.is_kept)
     }
 
     /// Forgets the root user of an earlier report.
     pub fn forget_kept_root(self: &mut Arc<Report>) {
-        if self.keeps_root {
-            let report = Arc::make_mut(self);
-            report.keeps_root = false;
-            report.users.retain(|user| !user.is_root());
+        if self.keeps_root() {
+            Arc::make_mut(self).users.retain(|user| !user.is_root());
         }
     }
 }

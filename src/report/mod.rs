@@ -90,8 +90,6 @@ pub struct Report {
     pub rejected: Vec<RejectedRow>,
     /// The number of rows whose users may not be in `users`.
     pub missing: usize,
-    /// Whether the root user is that of an earlier report: see [`Report::keep_missing`].
-    pub keeps_root: bool,
 }
 
 /// One row: an IAM user, or the account's root user.
@@ -129,6 +127,8 @@ pub struct User {
     pub certificates: [Option<Certificate>; 2],
     /// Whether the report says that there are more keys or certificates than its columns show.
     pub additional_credentials: bool,
+    /// Whether the row is that of an earlier report: see [`Report::keep_missing`].
+    pub is_kept: bool,
 }
 
 /// An access key.
@@ -184,7 +184,6 @@ impl Report {
             users: Vec::with_capacity(capacity),
             rejected: Vec::new(),
             missing: 0,
-            keeps_root: false,
         };
         let mut places: HashMap<String, usize> = HashMap::with_capacity(capacity);
         let (mut fields, mut interner) = (Vec::new(), Interner::default());
@@ -236,7 +235,7 @@ impl Report {
     /// Whether the report has no row of root that counts: at most an earlier one, or one that could not be
     /// read. China has no root user, and so its reports have no such row.
     pub fn lacks_root(&self) -> bool {
-        let is_root_read = !self.keeps_root && self.users.iter().any(User::is_root);
+        let is_root_read = self.users.iter().any(|user| user.is_root() && !user.is_kept);
         !is_root_read && !self.is_without_root()
     }
 

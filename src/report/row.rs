@@ -200,6 +200,7 @@ impl<'a> Row<'a> {
                 self.certificate(c.certificates[1]),
             ],
             additional_credentials: self.additional_credentials(),
+            is_kept: false,
         };
         Ok((user, self.warning))
     }

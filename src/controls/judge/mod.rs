@@ -269,7 +269,7 @@ impl<'a> Judgement<'a, '_> {
         if report.missing > 0 {
             OF_USERS.iter().for_each(|control| self.unknown(*control, Unknown::Rows));
         }
-        if report.keeps_root {
+        if report.keeps_root() {
             let lack = if report.missing > 0 { Unknown::Rows } else { Unknown::RootRow };
             OF_ROOT.iter().for_each(|control| self.unknown(*control, lack));
         }

@@ -52,7 +52,7 @@ impl<'a> Judgement<'a, '_> {
             mfa: reported.and_then(|user| user.mfa_active).or(summary.root_mfa),
             key: match row {
                 Some((_, keys)) if keys.iter().any(is_active) => Some(true),
-                Some((user, _)) if !user.lacks_keys() && !report.keeps_root => Some(false),
+                Some((user, _)) if !user.lacks_keys() && !report.keeps_root() => Some(false),
                 _ => summary.root_keys,
             },
         };

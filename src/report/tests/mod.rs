@@ -91,6 +91,7 @@ fn every_column_is_read() {
                 Some(Certificate { active: false, last_rotated: at("2022-07-01T00:00:00Z") }),
             ],
             additional_credentials: false,
+            is_kept: false,
         }
     );
 }

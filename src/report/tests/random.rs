@@ -48,6 +48,7 @@ fn user() -> impl Strategy<Value = User> {
             lacks_time: [false; 2],
             certificates: [None, None],
             additional_credentials: false,
+            is_kept: false,
         },
     )
 }
