@@ -239,7 +239,7 @@ impl Walk {
         Ok(())
     }
 
-    /// A wrong clock is on the page as soon as AWS has answered anything.
+    /// A wrong clock is on the page as soon as an answer of AWS has arrived.
     fn judge_skew(
         &self,
         skew: TimeDelta,
@@ -247,7 +247,9 @@ impl Walk {
         world: &World,
         checked: &mut Checked,
     ) -> Result<(), String> {
-        if world.last_answer.is_none_or(|last| last < since + TimeDelta::seconds(1)) {
+        let moment = TimeDelta::seconds(1);
+        let is_since = |(sent, arrived)| sent >= since + moment && arrived + moment <= self.now();
+        if !world.last_answer.is_some_and(is_since) {
             return Ok(());
         }
         let page = String::from_utf8(self.metrics.gather()).expect("UTF-8");

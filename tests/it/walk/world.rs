@@ -46,8 +46,8 @@ pub struct World {
     pub said_left: BTreeMap<String, DateTime<Utc>>,
     /// The fault of the list of accounts, and since when.
     pub listing: Option<(Fault, DateTime<Utc>)>,
-    /// When AWS last answered, with the time that it has.
-    pub last_answer: Option<DateTime<Utc>>,
+    /// When AWS last answered, with the time that it has, and when the answer arrived.
+    pub last_answer: Option<(DateTime<Utc>, DateTime<Utc>)>,
     /// The accounts of the pages that were given since the first one.
     given: BTreeSet<String>,
     keys_so_far: usize,
@@ -375,7 +375,7 @@ impl World {
             }
         };
         if let Answer::Reply(..) = answer {
-            self.last_answer = Some(now);
+            self.last_answer = Some((now, now + latency));
         }
         (latency, answer.dated(now))
     }
