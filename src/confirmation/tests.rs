@@ -26,6 +26,15 @@ fn listed(id: &str, active: bool, created: u32) -> ListedKey {
     ListedKey { id: id.to_owned(), active, created: at(created) }
 }
 
+/// A report of one user, alpha: whether the key in each slot is active, and when it was rotated.
+fn report(one: &str, two: &str) -> Report {
+    let csv = format!(
+        "user,arn,access_key_1_active,access_key_1_last_rotated,access_key_2_active,access_key_2_last_rotated\n\
+         alpha,arn:aws:iam::123456789012:user/alpha,{one},{two}\n"
+    );
+    Report::parse(csv.as_bytes()).expect("a report")
+}
+
 /// (id, active, created, used) of each slot.
 type Slot = Option<(&'static str, bool, u32, Option<u32>)>;
 
@@ -178,13 +187,6 @@ fn keys_that_the_report_does_not_show_stay_while_it_says_that_there_are_more() {
 
 #[test]
 fn a_key_without_a_time_is_the_oldest_of_the_known_keys_that_can_be_in_its_slot() {
-    let report = |one: &str, two: &str| {
-        let csv = format!(
-            "user,arn,access_key_1_active,access_key_1_last_rotated,access_key_2_active,access_key_2_last_rotated\n\
-             alpha,arn:aws:iam::123456789012:user/alpha,{one},{two}\n"
-        );
-        Report::parse(csv.as_bytes()).expect("a report")
-    };
     let [old, new, none, timeless] =
         ["true,2026-01-01T00:00:00Z", "true,2026-01-09T00:00:00Z", "false,N/A", "true,N/A"];
     let before = report(old, new);
@@ -209,13 +211,6 @@ fn a_key_without_a_time_is_the_oldest_of_the_known_keys_that_can_be_in_its_slot(
 
 #[test]
 fn a_key_in_a_slot_of_which_the_next_report_says_nothing_stays() {
-    let report = |one: &str, two: &str| {
-        let csv = format!(
-            "user,arn,access_key_1_active,access_key_1_last_rotated,access_key_2_active,access_key_2_last_rotated\n\
-             alpha,arn:aws:iam::123456789012:user/alpha,{one},{two}\n"
-        );
-        Report::parse(csv.as_bytes()).expect("a report")
-    };
     let [old, new, none, silent] =
         ["true,2026-01-01T00:00:00Z", "true,2026-01-09T00:00:00Z", "false,N/A", "N/A,N/A"];
     let known = |before: [&str; 2], after: [&str; 2]| {
@@ -241,13 +236,7 @@ fn a_key_in_a_slot_of_which_the_next_report_says_nothing_stays() {
 
 #[test]
 fn answers_end_with_their_report_and_ids_stay_with_their_keys() {
-    let report = |rotated: &str| {
-        let csv = format!(
-            "user,arn,access_key_1_active,access_key_1_last_rotated,access_key_2_active,access_key_2_last_rotated\n\
-             alpha,arn:aws:iam::123456789012:user/alpha,true,{rotated},false,N/A\n"
-        );
-        Report::parse(csv.as_bytes()).expect("a report")
-    };
+    let report = |rotated: &str| report(&format!("true,{rotated}"), "false,N/A");
     let first = report("2026-01-01T00:00:00Z");
     let mut confirmations = Confirmations::default();
     confirmations.ask("alpha");
@@ -289,13 +278,6 @@ fn answers_end_with_their_report_and_ids_stay_with_their_keys() {
 /// (a) An active key without a time whose candidates include one of unknown age must stay unknown.
 #[test]
 fn a_key_without_a_time_that_may_be_one_of_unknown_age_stays_unknown() {
-    let report = |one: &str, two: &str| {
-        let csv = format!(
-            "user,arn,access_key_1_active,access_key_1_last_rotated,access_key_2_active,access_key_2_last_rotated\n\
-             alpha,arn:aws:iam::123456789012:user/alpha,{one},{two}\n"
-        );
-        Report::parse(csv.as_bytes()).expect("a report")
-    };
     let [young, none, timeless] = ["true,2026-01-09T00:00:00Z", "false,N/A", "true,N/A"];
     // What stays of an answer before a report whose first slot has no time.
     let before = report(timeless, young);
