@@ -245,7 +245,7 @@ fn an_old_report_and_one_that_could_not_be_shown_are_named() {
     assert_named(
         &keys,
         ID,
-        "bedrock key ACCA1 of user alpha is not judged: its time of 2100-01-01",
+        "Bedrock key ACCA1 of user alpha is not judged: its time of 2100-01-01",
     );
 }
 

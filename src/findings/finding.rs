@@ -136,7 +136,29 @@ impl Finding {
         Finding { service, expires: credential.expiry(now), ..self }
     }
 
-    /// The key in words, such as `key 1` or `bedrock key`, to be followed by the user.
+    /// When it must be rotated, loses its exemption, or expires: the first of these. An inactive key has no
+    /// such time.
+    pub fn ends(&self) -> Option<DateTime<Utc>> {
+        self.expires_first().or_else(|| self.must_by())
+    }
+
+    /// When it expires, if it does so before it must be rotated: it stops working then.
+    pub fn expires_first(&self) -> Option<DateTime<Utc>> {
+        let comes_first = |time: &DateTime<Utc>| self.must_by().is_none_or(|end| *time < end);
+        self.expiry_ahead().filter(comes_first)
+    }
+
+    /// When it stops working because it expires. An inactive key does not work.
+    pub fn expiry_ahead(&self) -> Option<DateTime<Utc>> {
+        self.expires.filter(|_| self.status != KeyStatus::Inactive)
+    }
+
+    fn must_by(&self) -> Option<DateTime<Utc>> {
+        let exemption = self.exemption.as_ref().filter(|_| self.status != KeyStatus::Inactive);
+        self.due.or_else(|| exemption?.end)
+    }
+
+    /// The key in words, such as `key 1` or `Bedrock key`, to be followed by the user.
     pub fn name(&self) -> String {
         match (self.service_name(), self.key) {
             (Some(service), _) => format!("{service} key"),
@@ -145,10 +167,16 @@ impl Finding {
         }
     }
 
-    /// The service in the word that people use, such as `bedrock`.
+    /// The service as people call it, such as `Bedrock`.
     pub fn service_name(&self) -> Option<&str> {
         let service = self.service.as_deref()?;
-        Some(service.strip_suffix(".amazonaws.com").unwrap_or(service))
+        Some(match service.strip_suffix(".amazonaws.com").unwrap_or(service) {
+            "bedrock" => "Bedrock",
+            "cassandra" => "Keyspaces",
+            "codecommit" => "CodeCommit",
+            "logs" => "CloudWatch Logs",
+            other => other,
+        })
     }
 
     /// The finding as text, for tables and CSV. Unknown values are empty, but for tags: a user can have none.

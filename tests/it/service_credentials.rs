@@ -756,7 +756,7 @@ async fn check_counts_them_apart_and_is_uncertain_without_them_if_they_are_wante
     };
     let (code, summary) = check("", ahead).await;
     assert_eq!(code, 2);
-    let not_judged = "account 123456789012: bedrock key A1 of user alpha is not judged: its time of 2100-01-01T00:00:00Z is ahead of the clock\n";
+    let not_judged = "account 123456789012: Bedrock key A1 of user alpha is not judged: its time of 2100-01-01T00:00:00Z is ahead of the clock\n";
     assert!(summary.starts_with(not_judged), "{summary}");
     let denied = |_: &str| error(403, "AccessDenied");
     let (code, summary) = check("", denied).await;

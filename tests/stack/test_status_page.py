@@ -411,7 +411,9 @@ def test_an_account_that_was_never_read_says_so_in_every_query(situation):
             text = requests.get(f"{exporter.url}/due.ics?{query}", timeout=10).text
             # A file has its name until its report says which account it is of.
             label = row["account_name"] if row["account_id"] == "unknown" and row["account_name"] else row["account_id"]
-            assert f"SUMMARY:Keys of account {label} are not known" in text
+            # More than five accounts share an event.
+            number = re.search(r"SUMMARY:Not all keys of (\d+) accounts are known", text)
+            assert f"SUMMARY:Keys of account {label} are not known" in text or number and int(number[1]) > 5
         answer = requests.get(f"{exporter.url}/key?account={row['account_id']}&user=x&key=1", timeout=10)
         assert answer.status_code == 404 and "was never read" in answer.text
 

@@ -21,35 +21,36 @@ use crate::version::VERSION;
 const MAX_EVENTS: usize = 5_000;
 /// The largest number of keys that are. They are all on one day, and the longest overdue are kept.
 const MAX_OVERDUE: usize = 50;
+/// The largest number of accounts of which not all is known that have their own events.
+const MAX_ACCOUNTS: usize = 5;
 
-/// An event on the day on which each key that the query is about must be rotated or loses its
-/// exemption, today for each that is overdue, and today's events about what the calendar lacks.
+/// An event on the day on which each key that the query is about must be rotated, expires, or is exempt for
+/// the last time, today for each that is overdue, and today's events about what the calendar lacks.
 pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> String {
     let query = query.showing(KeyFilter::Every);
     let keys = candidates(snapshot, &query);
-    let ends = |key: &Finding| key.due.or(key.exemption.as_ref().and_then(|it| it.end));
-    let is_active = |key: &&Finding| key.status != KeyStatus::Inactive;
     let about = about(&keys, &query, &snapshot.config.user_tags);
-    let active = select(&about, &query).into_iter().filter(is_active);
+    let keys_of_query = select(&about, &query).into_iter();
     // Years in a calendar have four digits. A later end counts as no end.
     let has_day = |(time, _): &(DateTime<Utc>, _)| (0..10_000).contains(&time.year());
     let mut due: Vec<_> =
-        active.filter_map(|key| Some((ends(key)?, key))).filter(has_day).collect();
+        keys_of_query.filter_map(|key| Some((key.ends()?, key))).filter(has_day).collect();
     due.sort_by_key(|(time, _)| *time);
-    let (overdue, ahead) = due.split_at(due.partition_point(|(time, _)| *time <= snapshot.now));
+    let (overdue, ahead): (Vec<_>, Vec<_>) =
+        due.into_iter().partition(|(_, key)| key.status == KeyStatus::Unrotated);
     let mut calendar = empty();
     for (time, key) in overdue.iter().take(MAX_OVERDUE).chain(ahead.iter().take(MAX_EVENTS)) {
         calendar.push(of_key(snapshot, *time, key));
     }
     let today = snapshot.now.date_naive();
     let left_out =
-        |keys: &[_], max: usize| Some(keys.len().saturating_sub(max)).filter(|it| *it > 0);
-    if let Some(count) = left_out(overdue, MAX_OVERDUE) {
+        |keys: &Vec<_>, max: usize| Some(keys.len().saturating_sub(max)).filter(|it| *it > 0);
+    if let Some(count) = left_out(&overdue, MAX_OVERDUE) {
         let title = format!("{} overdue", counted(count, "more key"));
         let text = "The status page lists them.";
         calendar.push(event(snapshot, "overdue", today, &title, text));
     }
-    if let Some(count) = left_out(ahead, MAX_EVENTS) {
+    if let Some(count) = left_out(&ahead, MAX_EVENTS) {
         let text = format!(
             "The calendar has the {} keys that are due first. The status page has {} more.",
             grouped(MAX_EVENTS),
@@ -58,11 +59,28 @@ pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> 
         calendar.push(event(snapshot, "more", today, "Not all keys are in this calendar", &text));
     }
     let accounts = health::accounts(snapshot, &query, &keys);
-    for gap in gaps(settings, snapshot, &accounts, &query) {
-        calendar.push(of_gap(snapshot, &gap));
+    let is_of_account = |gap: &Gap| matches!(gap.of, Missing::Account(_));
+    let (mut of_accounts, others): (Vec<_>, Vec<_>) =
+        gaps(settings, snapshot, &accounts, &query).into_iter().partition(is_of_account);
+    if of_accounts.len() > MAX_ACCOUNTS {
+        let title = format!("Not all keys of {} accounts are known", grouped(of_accounts.len()));
+        let text = "The status page lists these accounts.";
+        calendar.push(event(snapshot, "incomplete", today, &title, text));
+        of_accounts.clear();
+    }
+    for gap in of_accounts.iter().chain(&others) {
+        calendar.push(of_gap(snapshot, gap));
+    }
+    if calendar.is_empty() {
+        // RFC 5545 wants a component. Programs do not show this one.
+        return calendar.to_string().replace("END:VCALENDAR", UTC_AND_END);
     }
     calendar.to_string()
 }
+
+const UTC_AND_END: &str = "BEGIN:VTIMEZONE\r\nTZID:UTC\r\nBEGIN:STANDARD\r\nDTSTART:19700101T000000\r\n\
+                           TZOFFSETFROM:+0000\r\nTZOFFSETTO:+0000\r\nEND:STANDARD\r\nEND:VTIMEZONE\r\n\
+                           END:VCALENDAR";
 
 /// A calendar without events. Its PRODID says which version of the exporter made it.
 fn empty() -> Calendar {
@@ -80,9 +98,13 @@ fn of_key(snapshot: &Snapshot, due: DateTime<Utc>, key: &Finding) -> Event {
     let account = components::account_name(account_id, account_name);
     let today = snapshot.now.date_naive();
     let is_to_delete = steps::is_to_delete(key, snapshot.now);
+    let expires_first = key.expires_first().is_some();
+    let is_exempt = key.exemption.is_some() && !expires_first;
+    let day = if is_exempt { keys::last_day(due) } else { due };
     let what = match key.status {
-        KeyStatus::Exempt => "Exemption ends:".to_owned(),
-        _ if due <= snapshot.now => {
+        _ if expires_first => "Expires today:".to_owned(),
+        _ if is_exempt => "Last day of the exemption:".to_owned(),
+        KeyStatus::Unrotated => {
             let verb = if is_to_delete { "delete" } else { "rotate" };
             format!("Overdue since {}: {verb}", due.date_naive())
         }
@@ -90,13 +112,20 @@ fn of_key(snapshot: &Snapshot, due: DateTime<Utc>, key: &Finding) -> Event {
         _ => "Rotate by today:".to_owned(),
     };
     let id = key.access_key_id.as_deref().unwrap_or(keys::NO_ID);
-    let text = format!("Account {account_id}, {id}. Limit: {}", keys::rule(key));
+    let limit = match &key.exemption {
+        Some(exemption) => format!("exempt, {}", exemption.reason),
+        None => components::in_words(key.max_age),
+    };
+    let mut text = format!("Account {account_id}, {id}. Limit: {limit} ({})", keys::rule(key));
+    if let Some(time) = key.expiry_ahead() {
+        text += &format!(". Expires on {} and stops working then", time.date_naive());
+    }
     let created = key.last_rotated.map_or(0, |time| time.timestamp());
     // An id can become known later, and then the event must stay the same.
     let place = key.key.map_or_else(|| id.to_owned(), |slot| slot.to_string());
     let summary = format!("{what} {} of {user} in {account}", key.name());
     let uid = format!("{account_id}-{user}-{place}-{created}");
-    event(snapshot, &uid, due.date_naive().max(today), &summary, &text)
+    event(snapshot, &uid, day.date_naive().max(today), &summary, &text)
 }
 
 fn of_gap(snapshot: &Snapshot, gap: &Gap) -> Event {
@@ -132,5 +161,7 @@ fn event(snapshot: &Snapshot, uid: &str, day: NaiveDate, summary: &str, text: &s
         .summary(&escape(summary))
         .description(&escape(text))
         .starts(day)
+        // Such a day is not a busy one.
+        .append_property(("TRANSP", "TRANSPARENT"))
         .done()
 }

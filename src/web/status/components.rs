@@ -6,6 +6,7 @@ use maud::{Markup, html};
 use super::choices::{KeyFilter, KeyKind};
 use super::{Pagination, StatusSettings};
 use crate::findings::Finding;
+use crate::policy::KeyStatus;
 
 /// An account by its name, if it has one, and its id.
 pub fn account_cell(id: &str, name: &str) -> Markup {
@@ -137,15 +138,38 @@ pub fn since(time: DateTime<Utc>, now: DateTime<Utc>) -> String {
     relative(time, now).trim_end_matches(" ago").to_owned()
 }
 
-/// By how many days of the calendar something is due, or overdue.
-pub fn due(time: DateTime<Utc>, now: DateTime<Utc>) -> String {
+/// How far a day is from today, in days of the calendar.
+pub fn day(time: DateTime<Utc>, now: DateTime<Utc>) -> String {
     match (time.date_naive() - now.date_naive()).num_days() {
-        0 if time <= now => "overdue since today".to_owned(),
-        0 => "due today".to_owned(),
-        1 => "due tomorrow".to_owned(),
-        ahead @ 2.. => format!("due in {}", days(ahead)),
-        behind => format!("{} overdue", days(-behind)),
+        0 => "today".to_owned(),
+        1 => "tomorrow".to_owned(),
+        ahead @ 2.. => format!("in {}", days(ahead)),
+        behind => format!("{} ago", days(-behind)),
     }
+}
+
+/// By how many days of the calendar a key is due.
+pub fn due(time: DateTime<Utc>, now: DateTime<Utc>) -> String {
+    // Ages are cut off to the hundredth of a day. A key that has just come of age is not overdue yet.
+    format!("due {}", day(time.max(now), now))
+}
+
+/// By how many days of the calendar a key is overdue.
+pub fn overdue(time: DateTime<Utc>, now: DateTime<Utc>) -> String {
+    match (now.date_naive() - time.date_naive()).num_days() {
+        ..=0 => "overdue since today".to_owned(),
+        behind => format!("{} overdue", days(behind)),
+    }
+}
+
+/// When the key is due or, if that is earlier, expires, and the same in words.
+pub fn deadline(finding: &Finding, now: DateTime<Utc>) -> Option<(DateTime<Utc>, String)> {
+    if let Some(time) = finding.expires_first() {
+        return Some((time, format!("expires {}", day(time, now))));
+    }
+    let time = finding.due?;
+    let is_overdue = finding.status == KeyStatus::Unrotated;
+    Some((time, if is_overdue { overdue(time, now) } else { due(time, now) }))
 }
 
 /// Days, or a larger unit if it is about as precise.
@@ -153,7 +177,8 @@ fn days(days: i64) -> String {
     let days = days.unsigned_abs() as usize;
     match days {
         0..100 => counted(days, "day"),
-        100..730 => counted(days * 12 / 365, "month"),
+        // 730 days are a little less than half of four years with their leap day.
+        100..731 => counted(days * 12 / 365, "month"),
         _ => counted(days * 4 / 1_461, "year"),
     }
 }

@@ -6,8 +6,8 @@ use maud::{Markup, html};
 use super::StatusSettings;
 use super::choices::{KeyFilter, KeyKind};
 use super::components::{
-    account_cell, capitalized, counted, date, due, in_words, moment, owner, relative, runbook,
-    sentence, since, when,
+    account_cell, capitalized, counted, date, day, deadline, in_words, moment, owner, relative,
+    runbook, sentence, since,
 };
 use super::health::{self, Trouble};
 use super::ids;
@@ -156,8 +156,8 @@ impl Facts<'_> {
                     div {
                         dt { "Due" }
                         dd {
-                            @match finding.due {
-                                Some(time) => { (due(time, now)) small { (moment(time)) } }
+                            @match deadline(finding, now) {
+                                Some((time, text)) => { (text) small { (moment(time)) } }
                                 None => (due_cell(finding, now)),
                             }
                         }
@@ -182,7 +182,15 @@ impl Facts<'_> {
                     }
                     @if let Some(service) = &finding.service {
                         div { dt { "Service" } dd { (service) } }
-                        div { dt { "Expires" } dd { (when(finding.expires, now, "never")) } }
+                        div {
+                            dt { "Expires" }
+                            dd {
+                                @match finding.expires {
+                                    Some(time) => { (moment(time)) small { (day(time, now)) } }
+                                    None => span.none { "never" },
+                                }
+                            }
+                        }
                     } @else {
                         div { dt { "Last used" } dd { (self.last_used()) } }
                     }
@@ -209,9 +217,10 @@ impl Facts<'_> {
         frame(settings, now, &title, &heading, &body, &format!("key{}", query.link()))
     }
 
-    /// One sentence.
+    /// A few sentences.
     fn verdict(&self) -> Markup {
         let Facts { snapshot, finding, .. } = *self;
+        let expires_first = finding.expires_first().is_some();
         let now = snapshot.now;
         let limit = in_words(finding.max_age);
         let age = age_in_days(finding);
@@ -231,9 +240,12 @@ impl Facts<'_> {
                 KeyStatus::Unrotated => {
                     "This key is " (age) " old, and its limit is " (limit) ": it had to be " (done) " by " (by) "."
                 }
+                KeyStatus::DueSoon | KeyStatus::Ok if expires_first => {
+                    "This key is " (age) " old, and its limit is " (limit) "."
+                }
                 KeyStatus::DueSoon => {
                     "This key is " (age) " old, and its limit is " (limit) ": " (do_it) " it by " (by)
-                    @if let Some(time) = finding.due { ", it is " (due(time, now)) } "."
+                    @if let Some((_, text)) = deadline(finding, now) { ", it is " (text) } "."
                 }
                 KeyStatus::Ok => {
                     "This key is " (age) " old, and its limit is " (limit) ": it must be " (done) " by " (by) "."
@@ -242,18 +254,27 @@ impl Facts<'_> {
                     "This key is " (age) " old, and exempt"
                     @if let Some(exemption) = &finding.exemption {
                         @match exemption.end {
-                            Some(end) => { " to " (last_day(end)) }
+                            Some(end) => { " to " (date(last_day(end))) ", its last day" }
                             None => " without end",
                         }
-                        ": " bdi { (exemption.reason) }
+                        ": " bdi { (sentence(&exemption.reason)) }
                     }
-                    "."
                 }
                 KeyStatus::Inactive => {
                     "This key " (if has_expired { "has expired" } else { "is inactive" })
                     ": nobody can use it. Delete it once you are sure."
                 }
-                KeyStatus::NotJudged => "The age of this key is not known, so it may be too old.",
+                KeyStatus::NotJudged => {
+                    "The age of this key is not known, so it may be too old: "
+                    @match finding.last_rotated {
+                        Some(time) => { "its date, " (moment(time)) ", is ahead of the exporter's clock." }
+                        None => "no date of it is known.",
+                    }
+                }
+            }
+            @if let Some(time) = finding.expiry_ahead() {
+                " It expires on " (date(time)) ", " (day(time, now)) ", and stops working then"
+                @if expires_first { ": " (do_it) " it before" } "."
             }
             @if finding.user == ROOT_USER && finding.status != KeyStatus::Inactive {
                 " It is a key of root, and can do everything in the account."
@@ -318,7 +339,12 @@ impl Facts<'_> {
                         @if let Some(region) = &key.last_used_region { small { "in " (region) } }
                     }
                 }
-                None => span.none { (never(finding)) },
+                None => {
+                    span.none { (never(finding)) }
+                    @if let (true, Some(time)) = (finding.never_used, finding.use_known_until) {
+                        small { "as of " (moment(time)) }
+                    }
+                }
             }
         }
     }

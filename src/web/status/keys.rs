@@ -5,8 +5,8 @@ use maud::{Markup, html};
 
 use super::choices::{KeyFilter, KeyKind, Order, Sort};
 use super::components::{
-    account_cell, capitalized, counted, date, due, grouped, in_words, list_name, noun, owner,
-    pager, relative, rows_of, table, when,
+    account_cell, capitalized, counted, date, day, deadline, grouped, in_words, list_name, noun,
+    owner, pager, relative, rows_of, table, when,
 };
 use super::health::{AccountSummary, Known, KnownKeys, troubles};
 use super::query::{MAX_TEXT, Query};
@@ -288,17 +288,17 @@ pub fn age_in_days(finding: &Finding) -> Option<String> {
     Some(if is_near { age.to_string() } else { grouped(days) })
 }
 
-/// By when the key must be rotated, or until when it need not be.
+/// By when the key must be rotated, when it expires if that is earlier, or until when it is exempt.
 pub fn due_cell(finding: &Finding, now: DateTime<Utc>) -> Markup {
     html! {
-        @match (finding.due, &finding.exemption, finding.status) {
-            (Some(time), _, _) => {
-                (due(time, now)) small { (date(time)) }
+        @match (deadline(finding, now), &finding.exemption, finding.status) {
+            (Some((time, text)), _, _) => {
+                (text) small { (date(time)) }
             }
             (None, Some(exemption), KeyStatus::Exempt) => {
                 @match exemption.end {
                     Some(end) => {
-                        "exempt to " time { (last_day(end)) } small { (relative(end, now)) }
+                        "exempt, last day " (date(last_day(end))) small { (day(last_day(end), now)) }
                     }
                     None => "exempt without end",
                 }
@@ -309,9 +309,9 @@ pub fn due_cell(finding: &Finding, now: DateTime<Utc>) -> Markup {
     }
 }
 
-/// The last day before this moment.
-pub fn last_day(end: DateTime<Utc>) -> String {
-    (end - TimeDelta::seconds(1)).date_naive().to_string()
+/// A moment of the last day before this one.
+pub fn last_day(end: DateTime<Utc>) -> DateTime<Utc> {
+    end - TimeDelta::seconds(1)
 }
 
 /// How old the key may become, and what says so.
@@ -352,8 +352,8 @@ fn state(finding: &Finding, now: DateTime<Utc>) -> Markup {
 pub fn expiry(finding: &Finding, now: DateTime<Utc>) -> String {
     match finding.expires {
         None => "never expires".to_owned(),
-        Some(time) if time > now => format!("expires {}", relative(time, now)),
-        Some(time) => format!("expired {}", relative(time, now)),
+        Some(time) if time > now => format!("expires {}", day(time, now)),
+        Some(time) => format!("expired {}", day(time, now)),
     }
 }
 

@@ -40,7 +40,6 @@ pub fn select<'a>(about: &[&'a Finding], query: &Query) -> Vec<&'a Finding> {
     let is_of_kind = |finding: &Finding| query.kind.is_none_or(|kind| kind.includes(finding));
     let is_wanted = |finding: &&&Finding| query.show.includes(finding) && is_of_kind(finding);
     let mut rows: Vec<&Finding> = about.iter().filter(is_wanted).copied().collect();
-    let ends = |row: &Finding| row.due.or(row.exemption.as_ref().and_then(|it| it.end));
     match query.sort {
         Sort::Age => match query.order {
             Order::Ascending => rows.reverse(),
@@ -48,8 +47,10 @@ pub fn select<'a>(about: &[&'a Finding], query: &Query) -> Vec<&'a Finding> {
         },
         // Keys without a date come last.
         Sort::Due => match query.order {
-            Order::Ascending => rows.sort_by_key(|row| (ends(row).is_none(), ends(row))),
-            Order::Descending => rows.sort_by_key(|row| (ends(row).is_none(), Reverse(ends(row)))),
+            Order::Ascending => rows.sort_by_key(|row| (row.ends().is_none(), row.ends())),
+            Order::Descending => {
+                rows.sort_by_key(|row| (row.ends().is_none(), Reverse(row.ends())))
+            }
         },
         Sort::User => sort(&mut rows, query.order, |row| row.user.to_lowercase()),
         Sort::Account => sort(&mut rows, query.order, |row| {
@@ -123,7 +124,9 @@ fn mentions_without_id(finding: &Finding, word: &Regex) -> bool {
 fn texts(finding: &Finding) -> impl Iterator<Item = &str> {
     // An access key has no service, and no word is in an empty one.
     let service = finding.service.as_deref().unwrap_or_default();
-    [&finding.user, &finding.path, &finding.account_name, &finding.account_id, service]
+    let service_name = finding.service_name().unwrap_or_default();
+    let Finding { user, path, account_name, account_id, .. } = finding;
+    [user, path, account_name, account_id, service, service_name]
         .into_iter()
         .chain(finding.tags.iter().flat_map(|(key, value)| [&**key, &**value]))
 }

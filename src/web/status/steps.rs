@@ -7,8 +7,8 @@ use maud::{Markup, html};
 
 use super::StatusSettings;
 use super::choices::KeyFilter;
-use super::components::date;
-use super::keys::link;
+use super::components::{capitalized, date};
+use super::keys::{last_day, link};
 use crate::findings::Finding;
 use crate::policy::KeyStatus;
 use crate::report::ROOT_USER;
@@ -29,24 +29,29 @@ pub fn render(
     of_user: &[&Finding],
 ) -> Markup {
     if finding.user == ROOT_USER {
-        return for_root(settings);
+        return for_root(settings, finding);
     }
     // With `=`, a name may begin with a hyphen.
     let user = format!("--user-name={}", quoted(&finding.user));
     match &finding.service {
-        Some(service) => for_service_credential(settings, finding, &user, service),
+        Some(service) => for_service_credential(settings, now, finding, of_user, &user, service),
         None => for_access_key(settings, now, finding, of_user, &user),
     }
 }
 
-fn for_root(settings: &StatusSettings) -> Markup {
+fn for_root(settings: &StatusSettings, finding: &Finding) -> Markup {
     html! {
+        @if finding.status == KeyStatus::Exempt { (exempt(settings, finding, "delete")) }
         ol {
-            li { "See where the key is used: nobody should need it. Give that program a role, or its own user." }
-            li { "Sign in as root, open " em { "Security credentials" } ", and deactivate the key." }
-            li { "Wait a week, or five weeks with monthly jobs, and delete it there." }
+            @if finding.status == KeyStatus::Inactive {
+                li { "Sign in as root, open " em { "Security credentials" } ", and delete the key." }
+            } @else {
+                li { "See where the key is used: nobody should need it. Give that program a role, or its own user." }
+                li { "Sign in as root, open " em { "Security credentials" } ", and deactivate the key." }
+                li { "Wait a week, or five weeks with monthly jobs, and delete it there." }
+            }
         }
-        p { a href={ (settings.runbook_url()) "#iamrootaccesskeyactive" } { "More on keys of root" } }
+        (more(settings, "iamrootaccesskeyactive", "More on keys of root"))
     }
 }
 
@@ -67,7 +72,10 @@ fn for_access_key(
     let unused = unused(finding, now).filter(|_| is_active);
     html! {
         @match &unused {
-            Some(unused) => p { (unused) ": deactivate it, and delete it." },
+            Some(unused) => {
+                p { (capitalized(unused)) ": deactivate it, and delete it." }
+                @if finding.status == KeyStatus::Exempt { (exempt(settings, finding, "delete")) }
+            }
             None => (waiting(settings, finding)),
         }
         ol {
@@ -75,7 +83,10 @@ fn for_access_key(
             @if finding.access_key_id.is_none() {
                 li {
                     "Find the key's id"
-                    @if let Some(time) = finding.last_rotated { ": it is the one of " (date(time)) }
+                    // Both keys can be of the same day.
+                    @if let Some(time) = finding.last_rotated {
+                        ". It is the one with the CreateDate " code { (time.format("%Y-%m-%dT%H:%M:%S")) }
+                    }
                     ":"
                     (command(&format!("aws iam list-access-keys {user}")))
                 }
@@ -94,19 +105,14 @@ fn for_access_key(
                 }
                 @if unused.is_none() {
                     @if let Some(other) = other {
-                        li {
-                            "The user has two keys, and AWS allows no third. First deactivate and delete the one that nobody uses. If both are used, move everything to the newer one. The other one is "
-                            a href=(link(other)) {
-                                @match &other.access_key_id {
-                                    Some(id) => code { (id) },
-                                    None => (other.name()),
-                                }
-                            }
-                            "."
-                        }
+                        li { "The user has two keys, and AWS allows no third. " (delete_one(now, other)) }
                     }
                     li {
-                        @if other.is_some() { "Unless everything uses the other one by now, make a new key" } @else { "Make a second key" }
+                        @match other {
+                            Some(other) if is_needed(other, now) => "Unless everything uses the other one by now, make a new key",
+                            Some(_) => "Then make a new key",
+                            None => "Make a second key",
+                        }
                         ", and put it in the place of this one. Then remove the file with the secret. Keys of Terraform and CloudFormation, and passwords of SES, have "
                         a href={ (settings.runbook_url()) "#rotate-a-key" } { "other ways" }
                         "."
@@ -131,13 +137,20 @@ fn for_access_key(
 /// `user` is the option with the user's name.
 fn for_service_credential(
     settings: &StatusSettings,
+    now: DateTime<Utc>,
     finding: &Finding,
+    of_user: &[&Finding],
     user: &str,
     service: &str,
 ) -> Markup {
     let id = quoted(finding.access_key_id.as_deref().unwrap_or_default());
     let can_expire = ["bedrock.amazonaws.com", "logs.amazonaws.com"].contains(&service);
     let end = if can_expire { " --credential-age-days 90" } else { "" };
+    // AWS allows two of each service.
+    let is_other = |key: &&&Finding| {
+        key.service == finding.service && key.access_key_id != finding.access_key_id
+    };
+    let other = of_user.iter().find(is_other);
     let service = quoted(service);
     let of_key = format!("{user} --service-specific-credential-id {id}");
     let is_active = finding.status != KeyStatus::Inactive;
@@ -150,10 +163,19 @@ fn for_service_credential(
                     a href={ (settings.runbook_url()) "#find-out-where-a-key-is-used" } { "Find out" }
                     " who uses it: AWS does not tell when it was last used. If a role can replace it, "
                     a href={ (settings.runbook_url()) "#replace-a-key-by-a-role" } { "do that" }
-                    ". Otherwise make another one, and put it in the place of this one. Then remove the file with the secret. AWS allows two of each service."
-                    @if can_expire {
-                        " The new one ends after 90 days."
+                    ": then there is nothing to rotate any more."
+                }
+                @if let Some(other) = other {
+                    li { "The user has two keys for this service, and AWS allows no third. " (delete_one(now, other)) }
+                }
+                li {
+                    @match other {
+                        Some(other) if is_needed(other, now) => "Unless everything uses the other one by now, make a new one",
+                        Some(_) => "Then make a new one",
+                        None => "Make a second one",
                     }
+                    ", and put it in the place of this one. Then remove the file with the secret."
+                    @if can_expire { " The new one expires after 90 days, and stops working then." }
                     (command(&secretly(&format!("aws iam create-service-specific-credential {user} --service-name {service}{end}"))))
                 }
             }
@@ -165,6 +187,37 @@ fn for_service_credential(
         }
         (more(settings, "rotate-an-api-key", "More on rotating such a key"))
     }
+}
+
+/// Which of two keys to delete first, if the other one is this.
+fn delete_one(now: DateTime<Utc>, other: &Finding) -> Markup {
+    let name = html! {
+        a href=(link(other)) {
+            @match &other.access_key_id {
+                Some(id) => code { (id) },
+                None => (other.name()),
+            }
+        }
+    };
+    let has_expired = other.expires.is_some_and(|time| time <= now);
+    html! {
+        @match (other.status, unused(other, now)) {
+            (KeyStatus::Inactive, _) if has_expired => { "The other one, " (name) ", has expired. First delete that one." }
+            (KeyStatus::Inactive, _) => { "The other one, " (name) ", is inactive. First delete that one." }
+            (_, Some(unused)) => {
+                "The other one is " (name) ". " (capitalized(&unused)) ": first deactivate and delete that one."
+            }
+            (_, None) => {
+                "First deactivate and delete the one that nobody uses. If both are used, move everything to the newer one. The other one is "
+                (name) "."
+            }
+        }
+    }
+}
+
+/// Whether somebody may need the key.
+fn is_needed(finding: &Finding, now: DateTime<Utc>) -> bool {
+    finding.status != KeyStatus::Inactive && unused(finding, now).is_none()
 }
 
 /// The last steps: deactivate the key, if it is active, and delete it. Both are commands.
@@ -195,34 +248,43 @@ fn more(settings: &StatusSettings, section: &str, text: &str) -> Markup {
 
 /// That nobody needs the key: it was not used for a year, or never in a week. `None`: somebody may.
 fn unused(finding: &Finding, now: DateTime<Utc>) -> Option<String> {
+    let until = finding.use_known_until.unwrap_or(now);
+    let as_of = until.date_naive();
     match finding.last_used {
-        Some(time) => {
-            let until = finding.use_known_until.unwrap_or(now);
-            (until - time > YEAR).then(|| format!("Nobody has used it since {}", time.date_naive()))
-        }
-        None => {
-            KeyFilter::NeverUsed.includes(finding).then(|| "Nobody has ever used it".to_owned())
-        }
+        Some(time) => (until - time > YEAR).then(|| {
+            format!("by the report of {as_of}, nobody has used it since {}", time.date_naive())
+        }),
+        None => KeyFilter::NeverUsed
+            .includes(finding)
+            .then(|| format!("by the report of {as_of}, nobody has ever used it")),
     }
 }
 
 /// Until when there is nothing to do.
 fn waiting(settings: &StatusSettings, finding: &Finding) -> Markup {
+    html! {
+        @match (finding.expires_first(), finding.status) {
+            (Some(time), _) => p { "It stops working when it expires, on " (date(time)) ". Before that:" },
+            (None, KeyStatus::Exempt) => (exempt(settings, finding, "rotate")),
+            (None, KeyStatus::Ok) => p { "Nothing yet. By the due date:" },
+            _ => {}
+        }
+    }
+}
+
+/// Until when there is nothing to do with an exempt key. `do_it` is the verb.
+fn exempt(settings: &StatusSettings, finding: &Finding, do_it: &str) -> Markup {
     let end = finding.exemption.as_ref().and_then(|exemption| exemption.end);
     html! {
-        @match finding.status {
-            KeyStatus::Exempt => p {
-                @match end {
-                    Some(end) => {
-                        "Rotate it before the exemption ends, on " (date(end)) ". If there is no way, "
-                        a href={ (settings.runbook_url()) "#ask-for-an-exemption" } { "ask for more time" }
-                        "."
-                    },
-                    None => "Nothing: the exemption has no end. To rotate it all the same:",
-                }
-            },
-            KeyStatus::Ok => p { "Nothing yet. By the due date:" },
-            _ => {}
+        p {
+            @match end {
+                Some(end) => {
+                    (capitalized(do_it)) " it by " (date(last_day(end))) ", the last day of its exemption. If there is no way, "
+                    a href={ (settings.runbook_url()) "#ask-for-an-exemption" } { "ask for more time" }
+                    "."
+                },
+                None => { "Nothing: the exemption has no end. To " (do_it) " it all the same:" }
+            }
         }
     }
 }

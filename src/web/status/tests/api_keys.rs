@@ -25,6 +25,7 @@ fn service_credentials_are_listed_among_the_keys_and_have_their_own_pages() {
         assert!(all.contains(part), "{part} in {all}");
     }
     assert!(!all.contains("codecommit"), "it has expired");
+    assert!(list("q=cloudwatch").contains("<title>0 unrotated access keys and 1 API key, "));
     assert!(list("q=BEDROCK").contains("<title>0 unrotated access keys and 1 API key, "));
     // Tiles are about both kinds, whichever is listed.
     let one = list("kind=access_key");
@@ -73,9 +74,11 @@ fn service_credentials_are_in_the_files_and_in_the_calendar() {
                     default,logs.amazonaws.com,2026-11-04T12:00:00Z,90d,,";
     let row = lines.next().expect("a row");
     assert!(row.starts_with(expected), "{row}");
-    let calendar = calendar::render(&settings(), &snapshot, &query(""));
+    let calendar = calendar::render(&settings(), &snapshot, &query("")).replace("\r\n ", "");
+    assert!(calendar.contains("Limit: 90 days (default). Expires on 2026-11-04 and"), "{calendar}");
     assert!(
-        calendar.contains("SUMMARY:Overdue since 2026-08-30: rotate logs key of a in 123456789012")
+        calendar.contains("SUMMARY:Overdue since 2026-08-30: rotate CloudWatch Logs key of a in"),
+        "{calendar}"
     );
     assert!(
         calendar.contains("SUMMARY:Overdue since 2020-03-31: rotate key 1 of a in 123456789012")
@@ -236,4 +239,103 @@ fn files_about_keys_of_report_files_say_that_no_api_keys_are_known() {
     }
     let (_, _, page) = all(true, "kind=service_credential");
     assert!(page.contains("Nothing is known of API keys: they are not in report files."), "{page}");
+}
+
+/// The page of the user's key with this id.
+fn page_of_id(account: &Account, config: &Config, id: &str) -> String {
+    let state = State::new([account.clone().into()], Tried::Ok, true);
+    let asked = query(&format!("account=123456789012&user=a&id={id}"));
+    match key::render(&settings(), &snapshot(state, config.clone()), &asked) {
+        key::KeyPage::Found(page) => page,
+        key::KeyPage::Missing(page) | key::KeyPage::Invalid(page) => panic!("{page}"),
+    }
+}
+
+#[test]
+fn a_key_that_expires_before_it_is_due_stops_working_before_it_is_due() {
+    let account = with_service_credentials(&[("bedrock.amazonaws.com", "ACCA1", Some(4))]);
+    let of = |rotation: &str| {
+        let config = format!("rotation: {{ {rotation} }}");
+        Config::parse(&config, "config.yaml".as_ref()).expect("a configuration")
+    };
+    let young = of("max_age: 400d");
+    let exempt = of("rules: [{ match: { user: a }, exempt: { reason: vendor } }]");
+    let exempt_for_long =
+        of("rules: [{ match: { user: a }, exempt: { until: 2027-03-01, reason: vendor } }]");
+    let soon = of("max_age: 160d");
+    let stops = "</time>, in 4 days, and stops working then: rotate it before.";
+    for config in [&young, &soon, &exempt, &exempt_for_long] {
+        let page = page_of_id(&account, config, "ACCA1");
+        for part in [
+            stops,
+            "It stops working when it expires, on ",
+            "expires in 4 days<small><time datetime=\"2026-11-05T12:00Z\">",
+        ] {
+            assert!(page.contains(part), "{part} in {page}");
+        }
+        for part in ["Nothing", "due in", "due date", "must be rotated by", "before the exemption"]
+        {
+            assert!(!page.contains(part), "{part} in {page}");
+        }
+        let state = || State::new([account.clone().into()], Tried::Ok, true);
+        let list = page_of_state(state(), config.clone(), "show=every&id=ACCA1");
+        let cell =
+            "data-label=\"Due\">expires in 4 days<small><time title=\"2026-11-05 12:00 UTC\"";
+        assert!(list.contains(cell), "{list}");
+        let snapshot = snapshot(state(), config.clone());
+        let calendar = calendar::render(&settings(), &snapshot, &query("id=ACCA1"));
+        let calendar = calendar.replace("\r\n ", "");
+        assert!(calendar.contains("\r\nDTSTART;VALUE=DATE:20261105\r\n"), "{calendar}");
+        assert!(calendar.contains("SUMMARY:Expires today: Bedrock key of a in 123456789012\r\n"));
+    }
+    // It is overdue, or due before it expires. The page says that it stops working all the same.
+    for (config, days, by) in [
+        (of("max_age: 90d"), 4, "it had to be rotated by "),
+        (of("max_age: 160d"), 40, ": rotate it by "),
+        (of("max_age: 170d"), 40, "it must be rotated by "),
+    ] {
+        let account = with_service_credentials(&[("logs.amazonaws.com", "ACCA1", Some(days))]);
+        let page = page_of_id(&account, &config, "ACCA1");
+        let told = format!("</time>, in {days} days, and stops working then.");
+        assert!(page.contains(by) && page.contains(&told), "{by}: {page}");
+        assert!(!page.contains("It stops working when"), "{page}");
+    }
+}
+
+#[test]
+fn a_due_date_and_an_expiry_of_one_day_are_in_the_same_number_of_days() {
+    let mut account = with_service_credentials(&[("logs.amazonaws.com", "ACCA1", None)]);
+    // It is noon. The limit of 157 days is reached on 2026-11-05 at midnight.
+    let credential = ServiceCredential {
+        service: "logs.amazonaws.com".into(),
+        id: "ACCA1".to_owned(),
+        active: true,
+        created: day(1),
+        expires: Some("2026-11-05T01:00:00Z".parse().expect("a time")),
+    };
+    account.service_credentials =
+        Some(Arc::new([("a".to_owned(), credential)].into_iter().collect()));
+    let config =
+        Config::parse("rotation: { max_age: 157d }", "c".as_ref()).expect("a configuration");
+    let state = State::new([account.into()], Tried::Ok, true);
+    let list = page_of_state(state, config, "show=due_soon");
+    assert!(list.contains("due in 4 days") && list.contains("expires in 4 days"), "{list}");
+}
+
+#[test]
+fn aws_allows_two_api_keys_of_a_service_so_one_is_deleted_before_a_third_is_made() {
+    let page = |credentials: &[_]| {
+        page_of_id(&with_service_credentials(credentials), &Config::default(), "ACCA1")
+    };
+    let of =
+        |service, expires| [("logs.amazonaws.com", "ACCA1", None), (service, "ACCA2", expires)];
+    let third = "The user has two keys for this service, and AWS allows no third.";
+    let one = page(&of("bedrock.amazonaws.com", None));
+    assert!(!one.contains(third) && one.contains("Make a second one"), "{one}");
+    let two = page(&of("logs.amazonaws.com", None));
+    assert!(two.contains(third) && two.contains("id=ACCA2\""), "{two}");
+    assert!(two.contains("Unless everything uses the other one by now, make a new one"), "{two}");
+    let expired = page(&of("logs.amazonaws.com", Some(-1)));
+    assert!(expired.contains("</a>, has expired. First delete that one."), "{expired}");
+    assert!(expired.contains("Then make a new one"), "{expired}");
 }

@@ -139,3 +139,51 @@ fn an_exemption_to_the_end_of_time_has_its_last_day_and_no_date_in_the_calendar(
         assert_eq!(calendar.matches("BEGIN:VEVENT").count(), 0, "{calendar}");
     }
 }
+
+#[test]
+fn the_calendar_has_the_last_day_of_an_exemption_and_says_what_it_is() {
+    let text = "rotation: { rules: [{ match: { user: '*' }, exempt: { until: 2027-03-01, reason: vendor } }] }";
+    let config = Config::parse(text, "config.yaml".as_ref()).expect("a configuration");
+    let of = |row| {
+        let state = State::new([account("123456789012", row).into()], Tried::Ok, true);
+        let snapshot = snapshot(state, config.clone());
+        calendar::render(&settings(), &snapshot, &Query::default()).replace("\r\n ", "")
+    };
+    for row in ["true,2020-01-01T00:00:00Z", "true,not a time"] {
+        let calendar = of(row);
+        for line in [
+            "DTSTART;VALUE=DATE:20270301",
+            "SUMMARY:Last day of the exemption: key 1 of a in 123456789012",
+            "DESCRIPTION:Account 123456789012\\, id not known. Limit: exempt\\, vendor (rule 1 of the configuration)",
+            "TRANSP:TRANSPARENT",
+        ] {
+            assert!(calendar.contains(&format!("\r\n{line}\r\n")), "{line} in {calendar}");
+        }
+    }
+    assert!(!of("false,2020-01-01T00:00:00Z").contains("VEVENT"), "it is inactive");
+}
+
+#[test]
+fn many_accounts_that_are_not_known_share_an_event() {
+    let of = |count: usize| {
+        let accounts = (0..count).map(|it| Account::pending(&format!("{it:012}"), "").into());
+        let state = State::new(accounts, Tried::Ok, true);
+        calendar::render(&settings(), &snapshot(state, Config::default()), &Query::default())
+    };
+    assert_eq!(of(5).matches("SUMMARY:Keys of account ").count(), 5);
+    let calendar = of(6);
+    assert_eq!(calendar.matches("BEGIN:VEVENT").count(), 1, "{calendar}");
+    for line in ["SUMMARY:Not all keys of 6 accounts are known", "UID:incomplete@iam-key-exporter"]
+    {
+        assert!(calendar.contains(&format!("\r\n{line}\r\n")), "{line} in {calendar}");
+    }
+}
+
+#[test]
+fn a_calendar_without_events_has_a_component_all_the_same() {
+    let calendar = of_users(0, "2026-06-01");
+    assert!(!calendar.contains("VEVENT"), "{calendar}");
+    let end = "END:STANDARD\r\nEND:VTIMEZONE\r\nEND:VCALENDAR\r\n";
+    assert!(calendar.contains("\r\nBEGIN:VTIMEZONE\r\n") && calendar.ends_with(end), "{calendar}");
+    assert!(!of_users(1, "2026-06-01").contains("VTIMEZONE"));
+}

@@ -158,10 +158,13 @@ fn a_key_that_nobody_uses_is_to_be_deleted_and_not_rotated() {
     let replace = "If a role can replace it";
     let second = "Make a second key";
     for (key, told) in [
-        ("true,2020-01-01T00:00:00Z,2025-10-31T00:00:00Z", "Nobody has used it since 2025-10-31: "),
+        (
+            "true,2020-01-01T00:00:00Z,2025-10-31T00:00:00Z",
+            "By the report of 2026-11-01, nobody has used it since 2025-10-31: ",
+        ),
         // Its state is ok.
-        ("true,2026-10-20T00:00:00Z,N/A", "Nobody has ever used it: "),
-        ("true,2020-01-01T00:00:00Z,N/A", "Nobody has ever used it: "),
+        ("true,2026-10-20T00:00:00Z,N/A", "By the report of 2026-11-01, nobody has ever used it: "),
+        ("true,2020-01-01T00:00:00Z,N/A", "By the report of 2026-11-01, nobody has ever used it: "),
     ] {
         let page = page_of_key(&format!("{key},{none}"));
         assert!(page.contains(&format!("{told}{unused}")), "{key}: {page}");
@@ -194,7 +197,14 @@ fn an_exempt_key_is_rotated_before_its_exemption_ends() {
         page_of_its_key(Account { generated: Some(now()), ..account }, config)
     };
     let text = page("reason: vendor, until: 2099-01-31");
-    assert!(text.contains("Rotate it before the exemption ends, on "), "{text}");
+    for part in [
+        "exempt to <time title=\"2099-01-31 23:59 UTC\">2099-01-31</time>, its last day: ",
+        "Rotate it by <time title=\"2099-01-31 23:59 UTC\">2099-01-31</time>, the last day of its exemption.",
+        "exempt, last day <time title=\"2099-01-31 23:59 UTC\">2099-01-31</time>",
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    assert!(!text.contains("2099-02-01"), "{text}");
     assert!(text.contains("#ask-for-an-exemption"), "{text}");
     let text = page("reason: vendor");
     assert!(text.contains("Nothing: the exemption has no end."), "{text}");
@@ -204,7 +214,24 @@ fn an_exempt_key_is_rotated_before_its_exemption_ends() {
 fn a_third_key_cannot_be_made_so_one_is_deleted_before() {
     let key = "true,2020-01-01T00:00:00Z,2026-10-31T00:00:00Z";
     let first = "AWS allows no third";
+    let unused = "true,2020-01-01T00:00:00Z,N/A";
+    let inactive = "false,2020-01-01T00:00:00Z,N/A";
+    for (other, told) in [
+        (
+            unused,
+            ">key 2</a>. By the report of 2026-11-01, nobody has ever used it: first deactivate and delete that one.",
+        ),
+        (inactive, ">key 2</a>, is inactive. First delete that one."),
+    ] {
+        let page = page_of_key(&format!("{key},{other}"));
+        for part in [first, told, "Then make a new key"] {
+            assert!(page.contains(part), "{part} in {page}");
+        }
+        assert!(!page.contains("If both are used"), "{page}");
+    }
     let page = page_of_key(&format!("{key},{key}"));
+    // Both can be of one day.
+    assert!(page.contains("CreateDate <code>2020-01-01T00:00:00</code>"), "{page}");
     let place = |text: &str| page.find(text).unwrap_or_else(|| panic!("{text} in {page}"));
     let another = "Unless everything uses the other one by now, make a new key";
     assert!(place(first) < place(another) && !page.contains("Make a second key"), "{page}");
@@ -343,18 +370,32 @@ fn a_key_that_is_to_be_deleted_had_not_to_be_rotated() {
 
 #[test]
 fn an_age_near_the_limit_has_the_decimals_that_decide() {
-    let of_age = |hours: i64| {
-        let created = (now() - TimeDelta::hours(hours)).format("%Y-%m-%dT%H:%M:%SZ");
+    let of_age = |minutes: i64| {
+        let created = (now() - TimeDelta::minutes(minutes)).format("%Y-%m-%dT%H:%M:%SZ");
         let account = Account {
             generated: Some(now()),
             ..account("123456789012", &format!("true,{created}"))
         };
-        let state = State::new([account.clone().into()], Tried::Ok, true);
+        let state = || State::new([account.clone().into()], Tried::Ok, true);
+        let snapshot = snapshot(state(), Config::default());
         (
-            page_of_state(state, Config::default(), "show=every"),
-            page_of_its_key(account, Config::default()),
+            page_of_state(state(), Config::default(), "show=every"),
+            page_of_its_key(account.clone(), Config::default()),
+            calendar::render(&settings(), &snapshot, &Query::default()),
         )
     };
+    // The age is still that of the limit, as in the metrics.
+    let (list, page, calendar) = of_age(24 * 90 * 60 + 14);
+    for text in [&list, &page] {
+        assert!(text.contains("due today") && text.contains(">due soon<"), "{text}");
+        assert!(!text.contains("overdue since today"), "{text}");
+    }
+    assert!(calendar.contains("SUMMARY:Rotate by today: key 1"), "{calendar}");
+    let (list, page, calendar) = of_age(24 * 90 * 60 + 15);
+    for text in [&list, &page] {
+        assert!(text.contains("overdue since today") && text.contains(">unrotated<"), "{text}");
+    }
+    assert!(calendar.contains("SUMMARY:Overdue since 2026-11-01: rotate key 1"), "{calendar}");
     for (hours, shown) in [
         (24 * 88 + 5, "88"),
         (24 * 90, "90"),
@@ -364,9 +405,96 @@ fn an_age_near_the_limit_has_the_decimals_that_decide() {
         (24 * 180 + 12, "180.5"),
         (24 * 1_200, "1,200"),
     ] {
-        let (list, page) = of_age(hours);
+        let (list, page, _) = of_age(hours * 60);
         let cell = format!(" days\">{shown}</span>");
         assert!(list.contains(&cell), "{cell} in {list}");
         assert!(page.contains(&format!("This key is {shown} days old")), "{shown} in {page}");
     }
+}
+
+#[test]
+fn that_a_key_was_never_used_is_known_as_of_the_report() {
+    let csv = "user,arn,access_key_1_active,access_key_1_last_rotated,access_key_1_last_used_date,access_key_2_active,access_key_2_last_rotated\n\
+               a,arn:aws:iam::123456789012:user/a,true,2020-01-01T00:00:00Z,N/A,false,N/A\n";
+    let account = Account {
+        report: Some(Report::parse(csv.as_bytes()).expect("a report").into()),
+        generated: Some(day(1)),
+        ..named("123456789012", "")
+    };
+    let page = page_of_its_key(account, Config::default());
+    for part in [
+        "By the report of 2026-06-01, nobody has ever used it: ",
+        "never</span><small>as of <time datetime=\"2026-06-01T00:00Z\">",
+    ] {
+        assert!(page.contains(part), "{part} in {page}");
+    }
+}
+
+#[test]
+fn an_unused_exempt_key_has_the_end_of_its_exemption() {
+    let config =
+        "rotation: { rules: [{ match: { user: a }, exempt: { until: 2099-01-31, reason: x } }] }";
+    let config = Config::parse(config, "config.yaml".as_ref()).expect("a configuration");
+    let csv = "user,arn,access_key_1_active,access_key_1_last_rotated,access_key_1_last_used_date,access_key_2_active,access_key_2_last_rotated\n\
+               a,arn:aws:iam::123456789012:user/a,true,2020-01-01T00:00:00Z,N/A,false,N/A\n";
+    let account = Account {
+        report: Some(Report::parse(csv.as_bytes()).expect("a report").into()),
+        generated: Some(now()),
+        ..named("123456789012", "")
+    };
+    let page = page_of_its_key(account, config);
+    assert!(page.contains("nobody has ever used it: ") && page.contains("Delete it by "), "{page}");
+}
+
+#[test]
+fn the_steps_for_a_key_of_root_depend_on_its_status() {
+    let page = |active: bool, rules: &str| {
+        let csv = format!(
+            "user,arn,access_key_1_active,access_key_1_last_rotated,access_key_2_active,access_key_2_last_rotated\n\
+             <root_account>,arn:aws:iam::123456789012:root,{active},2020-01-01T00:00:00Z,false,N/A\n"
+        );
+        let account = Account {
+            report: Some(Report::parse(csv.as_bytes()).expect("a report").into()),
+            generated: Some(now()),
+            ..named("123456789012", "")
+        };
+        let config = format!("rotation: {{ rules: [{rules}] }}");
+        let config = Config::parse(&config, "config.yaml".as_ref()).expect("a configuration");
+        let snapshot = snapshot(State::new([account.into()], Tried::Ok, true), config);
+        let asked = query("account=123456789012&user=%3Croot_account%3E&key=1");
+        match key::render(&settings(), &snapshot, &asked) {
+            key::KeyPage::Found(page) => page,
+            key::KeyPage::Missing(page) | key::KeyPage::Invalid(page) => panic!("{page}"),
+        }
+    };
+    let (see, deactivate, delete) =
+        ("See where the key is used", "and deactivate the key.", "and delete the key.");
+    let text = page(true, "");
+    assert!(text.contains(see) && text.contains(deactivate) && !text.contains(delete), "{text}");
+    assert!(text.contains(">If it was stolen</a>") && !text.contains("exemption"), "{text}");
+    let text = page(false, "");
+    assert!(!text.contains(see) && !text.contains(deactivate) && text.contains(delete), "{text}");
+    let exempt = |until: &str| {
+        page(
+            true,
+            &format!("{{ match: {{ user: <root_account> }}, exempt: {{ {until} reason: x }} }}"),
+        )
+    };
+    let text = exempt("until: 2099-01-31,");
+    assert!(text.contains(see) && text.contains("Delete it by "), "{text}");
+    assert!(text.contains("2099-01-31</time>, the last day of its exemption."), "{text}");
+    let text = exempt("");
+    assert!(text.contains("the exemption has no end. To delete it all the same:"), "{text}");
+}
+
+#[test]
+fn a_key_of_unknown_age_says_why_it_is_not_known() {
+    let unknown = "The age of this key is not known, so it may be too old: ";
+    let page = page_of_key("true,2100-01-01T00:00:00Z,N/A,false,N/A,N/A");
+    let ahead = format!(
+        "{unknown}its date, <time datetime=\"2100-01-01T00:00Z\">2100-01-01 00:00 UTC</time>, is ahead of the exporter's clock."
+    );
+    assert!(page.contains(&ahead), "{page}");
+    let page = page_of_key("true,not a time,N/A,false,N/A,N/A");
+    assert!(page.contains(&format!("{unknown}no date of it is known.")), "{page}");
 }

@@ -16,7 +16,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::choices::AccountFilter;
-use super::components::{due, grouped, in_words, relative};
+use super::components::{due, grouped, in_words, overdue, relative};
 use super::query::Query;
 use super::select::{about, select};
 use super::*;

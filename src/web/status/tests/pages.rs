@@ -16,7 +16,7 @@ fn times_and_numbers_are_told_as_people_do() {
         (-86_400 * 99, "99 days ago"),
         (-86_400 * 100, "3 months ago"),
         (-86_400 * 729, "23 months ago"),
-        (-86_400 * 730, "1 year ago"),
+        (-86_400 * 730, "24 months ago"),
         (-86_400 * 731, "2 years ago"),
         (-86_400 * 2_561, "7 years ago"),
     ] {
@@ -29,12 +29,22 @@ fn times_and_numbers_are_told_as_people_do() {
         (-13, "1 day overdue"),
         (-11, "overdue since today"),
         (0, "overdue since today"),
-        (11, "due today"),
-        (13, "due tomorrow"),
-        (35, "due tomorrow"),
-        (37, "due in 2 days"),
     ] {
-        assert_eq!(due(now() + TimeDelta::hours(hours), now()), expected, "{hours}");
+        assert_eq!(overdue(now() + TimeDelta::hours(hours), now()), expected, "{hours}");
+    }
+    for (hours, expected_due, expected_day) in [
+        (-13, "due today", "1 day ago"),
+        (-11, "due today", "today"),
+        (11, "due today", "today"),
+        (13, "due tomorrow", "tomorrow"),
+        (35, "due tomorrow", "tomorrow"),
+        (37, "due in 2 days", "in 2 days"),
+    ] {
+        let time = now() + TimeDelta::hours(hours);
+        assert_eq!(
+            (&*due(time, now()), &*components::day(time, now())),
+            (expected_due, expected_day)
+        );
     }
     for (span, expected) in [
         (TimeDelta::days(14), "14 days"),
