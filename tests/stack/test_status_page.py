@@ -605,6 +605,19 @@ def test_on_a_phone_each_key_is_a_card_with_all_it_needs(browser, page):
     assert is_no_wider_than(browser, 390)
 
 
+@pytest.mark.parametrize("width", [390, 700, 1280])
+def test_tables_of_the_runbooks_are_tables_on_every_screen(with_javascript, page, width):
+    browser = with_javascript
+    browser.look(width, "light")
+    browser.get(f"{page}runbooks")
+    rows = browser.execute_script(
+        "return [...document.querySelectorAll('tr')].map(row => [...row.cells].map(cell => getComputedStyle(cell).display))"
+    )
+    assert len(rows) > 10
+    assert {display for row in rows for display in row} == {"table-cell"}
+    assert is_no_wider_than(browser, width)
+
+
 def test_a_sheet_of_an_account_prints_with_every_key_and_no_controls(with_javascript, page):
     browser = with_javascript
     browser.get(page)
