@@ -86,9 +86,8 @@ fn one_of_several_shards_never_counts_as_everything() {
     let line = "1 account</a> of shard 0 of 3 read. Other accounts are on the other shards";
     let text = page(&of_shard(), "");
     assert!(text.contains(line), "{text}");
-    let nothing = format!(
-        "1 of 1 account of shard 0 of 3 read, the oldest report is of 60 min ago. {others}"
-    );
+    let nothing =
+        format!("1 of 1 account of shard 0 of 3 read, oldest report 60 min ago. {others}");
     let text = page(&of_shard(), "show=exempt");
     assert!(text.contains(&nothing), "{text}");
     assert!(!page(&settings(), "").contains("shard"));
