@@ -470,7 +470,7 @@ def test_a_page_of_a_key_says_what_is_not_known_of_its_account(situation):
             key = f"key={row['key']}" if row["key"] else f"id={row['access_key_id']}"
             url = f"{exporter.url}/key?account={row['account_id']}&user={quote(row['user'])}&{key}"
             text = requests.get(url, timeout=10).text
-            assert "Some data of this account is missing: " in text or "Refreshes of this account have failed" in text
+            assert "Not all is known of this account: " in text or "Refreshes of this account have failed" in text
             return
     assert not {"degraded", "failing"} & expected.badges or not file(f"{exporter.url}/keys.csv?show=every")
 
