@@ -266,6 +266,15 @@ fn owners_are_those_of_the_keys_that_the_page_is_about() {
         let listed = page.matches("<th scope=\"row\" data-label=\"team\"").count();
         assert_eq!(listed, owners, "{asked}: {page}");
     }
+    let page = page_of_state(
+        State::new([account.clone().into()], Tried::Ok, true),
+        config.clone(),
+        "sort=owner",
+    );
+    let place = |text: &str| page.find(text).unwrap_or_else(|| panic!("{text} in {page}"));
+    let tag =
+        |key: &str, value: &str| place(&format!("<span class=\"name\">{key}</span> <bdi>{value}<"));
+    assert!(tag("team", "x") < tag("owner", "ann"), "as in the configuration: {page}");
     // Of a user with one tag all were read, so only those without any may be unread.
     let unread = Account { id: "210987654321".to_owned(), tags: None, ..account_of("d", "", &[]) };
     let state = State::new([account.into(), unread.into()], Tried::Ok, true);
