@@ -20,6 +20,7 @@ use iam_key_exporter::pipe;
 use iam_key_exporter::printable::escape;
 use iam_key_exporter::secrets;
 use iam_key_exporter::serve::{ServeOptions, serve};
+use iam_key_exporter::shard::ShardIndex;
 use iam_key_exporter::source::aws::{Aws, environment, sdk::Operation};
 use iam_key_exporter::source::{Source, demo::Demo, files::Files};
 use iam_key_exporter::web::config::WebConfig;
@@ -80,8 +81,10 @@ async fn run(Cli { command, flags }: Cli) -> anyhow::Result<ExitCode> {
             };
         }
         Some(Command::CheckConfig) => {
-            // As the server and `check` would refuse it.
-            flags.schedule()?;
+            // "auto" needs the host of the pod that runs with this configuration.
+            if flags.shard != ShardIndex::Auto {
+                flags.schedule()?;
+            }
             return check_config(&config, flags.web_config.as_deref());
         }
         Some(Command::Demo { accounts, users, seed }) => {

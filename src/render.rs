@@ -15,6 +15,7 @@ use tracing::error;
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::controls::{Control, judge};
 use crate::failure::{Failure, FailureCounts};
 use crate::findings::Overview;
 use crate::metrics::exporter::ExporterMetrics;
@@ -234,6 +235,13 @@ fn verdicts(account: &Account, config: &Config, now: DateTime<Utc>) -> u64 {
             (&credential.id, credential.created, status, unrotated).hash(&mut hasher);
         }
     }
+    if config.controls.enabled
+        && let Some(outcomes) = judge(account, &config.controls, now)
+    {
+        for outcome in Control::all().map(|control| outcomes.get(control)) {
+            (outcome.violations.len(), &outcome.unknown).hash(&mut hasher);
+        }
+    }
     for (user, credential) in account.service_credentials_of_others() {
         let verdict = config.policy.default_ruling().judge(&credential.key(now), now);
         (user, &credential.id, verdict.status).hash(&mut hasher);
@@ -295,5 +303,22 @@ mod tests {
         let day_later = now + chrono::TimeDelta::days(1);
         assert!(!shown.update(&used("2026-11-01T12:00:00Z"), &config, now));
         assert!(shown.update(&used("2026-11-01T13:00:00Z"), &config, day_later), "due soon");
+    }
+
+    #[test]
+    fn a_control_that_is_violated_is_new() {
+        let (config, now) = (Config::default(), "2026-11-01T12:00:00Z".parse().expect("a time"));
+        let with_mfa = |mfa: &str| {
+            let csv = format!(
+                "user,arn,password_enabled,password_last_used,mfa_active,access_key_1_active,access_key_1_last_rotated,access_key_2_active,access_key_2_last_rotated\n\
+                 a,arn:aws:iam::123456789012:user/a,true,2026-10-30T12:00:00Z,{mfa},false,N/A,false,N/A\n"
+            );
+            let report = Report::parse(csv.as_bytes()).expect("a report");
+            state(|account| account.report = Some(Arc::new(report)))
+        };
+        let mut shown = Shown::default();
+        shown.update(&with_mfa("true"), &config, now);
+        assert!(shown.update(&with_mfa("false"), &config, now));
+        assert!(!shown.update(&with_mfa("false"), &config, now));
     }
 }

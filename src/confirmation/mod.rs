@@ -91,14 +91,9 @@ impl Confirmations {
                 self.asked.insert(user.name.clone(), call);
             }
             let keys = match before.remove(&user.name).map(|answer| answer.keys) {
-                Some(keys) if user.is_kept => keys,
-                Some(Some(known)) => {
-                    let mut keys = with_ids(user, &known);
-                    if user.additional_credentials {
-                        keys.extend(known.into_iter().skip(user.keys.len()));
-                    }
-                    Some(keys)
-                }
+                Some(Some(known)) if user.is_kept => Some(known),
+                Some(Some(known)) => Some(with_ids(user, &known)),
+                // A user of the report is there, or may be there again.
                 Some(None) | None => continue,
             };
             self.by_user.insert(user.name.clone(), Answer { keys, is_current: false });
@@ -106,19 +101,19 @@ impl Confirmations {
     }
 }
 
-/// The reported keys, with the ids of known keys that were created at the same time. If the report
-/// has no time for a key, the oldest known key that can be in its slot gives it. If it says nothing of a
-/// slot, the worst one that can be in it stays.
+/// The reported keys, with the ids of known keys that were created at the same time. Of a slot that is not
+/// clear, the worst known key that can be in it. If the report says that there are more keys, also the other
+/// known ones.
 fn with_ids(user: &User, known: &[Option<Key>]) -> Vec<Option<Key>> {
     let reported = &user.keys;
+    let earlier = user.earlier_keys(known);
     let same = |a: &Key, b: &Key| are_near(a.last_rotated, b.last_rotated);
     let with_id = |slot: usize, key: &Key| {
-        if user.lacks_time[slot] {
-            let possible = user.possible_keys(slot, known);
-            // `None` comes first: one of unknown age may be the oldest.
-            let oldest = possible.iter().map(|known| known.last_rotated).min();
-            let id = if let [known] = possible[..] { known.id.clone() } else { None };
-            return Key { id, last_rotated: oldest.unwrap_or(key.last_rotated), ..key.clone() };
+        if user.lacks_time[slot]
+            && let Some(known) = earlier.slots[slot]
+        {
+            let id = known.id.clone().filter(|_| earlier.are_all);
+            return Key { id, last_rotated: known.last_rotated, ..key.clone() };
         }
         let mut candidates = known.iter().flatten().filter(|other| same(key, other));
         let is_only = reported.iter().flatten().filter(|other| same(key, other)).count() == 1;
@@ -128,12 +123,13 @@ fn with_ids(user: &User, known: &[Option<Key>]) -> Vec<Option<Key>> {
         };
         Key { id, ..key.clone() }
     };
-    let shown = &known[..known.len().min(reported.len())];
     let slots = reported.iter().enumerate().map(|(slot, key)| {
         let key = key.as_ref().map(|key| with_id(slot, key));
-        if user.lacks_key[slot] { user.or_worse(slot, key, shown) } else { key }
+        let worst = earlier.slots[slot].filter(|_| user.lacks_key[slot]);
+        Key::worse(key, worst.cloned())
     });
-    slots.collect()
+    let others = earlier.others.iter().filter(|_| user.additional_credentials);
+    slots.chain(others.map(|key| Some((*key).clone()))).collect()
 }
 
 /// The listed keys in the slots of the report.

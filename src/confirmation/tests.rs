@@ -311,4 +311,35 @@ fn an_answer_stays_if_the_next_report_has_no_readable_row_of_the_user() {
     confirmations.start_over(&after);
     let user = after.users.iter().find(|user| user.name == "alpha").expect("it is kept");
     assert_eq!(confirmations.keys(user), Some(&answer[..]));
+    // A row that names a user who is gone is one of a user who is there.
+    confirmations.insert("alpha", None);
+    confirmations.start_over(&after);
+    assert_eq!(confirmations.keys(user), Some(&user.keys[..]));
+}
+
+#[test]
+fn of_three_known_keys_none_that_can_still_be_there_is_lost() {
+    let [old, new, newer] =
+        ["true,2026-01-01T00:00:00Z", "true,2026-01-08T00:00:00Z", "true,2026-01-09T00:00:00Z"];
+    let [timeless, silent] = ["true,N/A", "N/A,N/A"];
+    let all = [listed("OLD", true, 1), listed("NEW", true, 8), listed("NEWER", true, 9)];
+    for (before, after, has_more, expected) in [
+        ([new, newer], [timeless, timeless], false, vec![8, 1]),
+        ([new, newer], [silent, new], false, vec![1, 8]),
+        ([old, new], [new, newer], true, vec![8, 9, 1]),
+        ([old, new], [new, newer], false, vec![8, 9]),
+        ([new, newer], [timeless, newer], true, vec![1, 9, 8]),
+    ] {
+        let [before, mut after] = [before, after].map(|[one, two]| report(one, two));
+        after.users[0].additional_credentials = has_more;
+        let mut after = Arc::new(after);
+        let mut confirmations = Confirmations::default();
+        confirmations.insert("alpha", Some(merge(&before.users[0].keys, &all)));
+        after.keep_missing(&before);
+        confirmations.start_over(&after);
+        let keys = confirmations.keys(&after.users[0]).expect("a user");
+        let days: Vec<_> = keys.iter().flatten().map(|key| key.last_rotated).collect();
+        let expected: Vec<_> = expected.into_iter().map(|day| Some(at(day))).collect();
+        assert_eq!(days, expected, "{before:?}, {after:?}");
+    }
 }

@@ -149,7 +149,7 @@ catalogue! {
     ACCESS_KEYS = gauge(Group::Accounts, "iam_access_keys", &["account_id", "status"],
         "Number of access keys by status: active or inactive. From the report, which AWS renews at most every four hours.");
     NOT_JUDGED_KEYS = gauge(Group::Accounts, "iam_access_keys_not_judged", ACCOUNT,
-        "Number of active keys of unknown age: access keys without a time, and access keys or service-specific credentials with a time that lies ahead. They count neither as unrotated nor as rotated. A user who may have more access keys than the report shows counts as one more. From the credential report, which AWS renews at most every four hours.");
+        "Number of active keys of unknown age: access keys without a time, and access keys or service-specific credentials with a time that lies ahead. They count neither as unrotated nor as rotated, and exempt keys are not among them. A user who may have more access keys than the report shows counts as one more. From the credential report, which AWS renews at most every four hours.");
     UNROTATED_SERVICE_CREDENTIALS = gauge(Group::Accounts, "iam_unrotated_service_credentials", ACCOUNT,
         "Number of service-specific credentials, such as API keys for Bedrock, that can be used, are not exempt, and are older than their maximum age. Absent while they are not known. This rule is the exporter's: no benchmark has a control for such credentials. Listed once for each credential report, which AWS renews at most every four hours.");
     USERS = gauge(Group::Accounts, "iam_users", ACCOUNT,

@@ -288,8 +288,9 @@ impl Ruling<'_> {
         let unrotated = age.map(|age| counts && age.exceeds(self.max_age));
         let status = match unrotated {
             _ if !key.active => KeyStatus::Inactive,
+            // Nobody asks how old it is.
+            _ if self.exemption.is_some() => KeyStatus::Exempt,
             None => KeyStatus::NotJudged,
-            Some(_) if self.exemption.is_some() => KeyStatus::Exempt,
             Some(true) => KeyStatus::Unrotated,
             Some(false) if due.is_some_and(|due| due <= now + self.warn_before) => {
                 KeyStatus::DueSoon

@@ -226,6 +226,10 @@ fn an_exempt_key_is_neither_unrotated_nor_due() {
     let verdict = ruling.judge(&key(true, Some(ROTATED)), at("2027-01-01T00:00:00Z"));
     assert_eq!((verdict.unrotated, verdict.due), (Some(false), None));
     assert_eq!(verdict.age.map(Age::days), Some(365.0));
+    // Nobody asks how old it is.
+    let verdict = ruling.judge(&key(true, None), at("2027-01-01T00:00:00Z"));
+    assert_eq!((verdict.unrotated, verdict.status), (None, KeyStatus::Exempt));
+    assert_eq!(ruling.judge(&key(false, None), at(NOW)).status, KeyStatus::Inactive);
 }
 
 #[test]

@@ -9,6 +9,7 @@ use super::context::RefreshContext;
 use super::progress::Progress;
 use crate::confirmation::merge;
 use crate::failure::{Failure, Reason};
+use crate::policy::KeyStatus;
 use crate::report::Key;
 use crate::source::target::Target;
 use crate::state::{Account, Tried};
@@ -118,9 +119,9 @@ impl RefreshContext<'_> {
             .filter(|(_, user)| !user.is_root())
             .filter(|(_, user)| {
                 let ruling = self.config.policy.ruling(&account.subject(user), now);
-                let is_flagged = |key: &Key| match ruling.judge(key, now).unrotated {
-                    Some(unrotated) => unrotated,
-                    None => key.active && ruling.exemption.is_none(),
+                let is_flagged = |key: &Key| {
+                    let status = ruling.judge(key, now).status;
+                    matches!(status, KeyStatus::Unrotated | KeyStatus::NotJudged)
                 };
                 let lacks_some = user.additional_credentials || user.has_unclear_slot();
                 let lacks_some = lacks_some && ruling.exemption.is_none();

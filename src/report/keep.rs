@@ -34,18 +34,18 @@ impl Report {
             before.users.iter().map(|user| (user.name.as_str(), user)).collect();
         for user in &mut report.users {
             let Some(before) = gone.remove(user.name.as_str()) else { continue };
-            for slot in [0, 1] {
+            let earlier = user.earlier_keys(&before.keys);
+            for (slot, earlier) in earlier.slots.into_iter().enumerate() {
+                let Some(earlier) = earlier else { continue };
+                let key = &mut user.keys[slot];
                 if user.lacks_key[slot] {
-                    let key = user.keys[slot].take();
-                    user.keys[slot] = user.or_worse(slot, key, &before.keys);
+                    *key = Key::worse(key.take(), Some(earlier.clone()));
                 }
-                let possible = user.possible_keys(slot, &before.keys);
                 if user.lacks_time[slot]
-                    && let Some(key) = &mut user.keys[slot]
-                    && let Some(oldest) = possible.iter().min_by_key(|key| key.last_rotated)
-                    && key.last_rotated.is_none_or(|time| oldest.last_rotated < Some(time))
+                    && let Some(key) = key
+                    && key.last_rotated.is_none_or(|time| earlier.last_rotated < Some(time))
                 {
-                    key.last_rotated = oldest.last_rotated;
+                    key.last_rotated = earlier.last_rotated;
                 }
             }
             if !user.is_root() {
@@ -64,12 +64,32 @@ impl Report {
         self.users.iter().any(|user| user.is_root() && user.is_kept)
     }
 
-    /// Forgets the root user of an earlier report.
-    pub fn forget_kept_root(self: &mut Arc<Report>) {
-        if self.keeps_root() {
-            Arc::make_mut(self).users.retain(|user| !user.is_root());
+    /// Forgets what it has of root's keys from an earlier report.
+    pub fn forget_kept_keys_of_root(self: &mut Arc<Report>) {
+        let has_kept_keys = |user: &User| {
+            user.is_kept || user.lacks_keys() && user.keys.iter().any(Option::is_some)
+        };
+        if !self.users.iter().any(|user| user.is_root() && has_kept_keys(user)) {
+            return;
+        }
+        let users = &mut Arc::make_mut(self).users;
+        users.retain(|user| !(user.is_root() && user.is_kept));
+        for root in users.iter_mut().filter(|user| user.is_root()) {
+            for (key, is_unknown) in root.keys.iter_mut().zip(root.lacks_key) {
+                key.take_if(|_| is_unknown);
+            }
         }
     }
+}
+
+/// What can be in the slots of a report that are not clear.
+pub struct EarlierKeys<'a> {
+    /// The worst key that can be in each of them, never the same one in both.
+    pub slots: [Option<&'a Key>; 2],
+    /// The other keys that the report does not show.
+    pub others: Vec<&'a Key>,
+    /// Whether each key that the report does not show is in `slots`.
+    pub are_all: bool,
 }
 
 impl User {
@@ -91,28 +111,46 @@ impl User {
         self.lacks_key[slot] || self.lacks_time[slot]
     }
 
-    /// Which of the user's earlier keys can be the one in this slot, if the slot is not clear. A key can have
-    /// changed its slot, so these are all except the one that is in the other slot now. If the other slot is
-    /// not clear either, each holds its earlier key: then none of the keys is lost.
-    pub fn possible_keys<'a>(&self, slot: usize, before: &'a [Option<Key>]) -> Vec<&'a Key> {
-        if self.is_unclear(1 - slot) {
-            return before.get(slot).into_iter().flatten().collect();
+    /// Which of the user's earlier keys can be in the slots of this report that are not clear. A key can have
+    /// changed its slot, so these are all except those that are in a clear slot now.
+    pub fn earlier_keys<'a>(&self, before: &'a [Option<Key>]) -> EarlierKeys<'a> {
+        let places = before.iter().enumerate();
+        let mut possible: Vec<(usize, &Key)> =
+            places.filter_map(|(place, key)| Some((place, key.as_ref()?))).collect();
+        possible.sort_by_key(|(_, key)| Reverse(key.badness()));
+        let (clear, mut unclear): (Vec<usize>, Vec<usize>) =
+            [0, 1].into_iter().partition(|slot| !self.is_unclear(*slot));
+        for shown in clear.into_iter().filter_map(|slot| self.keys[slot].as_ref()) {
+            // If two keys have its time, the worse one can be in another slot.
+            let is_shown =
+                |(_, key): &(usize, &Key)| are_near(key.last_rotated, shown.last_rotated);
+            possible.iter().rposition(is_shown).map(|index| possible.remove(index));
         }
-        let mut possible: Vec<&Key> = before.iter().flatten().collect();
-        if let Some(other) = &self.keys[1 - slot] {
-            // If two keys have that time, the worse one can be in this slot.
-            possible.sort_by_key(|key| Reverse(key.badness()));
-            let is_other = |key: &&Key| are_near(key.last_rotated, other.last_rotated);
-            possible.iter().rposition(is_other).map(|place| possible.remove(place));
+        let are_all = possible.len() <= unclear.len();
+        // A slot that surely holds an active key can hold the oldest one, also if that was inactive.
+        unclear.sort_by_key(|slot| self.lacks_key[*slot]);
+        let mut slots = [None; 2];
+        for slot in &unclear {
+            let keys = possible.iter().enumerate();
+            let worst = match self.lacks_key[*slot] {
+                true => (!possible.is_empty()).then_some(0),
+                false => keys.min_by_key(|(_, (_, key))| key.last_rotated).map(|(index, _)| index),
+            };
+            slots[*slot] = worst.map(|index| possible.remove(index));
         }
-        possible
-    }
-
-    /// Of this key and the user's earlier keys that can be in this slot the worst one.
-    pub fn or_worse(&self, slot: usize, key: Option<Key>, before: &[Option<Key>]) -> Option<Key> {
-        let possible = self.possible_keys(slot, before);
-        let worst = possible.into_iter().max_by_key(|key| key.badness());
-        Key::worse(key, worst.cloned())
+        let is_at = |slot: Option<(usize, &Key)>, other| slot.is_some_and(|(at, _)| at == other);
+        // Each stays in its slot where that makes no difference.
+        let are_active = slots.iter().flatten().all(|(_, key)| key.active);
+        let can_swap = are_active || self.lacks_key[0] == self.lacks_key[1];
+        if unclear.len() == 2 && can_swap && (is_at(slots[0], 1) || is_at(slots[1], 0)) {
+            slots.swap(0, 1);
+        }
+        possible.sort_by_key(|(place, _)| *place);
+        EarlierKeys {
+            slots: slots.map(|slot| slot.map(|(_, key)| key)),
+            others: possible.into_iter().map(|(_, key)| key).collect(),
+            are_all,
+        }
     }
 
     /// Combines two rows of this user, of which nobody knows which is right: the worse key of each slot,
@@ -155,7 +193,7 @@ impl Key {
     }
 
     /// The worse of two keys, if there are two, with what is known of its time and use.
-    fn worse(one: Option<Key>, other: Option<Key>) -> Option<Key> {
+    pub fn worse(one: Option<Key>, other: Option<Key>) -> Option<Key> {
         let (one, other) = match (one, other) {
             (Some(one), Some(other)) => (one, other),
             (one, other) => return one.or(other),

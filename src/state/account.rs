@@ -185,7 +185,7 @@ impl Account {
     pub fn forget_root_without_keys(&mut self, now: DateTime<Utc>) {
         let has_none = self.root_has_no_key(now);
         if let Some(report) = self.report.as_mut().filter(|_| has_none) {
-            report.forget_kept_root();
+            report.forget_kept_keys_of_root();
         }
     }
 

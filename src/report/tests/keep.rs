@@ -50,6 +50,26 @@ fn root_does_not_leave_an_account_so_the_row_before_stays_if_there_is_no_other()
 }
 
 #[test]
+fn a_key_of_root_that_was_kept_goes_when_aws_says_that_root_has_none() {
+    let before = parse(&[HEADER, &root_with(OLD_KEY), &row("a", NO_KEYS)]);
+    let silent = root_with("N/A,N/A,N/A,N/A,N/A,false,N/A,N/A,N/A,N/A");
+    for root in [silent.as_str(), "<root_account>,arn"] {
+        let mut report = Arc::new(parse(&[HEADER, root, &row("a", NO_KEYS)]));
+        let keys = |report: &Report| {
+            let keys = report.users.iter().filter(|it| it.is_root()).flat_map(|it| &it.keys);
+            keys.flatten().count()
+        };
+        report.keep_missing(&before);
+        assert_eq!(keys(&report), 1, "{root}");
+        report.forget_kept_keys_of_root();
+        assert_eq!(keys(&report), 0, "{root}");
+    }
+    let mut report = Arc::new(before);
+    report.forget_kept_keys_of_root();
+    assert!(report.users[0].keys[0].is_some(), "the report says it");
+}
+
+#[test]
 fn root_whose_row_is_gone_stays_report_after_report() {
     let mut before = Arc::new(parse(&[HEADER, &root_with(OLD_KEY), &row("a", NO_KEYS)]));
     for _ in 0..2 {
@@ -274,6 +294,9 @@ fn what_a_slot_lacks_is_that_of_the_oldest_key_that_can_be_in_it() {
         ([old, new], [timeless, timeless], [old, new]),
         ([old, new], [silent, silent], [old, new]),
         ([old, new], [silent, timeless], [old, new]),
+        // It may be the inactive key, and the other one may still be there.
+        ([new, inactive], [timeless, silent], [old, new]),
+        ([new, inactive], [silent, timeless], [new, old]),
     ] {
         let report = |keys: [&str; 2]| {
             let [one, two] = keys.map(|key| format!("{key},N/A,N/A,N/A"));
