@@ -47,7 +47,7 @@ pub struct Finding {
     /// Up to when its use is known. `None`: it is not known.
     #[serde(skip)]
     pub use_known_until: Option<DateTime<Utc>>,
-    /// Those of the user's tags that the configuration names, sorted by key.
+    /// Those of the user's tags that the configuration names: its labels in their order, then others by key.
     #[serde(serialize_with = "serialize_tags")]
     pub tags: Vec<Tag>,
     /// Whether these are known. Otherwise the user may have others.
@@ -94,7 +94,7 @@ pub const COLUMNS: [&str; 14] = [
 pub const NOT_READ: &str = "not_read";
 
 impl Finding {
-    /// A key of the subject, without its slot, and with tags that are not known to be all. `rules` is the
+    /// A key of the subject, without its slot, and with tags in no order that are not known to be all. `rules` is the
     /// result of [`super::rules`].
     pub(super) fn new(
         subject: &Subject,
@@ -103,8 +103,6 @@ impl Finding {
         ruling: &Ruling,
         rules: &[Arc<str>],
     ) -> Finding {
-        let mut tags = subject.tags.to_vec();
-        tags.sort();
         Finding {
             account_id: subject.account_id.to_owned(),
             account_name: subject.account_name.to_owned(),
@@ -119,7 +117,7 @@ impl Finding {
             last_used: key.last_used,
             never_used: key.never_used,
             use_known_until: None,
-            tags,
+            tags: subject.tags.to_vec(),
             tags_known: false,
             rule: ruling.rule.map_or_else(|| "default".into(), |index| rules[index].clone()),
             rule_index: ruling.rule,

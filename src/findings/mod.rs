@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use crate::config::Config;
+use crate::config::{Config, TagLabel};
 use crate::policy::owner::{KeySummary, Owner, Owners};
 use crate::policy::{KeyStatus, Ruling, Verdict};
 use crate::report::{Key, User};
@@ -107,8 +107,13 @@ fn of_account(
     let mut add = |verdict: &Verdict, finding: &dyn Fn() -> Finding| {
         not_judged += usize::from(verdict.status == KeyStatus::NotJudged);
         if is_wanted(verdict.status) {
-            let finding = finding();
+            let mut finding = finding();
             let tags_known = tag_keys.is_empty() || account.knows_tags_of(&finding.user, &tag_keys);
+            finding.tags.sort_by_cached_key(|(key, _)| {
+                let is = |tag: &TagLabel| tag.key.eq_ignore_ascii_case(key);
+                let place = config.user_tags.iter().position(is).unwrap_or(usize::MAX);
+                (place, key.clone())
+            });
             findings.push(Finding { tags_known, ..finding });
         }
     };

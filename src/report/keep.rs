@@ -132,9 +132,10 @@ impl User {
         let mut slots = [None; 2];
         for slot in &unclear {
             let keys = possible.iter().enumerate();
-            let worst = match self.lacks_key[*slot] {
-                true => (!possible.is_empty()).then_some(0),
-                false => keys.min_by_key(|(_, (_, key))| key.last_rotated).map(|(index, _)| index),
+            let worst = if self.lacks_key[*slot] {
+                (!possible.is_empty()).then_some(0)
+            } else {
+                keys.min_by_key(|(_, (_, key))| key.last_rotated).map(|(index, _)| index)
             };
             slots[*slot] = worst.map(|index| possible.remove(index));
         }

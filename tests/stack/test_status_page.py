@@ -472,7 +472,7 @@ def test_a_page_of_a_key_says_what_is_not_known_of_its_account(situation):
             key = f"key={row['key']}" if row["key"] else f"id={row['access_key_id']}"
             url = f"{exporter.url}/key?account={row['account_id']}&user={quote(row['user'])}&{key}"
             text = requests.get(url, timeout=10).text
-            assert "Some data of this account is missing: " in text or "Refreshes of this account have failed" in text
+            assert "Not all is known of this account: " in text or "Refreshes of this account have failed" in text
             return
     assert not {"degraded", "failing"} & expected.badges or not file(f"{exporter.url}/keys.csv?show=every")
 
@@ -605,6 +605,19 @@ def test_on_a_phone_each_key_is_a_card_with_all_it_needs(browser, page):
         assert len(cells) == 1 and cells[0].size["width"] <= 390, label
     assert card.size["height"] > 200
     assert is_no_wider_than(browser, 390)
+
+
+@pytest.mark.parametrize("width", [390, 700, 1280])
+def test_tables_of_the_runbooks_are_tables_on_every_screen(with_javascript, page, width):
+    browser = with_javascript
+    browser.look(width, "light")
+    browser.get(f"{page}runbooks")
+    rows = browser.execute_script(
+        "return [...document.querySelectorAll('tr')].map(row => [...row.cells].map(cell => getComputedStyle(cell).display))"
+    )
+    assert len(rows) > 10
+    assert {display for row in rows for display in row} == {"table-cell"}
+    assert is_no_wider_than(browser, width)
 
 
 def test_a_sheet_of_an_account_prints_with_every_key_and_no_controls(with_javascript, page):

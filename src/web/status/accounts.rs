@@ -12,7 +12,7 @@ use super::components::{
     sentence, since, table,
 };
 use super::health::{
-    AccountSummary, Health, Known, KnownKeys, Trouble, knows_every_account, troubles,
+    AccountSummary, Health, Known, KnownKeys, Trouble, UNKNOWN_AGE, knows_every_account, troubles,
 };
 use super::query::{MAX_TEXT, Query};
 use super::select::words;
@@ -71,7 +71,7 @@ pub fn tile(
     let Counts { ok: _, degraded, failing, pending } = Counts::new(accounts);
     let of_all = format!("of {}{shard}", counted(accounts.len(), "account"));
     let (class, number, what, state) = if accounts.is_empty() {
-        (Some("bad"), grouped(0), format!("accounts{shard} known"), None)
+        (Some("bad"), grouped(0), format!("accounts{shard}{} known", of_search(query)), None)
     } else if failing > 0 {
         (Some("bad"), grouped(failing), format!("{of_all} failing"), Some(AccountFilter::Failing))
     } else if pending > 0 {
@@ -110,6 +110,11 @@ pub fn tile(
             }
         }
     }
+}
+
+/// After accounts of which none is known: the exporter may know others.
+pub fn of_search(query: &Query) -> &'static str {
+    if query.account.is_empty() { "" } else { " of this search" }
 }
 
 /// The link to the accounts of this state for which `find` finds something.
@@ -167,7 +172,7 @@ pub fn section(
         section id="accounts" aria-labelledby="accounts-heading" {
             @if accounts.is_empty() {
                 h2 id="accounts-heading" { "Accounts" }
-                p { "No account is known." }
+                p { "No account" (of_search(query)) " is known." }
             } @else {
                 details open[is_open] {
                     summary {
@@ -343,10 +348,14 @@ fn account(
                     }
                 }
                 @for trouble in &row.troubles {
-                    small { (trouble.text()) ". " (runbook(settings, trouble.section)) }
-                }
-                @if row.not_judged > 0 {
-                    small { a href={ (of_account.showing(KeyFilter::NotJudged).link()) "#keys" } { "Keys of unknown age" } }
+                    small {
+                        @if trouble.what == UNKNOWN_AGE {
+                            a href={ (of_account.showing(KeyFilter::NotJudged).link()) "#keys" } { (trouble.text()) }
+                        } @else {
+                            (trouble.text())
+                        }
+                        ". " (runbook(settings, trouble.section))
+                    }
                 }
             }
             td.number data-label="Unrotated access keys" {

@@ -23,6 +23,9 @@ use crate::state::{Account, State, Tried, UNKNOWN_ACCOUNT};
 /// In a cause, in place of an account or its file.
 const SOMETHING: &str = "\u{2026}";
 
+/// A trouble that has a list of its keys.
+pub const UNKNOWN_AGE: &str = "keys of unknown age";
+
 /// An account as the page shows it.
 #[derive(Debug)]
 pub struct AccountSummary<'a> {
@@ -36,8 +39,6 @@ pub struct AccountSummary<'a> {
     pub unrotated_service_credentials: usize,
     /// Problems besides a failing refresh.
     pub troubles: Vec<Trouble>,
-    /// The number of its active keys of unknown age.
-    pub not_judged: usize,
     /// Whether all of its unrotated access keys are known.
     is_whole: bool,
     /// What the query needs of it and is not known.
@@ -146,13 +147,14 @@ impl<'a> AccountSummary<'a> {
         let unlisted = overview.unlisted;
         let refresh = &account.refresh;
         let rejected = account.report.as_ref().map_or(0, |report| report.rejected.len());
-        let waiting = refresh.waiting.unwrap_or_default();
+        let is_unconfirmed = refresh.confirmation == Tried::Failed;
+        // After a failure its users are among the keys that are not confirmed.
+        let waiting = refresh.waiting.filter(|_| !is_unconfirmed).unwrap_or_default();
         let lacks_tags = lacks_tags(account, config);
         let lacks_name = lacks_name(account, config);
         let lacks_service_credentials = lacks_service_credentials(account, config);
         let lacks_root = lacks_root(account, config, now);
         let is_old = account.is_stale(now) || is_outlived(account, config, now);
-        let is_unconfirmed = refresh.confirmation == Tried::Failed;
         let has_no_tags = refresh.tags == Tried::Failed || lacks_tags || lacks.tags;
         let (of_root, of_others) = (lacks.ids(show, true), lacks.ids(show, false));
         let several = |what, count: usize, section| {
@@ -170,7 +172,7 @@ impl<'a> AccountSummary<'a> {
             several("rows of the report not readable", rejected, "iamcredentialreportrejectedrows"),
             one("no readable row of root", lacks_root, "iamkeyexporterrootnotdecided"),
             one("old report", is_old, "iamcredentialreportstale"),
-            several("keys of unknown age", not_judged, "iamaccesskeysnotjudged"),
+            several(UNKNOWN_AGE, not_judged, "iamaccesskeysnotjudged"),
             several(more_keys, unlisted, "iamaccesskeysnotjudged"),
             one("keys not confirmed", is_unconfirmed, "iamkeyexporterconfirmationunavailable"),
             several("users not confirmed", waiting, "iamkeyexporterconfirmationwaiting"),
@@ -201,7 +203,6 @@ impl<'a> AccountSummary<'a> {
             unrotated,
             unrotated_service_credentials,
             troubles,
-            not_judged,
             is_whole,
             lacks,
             lacks_service_credentials,
@@ -310,9 +311,14 @@ pub enum Known {
 impl Known {
     /// The number, and whether it is complete.
     pub fn of(self, number: usize) -> String {
+        self.of_text(&grouped(number))
+    }
+
+    /// The same for a number that is a text.
+    pub fn of_text(self, number: &str) -> String {
         match self {
-            Known::All => grouped(number),
-            Known::Some => format!("at least {}", grouped(number)),
+            Known::All => number.to_owned(),
+            Known::Some => format!("at least {number}"),
             Known::Nothing => "not known".to_owned(),
         }
     }

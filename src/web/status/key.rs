@@ -296,7 +296,7 @@ impl Facts<'_> {
             }
             @for trouble in self.troubles {
                 p.notice.bad {
-                    "Some data of this account is missing: " (trouble.text()) ". " (runbook(settings, trouble.section))
+                    "Not all is known of this account: " (trouble.text()) ". " (runbook(settings, trouble.section))
                 }
             }
         }

@@ -52,7 +52,7 @@ pub fn section(
     let caption = html! {
         (list_name(query.show, kind, shard, &soon)) ": "
         (rows_of(&pagination, rows.len())) (kinds(&rows, query))
-        @if of_unknown_tags > 0 { ". Of " (grouped(of_unknown_tags)) " of them the user's tags were not read" }
+        @if of_unknown_tags > 0 { ". Of " (grouped(of_unknown_tags)) " of them the user's tags were not read: they may have an owner" }
         @if known.of(query.kind) == Known::Some { ". There may be more" }
         span.screen { ". Select a user to see what to do" }
     };
@@ -188,7 +188,7 @@ fn nothing(
     let all = counted(accounts.len(), "account");
     text += &format!(". {} of {all}{shard} read", grouped(read.len()));
     if let Some(oldest) = oldest {
-        text += &format!(", the oldest report is of {}", relative(oldest, now));
+        text += &format!(", oldest report {}", relative(oldest, now));
     }
     if settings.shard.total > 1 {
         text += &format!(". {OTHER_SHARDS}");

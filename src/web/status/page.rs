@@ -6,10 +6,10 @@ use maud::{DOCTYPE, Markup, Render, html};
 
 use super::accounts;
 use super::choices::{KeyFilter, KeyKind};
-use super::components::{capitalized, in_words, moment, named, noun};
+use super::components::{capitalized, counted, in_words, moment, named, noun};
 use super::health::{self, Known, KnownKeys};
 use super::query::Query;
-use super::select::{about, candidates};
+use super::select::{about, candidates, select};
 use super::{StatusSettings, keys, teams, trust};
 use crate::findings::Finding;
 use crate::render::Snapshot;
@@ -17,6 +17,7 @@ use crate::version::VERSION;
 
 /// The page.
 pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> String {
+    let query = &query.with_labels(&snapshot.config.user_tags);
     let keys = candidates(snapshot, query);
     let about = about(&keys, query, &snapshot.config.user_tags);
     let sure = query.surely(&about, &snapshot.config);
@@ -27,9 +28,10 @@ pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> 
     let soon = in_words(snapshot.config.policy.warn_before);
     let shard = trust::of_shard(settings.shard, query);
     let subject = Some(query.subject()).filter(|subject| !subject.is_empty());
+    let is_sure = select(&about, query).len() == select(&sure, query).len();
     let title = html! {
-        (number(&sure, known, query, &shard, &soon))
-        @if let Some(subject) = &subject { ", " (subject) }
+        (number(&about, known, query, &shard, &soon))
+        @if subject.is_some() { ", " (query.subject_with(if is_sure { "no" } else { "perhaps no" })) }
     };
     let listed = match (query.show, query.kind) {
         (KeyFilter::Unrotated | KeyFilter::Every, None) => None,
@@ -58,7 +60,7 @@ pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> 
         (trust::notices(settings, snapshot, &accounts, query))
         ul.tiles {
             @for show in [KeyFilter::Unrotated, KeyFilter::DueSoon, KeyFilter::Exempt] {
-                (tile(&sure, known_of(show), &query.showing(show), &shard, &soon))
+                (tile(&about, &sure, known_of(show), &query.showing(show), &shard, &soon))
             }
             (accounts::tile(snapshot, &accounts, query, &shard))
         }
@@ -88,8 +90,16 @@ fn number(keys: &[&Finding], known: KnownKeys, query: &Query, shard: &str, soon:
     format!("{first} {}", named(query.show, &format!("{what}{more}{shard}"), soon))
 }
 
-/// A tile with the number of these access keys, and below it that of API keys.
-fn tile(keys: &[&Finding], known: KnownKeys, query: &Query, shard: &str, soon: &str) -> Markup {
+/// A tile with the number of these access keys, and below it that of API keys. `sure` are those of which it is
+/// known that they are the query's.
+fn tile(
+    keys: &[&Finding],
+    sure: &[&Finding],
+    known: KnownKeys,
+    query: &Query,
+    shard: &str,
+    soon: &str,
+) -> Markup {
     let class = |count, known| match (count, known) {
         (1.., _) if query.show == KeyFilter::Unrotated => Some("bad"),
         (0, Known::Some | Known::Nothing) => Some("doubt"),
@@ -99,6 +109,9 @@ fn tile(keys: &[&Finding], known: KnownKeys, query: &Query, shard: &str, soon: &
     let access_keys = count(keys, query.show, KeyKind::AccessKey);
     let api_keys = count(keys, query.show, KeyKind::ServiceCredential);
     let what = format!("{}{shard}", noun(Some(KeyKind::AccessKey), access_keys));
+    let of_kinds =
+        |keys| KeyKind::ALL.iter().map(|kind| count(keys, query.show, *kind)).sum::<usize>();
+    let unsure = of_kinds(keys) - of_kinds(sure);
     html! {
         li class=[class(access_keys, known.access_keys)] {
             a href=(link(KeyKind::AccessKey)) {
@@ -115,6 +128,7 @@ fn tile(keys: &[&Finding], known: KnownKeys, query: &Query, shard: &str, soon: &
                     }
                 }
             }
+            @if unsure > 0 { p.doubt { "tags not read: " (counted(unsure, "key")) } }
         }
     }
 }

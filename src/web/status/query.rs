@@ -6,6 +6,7 @@ use std::str::FromStr;
 use form_urlencoded::{Serializer, parse};
 
 use super::choices::{AccountFilter, AccountSort, InvalidQuery, KeyFilter, KeyKind, Order, Sort};
+use crate::config::TagLabel;
 
 /// The parameters of the status page.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -162,9 +163,19 @@ impl Query {
         Query { show, page: 1, ..self.clone() }
     }
 
+    /// The same keys. Without tags that are labels, no user has others of them.
+    pub fn with_labels(&self, labels: &[TagLabel]) -> Query {
+        Query { no_other_tags: self.no_other_tags && !labels.is_empty(), ..self.clone() }
+    }
+
     /// The keys of any kind and status that it selects, in words such as `team=payments, backup`. Empty:
     /// all.
     pub fn subject(&self) -> String {
+        self.subject_with("no")
+    }
+
+    /// The same, with this word before a tag that users do not have.
+    pub fn subject_with(&self, no: &str) -> String {
         let mut words: Vec<String> = [&self.account, &self.user]
             .into_iter()
             .filter(|text| !text.is_empty())
@@ -173,10 +184,11 @@ impl Query {
         words.extend(self.key.map(|key| format!("key {key}")));
         words.extend((!self.id.is_empty()).then(|| self.id.clone()));
         words.extend(self.tags.iter().map(|(key, value)| match value.as_str() {
-            "" => format!("no {key}"),
+            "" => format!("{no} {key}"),
             value => format!("{key}={value}"),
         }));
-        words.extend(self.no_other_tags.then(|| "no other tag".to_owned()));
+        let tag = if self.tags.is_empty() { "tag" } else { "other tag" };
+        words.extend(self.no_other_tags.then(|| format!("{no} {tag}")));
         if !self.search.is_empty() {
             words.push(format!("\u{201c}{}\u{201d}", self.search));
         }

@@ -4,14 +4,15 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 
 use super::accounts::number;
 use super::choices::{KeyFilter, KeyKind};
 use super::components::{counted, due, noun, table};
 use super::health::{Known, KnownKeys};
+use super::keys::age_in_days;
 use super::query::Query;
+use crate::findings::Finding;
 use crate::policy::KeyStatus;
 use crate::policy::owner::{FindingKind, KeySummary};
 use crate::render::Snapshot;
@@ -77,7 +78,7 @@ pub fn section(snapshot: &Snapshot, known: KnownKeys, query: &Query, shard: &str
         @for owner in rows.iter().take(MAX_ROWS) {
             // Who has one tag has all of them read.
             @let (no_tag, known) = if is_owned(owner) { ("none", known_of_owners) } else { (no_tag, known) };
-            (row(owner, &tag_keys, no_tag, &keys_of(owner), known, snapshot.now))
+            (row(owner, &tag_keys, no_tag, &keys_of(owner), known, snapshot))
         }
     };
     html! {
@@ -129,6 +130,18 @@ fn owners<'a>(snapshot: &'a Snapshot, query: &Query) -> Vec<Owner<'a>> {
     owners.into_iter().map(|(tags, keys)| Owner { tags, keys }).collect()
 }
 
+/// The age of the owner's oldest unrotated access key in days, as in the list of keys.
+fn oldest(owner: &Owner, query: &Query, snapshot: &Snapshot) -> Option<String> {
+    let age = owner.keys.oldest_unrotated?;
+    let is_oldest = |finding: &&Finding| {
+        finding.age == Some(age)
+            && KeyFilter::Unrotated.includes(finding)
+            && KeyKind::AccessKey.includes(finding)
+            && query.is_of(finding, &snapshot.config.user_tags)
+    };
+    snapshot.overview().findings.iter().find(is_oldest).and_then(age_in_days)
+}
+
 /// `query` asks for the owner's unrotated keys. `no_tag` stands for a tag that is not known.
 fn row(
     owner: &Owner,
@@ -136,7 +149,7 @@ fn row(
     no_tag: &str,
     query: &Query,
     known: KnownKeys,
-    now: DateTime<Utc>,
+    snapshot: &Snapshot,
 ) -> Markup {
     // Keys of accounts that are not known whole may be this owner's.
     let number = |known: Known, count: usize, query: &Query| match (known, count) {
@@ -160,24 +173,27 @@ fn row(
                 (number(known.access_keys, owner.keys.count(KeyStatus::Unrotated), &access_keys))
             }
             td.number data-label="Oldest of them, in days" {
-                @match owner.keys.oldest_unrotated {
-                    Some(age) => (known.access_keys.of(age.days() as usize)),
+                @match oldest(owner, query, snapshot) {
+                    Some(days) => (known.access_keys.of_text(&days)),
                     None => span.none { (none) },
                 }
             }
             td data-label="Next access key due" {
                 @match owner.keys.next_due {
-                    Some(next) => (due(next, now)),
+                    Some(next) => {
+                        (due(next, snapshot.now))
+                        @if known.access_keys != Known::All { " or earlier" }
+                    }
                     None => span.none { (none) },
                 }
             }
             td.number data-label="Access keys never used" {
                 (number(known.access_keys, never_used, &access_keys.showing(KeyFilter::NeverUsed)))
             }
-            @if let Some(known) = known.service_credentials {
+            @if known.has_service_credentials() {
                 td.number data-label="Unrotated API keys" {
                     (number(
-                        known,
+                        known.of(Some(KeyKind::ServiceCredential)),
                         owner.keys.unrotated_service_credentials(),
                         &query.of_kind(KeyKind::ServiceCredential),
                     ))

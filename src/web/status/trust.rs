@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use maud::{Markup, html};
 
 use super::StatusSettings;
-use super::accounts::{exactly, link};
+use super::accounts::{exactly, link, of_search};
 use super::choices::{AccountFilter, AccountSort};
 use super::components::{counted, grouped, moment, relative, runbook, sentence};
 use super::health::{AccountSummary, Health, Trouble, troubles};
@@ -36,7 +36,11 @@ pub fn line(
     let failing = failing.count();
     html! {
         p.trust {
-            (grouped(read)) " of " a href=(all(AccountSort::State)) { (counted(accounts.len(), "account")) } (of_shard(settings.shard, query)) " read"
+            @if accounts.is_empty() {
+                "No account" (of_shard(settings.shard, query)) (of_search(query)) " is known"
+            } @else {
+                (grouped(read)) " of " a href=(all(AccountSort::State)) { (counted(accounts.len(), "account")) } (of_shard(settings.shard, query)) " read"
+            }
             @if settings.shard.total > 1 { ". " (OTHER_SHARDS) }
             @if let Some(oldest) = oldest {
                 " · " a href=(all(AccountSort::Report)) { "oldest report " (relative(oldest, now)) }

@@ -339,3 +339,26 @@ fn aws_allows_two_api_keys_of_a_service_so_one_is_deleted_before_a_third_is_made
     assert!(expired.contains("</a>, has expired. First delete that one."), "{expired}");
     assert!(expired.contains("Then make a new one"), "{expired}");
 }
+
+#[test]
+fn owners_have_a_column_of_api_keys_only_if_some_are_listed() {
+    let of = |team: &str, id: &str, service_credentials| Account {
+        id: id.to_owned(),
+        service_credentials,
+        ..account_of(team, "", &[("team", team)])
+    };
+    let config = Config { service_credentials: true, ..with_team() };
+    for (listed, columns) in [(None, 0), (Some(Arc::default()), 1)] {
+        let accounts = [of("x", "123456789012", listed), of("y", "210987654321", None)];
+        let state = State::new(accounts.map(Into::into), Tried::Ok, true);
+        let page = page_of_state(state, config.clone(), "");
+        let (_, owners) = page.split_once("<table class=\"owners\"").expect("owners");
+        let (owners, _) = owners.split_once("</table>").expect("an end");
+        assert_eq!(owners.matches(">Unrotated API keys</th>").count(), columns, "{owners}");
+        assert_eq!(
+            owners.matches("data-label=\"Unrotated API keys\"").count(),
+            2 * columns,
+            "{owners}"
+        );
+    }
+}

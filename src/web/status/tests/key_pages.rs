@@ -124,7 +124,7 @@ fn the_page_of_a_key_says_what_may_be_wrong_with_it() {
         }
     };
     let text = page(&of(""), "account=123456789012&user=a&key=1");
-    assert!(text.contains("Some data of this account is missing: old report."), "{text}");
+    assert!(text.contains("Not all is known of this account: old report."), "{text}");
     assert!(text.contains("Nothing yet. By the due date:"), "{text}");
     let missing = "it was deleted, or the user was renamed.";
     let unreadable = " Or the user is in a part of that report that could not be read: 1 row.";

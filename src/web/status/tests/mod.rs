@@ -118,7 +118,20 @@ fn settings() -> StatusSettings {
 }
 
 fn page_of_state(state: State, config: Config, asked: &str) -> String {
-    page::render(&settings(), &snapshot(state, config), &query(asked))
+    let page = page::render(&settings(), &snapshot(state, config), &query(asked));
+    assert_tables_are_whole(&page);
+    page
+}
+
+/// Every row of a table has as many cells as the first, which has the headings.
+fn assert_tables_are_whole(page: &str) {
+    for table in page.split("<table").skip(1) {
+        let (table, _) = table.split_once("</table>").expect("an end");
+        let rows = table.split("<tr>").skip(1);
+        let cells = |row: &str| row.matches("</th>").count() + row.matches("</td>").count();
+        let cells: Vec<usize> = rows.map(cells).collect();
+        assert!(cells.iter().all(|count| *count == cells[0]), "{cells:?} in {table}");
+    }
 }
 
 /// An account of one user with this key.

@@ -276,6 +276,15 @@ fn owners_are_those_of_the_keys_that_the_page_is_about() {
         let listed = page.matches("<th scope=\"row\" data-label=\"team\"").count();
         assert_eq!(listed, owners, "{asked}: {page}");
     }
+    let page = page_of_state(
+        State::new([account.clone().into()], Tried::Ok, true),
+        config.clone(),
+        "sort=owner",
+    );
+    let place = |text: &str| page.find(text).unwrap_or_else(|| panic!("{text} in {page}"));
+    let tag =
+        |key: &str, value: &str| place(&format!("<span class=\"name\">{key}</span> <bdi>{value}<"));
+    assert!(tag("team", "x") < tag("owner", "ann"), "as in the configuration: {page}");
     // Of a user with one tag all were read, so only those without any may be unread.
     let unread = Account { id: "210987654321".to_owned(), tags: None, ..account_of("d", "", &[]) };
     let state = State::new([account.into(), unread.into()], Tried::Ok, true);
@@ -407,6 +416,55 @@ fn keys_of_unknown_tags_may_be_those_of_any_owner() {
     cell("y", "at least 0");
     cell("", "1");
     assert!(page.contains("data-label=\"Oldest of them, in days\">at least 2,496<"), "{page}");
+    assert_eq!(page.matches("or earlier<").count(), 1, "{page}");
+}
+
+#[test]
+fn the_age_of_an_owners_oldest_key_has_decimals_near_its_limit() {
+    let with = |id: &str, key: &str, team: &str| {
+        let account = Account { id: id.to_owned(), ..account(id, key) };
+        Account { tags: account_of("a", "", &[("team", team)]).tags, ..account }
+    };
+    let accounts = [
+        with("123456789012", "true,2026-08-03T11:00:00Z", "x"),
+        with("210987654321", "true,2026-07-01T11:00:00Z", "y"),
+    ];
+    let state = State::new(accounts.map(Into::into), Tried::Ok, true);
+    let page = page_of_state(state, with_team(), "");
+    for age in ["90.04", "123"] {
+        let cell = format!("data-label=\"Oldest of them, in days\">{age}<");
+        assert!(page.contains(&cell), "{cell} in {page}");
+    }
+}
+
+#[test]
+fn a_link_to_keys_of_users_without_tags_says_so_only_if_tags_are_configured() {
+    let state = || State::new([account_of("backup", "", &[]).into()], Tried::Ok, true);
+    let asked = "account=123456789012&other_tags=none";
+    for (config, asked, subject) in [
+        (with_team(), asked.to_owned(), "123456789012, no tag"),
+        (with_team(), format!("{asked}&tag=team:"), "123456789012, no team, no other tag"),
+        (Config::default(), asked.to_owned(), "123456789012"),
+    ] {
+        let page = page_of_state(state(), config, &asked);
+        let title = format!("<title>1 unrotated access key, {subject} · ");
+        assert!(page.contains(&title), "{title} in {page}");
+    }
+}
+
+#[test]
+fn a_search_for_an_unknown_account_is_not_about_all_accounts() {
+    let state = || State::new([account_of("backup", "", &[]).into()], Tried::Ok, true);
+    let page = page_of_state(state(), Config::default(), "account=210987654321");
+    for part in [
+        "<p class=\"trust\">No account of this search is known<",
+        "<strong>0</strong> <span>accounts of this search known<",
+        "<p>No account of this search is known.</p>",
+    ] {
+        assert!(page.contains(part), "{part} in {page}");
+    }
+    let page = page_of_state(State::new([], Tried::Ok, true), Config::default(), "");
+    assert!(page.contains("<p class=\"trust\">No account is known<"), "{page}");
 }
 
 /// The account of a report file with one young key of this user.

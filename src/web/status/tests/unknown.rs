@@ -43,6 +43,18 @@ fn an_account_that_is_not_known_whole_is_not_just_ok() {
     {
         assert!(page.contains(trouble), "{page}");
     }
+    let list = "show=not_judged#keys\">keys of unknown age: 1</a>. <a class=\"help\"";
+    assert!(page.contains(list), "{page}");
+}
+
+#[test]
+fn an_account_whose_keys_are_not_confirmed_says_so_once() {
+    let mut account = account("123456789012", "true,2020-01-01T00:00:00Z");
+    account.refresh.waiting = Some(40);
+    account.refresh.confirmation = Tried::Failed;
+    let state = State::new([account.into()], Tried::Ok, true);
+    let page = page_of_state(state, Config::default(), "");
+    assert!(page.contains("keys not confirmed") && !page.contains("users not confirmed"), "{page}");
 }
 
 #[test]
@@ -86,9 +98,8 @@ fn one_of_several_shards_never_counts_as_everything() {
     let line = "1 account</a> of shard 0 of 3 read. Other accounts are on the other shards";
     let text = page(&of_shard(), "");
     assert!(text.contains(line), "{text}");
-    let nothing = format!(
-        "1 of 1 account of shard 0 of 3 read, the oldest report is of 60 min ago. {others}"
-    );
+    let nothing =
+        format!("1 of 1 account of shard 0 of 3 read, oldest report 60 min ago. {others}");
     let text = page(&of_shard(), "show=exempt");
     assert!(text.contains(&nothing), "{text}");
     assert!(!page(&settings(), "").contains("shard"));
