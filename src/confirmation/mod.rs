@@ -113,7 +113,9 @@ fn with_ids(user: &User, known: &[Option<Key>]) -> Vec<Option<Key>> {
             && let Some(known) = earlier.slots[slot]
         {
             let id = known.id.clone().filter(|_| earlier.are_all);
-            return Key { id, last_rotated: known.last_rotated, ..key.clone() };
+            let mut key = Key { id, ..key.clone() };
+            key.take_time(known);
+            return key;
         }
         let mut candidates = known.iter().flatten().filter(|other| same(key, other));
         let is_only = reported.iter().flatten().filter(|other| same(key, other)).count() == 1;

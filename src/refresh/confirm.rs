@@ -110,8 +110,8 @@ impl RefreshContext<'_> {
 
     /// The indexes in the report of flagged users, those checked longest ago first. A user is
     /// flagged by a key that is unrotated or active without a time, in the report or the last
-    /// answer, or by keys or times that the report does not have. Root is left out,
-    /// because only root can list root's keys.
+    /// answer, or by keys or times that the report does not have, of exempt users, too, because
+    /// controls know no exemptions. Root is left out, because only root can list root's keys.
     pub(super) fn flagged(&self, account: &Account) -> Vec<usize> {
         let now = self.clock.now();
         let users = account.report.iter().flat_map(|report| &report.users).enumerate();
@@ -124,7 +124,6 @@ impl RefreshContext<'_> {
                     matches!(status, KeyStatus::Unrotated | KeyStatus::NotJudged)
                 };
                 let lacks_some = user.additional_credentials || user.has_unclear_slot();
-                let lacks_some = lacks_some && ruling.exemption.is_none();
                 let known = account.confirmed.keys(user).unwrap_or_default();
                 lacks_some || user.keys.iter().chain(known).flatten().any(is_flagged)
             })

@@ -45,7 +45,7 @@ impl Report {
                     && let Some(key) = key
                     && key.last_rotated.is_none_or(|time| earlier.last_rotated < Some(time))
                 {
-                    key.last_rotated = earlier.last_rotated;
+                    key.take_time(earlier);
                 }
             }
             if !user.is_root() {
@@ -184,6 +184,13 @@ impl User {
 }
 
 impl Key {
+    /// Takes the time of an earlier key that it may be. Then it may also have been used as that one was.
+    pub fn take_time(&mut self, earlier: &Key) {
+        self.last_rotated = earlier.last_rotated;
+        self.last_used = self.last_used.max(earlier.last_used);
+        self.never_used &= earlier.never_used;
+    }
+
     /// Keeps that this key was never used, if nothing is said of its use now.
     fn keep_never_used(&mut self, before: &[Option<Key>]) {
         let is_same = |before: &&Key| are_near(before.last_rotated, self.last_rotated);

@@ -954,6 +954,11 @@ async fn a_user_who_has_more_than_the_report_shows_is_asked_about() {
     .await;
     assert_eq!(subject.refresh().await, ["GetCredentialReport", "ListAccessKeys more"]);
     assert_eq!(subject.unrotated(), Some(1.0));
+    // Controls know no exemptions.
+    subject.config =
+        parse("rotation: { rules: [{ match: { user: more }, exempt: { reason: x } }] }");
+    assert_eq!(subject.refresh().await, ["ListAccessKeys more"]);
+    assert_eq!(subject.unrotated(), Some(0.0));
 }
 
 #[tokio::test]

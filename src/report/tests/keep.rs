@@ -309,6 +309,17 @@ fn what_a_slot_lacks_is_that_of_the_oldest_key_that_can_be_in_it() {
 }
 
 #[test]
+fn a_key_that_takes_the_time_of_an_earlier_one_may_have_been_used_as_that_one_was() {
+    let used = "true,2020-01-01T00:00:00Z,2026-01-01T00:00:00Z,us-east-1,s3,false,N/A,N/A,N/A,N/A";
+    let timeless = "true,N/A,N/A,N/A,N/A,false,N/A,N/A,N/A,N/A";
+    let before = parse(&[HEADER, ROOT, &row("a", used)]);
+    let mut report = Arc::new(parse(&[HEADER, ROOT, &row("a", timeless)]));
+    report.keep_missing(&before);
+    let key = report.users[1].keys[0].as_ref().expect("a key");
+    assert_eq!((key.last_used, key.never_used), (at("2026-01-01T00:00:00Z"), false));
+}
+
+#[test]
 fn a_row_with_the_arn_of_another_user_is_kept_and_so_is_that_user() {
     let key = "true,2020-01-01T00:00:00Z,N/A,N/A,N/A,false,N/A,N/A,N/A,N/A";
     let right = row("0012", key);
