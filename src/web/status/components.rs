@@ -41,8 +41,11 @@ pub fn owner(finding: &Finding) -> Markup {
         @for (key, value) in &finding.tags {
             span.tag { span.name { (key) } " " bdi { (value) } } " "
         }
-        @if finding.tags.is_empty() {
-            span.none { (if finding.tags_known { "none" } else { "tags not read" }) }
+        @match (finding.tags.is_empty(), finding.tags_known) {
+            (true, true) => span.none { "none" },
+            (true, false) => span.none { "tags not read" },
+            (false, true) => {},
+            (false, false) => span.none { "other tags not read" },
         }
     }
 }

@@ -223,9 +223,15 @@ impl Facts<'_> {
         let expires_first = finding.expires_first().is_some();
         let now = snapshot.now;
         let limit = in_words(finding.max_age);
-        let age = age_in_days(finding);
-        let days = if age.as_deref() == Some("1") { "day" } else { "days" };
-        let age = format!("{} {days}", age.unwrap_or_default());
+        let days_old = age_in_days(finding);
+        let days = if days_old.as_deref() == Some("1") { "day" } else { "days" };
+        let age = format!("{} {days}", days_old.clone().unwrap_or_default());
+        let why_unknown = html! {
+            @match finding.last_rotated {
+                Some(time) => { "its date, " (moment(time)) ", is ahead of the exporter's clock" }
+                None => "no date of it is known",
+            }
+        };
         let (do_it, done) = if steps::is_to_delete(finding, now) {
             ("delete", "deleted")
         } else {
@@ -251,7 +257,7 @@ impl Facts<'_> {
                     "This key is " (age) " old, and its limit is " (limit) ": it must be " (done) " by " (by) "."
                 }
                 KeyStatus::Exempt => {
-                    "This key is " (age) " old, and exempt"
+                    "This key is " @if days_old.is_some() { (age) " old, and " } "exempt"
                     @if let Some(exemption) = &finding.exemption {
                         @match exemption.end {
                             Some(end) => { " to " (date(last_day(end))) ", its last day" }
@@ -259,17 +265,14 @@ impl Facts<'_> {
                         }
                         ": " bdi { (sentence(&exemption.reason)) }
                     }
+                    @if days_old.is_none() { " Its age is not known: " (why_unknown) "." }
                 }
                 KeyStatus::Inactive => {
                     "This key " (if has_expired { "has expired" } else { "is inactive" })
                     ": nobody can use it. Delete it once you are sure."
                 }
                 KeyStatus::NotJudged => {
-                    "The age of this key is not known, so it may be too old: "
-                    @match finding.last_rotated {
-                        Some(time) => { "its date, " (moment(time)) ", is ahead of the exporter's clock." }
-                        None => "no date of it is known.",
-                    }
+                    "The age of this key is not known, so it may be too old: " (why_unknown) "."
                 }
             }
             @if let Some(time) = finding.expiry_ahead() {

@@ -48,8 +48,12 @@ pub fn section(snapshot: &Snapshot, known: KnownKeys, query: &Query, shard: &str
     let of_nobody = rows.iter().find(|owner| !is_owned(owner)).map(unrotated);
     let keys = config.tag_keys();
     let accounts = snapshot.state.accounts.iter().filter(|it| query.is_of_account(it));
-    let is_unread = |it: &&Arc<Account>| it.report.is_some() && !it.knows_tags(&keys);
-    let unread = accounts.filter(is_unread).count();
+    let accounts = accounts.filter(|it| it.report.is_some());
+    let unread = accounts.clone().filter(|it| !it.knows_tags(&keys)).count();
+    // After a reload that names another tag.
+    let lacks_a_tag =
+        |it: &Arc<Account>| it.tags.as_ref().is_some_and(|tags| !keys.is_subset(&tags.keys));
+    let lacks_a_tag = accounts.into_iter().any(lacks_a_tag);
     let is_partial =
         [Some(known.access_keys), known.service_credentials].contains(&Some(Known::Some));
     let keys_of = |owner: &Owner| {
@@ -76,8 +80,10 @@ pub fn section(snapshot: &Snapshot, known: KnownKeys, query: &Query, shard: &str
     };
     let body = html! {
         @for owner in rows.iter().take(MAX_ROWS) {
-            // Who has one tag has all of them read.
-            @let (no_tag, known) = if is_owned(owner) { ("none", known_of_owners) } else { (no_tag, known) };
+            @let is_owned = is_owned(owner);
+            // Of who has one tag all others were read, too.
+            @let no_tag = if is_owned && !lacks_a_tag { "none" } else { no_tag };
+            @let known = if is_owned { known_of_owners } else { known };
             (row(owner, &tag_keys, no_tag, &keys_of(owner), known, snapshot))
         }
     };

@@ -189,13 +189,14 @@ fn a_key_that_nobody_uses_is_to_be_deleted_and_not_rotated() {
 
 #[test]
 fn an_exempt_key_is_rotated_before_its_exemption_ends() {
-    let page = |exempt: &str| {
+    let page_of = |key: &str, exempt: &str| {
         let config =
             format!("rotation: {{ rules: [{{ match: {{ user: a }}, exempt: {{ {exempt} }} }}] }}");
         let config = Config::parse(&config, "config.yaml".as_ref()).expect("a configuration");
-        let account = account("123456789012", "true,2020-01-01T00:00:00Z");
+        let account = account("123456789012", key);
         page_of_its_key(Account { generated: Some(now()), ..account }, config)
     };
+    let page = |exempt: &str| page_of("true,2020-01-01T00:00:00Z", exempt);
     let text = page("reason: vendor, until: 2099-01-31");
     for part in [
         "exempt to <time title=\"2099-01-31 23:59 UTC\">2099-01-31</time>, its last day: ",
@@ -208,6 +209,8 @@ fn an_exempt_key_is_rotated_before_its_exemption_ends() {
     assert!(text.contains("#ask-for-an-exemption"), "{text}");
     let text = page("reason: vendor");
     assert!(text.contains("Nothing: the exemption has no end."), "{text}");
+    let text = page_of("true,N/A", "reason: vendor");
+    assert!(text.contains("This key is exempt without end: <bdi>vendor.</bdi> Its age is not known: no date of it is known."), "{text}");
 }
 
 #[test]

@@ -287,9 +287,17 @@ fn owners_are_those_of_the_keys_that_the_page_is_about() {
     assert!(tag("team", "x") < tag("owner", "ann"), "as in the configuration: {page}");
     // Of a user with one tag all were read, so only those without any may be unread.
     let unread = Account { id: "210987654321".to_owned(), tags: None, ..account_of("d", "", &[]) };
-    let state = State::new([account.into(), unread.into()], Tried::Ok, true);
-    let page = page_of_state(state, config, "");
+    let state = State::new([account.clone().into(), unread.into()], Tried::Ok, true);
+    let page = page_of_state(state, config.clone(), "");
     assert_eq!(page.matches(">none, or not read<").count(), 2, "{page}");
+    // A reload named another tag, which nobody has read.
+    let mut account = account;
+    let tags = account.tags.as_mut().map(Arc::make_mut).expect("tags");
+    tags.keys.remove("owner");
+    tags.by_user.values_mut().for_each(|tags| tags.retain(|(key, _)| &**key != "owner"));
+    let page = page_of_state(State::new([account.into()], Tried::Ok, true), config, "");
+    assert!(!page.contains(">none<"), "{page}");
+    assert!(page.contains(">other tags not read<"), "{page}");
 }
 
 /// The part of the page about accounts.
