@@ -18,6 +18,7 @@ use super::client_certificates::ClientAuth;
 use super::rate::RateLimit;
 use super::tls;
 use crate::config::{Error, parse_yaml};
+use crate::printable::escape;
 use fault::Fault;
 use files::FileState;
 use sections::{File, HttpSection};
@@ -77,7 +78,8 @@ impl WebConfig {
             path: path.to_owned(),
             line,
             field: format!("{field}: "),
-            problem,
+            // A value, such as the name of a file, can have several lines.
+            problem: escape(&problem),
         })?;
         config.is_empty = text.trim_start_matches('\u{feff}').trim().is_empty();
         Ok(config)

@@ -175,6 +175,14 @@ fn a_change_of_any_file_that_was_read_shows() {
     }
 }
 
+#[test]
+fn an_error_is_one_line_also_if_the_name_of_a_file_has_several() {
+    let text = "tls_server_config:\n  cert_file: server.crt\n\n    - abc\n";
+    let error = WebConfig::parse(text, "nowhere/web.yml".as_ref()).expect_err("no such file");
+    let expected = "nowhere/web.yml:2: tls_server_config.cert_file: nowhere/server.crt\\n- abc: ";
+    assert!(error.to_string().starts_with(expected), "{error}");
+}
+
 proptest! {
     #[test]
     fn no_text_panics(text in any::<String>()) {
