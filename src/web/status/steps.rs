@@ -108,12 +108,8 @@ fn for_access_key(
                         li { "The user has two keys, and AWS allows no third. " (delete_one(now, other)) }
                     }
                     li {
-                        @match other {
-                            Some(other) if is_needed(other, now) => "Unless everything uses the other one by now, make a new key",
-                            Some(_) => "Then make a new key",
-                            None => "Make a second key",
-                        }
-                        ", and put it in the place of this one. Then remove the file with the secret. Keys of Terraform and CloudFormation, and passwords of SES, have "
+                        (make_another(now, other))
+                        " Keys of Terraform and CloudFormation, and passwords of SES, have "
                         a href={ (settings.runbook_url()) "#rotate-a-key" } { "other ways" }
                         "."
                         (command(&secretly(&format!("aws iam create-access-key {user}"))))
@@ -169,12 +165,7 @@ fn for_service_credential(
                     li { "The user has two keys for this service, and AWS allows no third. " (delete_one(now, other)) }
                 }
                 li {
-                    @match other {
-                        Some(other) if is_needed(other, now) => "Unless everything uses the other one by now, make a new one",
-                        Some(_) => "Then make a new one",
-                        None => "Make a second one",
-                    }
-                    ", and put it in the place of this one. Then remove the file with the secret."
+                    (make_another(now, other))
                     @if can_expire { " The new one expires after 90 days, and stops working then." }
                     (command(&secretly(&format!("aws iam create-service-specific-credential {user} --service-name {service}{end}"))))
                 }
@@ -212,6 +203,18 @@ fn delete_one(now: DateTime<Utc>, other: &Finding) -> Markup {
                 (name) "."
             }
         }
+    }
+}
+
+/// The step in which this key gets a successor, if the user has this other one.
+fn make_another(now: DateTime<Utc>, other: Option<&&Finding>) -> Markup {
+    html! {
+        @match other {
+            Some(other) if is_needed(other, now) => "Unless everything uses the other one by now, make a new key",
+            Some(_) => "Then make a new key",
+            None => "Make a second key",
+        }
+        ", and put it in the place of this one. Then remove the file with the secret."
     }
 }
 

@@ -331,13 +331,13 @@ fn aws_allows_two_api_keys_of_a_service_so_one_is_deleted_before_a_third_is_made
         |service, expires| [("logs.amazonaws.com", "ACCA1", None), (service, "ACCA2", expires)];
     let third = "The user has two keys for this service, and AWS allows no third.";
     let one = page(&of("bedrock.amazonaws.com", None));
-    assert!(!one.contains(third) && one.contains("Make a second one"), "{one}");
+    assert!(!one.contains(third) && one.contains("Make a second key"), "{one}");
     let two = page(&of("logs.amazonaws.com", None));
     assert!(two.contains(third) && two.contains("id=ACCA2\""), "{two}");
-    assert!(two.contains("Unless everything uses the other one by now, make a new one"), "{two}");
+    assert!(two.contains("Unless everything uses the other one by now, make a new key"), "{two}");
     let expired = page(&of("logs.amazonaws.com", Some(-1)));
     assert!(expired.contains("</a>, has expired. First delete that one."), "{expired}");
-    assert!(expired.contains("Then make a new one"), "{expired}");
+    assert!(expired.contains("Then make a new key"), "{expired}");
 }
 
 #[test]
