@@ -2,7 +2,9 @@
 
 mod selection;
 mod pages;
+mod owners;
 mod key_pages;
+mod steps;
 mod api_keys;
 mod files;
 mod calendars;
@@ -162,4 +164,42 @@ fn with_service_credentials(credentials: &[(&str, &str, Option<i64>)]) -> Accoun
     account.generated = Some(now());
     account.service_credentials = Some(Arc::new(credentials.collect()));
     account
+}
+
+/// The account of a report file with one young key of this user.
+fn young(user: &str, tags: &[(&str, &str)]) -> Account {
+    let csv = format!(
+        "user,arn,access_key_1_active,access_key_1_last_rotated,access_key_2_active,access_key_2_last_rotated\n\
+         <root_account>,arn:aws:iam::123456789012:root,false,N/A,false,N/A\n\
+         {user},arn:aws:iam::123456789012:user/{user},true,2026-10-30T00:00:00Z,false,N/A\n"
+    );
+    let report = Some(Report::parse(csv.as_bytes()).expect("a report").into());
+    Account { report, ..account_of(user, "", tags) }
+}
+
+/// The page of the first key of the only user of a report with this row after the user's name and ARN:
+/// whether each key is active, its rotation, and its last use.
+fn page_of_key(row: &str) -> String {
+    let columns = [1, 2].map(|slot| {
+        format!("access_key_{slot}_active,access_key_{slot}_last_rotated,access_key_{slot}_last_used_date")
+    });
+    let csv = format!("user,arn,{}\na,arn:aws:iam::123456789012:user/a,{row}\n", columns.join(","));
+    let report = Some(Report::parse(csv.as_bytes()).expect("a report").into());
+    let account =
+        Account { report, generated: Some(now()), ..Account::pending("123456789012", "") };
+    let snapshot = snapshot(State::new([account.into()], Tried::Ok, true), Config::default());
+    match key::render(&settings(), &snapshot, &query("account=123456789012&user=a&key=1")) {
+        key::KeyPage::Found(page) => page,
+        key::KeyPage::Missing(page) | key::KeyPage::Invalid(page) => panic!("{page}"),
+    }
+}
+
+/// The page of the key of the account's user.
+fn page_of_its_key(account: Account, config: Config) -> String {
+    let state = State::new([account.into()], Tried::Ok, true);
+    let asked = query("account=123456789012&user=a&key=1");
+    match key::render(&settings(), &snapshot(state, config), &asked) {
+        key::KeyPage::Found(page) => page,
+        _ => panic!("it has a key"),
+    }
 }
