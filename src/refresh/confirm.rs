@@ -108,7 +108,8 @@ impl RefreshContext<'_> {
         Ok(refusal)
     }
 
-    /// The indexes in the report of flagged users, those checked longest ago first. A user is
+    /// The indexes in the report of flagged users, those checked longest ago first, and exempt ones
+    /// last. A user is
     /// flagged by a key that is unrotated or active without a time, in the report or the last
     /// answer, or by keys or times that the report does not have, of exempt users, too, because
     /// controls know no exemptions. Root is left out, because only root can list root's keys.
@@ -127,9 +128,12 @@ impl RefreshContext<'_> {
                 let known = account.confirmed.keys(user).unwrap_or_default();
                 lacks_some || user.keys.iter().chain(known).flatten().any(is_flagged)
             })
-            .map(|(index, user)| (account.confirmed.asked(&user.name), index))
+            .map(|(index, user)| {
+                let ruling = self.config.policy.ruling(&account.subject(user), now);
+                (ruling.exemption.is_some(), account.confirmed.asked(&user.name), index)
+            })
             .collect();
         flagged.sort();
-        flagged.into_iter().map(|(_, index)| index).collect()
+        flagged.into_iter().map(|(.., index)| index).collect()
     }
 }

@@ -184,10 +184,10 @@ impl User {
 }
 
 impl Key {
-    /// Takes the time of an earlier key that it may be. Then it may also have been used as that one was.
+    /// Takes the time of an earlier key that it may be. If that one was used, it is not known that this one was
+    /// never used.
     pub fn take_time(&mut self, earlier: &Key) {
         self.last_rotated = earlier.last_rotated;
-        self.last_used = self.last_used.max(earlier.last_used);
         self.never_used &= earlier.never_used;
     }
 

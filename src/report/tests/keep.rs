@@ -309,14 +309,19 @@ fn what_a_slot_lacks_is_that_of_the_oldest_key_that_can_be_in_it() {
 }
 
 #[test]
-fn a_key_that_takes_the_time_of_an_earlier_one_may_have_been_used_as_that_one_was() {
+fn a_key_that_takes_the_time_of_an_earlier_one_may_have_been_used_like_it() {
     let used = "true,2020-01-01T00:00:00Z,2026-01-01T00:00:00Z,us-east-1,s3,false,N/A,N/A,N/A,N/A";
-    let timeless = "true,N/A,N/A,N/A,N/A,false,N/A,N/A,N/A,N/A";
     let before = parse(&[HEADER, ROOT, &row("a", used)]);
-    let mut report = Arc::new(parse(&[HEADER, ROOT, &row("a", timeless)]));
-    report.keep_missing(&before);
-    let key = report.users[1].keys[0].as_ref().expect("a key");
-    assert_eq!((key.last_used, key.never_used), (at("2026-01-01T00:00:00Z"), false));
+    let use_of = |columns: &str| {
+        let timeless = format!("true,N/A,{columns},false,N/A,N/A,N/A,N/A");
+        let mut report = Arc::new(parse(&[HEADER, ROOT, &row("a", &timeless)]));
+        report.keep_missing(&before);
+        let key = report.users[1].keys[0].clone().expect("a key");
+        (key.last_used, key.never_used, key.last_used_service.is_some())
+    };
+    assert_eq!(use_of("N/A,N/A,N/A"), (None, false, false), "not known");
+    let day = "2025-06-01T00:00:00Z";
+    assert_eq!(use_of(&format!("{day},us-west-2,s3")), (at(day), false, true), "as it says");
 }
 
 #[test]
