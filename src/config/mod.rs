@@ -218,8 +218,7 @@ where
 /// The text of a YAML error, in words for the file's author instead of the parser's.
 fn problem(error: &serde_saphyr::Error, example: &str) -> String {
     let text = UserMessageFormatter.format_message(error.without_snippet());
-    let text = text.lines().next().unwrap_or_default();
-    match text {
+    match &*text {
         "expected mapping start" => format!("expected fields, such as {example}"),
         "expected sequence start" => "expected a list".to_owned(),
         "null is not allowed here" => "has no value: give it one".to_owned(),

@@ -204,9 +204,9 @@ catalogue! {
     REFRESH_DURATION = gauge(Group::Refresh, "iam_refresh_duration_seconds", ACCOUNT,
         "How long the last refresh of the account took.");
     CONFIRMATION_AVAILABLE = gauge(Group::Refresh, "iam_exporter_confirmation_available", ACCOUNT,
-        "Whether the last attempt to confirm unrotated keys with ListAccessKeys succeeded (1) or was refused (0). After a refusal earlier answers and the report still count. Absent before the first attempt and if no user has an unrotated key.");
+        "Whether AWS last answered (1) or refused (0) ListAccessKeys, which confirms unrotated keys, keys of unknown age and keys that the report does not show. After a refusal earlier answers and the report still count. Absent before the first attempt and if no user has such a key.");
     CONFIRMATION_WAITING = gauge(Group::Refresh, "iam_exporter_confirmation_waiting_users", ACCOUNT,
-        "Number of users with an unrotated key that the last refresh did not confirm, because its time was over or AWS refused. Absent before the first confirmation.");
+        "Number of users with such a key that the last refresh did not confirm, because its time was over or AWS refused. Absent before the first confirmation.");
     TAGS_AVAILABLE = gauge(Group::Refresh, "iam_exporter_tags_available", ACCOUNT,
         "Whether the users' tags that the configuration requests could be read (1) or not (0, also before the first attempt, and if the list lacks users of the report). After a failure the last good tags still count. Absent without a report, if the configuration requests no tags, and for report files if no rule needs tags.");
     SERVICE_CREDENTIALS_AVAILABLE = gauge(Group::Refresh, "iam_exporter_service_credentials_available", ACCOUNT,

@@ -48,7 +48,7 @@ impl Report {
                     key.take_time(earlier);
                 }
             }
-            if !user.is_root() {
+            if !user.is_root() && !user.has_two_rows {
                 user.keys.iter_mut().flatten().for_each(|key| key.keep_never_used(&before.keys));
             }
         }
@@ -180,6 +180,7 @@ impl User {
             self.lacks_time[slot] |= other.lacks_time[slot];
         }
         self.additional_credentials |= other.additional_credentials;
+        self.has_two_rows = true;
     }
 }
 
@@ -200,20 +201,27 @@ impl Key {
             && same.all(|key| key.never_used);
     }
 
-    /// The worse of two keys, if there are two, with what is known of its time and use.
+    /// The worse of two keys, if there are two, with what is known of its time. Of its use it has only what
+    /// both say.
     pub fn worse(one: Option<Key>, other: Option<Key>) -> Option<Key> {
         let (one, other) = match (one, other) {
             (Some(one), Some(other)) => (one, other),
             (one, other) => return one.or(other),
         };
-        let last_used = one.last_used.max(other.last_used);
-        let never_used = one.never_used && other.never_used;
-        let (worse, better) =
+        let (mut worse, better) =
             if other.badness() > one.badness() { (other, one) } else { (one, other) };
         // The time of an inactive key says nothing of an active one.
         let of_same = better.last_rotated.filter(|_| better.active == worse.active);
-        let last_rotated = worse.last_rotated.or(of_same);
-        Some(Key { last_rotated, last_used, never_used, ..worse })
+        worse.last_rotated = worse.last_rotated.or(of_same);
+        if worse.use_if_known() != better.use_if_known() {
+            worse.last_used = None;
+            worse.never_used = false;
+        }
+        worse.last_used_region.take_if(|region| better.last_used_region.as_ref() != Some(region));
+        worse
+            .last_used_service
+            .take_if(|service| better.last_used_service.as_ref() != Some(service));
+        Some(worse)
     }
 
     /// Greater for an active key than for an inactive one, and then for an older one.

@@ -129,6 +129,8 @@ pub struct User {
     pub additional_credentials: bool,
     /// Whether the row is that of an earlier report: see [`Report::keep_missing`].
     pub is_kept: bool,
+    /// Whether the report has more than one row of this name. What they say differently is not known.
+    pub has_two_rows: bool,
 }
 
 /// An access key.

@@ -201,6 +201,7 @@ impl<'a> Row<'a> {
             ],
             additional_credentials: self.additional_credentials(),
             is_kept: false,
+            has_two_rows: false,
         };
         Ok((user, self.warning))
     }

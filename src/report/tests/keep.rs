@@ -124,13 +124,19 @@ fn of_two_rows_of_one_user_the_worse_key_of_each_slot_is_shown() {
 fn what_two_rows_of_one_user_say_differently_is_not_known() {
     let used = "true,2020-01-01T00:00:00Z,2026-01-01T00:00:00Z,eu-west-1,s3,false,N/A,N/A,N/A,N/A";
     let (one, other) = (row("a", OLD_KEY), row("a", used).replace("Z,false,N/A", "Z,true,N/A"));
+    let never_used = parse(&[HEADER, ROOT, &one]);
     for rows in [[&one, &other], [&other, &one]] {
-        let user = &parse(&[HEADER, rows[0], rows[1]]).users[0];
+        let mut report = Arc::new(parse(&[HEADER, ROOT, rows[0], rows[1]]));
+        report.keep_missing(&never_used);
+        let user = &report.users[1];
         let key = user.keys[0].as_ref().expect("a key");
-        assert_eq!((key.never_used, key.last_used), (false, at("2026-01-01T00:00:00Z")));
+        let service = key.last_used_service.as_deref();
+        assert_eq!((key.never_used, key.last_used, service), (false, None, None));
         assert_eq!((user.password_enabled, user.mfa_active), (None, Some(false)));
         assert_eq!(user.created, at("2021-05-06T07:08:09Z"));
     }
+    let same = parse(&[HEADER, &other, &other]);
+    assert_eq!(same.users[0].keys, parse(&[HEADER, &other]).users[0].keys);
 }
 
 #[test]

@@ -92,6 +92,7 @@ fn every_column_is_read() {
             ],
             additional_credentials: false,
             is_kept: false,
+            has_two_rows: false,
         }
     );
 }

@@ -49,6 +49,7 @@ fn user() -> impl Strategy<Value = User> {
             certificates: [None, None],
             additional_credentials: false,
             is_kept: false,
+            has_two_rows: false,
         },
     )
 }

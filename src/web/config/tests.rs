@@ -176,11 +176,19 @@ fn a_change_of_any_file_that_was_read_shows() {
 }
 
 #[test]
-fn an_error_is_one_line_also_if_the_name_of_a_file_has_several() {
+fn an_error_is_one_line_also_if_a_name_has_several() {
     let text = "tls_server_config:\n  cert_file: server.crt\n\n    - abc\n";
     let error = WebConfig::parse(text, "nowhere/web.yml".as_ref()).expect_err("no such file");
     let expected = "nowhere/web.yml:2: tls_server_config.cert_file: nowhere/server.crt\\n- abc: ";
     assert!(error.to_string().starts_with(expected), "{error}");
+    for (text, expected) in [
+        ("\"a\\nb\": 1\n", "nowhere/web.yml:1: a\\nb: unknown field `a\\nb`, expected one of "),
+        ("basic_auth_users:\n  \"a\\nb\": c\n", "nowhere/web.yml:2: basic_auth_users.a\\nb: "),
+    ] {
+        let error = WebConfig::parse(text, "nowhere/web.yml".as_ref()).expect_err("an error");
+        assert!(error.to_string().starts_with(expected), "{error}");
+        assert_eq!(error.to_string().lines().count(), 1, "{error}");
+    }
 }
 
 proptest! {
