@@ -42,7 +42,6 @@ pub struct Finding {
     #[serde(serialize_with = "serialize_time_if_any")]
     pub last_used: Option<DateTime<Utc>>,
     /// Whether it is known that it was never used.
-    #[serde(skip)]
     pub never_used: bool,
     /// Up to when its use is known. `None`: it is not known.
     #[serde(skip)]
@@ -179,6 +178,7 @@ impl Finding {
 
     /// The finding as text, for tables and CSV. Unknown values are empty, but for tags: a user can have none.
     pub fn fields(&self) -> [String; COLUMNS.len()] {
+        let optional = |at: Option<DateTime<Utc>>| at.map(time).unwrap_or_default();
         let tags = self.tags.iter().map(|(key, value)| format!("{key}={value}"));
         let tags =
             if self.tags_known { tags.collect::<Vec<_>>().join(" ") } else { NOT_READ.to_owned() };
@@ -190,13 +190,13 @@ impl Finding {
             self.access_key_id.clone().unwrap_or_default(),
             self.status.as_str().to_owned(),
             self.age.map(|age| format!("{:.2}", age.days())).unwrap_or_default(),
-            self.last_rotated.map(time).unwrap_or_default(),
-            self.due.map(time).unwrap_or_default(),
-            self.last_used.map(time).unwrap_or_default(),
+            optional(self.last_rotated),
+            optional(self.due),
+            if self.never_used { "never".to_owned() } else { optional(self.last_used) },
             tags,
             self.rule.to_string(),
             self.service.as_deref().unwrap_or_default().to_owned(),
-            self.expires.map(time).unwrap_or_default(),
+            optional(self.expires),
         ]
     }
 }

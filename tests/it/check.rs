@@ -4,6 +4,7 @@ use std::fs::File;
 use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use serde_json::Value;
 
 use crate::support::exporter::output;
 use crate::support::fake_aws::ACCOUNT;
@@ -240,18 +241,40 @@ fn the_formats_of_check_tell_the_same() {
         let output = output(&["check", "--source.reports", GOVCLOUD, "--format", format]);
         String::from_utf8(output.stdout).expect("UTF-8")
     };
-    let json: serde_json::Value = serde_json::from_str(&run("json")).expect("JSON");
+    let json: Value = serde_json::from_str(&run("json")).expect("JSON");
     let finding = &json.as_array().expect("an array")[0];
     assert_eq!(finding["account_id"], "210987654321");
     assert_eq!(finding["user"], "old");
     assert_eq!(finding["key"], 1);
     assert_eq!(finding["due"], "2013-04-02T00:00:00Z");
-    assert_eq!(finding["last_used"], serde_json::Value::Null);
+    assert_eq!(
+        (&finding["last_used"], &finding["never_used"]),
+        (&Value::Null, &Value::Bool(false))
+    );
     let table = run("table");
     assert_eq!(table.lines().count(), 2);
     assert!(table.lines().nth(1).is_some_and(|line| line.contains("  old  ")));
     let series = "iam_access_key_unrotated{account_id=\"210987654321\",user=\"old\",key=\"1\"} 1\n";
     assert!(run("prometheus").contains(series));
+}
+
+#[test]
+fn a_key_that_was_never_used_differs_from_one_of_unknown_use() {
+    let folder = Folder::new();
+    for (cell, text, is_never) in [("N/A", ",never,", true), ("", ",,", false)] {
+        let key = format!("true,2020-01-01T00:00:00Z,{cell},N/A,N/A");
+        folder.write("a.csv", &report([root(ACCOUNT, NO_KEY), row(ACCOUNT, "/", "alpha", &key)]));
+        let run = |format| {
+            let output = output(&["check", "--source.reports", folder.path(), "--format", format]);
+            String::from_utf8(output.stdout).expect("UTF-8")
+        };
+        let json: Value = serde_json::from_str(&run("json")).expect("JSON");
+        assert_eq!(json[0]["last_used"], Value::Null);
+        assert_eq!(json[0]["never_used"], is_never, "{cell}");
+        let csv = run("csv");
+        let row = csv.lines().nth(1).expect("a row");
+        assert!(row.contains(&format!("2020-03-31T00:00:00Z{text}")), "{row}");
+    }
 }
 
 #[test]
@@ -266,7 +289,7 @@ fn tags_that_were_not_read_are_no_missing_tags() {
             let output = output(&[&source[..], &flags, &[format]].concat());
             String::from_utf8(output.stdout).expect("UTF-8")
         };
-        let json: serde_json::Value = serde_json::from_str(&run("json")).expect("JSON");
+        let json: Value = serde_json::from_str(&run("json")).expect("JSON");
         let finding = &json.as_array().expect("an array")[0];
         assert_eq!(finding["tags"], serde_json::json!({}));
         assert_eq!(finding["tags_known"], are_known);
