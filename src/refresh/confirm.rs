@@ -109,10 +109,9 @@ impl RefreshContext<'_> {
     }
 
     /// The indexes in the report of flagged users, those checked longest ago first, and exempt ones
-    /// last. A user is
-    /// flagged by a key that is unrotated or active without a time, in the report or the last
-    /// answer, or by keys or times that the report does not have, of exempt users, too, because
-    /// controls know no exemptions. Root is left out, because only root can list root's keys.
+    /// last. A user is flagged by a key that is unrotated or active without a time, in the report or
+    /// the last answer, or by keys or times that the report does not have, of exempt users, too,
+    /// because controls know no exemptions. Root is left out, because only root can list root's keys.
     pub(super) fn flagged(&self, account: &Account) -> Vec<usize> {
         let now = self.clock.now();
         let users = account.report.iter().flat_map(|report| &report.users).enumerate();
