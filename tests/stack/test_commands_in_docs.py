@@ -422,7 +422,7 @@ def masked(output):
     """The output without times, ages and repeated spaces, which differ between runs."""
     output = re.sub(r"20\d\d-\d\d-\d\dT[\d:]+Z", "TIME", output.replace("2099-", "2027-"))
     # Columns of times, which can be empty here.
-    output = re.sub(r"(TIME|-) +(TIME|-) +(TIME|-)(?= +- )", "TIMES", output)
+    output = re.sub(r"(TIME|-) +(TIME|-) +(TIME|-|never)(?= +- )", "TIMES", output)
     output = re.sub(r"\b\d+\.\d\d\b", "AGE", output)
     return "\n".join(" ".join(line.split()) for line in output.strip().splitlines())
 

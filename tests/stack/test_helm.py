@@ -443,6 +443,14 @@ def test_the_notes_warn_of_scrapes_that_will_be_refused():
     assert [word for word in warnings if f"Set serviceMonitor.{word}" in notes] == warnings
 
 
+def test_the_notes_warn_of_links_to_a_pod_without_the_account():
+    warned = lambda values: "may lead to a pod that does not have the account" in render(values).notes
+    page = {"statusPage": "https://keys.example.org"}
+    assert warned({"shards": 2, "links": page})
+    assert not warned({"shards": 2, "links": {"runbooks": "https://wiki.example.org/keys"}})
+    assert not warned({"links": page})
+
+
 # --- Changes ---
 
 
