@@ -125,7 +125,7 @@ fn of_account(
             let verdict = ruling.judge(key, now);
             owners.keys(place).add(key, &verdict, &ruling, use_known_until, now);
             add(&verdict, &|| {
-                let finding = Finding::new(&subject, key, &verdict, &ruling, &rules);
+                let finding = Finding::new(&subject, key, &verdict, &ruling, &rules, now);
                 Finding {
                     key: Some(slot as u8 + 1),
                     use_known_until: Some(use_known_until),
@@ -138,7 +138,7 @@ fn of_account(
             let (key, verdict) =
                 judge_service_credential(credential, &ruling, owners.keys(place), now);
             add(&verdict, &|| {
-                let finding = Finding::new(&subject, &key, &verdict, &ruling, &rules);
+                let finding = Finding::new(&subject, &key, &verdict, &ruling, &rules, now);
                 finding.of_service(credential, now)
             });
         }
@@ -150,7 +150,7 @@ fn of_account(
         let place = owners.place(account.tags_of(name));
         let (key, verdict) = judge_service_credential(credential, &ruling, owners.keys(place), now);
         add(&verdict, &|| {
-            let finding = Finding::new(&subject, &key, &verdict, &ruling, &rules);
+            let finding = Finding::new(&subject, &key, &verdict, &ruling, &rules, now);
             finding.of_service(credential, now)
         });
     }

@@ -157,10 +157,7 @@ impl FindingKind {
                     key.never_used && was_time_to_use(key.last_rotated, use_known_until);
                 key.last_rotated.filter(|_| key.active && is_unneeded)
             }
-            FindingKind::ExemptionEnding => {
-                let end = ruling.exemption.and_then(|exemption| exemption.end);
-                end.filter(|end| key.active && *end <= now + ruling.warn_before)
-            }
+            FindingKind::ExemptionEnding => ruling.exemption_ending(now).filter(|_| key.active),
             // No access key has it.
             FindingKind::UnrotatedServiceCredential => None,
         }

@@ -177,6 +177,9 @@ fn nothing(
         KeyFilter::Unrotated => format!("No {key} {is} unrotated"),
         KeyFilter::DueSoon => format!("No {key} {is} due within {soon}"),
         KeyFilter::Exempt => format!("No {key} {is} exempt"),
+        KeyFilter::ExemptionEnding => {
+            format!("No {key} {is} exempt with an end within {soon}")
+        }
         KeyFilter::NeverUsed => format!("No active {key} is known that was never used for a week"),
         KeyFilter::NotJudged => format!("No active {key} of unknown age is known"),
         KeyFilter::All => format!("No {key} {is} unrotated, due within {soon} or exempt"),

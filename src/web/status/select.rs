@@ -316,6 +316,9 @@ impl KeyFilter {
             KeyFilter::Unrotated => finding.status == KeyStatus::Unrotated,
             KeyFilter::DueSoon => finding.status == KeyStatus::DueSoon,
             KeyFilter::Exempt => finding.status == KeyStatus::Exempt,
+            KeyFilter::ExemptionEnding => {
+                finding.exemption_is_ending && finding.status == KeyStatus::Exempt
+            }
             KeyFilter::NeverUsed => {
                 let had_time = |until| was_time_to_use(finding.last_rotated, until);
                 let is_unneeded =

@@ -24,6 +24,7 @@ fn finding(user: &str, rotated: DateTime<Utc>) -> Finding {
         rule_index: None,
         max_age: TimeDelta::days(90),
         exemption: None,
+        exemption_is_ending: false,
         service: None,
         expires: None,
     }
@@ -74,6 +75,8 @@ fn only_keys_of_the_chosen_status_are_listed() {
         with("old", KeyStatus::Unrotated),
         with("soon", KeyStatus::DueSoon),
         with("exempt", KeyStatus::Exempt),
+        Finding { exemption_is_ending: true, ..with("ending", KeyStatus::Exempt) },
+        Finding { exemption_is_ending: true, ..with("retired and ending", KeyStatus::Inactive) },
         Finding { never_used: false, ..with("young", KeyStatus::Ok) },
         with("spare", KeyStatus::Ok),
         with("retired", KeyStatus::Inactive),
@@ -83,9 +86,10 @@ fn only_keys_of_the_chosen_status_are_listed() {
     ];
     assert_eq!(users(&findings, ""), ["old"]);
     assert_eq!(users(&findings, "show=due_soon"), ["soon"]);
-    assert_eq!(users(&findings, "show=exempt"), ["exempt"]);
-    assert_eq!(users(&findings, "show=all"), ["old", "soon", "exempt"]);
-    assert_eq!(users(&findings, "show=never_used"), ["old", "soon", "exempt", "spare"]);
+    assert_eq!(users(&findings, "show=exempt"), ["exempt", "ending"]);
+    assert_eq!(users(&findings, "show=exemption_ending"), ["ending"]);
+    assert_eq!(users(&findings, "show=all"), ["old", "soon", "exempt", "ending"]);
+    assert_eq!(users(&findings, "show=never_used"), ["old", "soon", "exempt", "ending", "spare"]);
     assert_eq!(users(&findings, "show=not_judged"), ["ageless"]);
     assert_eq!(users(&findings, "show=every").len(), findings.len());
 }
