@@ -37,7 +37,7 @@ pub fn section(
     let now = snapshot.now;
     let kind = known.listed(query.kind);
     let soon = in_words(snapshot.config.policy.warn_before);
-    let rows = select(about, query);
+    let rows = select(about, query, &snapshot.config.user_tags);
     let is_sheet = query.show == KeyFilter::Every && !query.account.is_empty();
     let size = if is_sheet { SHEET_SIZE } else { PAGE_SIZE };
     let pagination = Pagination::new(query.page, size, rows.len());

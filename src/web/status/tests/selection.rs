@@ -34,7 +34,7 @@ fn users<'a>(findings: &'a [Finding], asked: &str) -> Vec<&'a str> {
     let query = query(asked);
     let labels =
         ["team", "cost-center"].map(|key| TagLabel { key: key.to_owned(), label: String::new() });
-    select(&about(findings, &query, &labels), &query)
+    select(&about(findings, &query, &labels), &query, &labels)
         .into_iter()
         .map(|row| row.user.as_str())
         .collect()
@@ -120,11 +120,31 @@ fn rows_are_sorted_by_every_column_in_both_orders() {
 }
 
 #[test]
+fn owners_are_sorted_by_the_tags_that_are_labels_in_their_order_without_a_tag_first() {
+    let with = |user, tags: &[(&str, &str)]| {
+        let tags = tags.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
+        Finding { tags, ..finding(user, day(1)) }
+    };
+    let findings = [
+        with("beta of 1", &[("team", "beta"), ("Cost-Center", "1")]),
+        with("Beta", &[("Team", "Beta")]),
+        with("of 1", &[("cost-center", "1")]),
+        with("alpha of 2", &[("team", "alpha"), ("cost-center", "2")]),
+        // A rule needs this tag.
+        with("of nobody", &[("tier", "a")]),
+    ];
+    let mut expected = ["of nobody", "of 1", "alpha of 2", "Beta", "beta of 1"];
+    assert_eq!(users(&findings, "sort=owner"), expected);
+    expected.reverse();
+    assert_eq!(users(&findings, "sort=owner&order=desc"), expected);
+}
+
+#[test]
 fn of_equal_rows_the_oldest_comes_first() {
     let findings: Vec<Finding> = (1..20).map(|age| finding("same", day(age))).collect();
     for asked in ["sort=user", "sort=user&order=desc", "sort=account", "sort=last_used"] {
         let query = query(asked);
-        let rows = select(&about(&findings, &query, &[]), &query);
+        let rows = select(&about(&findings, &query, &[]), &query, &[]);
         assert!(rows.is_sorted_by_key(|row| row.last_rotated), "{asked}");
     }
 }
