@@ -80,6 +80,8 @@ fn owners_are_those_of_the_keys_that_the_page_is_about() {
     let state = State::new([account.clone().into(), unread.into()], Tried::Ok, true);
     let page = page_of_state(state, config.clone(), "");
     assert_eq!(page.matches(">none, or not read<").count(), 2, "{page}");
+    let notice = "Not all tags of users in 1 account were read: the owners of their keys may be others than here.";
+    assert!(page.contains(notice), "{page}");
     // A reload named another tag, which nobody has read.
     let mut account = account;
     let tags = account.tags.as_mut().map(Arc::make_mut).expect("tags");
@@ -88,6 +90,8 @@ fn owners_are_those_of_the_keys_that_the_page_is_about() {
     let page = page_of_state(State::new([account.into()], Tried::Ok, true), config, "");
     assert!(!page.contains(">none<"), "{page}");
     assert!(page.contains(">other tags not read<"), "{page}");
+    // They have an owner by the tag that was read.
+    assert!(page.contains(notice) && page.contains("2 owners by their tags"), "{page}");
 }
 
 #[test]
