@@ -123,7 +123,7 @@ pub struct Verdict {
 pub enum KeyStatus {
     /// Active, and older than its maximum age.
     Unrotated,
-    /// Active, and to be rotated within [`Policy::warn_before`].
+    /// Active, and to be rotated within [`Policy::warn_before`]. A service-specific credential can expire then.
     DueSoon,
     /// Active, and to be rotated later.
     Ok,
