@@ -63,6 +63,9 @@ pub struct Finding {
     /// Its exemption, if it is exempt.
     #[serde(skip)]
     pub exemption: Option<Exemption>,
+    /// Whether that ends within the time in which keys are due soon.
+    #[serde(skip)]
+    pub exemption_is_ending: bool,
     /// The service that a service-specific credential is for, as AWS names it.
     #[serde(serialize_with = "serialize_text_if_any")]
     pub service: Option<Arc<str>>,
@@ -93,14 +96,15 @@ pub const COLUMNS: [&str; 14] = [
 pub const NOT_READ: &str = "not_read";
 
 impl Finding {
-    /// A key of the subject, without its slot, and with tags in no order that are not known to be all. `rules` is the
-    /// result of [`super::rules`].
+    /// A key of the subject as of `now`, without its slot, and with tags in no order that are not known to be
+    /// all. `rules` is the result of [`super::rules`].
     pub(super) fn new(
         subject: &Subject,
         key: &Key,
         verdict: &Verdict,
         ruling: &Ruling,
         rules: &[Arc<str>],
+        now: DateTime<Utc>,
     ) -> Finding {
         Finding {
             account_id: subject.account_id.to_owned(),
@@ -122,6 +126,7 @@ impl Finding {
             rule_index: ruling.rule,
             max_age: ruling.max_age,
             exemption: ruling.exemption.cloned(),
+            exemption_is_ending: ruling.exemption_ending(now).is_some(),
             service: None,
             expires: None,
         }

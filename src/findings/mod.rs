@@ -125,7 +125,7 @@ fn of_account(
             let verdict = ruling.judge(key, now);
             owners.keys(place).add(key, &verdict, &ruling, use_known_until, now);
             add(&verdict, &|| {
-                let finding = Finding::new(&subject, key, &verdict, &ruling, &rules);
+                let finding = Finding::new(&subject, key, &verdict, &ruling, &rules, now);
                 Finding {
                     key: Some(slot as u8 + 1),
                     use_known_until: Some(use_known_until),
@@ -138,7 +138,7 @@ fn of_account(
             let (key, verdict) =
                 judge_service_credential(credential, &ruling, owners.keys(place), now);
             add(&verdict, &|| {
-                let finding = Finding::new(&subject, &key, &verdict, &ruling, &rules);
+                let finding = Finding::new(&subject, &key, &verdict, &ruling, &rules, now);
                 finding.of_service(credential, now)
             });
         }
@@ -150,7 +150,7 @@ fn of_account(
         let place = owners.place(account.tags_of(name));
         let (key, verdict) = judge_service_credential(credential, &ruling, owners.keys(place), now);
         add(&verdict, &|| {
-            let finding = Finding::new(&subject, &key, &verdict, &ruling, &rules);
+            let finding = Finding::new(&subject, &key, &verdict, &ruling, &rules, now);
             finding.of_service(credential, now)
         });
     }
@@ -161,7 +161,7 @@ fn of_account(
 }
 
 /// Judges a service-specific credential and adds it to its owner. The same for users of the report and
-/// others, here and on the page of metrics.
+/// others, here and on the page of metrics. One that is to expire soon is due soon: it stops working then.
 pub fn judge_service_credential(
     credential: &ServiceCredential,
     ruling: &Ruling,
@@ -169,7 +169,11 @@ pub fn judge_service_credential(
     now: DateTime<Utc>,
 ) -> (Key, Verdict) {
     let key = credential.key(now);
-    let verdict = ruling.judge(&key, now);
+    let mut verdict = ruling.judge(&key, now);
+    let is_soon = |expiry: DateTime<Utc>| expiry <= now + ruling.warn_before;
+    if verdict.status == KeyStatus::Ok && credential.expiry(now).is_some_and(is_soon) {
+        verdict.status = KeyStatus::DueSoon;
+    }
     owner.add_service_credential(&key, &verdict);
     (key, verdict)
 }

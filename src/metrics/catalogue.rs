@@ -104,7 +104,7 @@ catalogue! {
     KEY_ACTIVE = gauge(Group::Keys, "iam_access_key_active", KEY,
         "Whether the access key can be used (1) or is inactive (0). From the report, which AWS renews at most every four hours, or from a later call.");
     KEY_UNROTATED = gauge(Group::Keys, "iam_access_key_unrotated", KEY,
-        "Whether the access key is active, not exempt, and older than its maximum age (1) or not (0). From the report, which AWS renews at most every four hours, or from a later call.");
+        "Whether the access key is active, not exempt, and older than its maximum age (1) or not (0). Absent if its age is not known. From the report, which AWS renews at most every four hours, or from a later call.");
     KEY_DUE = gauge(Group::Keys, "iam_access_key_rotation_due_timestamp_seconds", KEY,
         "When the access key must be rotated. Absent for inactive and exempt keys. From the report, which AWS renews at most every four hours, or from a later call.");
     KEY_EXEMPTION_END = gauge(Group::Keys, "iam_access_key_exemption_end_timestamp_seconds", &["account_id", "user", "key", "reason"],
@@ -121,7 +121,7 @@ catalogue! {
     SERVICE_CREDENTIAL_ACTIVE = gauge(Group::Keys, "iam_service_specific_credential_active", SERVICE_CREDENTIAL,
         "Whether the service-specific credential can be used (1), or is inactive or expired (0). Listed once for each credential report, which AWS renews at most every four hours.");
     SERVICE_CREDENTIAL_UNROTATED = gauge(Group::Keys, "iam_service_specific_credential_unrotated", SERVICE_CREDENTIAL,
-        "Whether the service-specific credential can be used, is not exempt, and is older than the maximum age of its user's keys (1) or not (0). This rule is the exporter's: no benchmark has a control for such credentials. Listed once for each credential report, which AWS renews at most every four hours.");
+        "Whether the service-specific credential can be used, is not exempt, and is older than the maximum age of its user's keys (1) or not (0). Absent if its age is not known. This rule is the exporter's: no benchmark has a control for such credentials. Listed once for each credential report, which AWS renews at most every four hours.");
     SERVICE_CREDENTIAL_EXPIRY = gauge(Group::Keys, "iam_service_specific_credential_expiry_timestamp_seconds", SERVICE_CREDENTIAL,
         "When the service-specific credential expires. Absent if it never does, or not within 10,000 days. Listed once for each credential report, which AWS renews at most every four hours.");
 
@@ -187,7 +187,7 @@ catalogue! {
     OWNER_NEVER_USED = gauge(Group::Owners, "iam_owner_access_keys_never_used", OWNER,
         "Number of the owner's active access keys that were never used. From the report, which AWS renews at most every four hours, or from a later call.");
     OWNER_NEXT_DUE = gauge(Group::Owners, "iam_owner_next_rotation_due_timestamp_seconds", OWNER,
-        "When the next of the owner's access keys must be rotated: the earliest due date in the future. From the report, which AWS renews at most every four hours, or from a later call.");
+        "When the next of the owner's access keys must be rotated: the earliest due date of those that are not unrotated yet. From the report, which AWS renews at most every four hours, or from a later call.");
     OWNER_NEXT_EXEMPTION_END = gauge(Group::Owners, "iam_owner_next_exemption_end_timestamp_seconds", OWNER,
         "When the first exemption of one of the owner's active access keys ends. From the configuration, and from the report, which AWS renews at most every four hours.");
     OWNER_OLDEST_UNROTATED = gauge(Group::Owners, "iam_owner_oldest_unrotated_age_days", OWNER,

@@ -123,7 +123,7 @@ pub struct Verdict {
 pub enum KeyStatus {
     /// Active, and older than its maximum age.
     Unrotated,
-    /// Active, and to be rotated within [`Policy::warn_before`].
+    /// Active, and to be rotated within [`Policy::warn_before`]. A service-specific credential can expire then.
     DueSoon,
     /// Active, and to be rotated later.
     Ok,
@@ -278,6 +278,12 @@ impl KeyStatus {
 }
 
 impl Ruling<'_> {
+    /// When the exemption ends, if that is within the time in which keys are due soon.
+    pub fn exemption_ending(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let end = self.exemption.and_then(|exemption| exemption.end);
+        end.filter(|end| *end <= now + self.warn_before)
+    }
+
     /// Judges a key as of `now`. The age of a key with a date in the future is not known.
     pub fn judge(&self, key: &Key, now: DateTime<Utc>) -> Verdict {
         let last_rotated = key.last_rotated.filter(|time| !is_from_the_future(*time, now));

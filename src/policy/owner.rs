@@ -74,7 +74,7 @@ pub struct KeySummary {
     pub never_used: usize,
     /// The age of the oldest unrotated key.
     pub oldest_unrotated: Option<Age>,
-    /// The earliest due date that is still ahead.
+    /// The earliest due date of a key that is not unrotated yet.
     pub next_due: Option<DateTime<Utc>>,
     /// The earliest end of an exemption of an active key.
     pub next_exemption_end: Option<DateTime<Utc>>,
@@ -157,10 +157,7 @@ impl FindingKind {
                     key.never_used && was_time_to_use(key.last_rotated, use_known_until);
                 key.last_rotated.filter(|_| key.active && is_unneeded)
             }
-            FindingKind::ExemptionEnding => {
-                let end = ruling.exemption.and_then(|exemption| exemption.end);
-                end.filter(|end| key.active && *end <= now + ruling.warn_before)
-            }
+            FindingKind::ExemptionEnding => ruling.exemption_ending(now).filter(|_| key.active),
             // No access key has it.
             FindingKind::UnrotatedServiceCredential => None,
         }
@@ -192,7 +189,8 @@ impl KeySummary {
             // `None` is less than every age.
             self.oldest_unrotated = self.oldest_unrotated.max(verdict.age);
         }
-        let due = verdict.due.filter(|due| *due > now);
+        // A key is rotated until its published age says otherwise, up to 15 minutes after its due date.
+        let due = verdict.due.filter(|_| verdict.status != KeyStatus::Unrotated);
         self.next_due = self.next_due.into_iter().chain(due).min();
         let end = ruling.exemption.filter(|_| key.active).and_then(|exemption| exemption.end);
         self.next_exemption_end = self.next_exemption_end.into_iter().chain(end).min();
@@ -265,7 +263,7 @@ impl KeySummary {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::Exemption;
+    use crate::policy::{Exemption, Policy};
     use crate::service_credentials::ServiceCredential;
 
     fn at(text: &str) -> DateTime<Utc> {
@@ -369,6 +367,35 @@ mod tests {
         assert_eq!(summary.oldest_unrotated.map(Age::days), Some(400.0));
         assert_eq!(summary.next_due, Some(now + TimeDelta::days(10)));
         assert_eq!(summary.next_exemption_end, early.end);
+    }
+
+    #[test]
+    fn the_next_due_date_is_that_of_a_key_until_it_is_unrotated() {
+        let rotated = at("2026-08-03T12:00:00Z");
+        let policy = Policy::default();
+        let ruling = policy.default_ruling();
+        let key = Key {
+            active: true,
+            id: None,
+            last_rotated: Some(rotated),
+            last_used: None,
+            never_used: false,
+            last_used_region: None,
+            last_used_service: None,
+        };
+        let due = rotated + TimeDelta::days(90);
+        for (seconds, status, next_due) in [
+            (-1, KeyStatus::DueSoon, Some(due)),
+            (0, KeyStatus::DueSoon, Some(due)),
+            (863, KeyStatus::DueSoon, Some(due)),
+            (864, KeyStatus::Unrotated, None),
+        ] {
+            let now = due + TimeDelta::seconds(seconds);
+            let verdict = ruling.judge(&key, now);
+            let mut summary = KeySummary::default();
+            summary.add(&key, &verdict, &ruling, now, now);
+            assert_eq!((verdict.status, summary.next_due), (status, next_due), "{seconds}");
+        }
     }
 
     #[test]

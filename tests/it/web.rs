@@ -228,7 +228,7 @@ fn what_the_status_page_cannot_mean_is_told_on_a_page_with_a_way_back() {
         ("page=0", "page must be a whole number from 1 on"),
         (
             "show=everything",
-            "show must be unrotated, due_soon, exempt, never_used, not_judged, all or every",
+            "show must be unrotated, due_soon, exempt, exemption_ending, never_used, not_judged, all or every",
         ),
         (long.as_str(), "q must be at most 400 characters"),
     ] {

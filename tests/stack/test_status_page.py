@@ -529,8 +529,8 @@ def test_every_link_leads_somewhere(situation):
 
 OWNER = ["account_id", "tag_team", "tag_owner"]
 # Alerts whose value is the number of keys on the page that they link to.
-COUNTED = {"IamOwnerKeysUnrotated", "IamOwnerKeysDueSoon", "IamOwnerKeysNeverUsed"}
-LISTED = {*COUNTED, "IamRootAccessKeyActive", "IamOwnerExemptionEnding"}
+COUNTED = {"IamOwnerKeysUnrotated", "IamOwnerKeysDueSoon", "IamOwnerKeysNeverUsed", "IamOwnerExemptionEnding"}
+LISTED = {*COUNTED, "IamRootAccessKeyActive"}
 
 
 def test_alerts_lead_to_exactly_their_keys(tmp_path):
@@ -665,7 +665,7 @@ def test_due_dates_are_a_calendar(page):
 
 def test_a_mistake_is_a_page_with_a_way_back(browser, page):
     browser.get(f"{page}?show=old")
-    assert "show must be unrotated, due_soon, exempt, never_used, not_judged, all or every" in browser.one("main").text
+    assert "show must be unrotated, due_soon, exempt, exemption_ending, never_used, not_judged, all or every" in browser.one("main").text
     assert browser.title == "Invalid address · iam-key-exporter"
     browser.one("main a").click()
     wait_for("the page", lambda: browser.all(ROWS))

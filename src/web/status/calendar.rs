@@ -30,7 +30,7 @@ pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> 
     let query = query.showing(KeyFilter::Every);
     let keys = candidates(snapshot, &query);
     let about = about(&keys, &query, &snapshot.config.user_tags);
-    let keys_of_query = select(&about, &query).into_iter();
+    let keys_of_query = select(&about, &query, &snapshot.config.user_tags).into_iter();
     // Years in a calendar have four digits. A later end counts as no end.
     let has_day = |(time, _): &(DateTime<Utc>, _)| (0..10_000).contains(&time.year());
     let mut due: Vec<_> =

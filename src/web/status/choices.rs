@@ -55,6 +55,8 @@ choices! {
         DueSoon = "due_soon",
         /// Exempt by a rule.
         Exempt = "exempt",
+        /// Exempt by a rule, which soon ends.
+        ExemptionEnding = "exemption_ending",
         /// Active, of any age, and never used.
         NeverUsed = "never_used",
         /// Active, and of unknown age.

@@ -214,6 +214,7 @@ pub fn named(show: KeyFilter, keys: &str, soon: &str) -> String {
         KeyFilter::Unrotated => format!("unrotated {keys}"),
         KeyFilter::DueSoon => format!("{keys} due within {soon}"),
         KeyFilter::Exempt => format!("exempt {keys}"),
+        KeyFilter::ExemptionEnding => format!("{keys} whose exemption ends within {soon}"),
         KeyFilter::NeverUsed => format!("active {keys} never used for a week"),
         KeyFilter::NotJudged => format!("active {keys} of unknown age"),
         KeyFilter::All => format!("unrotated, due and exempt {keys}"),

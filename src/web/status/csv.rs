@@ -29,7 +29,8 @@ const NOT_ALL_KNOWN: &str = "not_all_known";
 /// No cell is one that a spreadsheet calculates: see [`spreadsheet_cell`].
 pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> Vec<u8> {
     let keys = candidates(snapshot, query);
-    let rows = select(&about(&keys, query, &snapshot.config.user_tags), query);
+    let labels = &snapshot.config.user_tags;
+    let rows = select(&about(&keys, query, labels), query, labels);
     let accounts = health::accounts(snapshot, query, &keys);
     let by_id: HashMap<&str, &AccountSummary> =
         accounts.iter().map(|row| (row.account.id.as_str(), row)).collect();

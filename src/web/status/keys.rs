@@ -37,7 +37,7 @@ pub fn section(
     let now = snapshot.now;
     let kind = known.listed(query.kind);
     let soon = in_words(snapshot.config.policy.warn_before);
-    let rows = select(about, query);
+    let rows = select(about, query, &snapshot.config.user_tags);
     let is_sheet = query.show == KeyFilter::Every && !query.account.is_empty();
     let size = if is_sheet { SHEET_SIZE } else { PAGE_SIZE };
     let pagination = Pagination::new(query.page, size, rows.len());
@@ -177,6 +177,9 @@ fn nothing(
         KeyFilter::Unrotated => format!("No {key} {is} unrotated"),
         KeyFilter::DueSoon => format!("No {key} {is} due within {soon}"),
         KeyFilter::Exempt => format!("No {key} {is} exempt"),
+        KeyFilter::ExemptionEnding => {
+            format!("No {key} {is} exempt with an end within {soon}")
+        }
         KeyFilter::NeverUsed => format!("No active {key} is known that was never used for a week"),
         KeyFilter::NotJudged => format!("No active {key} of unknown age is known"),
         KeyFilter::All => format!("No {key} {is} unrotated, due within {soon} or exempt"),

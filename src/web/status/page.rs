@@ -28,7 +28,9 @@ pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> 
     let soon = in_words(snapshot.config.policy.warn_before);
     let shard = trust::of_shard(settings.shard, query);
     let subject = Some(query.subject()).filter(|subject| !subject.is_empty());
-    let is_sure = select(&about, query).len() == select(&sure, query).len();
+    let labels = &snapshot.config.user_tags;
+    let number_of = |keys: &[&Finding]| select(keys, query, labels).len();
+    let is_sure = number_of(&about) == number_of(&sure);
     let title = html! {
         (number(&about, known, query, &shard, &soon))
         @if subject.is_some() { ", " (query.subject_with(if is_sure { "no" } else { "perhaps no" })) }

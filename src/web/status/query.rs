@@ -277,7 +277,7 @@ mod tests {
     fn an_invalid_parameter_is_reported_in_one_line() {
         assert_eq!(
             invalid("show=old"),
-            "show must be unrotated, due_soon, exempt, never_used, not_judged, all or every"
+            "show must be unrotated, due_soon, exempt, exemption_ending, never_used, not_judged, all or every"
         );
         assert_eq!(invalid("sort=AGE"), "sort must be age, due, user, account, owner or last_used");
         assert_eq!(invalid("order=up"), "order must be asc or desc");

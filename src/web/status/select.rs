@@ -35,8 +35,9 @@ pub fn about<'a>(keys: &'a [Finding], query: &Query, labels: &[TagLabel]) -> Vec
     keys.iter().filter(|finding| query.is_of(finding, labels) && mentions(finding)).collect()
 }
 
-/// The keys of the query's kind and status, in its order. Equal ones stay oldest first.
-pub fn select<'a>(about: &[&'a Finding], query: &Query) -> Vec<&'a Finding> {
+/// The keys of the query's kind and status, in its order. Equal ones stay oldest first. `labels` are the tags
+/// that are labels.
+pub fn select<'a>(about: &[&'a Finding], query: &Query, labels: &[TagLabel]) -> Vec<&'a Finding> {
     let is_of_kind = |finding: &Finding| query.kind.is_none_or(|kind| kind.includes(finding));
     let is_wanted = |finding: &&&Finding| query.show.includes(finding) && is_of_kind(finding);
     let mut rows: Vec<&Finding> = about.iter().filter(is_wanted).copied().collect();
@@ -59,9 +60,11 @@ pub fn select<'a>(about: &[&'a Finding], query: &Query) -> Vec<&'a Finding> {
                 row.account_id.clone(),
             )
         }),
-        // Keys without an owner come first.
+        // Users without a tag come before those with it.
         Sort::Owner => sort(&mut rows, query.order, |row| {
-            row.tags.iter().map(|(_, value)| value.to_lowercase()).collect::<Vec<_>>()
+            let tags = || row.tags.iter().map(|(key, value)| (&**key, &**value));
+            let values = labels.iter().map(|label| value(tags(), &label.key).to_lowercase());
+            values.collect::<Vec<_>>()
         }),
         // Keys that were never used come first.
         Sort::LastUsed => sort(&mut rows, query.order, |row| row.last_used),
@@ -262,12 +265,11 @@ impl Query {
         tags: impl Fn() -> Tags,
         labels: &[TagLabel],
     ) -> bool {
-        let value = |key: &str| tags().find(|(name, _)| is_tag(name, key)).map_or("", |tag| tag.1);
-        let has = |(key, wanted): &(String, String)| value(key) == wanted;
+        let has = |(key, wanted): &(String, String)| value(tags(), key) == wanted;
         let is_other =
             |label: &&TagLabel| !self.tags.iter().any(|(key, _)| is_tag(&label.key, key));
         let has_other =
-            || labels.iter().filter(is_other).any(|label| !value(&label.key).is_empty());
+            || labels.iter().filter(is_other).any(|label| !value(tags(), &label.key).is_empty());
         self.tags.iter().all(has) && !(self.no_other_tags && has_other())
     }
 
@@ -295,6 +297,11 @@ fn has_unknown_name(account: &Account) -> bool {
     account.name.is_empty() && account.refresh.name != Tried::Ok
 }
 
+/// The value of the tag that this parameter names. Empty if there is none.
+fn value<'a>(mut tags: impl Iterator<Item = (&'a str, &'a str)>, key: &str) -> &'a str {
+    tags.find(|(name, _)| is_tag(name, key)).map_or("", |(_, value)| value)
+}
+
 /// Whether this parameter names the tag, also by the end of its label, such as `cost_center` for
 /// `cost-center`. IAM ignores the case of keys.
 fn is_tag(tag: &str, key: &str) -> bool {
@@ -316,6 +323,9 @@ impl KeyFilter {
             KeyFilter::Unrotated => finding.status == KeyStatus::Unrotated,
             KeyFilter::DueSoon => finding.status == KeyStatus::DueSoon,
             KeyFilter::Exempt => finding.status == KeyStatus::Exempt,
+            KeyFilter::ExemptionEnding => {
+                finding.exemption_is_ending && finding.status == KeyStatus::Exempt
+            }
             KeyFilter::NeverUsed => {
                 let had_time = |until| was_time_to_use(finding.last_rotated, until);
                 let is_unneeded =

@@ -66,15 +66,19 @@ fn for_access_key(
     let id = quoted(finding.access_key_id.as_deref().unwrap_or("ACCESS_KEY_ID"));
     let of_key = format!("{user} --access-key-id {id}");
     let last_used = format!("aws iam get-access-key-last-used --access-key-id {id}");
-    let is_other = |key: &&&Finding| key.service.is_none() && key.key != finding.key;
-    let other = of_user.iter().find(is_other);
+    let is_other = |key: &&Finding| key.service.is_none() && key.key != finding.key;
+    let others: Vec<&Finding> = of_user.iter().copied().filter(is_other).collect();
     let is_active = finding.status != KeyStatus::Inactive;
     let unused = unused(finding, now).filter(|_| is_active);
     html! {
         @match &unused {
             Some(unused) => {
                 p { (capitalized(unused)) ": deactivate it, and delete it." }
-                @if finding.status == KeyStatus::Exempt { (exempt(settings, finding, "delete")) }
+                @match &finding.exemption {
+                    Some(exemption) if exemption.end.is_none() => p { "Its exemption has no end, so no day is set for that." },
+                    Some(_) => (exempt(settings, finding, "delete")),
+                    None => {}
+                }
             }
             None => (waiting(settings, finding)),
         }
@@ -104,11 +108,9 @@ fn for_access_key(
                     }
                 }
                 @if unused.is_none() {
-                    @if let Some(other) = other {
-                        li { "The user has two keys, and AWS allows no third. " (delete_one(now, other)) }
-                    }
+                    (delete_others(now, &others, ""))
                     li {
-                        (make_another(now, other))
+                        (make_another(now, &others))
                         " Keys of Terraform and CloudFormation, and passwords of SES, have "
                         a href={ (settings.runbook_url()) "#rotate-a-key" } { "other ways" }
                         "."
@@ -143,10 +145,10 @@ fn for_service_credential(
     let can_expire = ["bedrock.amazonaws.com", "logs.amazonaws.com"].contains(&service);
     let end = if can_expire { " --credential-age-days 90" } else { "" };
     // AWS allows two of each service.
-    let is_other = |key: &&&Finding| {
+    let is_other = |key: &&Finding| {
         key.service == finding.service && key.access_key_id != finding.access_key_id
     };
-    let other = of_user.iter().find(is_other);
+    let others: Vec<&Finding> = of_user.iter().copied().filter(is_other).collect();
     let service = quoted(service);
     let of_key = format!("{user} --service-specific-credential-id {id}");
     let is_active = finding.status != KeyStatus::Inactive;
@@ -161,11 +163,9 @@ fn for_service_credential(
                     a href={ (settings.runbook_url()) "#replace-a-key-by-a-role" } { "do that" }
                     ": then there is nothing to rotate any more."
                 }
-                @if let Some(other) = other {
-                    li { "The user has two keys for this service, and AWS allows no third. " (delete_one(now, other)) }
-                }
+                (delete_others(now, &others, " for this service"))
                 li {
-                    (make_another(now, other))
+                    (make_another(now, &others))
                     @if can_expire { " The new one expires after 90 days, and stops working then." }
                     (command(&secretly(&format!("aws iam create-service-specific-credential {user} --service-name {service}{end}"))))
                 }
@@ -180,16 +180,47 @@ fn for_service_credential(
     }
 }
 
-/// Which of two keys to delete first, if the other one is this.
-fn delete_one(now: DateTime<Utc>, other: &Finding) -> Markup {
-    let name = html! {
-        a href=(link(other)) {
-            @match &other.access_key_id {
+/// The step before a new key is made if the user has these others, `of_kind`: AWS allows two of each kind.
+fn delete_others(now: DateTime<Utc>, others: &[&Finding], of_kind: &str) -> Markup {
+    html! {
+        @match others {
+            [] => {}
+            [other] => li { "The user has two keys" (of_kind) ", and AWS allows no third. " (delete_one(now, other)) },
+            several => li {
+                "The user has " (several.len() + 1) " keys" (of_kind) ", and AWS allows two. First deactivate and delete all but one. "
+                "If several are used, move everything to the newest. The others are:"
+                ul {
+                    @for other in several {
+                        li {
+                            (name(other)) ": "
+                            @match (other.status, unused(other, now)) {
+                                (KeyStatus::Inactive, _) => "inactive",
+                                (_, Some(unused)) => (unused),
+                                (_, None) => "perhaps in use",
+                            }
+                        }
+                    }
+                }
+            },
+        }
+    }
+}
+
+/// The id of the key, or its name, as a link to its page.
+fn name(finding: &Finding) -> Markup {
+    html! {
+        a href=(link(finding)) {
+            @match &finding.access_key_id {
                 Some(id) => code { (id) },
-                None => (other.name()),
+                None => (finding.name()),
             }
         }
-    };
+    }
+}
+
+/// Which of two keys to delete first, if the other one is this.
+fn delete_one(now: DateTime<Utc>, other: &Finding) -> Markup {
+    let name = name(other);
     let has_expired = other.expires.is_some_and(|time| time <= now);
     html! {
         @match (other.status, unused(other, now)) {
@@ -206,13 +237,15 @@ fn delete_one(now: DateTime<Utc>, other: &Finding) -> Markup {
     }
 }
 
-/// The step in which this key gets a successor, if the user has this other one.
-fn make_another(now: DateTime<Utc>, other: Option<&&Finding>) -> Markup {
+/// The step in which this key gets a successor, if the user has these others.
+fn make_another(now: DateTime<Utc>, others: &[&Finding]) -> Markup {
+    let is_one_needed = others.iter().any(|other| is_needed(other, now));
     html! {
-        @match other {
-            Some(other) if is_needed(other, now) => "Unless everything uses the other one by now, make a new key",
-            Some(_) => "Then make a new key",
-            None => "Make a second key",
+        @match others {
+            [] => "Make a second key",
+            [_] if is_one_needed => "Unless everything uses the other one by now, make a new key",
+            _ if is_one_needed => "Unless everything uses another one by now, make a new key",
+            _ => "Then make a new key",
         }
         ", and put it in the place of this one. Then remove the file with the secret."
     }

@@ -104,8 +104,8 @@ pub fn section(snapshot: &Snapshot, known: KnownKeys, query: &Query, shard: &str
                         p.notice.bad {
                             @if is_partial { "Some data of the accounts is missing, so there may be more keys. " }
                             @if unread > 0 {
-                                "The tags of users in " (counted(unread, "account")) " were not read: "
-                                "their keys have no owner here."
+                                "Not all tags of users in " (counted(unread, "account")) " were read: "
+                                "the owners of their keys may be others than here."
                             }
                         }
                     }

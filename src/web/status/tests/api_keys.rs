@@ -362,3 +362,33 @@ fn owners_have_a_column_of_api_keys_only_if_some_are_listed() {
         );
     }
 }
+
+#[test]
+fn a_key_that_soon_stops_working_counts_among_those_that_are_due() {
+    let of = |rotation: &str| {
+        let config = format!("rotation: {{ {rotation} }}");
+        Config::parse(&config, "config.yaml".as_ref()).expect("a configuration")
+    };
+    let title = |expires: i64, config: &Config| {
+        let account = with_service_credentials(&[("logs.amazonaws.com", "ACCA1", Some(expires))]);
+        let state = State::new([account.into()], Tried::Ok, true);
+        let snapshot = snapshot(state, config.clone());
+        let asked = query("show=due_soon&kind=service_credential");
+        let file = csv::render(&settings(), &snapshot, &asked);
+        let file = String::from_utf8(file).expect("UTF-8");
+        let page = page::render(&settings(), &snapshot, &asked);
+        let number = page.matches("data-label=\"User\"").count();
+        assert!(page.contains(&format!("<title>{number} API key")), "{page}");
+        assert_eq!(file.matches(",ACCA1,due_soon,").count(), number, "{file}");
+        number
+    };
+    let young = of("max_age: 400d");
+    for (expires, number) in [(1, 1), (14, 1), (15, 0), (-1, 0)] {
+        assert_eq!(title(expires, &young), number, "{expires}");
+    }
+    assert_eq!(title(14, &of("max_age: 400d, warn_before: 13d")), 0);
+    assert_eq!(title(20, &of("max_age: 160d")), 1, "it is due before it expires");
+    assert_eq!(title(1, &of("max_age: 90d")), 0, "it is unrotated");
+    let exempt = of("rules: [{ match: { user: a }, exempt: { reason: vendor } }]");
+    assert_eq!(title(1, &exempt), 0, "it is exempt");
+}

@@ -1,6 +1,7 @@
 //! The list of owners, and whose keys the page is about.
 
 use super::*;
+use crate::policy::owner::FindingKind;
 
 #[test]
 fn owners_are_listed_and_linked_to_those_without_one_first() {
@@ -79,6 +80,8 @@ fn owners_are_those_of_the_keys_that_the_page_is_about() {
     let state = State::new([account.clone().into(), unread.into()], Tried::Ok, true);
     let page = page_of_state(state, config.clone(), "");
     assert_eq!(page.matches(">none, or not read<").count(), 2, "{page}");
+    let notice = "Not all tags of users in 1 account were read: the owners of their keys may be others than here.";
+    assert!(page.contains(notice), "{page}");
     // A reload named another tag, which nobody has read.
     let mut account = account;
     let tags = account.tags.as_mut().map(Arc::make_mut).expect("tags");
@@ -87,6 +90,8 @@ fn owners_are_those_of_the_keys_that_the_page_is_about() {
     let page = page_of_state(State::new([account.into()], Tried::Ok, true), config, "");
     assert!(!page.contains(">none<"), "{page}");
     assert!(page.contains(">other tags not read<"), "{page}");
+    // They have an owner by the tag that was read.
+    assert!(page.contains(notice) && page.contains("2 owners by their tags"), "{page}");
 }
 
 #[test]
@@ -142,4 +147,30 @@ fn a_link_to_keys_of_users_without_tags_says_so_only_if_tags_are_configured() {
         let title = format!("<title>1 unrotated access key, {subject} · ");
         assert!(page.contains(&title), "{title} in {page}");
     }
+}
+
+#[test]
+fn a_link_to_keys_whose_exemption_ends_has_exactly_those_of_the_owners_finding() {
+    let config = "rotation: { rules: [
+        { match: { user: a }, exempt: { until: 2026-11-14, reason: x } },
+        { match: { user: b }, exempt: { until: 2026-11-15, reason: x } },
+        { match: { user: c }, exempt: { reason: x } },
+        { match: { user: d }, exempt: { until: 2026-11-05, reason: x } } ] }";
+    let config = Config::parse(config, "config.yaml".as_ref()).expect("a configuration");
+    let csv = "user,arn,access_key_1_active,access_key_1_last_rotated,access_key_2_active,access_key_2_last_rotated\n\
+               <root_account>,arn:aws:iam::123456789012:root,true,2020-01-01T00:00:00Z,false,N/A\n\
+               a,arn:aws:iam::123456789012:user/a,true,2020-01-01T00:00:00Z,true,2026-10-30T00:00:00Z\n\
+               b,arn:aws:iam::123456789012:user/b,true,2020-01-01T00:00:00Z,false,N/A\n\
+               c,arn:aws:iam::123456789012:user/c,true,2020-01-01T00:00:00Z,false,N/A\n\
+               d,arn:aws:iam::123456789012:user/d,false,2020-01-01T00:00:00Z,false,N/A\n";
+    let report = Some(Report::parse(csv.as_bytes()).expect("a report").into());
+    let account = Account { report, generated: Some(now()), ..named("123456789012", "") };
+    let snapshot = snapshot(State::new([account.into()], Tried::Ok, true), config);
+    let (_, keys) = &snapshot.overview().accounts[0].owners[0];
+    let found = keys.found(FindingKind::ExemptionEnding).map(|found| found.keys);
+    let asked = query("kind=access_key&show=exemption_ending&sort=due");
+    let page = page::render(&settings(), &snapshot, &asked);
+    assert!(page.contains("<title>2 access keys whose exemption ends within 14 days · "), "{page}");
+    assert_eq!(Some(page.matches("data-label=\"User\"").count()), found, "{page}");
+    assert_eq!(page.matches("<bdi>a</bdi>").count(), 2, "{page}");
 }

@@ -24,6 +24,7 @@ fn finding(user: &str, rotated: DateTime<Utc>) -> Finding {
         rule_index: None,
         max_age: TimeDelta::days(90),
         exemption: None,
+        exemption_is_ending: false,
         service: None,
         expires: None,
     }
@@ -33,7 +34,7 @@ fn users<'a>(findings: &'a [Finding], asked: &str) -> Vec<&'a str> {
     let query = query(asked);
     let labels =
         ["team", "cost-center"].map(|key| TagLabel { key: key.to_owned(), label: String::new() });
-    select(&about(findings, &query, &labels), &query)
+    select(&about(findings, &query, &labels), &query, &labels)
         .into_iter()
         .map(|row| row.user.as_str())
         .collect()
@@ -74,6 +75,8 @@ fn only_keys_of_the_chosen_status_are_listed() {
         with("old", KeyStatus::Unrotated),
         with("soon", KeyStatus::DueSoon),
         with("exempt", KeyStatus::Exempt),
+        Finding { exemption_is_ending: true, ..with("ending", KeyStatus::Exempt) },
+        Finding { exemption_is_ending: true, ..with("retired and ending", KeyStatus::Inactive) },
         Finding { never_used: false, ..with("young", KeyStatus::Ok) },
         with("spare", KeyStatus::Ok),
         with("retired", KeyStatus::Inactive),
@@ -83,9 +86,10 @@ fn only_keys_of_the_chosen_status_are_listed() {
     ];
     assert_eq!(users(&findings, ""), ["old"]);
     assert_eq!(users(&findings, "show=due_soon"), ["soon"]);
-    assert_eq!(users(&findings, "show=exempt"), ["exempt"]);
-    assert_eq!(users(&findings, "show=all"), ["old", "soon", "exempt"]);
-    assert_eq!(users(&findings, "show=never_used"), ["old", "soon", "exempt", "spare"]);
+    assert_eq!(users(&findings, "show=exempt"), ["exempt", "ending"]);
+    assert_eq!(users(&findings, "show=exemption_ending"), ["ending"]);
+    assert_eq!(users(&findings, "show=all"), ["old", "soon", "exempt", "ending"]);
+    assert_eq!(users(&findings, "show=never_used"), ["old", "soon", "exempt", "ending", "spare"]);
     assert_eq!(users(&findings, "show=not_judged"), ["ageless"]);
     assert_eq!(users(&findings, "show=every").len(), findings.len());
 }
@@ -116,11 +120,31 @@ fn rows_are_sorted_by_every_column_in_both_orders() {
 }
 
 #[test]
+fn owners_are_sorted_by_the_tags_that_are_labels_in_their_order_without_a_tag_first() {
+    let with = |user, tags: &[(&str, &str)]| {
+        let tags = tags.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
+        Finding { tags, ..finding(user, day(1)) }
+    };
+    let findings = [
+        with("beta of 1", &[("team", "beta"), ("Cost-Center", "1")]),
+        with("Beta", &[("Team", "Beta")]),
+        with("of 1", &[("cost-center", "1")]),
+        with("alpha of 2", &[("team", "alpha"), ("cost-center", "2")]),
+        // A rule needs this tag.
+        with("of nobody", &[("tier", "a")]),
+    ];
+    let mut expected = ["of nobody", "of 1", "alpha of 2", "Beta", "beta of 1"];
+    assert_eq!(users(&findings, "sort=owner"), expected);
+    expected.reverse();
+    assert_eq!(users(&findings, "sort=owner&order=desc"), expected);
+}
+
+#[test]
 fn of_equal_rows_the_oldest_comes_first() {
     let findings: Vec<Finding> = (1..20).map(|age| finding("same", day(age))).collect();
     for asked in ["sort=user", "sort=user&order=desc", "sort=account", "sort=last_used"] {
         let query = query(asked);
-        let rows = select(&about(&findings, &query, &[]), &query);
+        let rows = select(&about(&findings, &query, &[]), &query, &[]);
         assert!(rows.is_sorted_by_key(|row| row.last_rotated), "{asked}");
     }
 }

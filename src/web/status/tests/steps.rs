@@ -94,6 +94,63 @@ fn a_third_key_cannot_be_made_so_one_is_deleted_before() {
 }
 
 #[test]
+fn of_three_keys_all_are_named_before_a_new_one_is_made() {
+    let of_day = |active, day_of_june, never_used: bool| Key {
+        active,
+        id: None,
+        last_rotated: Some(day(day_of_june)),
+        last_used: (!never_used).then(now),
+        never_used,
+        last_used_region: None,
+        last_used_service: None,
+    };
+    let page = |keys: Vec<Key>| {
+        let mut account = account("123456789012", "true,2020-01-01T00:00:00Z");
+        account.generated = Some(now());
+        let confirmed = Arc::make_mut(&mut account.confirmed);
+        confirmed.insert("a", Some(keys.into_iter().map(Some).collect()));
+        page_of_its_key(account, Config::default())
+    };
+    let used = || of_day(true, 1, false);
+    let text = page(vec![used(), of_day(false, 2, true), of_day(true, 3, true), used()]);
+    let key = |slot: usize| {
+        format!(
+            "<li><a href=\"key?account=123456789012&amp;user=a&amp;key={slot}\">key {slot}</a>: "
+        )
+    };
+    for part in [
+        "The user has 4 keys, and AWS allows two. First deactivate and delete all but one.",
+        &(key(2) + "inactive</li>"),
+        &(key(3) + "by the report of 2026-11-01, nobody has ever used it</li>"),
+        &(key(4) + "perhaps in use</li>"),
+        "Unless everything uses another one by now, make a new key",
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    assert!(!text.contains("no third") && !text.contains("the other one"), "{text}");
+    let text = page(vec![used(), of_day(false, 2, false), of_day(true, 3, true)]);
+    assert!(text.contains("has 3 keys") && text.contains("Then make a new key"), "{text}");
+
+    let api_keys = ["ACCA1", "ACCA2", "ACCA3"].map(|id| ("bedrock.amazonaws.com", id, Some(100)));
+    let account = with_service_credentials(
+        &[api_keys.as_slice(), &[("logs.amazonaws.com", "ACCA4", None)]].concat(),
+    );
+    let snapshot = snapshot(State::new([account.into()], Tried::Ok, true), Config::default());
+    let asked = query("account=123456789012&user=a&id=ACCA2");
+    let key::KeyPage::Found(text) = key::render(&settings(), &snapshot, &asked) else {
+        panic!("it has this key");
+    };
+    assert!(text.contains("The user has 3 keys for this service, and AWS allows two."), "{text}");
+    for (id, is_named) in [("ACCA1", true), ("ACCA3", true), ("ACCA4", false)] {
+        assert_eq!(
+            text.contains(&format!("<code>{id}</code></a>: perhaps in use</li>")),
+            is_named,
+            "{text}"
+        );
+    }
+}
+
+#[test]
 fn a_key_that_is_to_be_deleted_had_not_to_be_rotated() {
     const OLD: &str = "true,2020-01-01T00:00:00Z";
     let of_user = |row: &str, by: &str| {
@@ -128,10 +185,7 @@ fn a_key_that_is_to_be_deleted_had_not_to_be_rotated() {
 }
 
 #[test]
-fn an_unused_exempt_key_has_the_end_of_its_exemption() {
-    let config =
-        "rotation: { rules: [{ match: { user: a }, exempt: { until: 2099-01-31, reason: x } }] }";
-    let config = Config::parse(config, "config.yaml".as_ref()).expect("a configuration");
+fn an_unused_exempt_key_is_to_be_deleted_by_the_end_of_its_exemption_if_it_has_one() {
     let csv = "user,arn,access_key_1_active,access_key_1_last_rotated,access_key_1_last_used_date,access_key_2_active,access_key_2_last_rotated\n\
                a,arn:aws:iam::123456789012:user/a,true,2020-01-01T00:00:00Z,N/A,false,N/A\n";
     let account = Account {
@@ -139,8 +193,18 @@ fn an_unused_exempt_key_has_the_end_of_its_exemption() {
         generated: Some(now()),
         ..named("123456789012", "")
     };
-    let page = page_of_its_key(account, config);
-    assert!(page.contains("nobody has ever used it: ") && page.contains("Delete it by "), "{page}");
+    let delete = "nobody has ever used it: deactivate it, and delete it.</p>";
+    for (exempt, by) in [
+        ("until: 2099-01-31, reason: x", "<p>Delete it by <time "),
+        ("reason: x", "<p>Its exemption has no end, so no day is set for that.</p>"),
+    ] {
+        let config =
+            format!("rotation: {{ rules: [{{ match: {{ user: a }}, exempt: {{ {exempt} }} }}] }}");
+        let config = Config::parse(&config, "config.yaml".as_ref()).expect("a configuration");
+        let page = page_of_its_key(account.clone(), config);
+        assert!(page.contains(&format!("{delete}{by}")), "{by} in {page}");
+        assert!(!page.contains("Nothing"), "{page}");
+    }
 }
 
 #[test]

@@ -160,7 +160,7 @@ fn a_user_whom_aws_did_not_list_may_have_an_owner() {
     let none = "<span class=\"none\">tags not read</span>";
     let page = page_of_state(state(), with_team(), "");
     assert_eq!(page.matches(none).count(), 1, "{page}");
-    assert!(page.contains("The tags of users in 1 account were not read: their keys"), "{page}");
+    assert!(page.contains("Not all tags of users in 1 account were read: "), "{page}");
     for (user, expected) in [("alpha", 0), ("beta", 1)] {
         let asked = query(&format!("account=123456789012&user={user}&key=1"));
         let key::KeyPage::Found(page) =
