@@ -197,7 +197,7 @@ impl Case {
             let mut confirmed = (*account.confirmed).clone();
             for user in flagged(&account, &config, now()).filter(|user| !user.is_root()) {
                 let listed = source.keys(&target, &user.name).await.expect("and keys");
-                let keys = listed.map(|listed| merge(&user.keys, &listed));
+                let keys = listed.map(|listed| merge(&user.keys, &listed, None));
                 confirmed.insert(&user.name, keys);
             }
             account.confirmed = Arc::new(confirmed);

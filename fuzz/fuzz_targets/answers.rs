@@ -95,7 +95,7 @@ async fn ask(answer: Answer) -> Option<Failure> {
         Operation::ListAccessKeys => match source.keys(target(), "user").await {
             Ok(keys) => {
                 let keys = keys.unwrap_or_default();
-                let slots = merge(&[None, None], &keys);
+                let slots = merge(&[None, None], &keys, None);
                 assert_eq!(slots.iter().flatten().count(), keys.len(), "no key vanishes");
                 None
             }

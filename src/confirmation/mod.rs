@@ -130,7 +130,7 @@ fn with_ids(user: &User, known: &[Option<Key>]) -> Vec<Option<Key>> {
         let worst = earlier.slots[slot].filter(|_| user.lacks_key[slot]);
         Key::worse(key, worst.cloned())
     });
-    let others = earlier.others.iter().filter(|_| user.additional_credentials);
+    let others = earlier.others.iter().filter(|_| user.has_more_credentials());
     slots.chain(others.map(|key| Some((*key).clone()))).collect()
 }
 
@@ -139,8 +139,13 @@ fn with_ids(user: &User, known: &[Option<Key>]) -> Vec<Option<Key>> {
 /// A key gets the slot, and the last use, of the reported key that was created at the same time,
 /// within two seconds. The others take the free slots, active ones first, and then higher slots. If
 /// the report's keys were created at about the same time, only their status tells them apart. If
-/// that is the same, too, they have no ids.
-pub fn merge(reported: &[Option<Key>], listed: &[ListedKey]) -> Vec<Option<Key>> {
+/// that is the same, too, they have no ids. A key that was created after the report was `generated` is none
+/// of its keys.
+pub fn merge(
+    reported: &[Option<Key>],
+    listed: &[ListedKey],
+    generated: Option<DateTime<Utc>>,
+) -> Vec<Option<Key>> {
     let mut rest: Vec<&ListedKey> = listed.iter().collect();
     rest.sort_by_key(|key| (!key.active, key.created, &key.id));
     let mut slots: Vec<Option<Key>> = vec![None; reported.len()];
@@ -178,7 +183,8 @@ pub fn merge(reported: &[Option<Key>], listed: &[ListedKey]) -> Vec<Option<Key>>
     let is_timeless = |key: &Option<Key>| key.as_ref().is_some_and(|it| it.last_rotated.is_none());
     let timeless = reported.iter().position(is_timeless).filter(|_| rest.len() == 1);
     for key in rest {
-        let before = timeless.and_then(|slot| reported[slot].as_ref());
+        let is_reported = generated.is_none_or(|generated| key.created <= generated);
+        let before = timeless.filter(|_| is_reported).and_then(|slot| reported[slot].as_ref());
         let free = timeless.or_else(|| slots.iter().position(Option::is_none));
         let slot = free.unwrap_or(slots.len());
         slots.resize(slots.len().max(slot + 1), None);

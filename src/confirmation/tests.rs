@@ -54,9 +54,9 @@ fn assert_merged<const N: usize>(
             last_used_service: None,
         })
     });
-    assert_eq!(merge(&reported, keys), expected);
+    assert_eq!(merge(&reported, keys, None), expected);
     let reversed: Vec<ListedKey> = keys.iter().rev().cloned().collect();
-    assert_eq!(merge(&reported, &reversed), expected, "the order of the answer decided");
+    assert_eq!(merge(&reported, &reversed, None), expected, "the order of the answer decided");
 }
 
 #[test]
@@ -150,9 +150,9 @@ fn keys_of_two_seconds_are_told_by_them_only_if_both_are_exact() {
     };
     let listed = [second(listed("B", true, 1)), listed("A", true, 1)];
     let [a, b] = ["A", "B"].map(|id| Some(id.to_owned()));
-    assert_eq!(ids(merge(&keys, &listed)), [a, b]);
+    assert_eq!(ids(merge(&keys, &listed, None)), [a, b]);
     let listed = listed.map(second);
-    assert_eq!(ids(merge(&keys, &listed)), [None, None]);
+    assert_eq!(ids(merge(&keys, &listed, None)), [None, None]);
 }
 
 #[test]
@@ -173,7 +173,7 @@ fn keys_that_the_report_does_not_show_stay_while_it_says_that_there_are_more() {
     let (before, after) = (report("1 more access key"), report("N/A"));
     let listed = [listed("A", true, 1), listed("B", true, 2), listed("C", true, 3)];
     let mut confirmations = Confirmations::default();
-    let answer = Some(merge(&before.users[0].keys, &listed));
+    let answer = Some(merge(&before.users[0].keys, &listed, None));
     confirmations.insert("alpha", answer.clone());
     assert!(confirmations.knows("alpha"));
     confirmations.start_over(&before);
@@ -190,7 +190,8 @@ fn a_key_without_a_time_is_the_oldest_of_the_known_keys_that_can_be_in_its_slot(
     let [old, new, none, timeless] =
         ["true,2026-01-01T00:00:00Z", "true,2026-01-09T00:00:00Z", "false,N/A", "true,N/A"];
     let before = report(old, new);
-    let answer = merge(&before.users[0].keys, &[listed("OLD", true, 1), listed("NEW", true, 9)]);
+    let answer =
+        merge(&before.users[0].keys, &[listed("OLD", true, 1), listed("NEW", true, 9)], None);
     let known = |one: &str, two: &str| {
         let report = report(one, two);
         let mut confirmations = Confirmations::default();
@@ -217,7 +218,7 @@ fn a_key_in_a_slot_of_which_the_next_report_says_nothing_stays() {
         let [before, after] = [before, after].map(|[one, two]| report(one, two));
         let answer = [listed("OLD", true, 1), listed("NEW", false, 9)];
         let mut confirmations = Confirmations::default();
-        confirmations.insert("alpha", Some(merge(&before.users[0].keys, &answer)));
+        confirmations.insert("alpha", Some(merge(&before.users[0].keys, &answer, None)));
         confirmations.start_over(&after);
         let keys = confirmations.keys(&after.users[0]).expect("a user");
         let id = |key: &Key| (key.id.clone().expect("an id"), key.active);
@@ -241,7 +242,7 @@ fn answers_end_with_their_report_and_ids_stay_with_their_keys() {
     let mut confirmations = Confirmations::default();
     confirmations.ask("alpha");
     confirmations.ask("beta");
-    let answer = merge(&first.users[0].keys, &[listed("A", false, 1)]);
+    let answer = merge(&first.users[0].keys, &[listed("A", false, 1)], None);
     confirmations.insert("alpha", Some(answer));
     confirmations.insert("beta", None);
 
@@ -304,7 +305,7 @@ fn an_answer_stays_if_the_next_report_has_no_readable_row_of_the_user() {
     let user = before.users.iter().find(|user| user.name == "alpha").expect("alpha");
     let mut confirmations = Confirmations::default();
     // The second key is active again.
-    let answer = merge(&user.keys, &[listed("A", true, 1), listed("B", true, 9)]);
+    let answer = merge(&user.keys, &[listed("A", true, 1), listed("B", true, 9)], None);
     confirmations.insert("alpha", Some(answer.clone()));
     let mut after = std::sync::Arc::new(report("alpha,cut"));
     after.keep_missing(&before);
@@ -331,15 +332,62 @@ fn of_three_known_keys_none_that_can_still_be_there_is_lost() {
         ([new, newer], [timeless, newer], true, vec![1, 9, 8]),
     ] {
         let [before, mut after] = [before, after].map(|[one, two]| report(one, two));
-        after.users[0].additional_credentials = has_more;
+        after.users[0].additional_credentials = Some(has_more);
         let mut after = Arc::new(after);
         let mut confirmations = Confirmations::default();
-        confirmations.insert("alpha", Some(merge(&before.users[0].keys, &all)));
+        confirmations.insert("alpha", Some(merge(&before.users[0].keys, &all, None)));
         after.keep_missing(&before);
         confirmations.start_over(&after);
         let keys = confirmations.keys(&after.users[0]).expect("a user");
         let days: Vec<_> = keys.iter().flatten().map(|key| key.last_rotated).collect();
         let expected: Vec<_> = expected.into_iter().map(|day| Some(at(day))).collect();
         assert_eq!(days, expected, "{before:?}, {after:?}");
+    }
+}
+
+/// A blank column, or none, does not say that a user has no further keys.
+#[test]
+fn a_third_key_stays_if_the_next_report_says_nothing_of_further_keys() {
+    let head = "user,arn,access_key_1_active,access_key_1_last_rotated,access_key_2_active,access_key_2_last_rotated";
+    let row = "alpha,arn:aws:iam::123456789012:user/alpha,true,2026-01-08T00:00:00Z,true,2026-01-09T00:00:00Z";
+    let parse = |csv: String| Report::parse(csv.as_bytes()).expect("a report");
+    let column = ",additional_credentials_info";
+    let before = parse(format!("{head}{column}\n{row},1 more access key\n"));
+    let all = [listed("OLD", true, 1), listed("NEW", true, 8), listed("NEWER", true, 9)];
+    let says_no = format!("{head}{column}\n{row},N/A\n");
+    let mut after = Arc::new(parse(says_no));
+    after.keep_missing(&before);
+    assert!(!after.users[0].has_more_credentials());
+    for after in [format!("{head}{column}\n{row},\n"), format!("{head}\n{row}\n")] {
+        let mut after = Arc::new(parse(after));
+        let mut confirmations = Confirmations::default();
+        confirmations.insert("alpha", Some(merge(&before.users[0].keys, &all, None)));
+        after.keep_missing(&before);
+        confirmations.start_over(&after);
+        let keys = confirmations.keys(&after.users[0]).expect("a user");
+        assert_eq!(keys.iter().flatten().count(), 3, "{after:?}");
+        assert!(after.users[0].has_more_credentials() && !confirmations.knows("alpha"));
+    }
+}
+
+/// A key that was created after the report is none of its keys.
+#[test]
+fn a_newer_key_does_not_take_the_use_of_a_key_without_a_time() {
+    for used in [Some(3), None] {
+        let key = Key {
+            last_rotated: None,
+            last_used: used.map(at),
+            never_used: used.is_none(),
+            ..reported(true, 1, 3).expect("a key")
+        };
+        for (generated, is_same) in [(8, false), (9, true)] {
+            let keys =
+                merge(&[Some(key.clone()), None], &[listed("A", true, 9)], Some(at(generated)));
+            let [Some(merged), None] = &keys[..] else { panic!("{keys:?}") };
+            assert_eq!((merged.id.as_deref(), merged.last_rotated), (Some("A"), Some(at(9))));
+            let is_use = (merged.last_used, merged.never_used) == (key.last_used, key.never_used);
+            assert_eq!(is_use, is_same, "{merged:?}");
+            assert!(is_same || !merged.never_used && merged.last_used.is_none(), "{merged:?}");
+        }
     }
 }

@@ -78,10 +78,10 @@ impl RefreshContext<'_> {
                     "ListAccessKeys: no answer before the time limit of the refresh",
                 )),
             };
-            waiting -= 1;
             match answer {
                 Ok(listed) => {
-                    let keys = listed.map(|listed| merge(&user.keys, &listed));
+                    waiting -= 1;
+                    let keys = listed.map(|listed| merge(&user.keys, &listed, account.generated));
                     confirmed.insert(&user.name, keys);
                     account.refresh.confirmation = Tried::Ok;
                     account.refresh.confirmed = Some(self.clock.now());
@@ -123,7 +123,7 @@ impl RefreshContext<'_> {
                     let status = ruling.judge(key, now).status;
                     matches!(status, KeyStatus::Unrotated | KeyStatus::NotJudged)
                 };
-                let lacks_some = user.additional_credentials || user.has_unclear_slot();
+                let lacks_some = user.has_more_credentials() || user.has_unclear_slot();
                 let known = account.confirmed.keys(user).unwrap_or_default();
                 lacks_some || user.keys.iter().chain(known).flatten().any(is_flagged)
             })

@@ -55,6 +55,9 @@ impl RefreshContext<'_> {
                     if let Some(known) = &mut account.service_credentials {
                         Arc::make_mut(known).follow(before, &report);
                     }
+                    if let Some(tags) = &mut account.tags {
+                        Arc::make_mut(tags).forget_recreated(before, &report);
+                    }
                     if report.keeps_root() && !before.keeps_root() {
                         warn!(
                             account = account.id,

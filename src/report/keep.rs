@@ -17,7 +17,7 @@ pub fn are_near(a: Option<DateTime<Utc>>, b: Option<DateTime<Utc>>) -> bool {
 }
 
 impl Report {
-    /// Keeps what the report before has and this one does not deny. If rows could not be parsed, its
+    /// Keeps what the report before has and this one does not deny, also that a user has more keys. If rows could not be parsed, its
     /// users stay, because the rows may be theirs. Root always stays, because no account loses it. Of a
     /// slot that is not clear, the worst key that can be in it stays. An active key without a time has
     /// that of the oldest key that it can be, also of an inactive one, which may be active again. That a
@@ -26,7 +26,8 @@ impl Report {
     pub fn keep_missing(self: &mut Arc<Report>, before: &Report) {
         let is_whole = self.missing == 0 && self.users.iter().any(User::is_root);
         let lacks_some = |user: &User| user.has_unclear_slot() || user.has_key_of_unknown_use();
-        if is_whole && !self.users.iter().any(lacks_some) {
+        let had_more = before.users.iter().any(User::has_more_credentials);
+        if is_whole && !had_more && !self.users.iter().any(lacks_some) {
             return;
         }
         let report = Arc::make_mut(self);
@@ -34,6 +35,8 @@ impl Report {
             before.users.iter().map(|user| (user.name.as_str(), user)).collect();
         for user in &mut report.users {
             let Some(before) = gone.remove(user.name.as_str()) else { continue };
+            let had_more = before.has_more_credentials().then_some(true);
+            user.additional_credentials = user.additional_credentials.or(had_more);
             let earlier = user.earlier_keys(&before.keys);
             for (slot, earlier) in earlier.slots.into_iter().enumerate() {
                 let Some(earlier) = earlier else { continue };
@@ -179,7 +182,9 @@ impl User {
             self.lacks_key[slot] |= other.lacks_key[slot];
             self.lacks_time[slot] |= other.lacks_time[slot];
         }
-        self.additional_credentials |= other.additional_credentials;
+        let both = [self.additional_credentials, other.additional_credentials];
+        self.additional_credentials =
+            if both.contains(&Some(true)) { Some(true) } else { both[0].and(both[1]) };
         self.has_two_rows = true;
     }
 }

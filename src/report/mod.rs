@@ -125,8 +125,9 @@ pub struct User {
     pub lacks_time: [bool; 2],
     /// X.509 signing certificates 1 and 2.
     pub certificates: [Option<Certificate>; 2],
-    /// Whether the report says that there are more keys or certificates than its columns show.
-    pub additional_credentials: bool,
+    /// Whether the report says that there are more keys or certificates than its columns show. `None`: it says
+    /// nothing, nor did the report before.
+    pub additional_credentials: Option<bool>,
     /// Whether the row is that of an earlier report: see [`Report::keep_missing`].
     pub is_kept: bool,
     /// Whether the report has more than one row of this name. What they say differently is not known.
@@ -267,6 +268,11 @@ impl User {
     /// Whether this is the account's root user.
     pub fn is_root(&self) -> bool {
         self.name == ROOT_USER
+    }
+
+    /// Whether the user has more keys or certificates than the report's columns show.
+    pub fn has_more_credentials(&self) -> bool {
+        self.additional_credentials == Some(true)
     }
 
     /// The path within the ARN, such as `/` or `/service/`, and `/` for root.

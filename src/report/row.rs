@@ -310,17 +310,23 @@ impl<'a> Row<'a> {
         }
     }
 
-    /// The column's text is not documented. Anything except an absent value, "false" or "0" means
-    /// that there is more.
-    fn additional_credentials(&mut self) -> bool {
+    /// The column's text is not documented. Anything except "N/A" and the like, "false" or "0" means that
+    /// there is more. Nothing says nothing.
+    fn additional_credentials(&mut self) -> Option<bool> {
         let column = self.columns.additional_credentials;
         let is_last = column.index.is_some_and(|index| index + 1 == self.columns.count);
         if is_last && self.fields.len() > self.columns.count + self.shift {
             // A text with commas.
-            return true;
+            return Some(true);
         }
-        let text = self.lenient(text, column);
-        text.is_some_and(|text| !text.eq_ignore_ascii_case("false") && text != "0")
+        if self.field(column).is_empty() {
+            return None;
+        }
+        if self.value(column).is_none() {
+            return Some(false);
+        }
+        let text = self.lenient(text, column)?;
+        Some(!text.eq_ignore_ascii_case("false") && text != "0")
     }
 
     /// The field as `read` parses it. If that fails, it is absent and there is a warning.

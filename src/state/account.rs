@@ -61,6 +61,21 @@ pub struct Tags {
     pub gone: BTreeSet<String>,
 }
 
+impl Tags {
+    /// Forgets the tags of users who were made anew since the report before: those are of others.
+    pub fn forget_recreated(&mut self, before: &Report, after: &Report) {
+        let earlier: BTreeMap<&str, _> =
+            before.users.iter().map(|user| (user.name.as_str(), user.created)).collect();
+        for user in &after.users {
+            let earlier = earlier.get(user.name.as_str()).copied().flatten();
+            if earlier.zip(user.created).is_some_and(|(earlier, created)| earlier != created) {
+                self.by_user.remove(&user.name);
+                self.gone.remove(&user.name);
+            }
+        }
+    }
+}
+
 /// The id of an account until it is known.
 pub const UNKNOWN_ACCOUNT: &str = "unknown";
 
@@ -211,7 +226,7 @@ impl Account {
         if user.is_root() {
             return user.lacks_keys() && !self.root_has_no_key(now);
         }
-        (user.additional_credentials || user.lacks_keys()) && !self.confirmed.knows(&user.name)
+        (user.has_more_credentials() || user.lacks_keys()) && !self.confirmed.knows(&user.name)
     }
 
     /// Up to when the use of its keys is known, as of `now`: the report says when they were last used.

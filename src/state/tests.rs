@@ -100,3 +100,19 @@ fn the_newest_report_is_the_one_that_has_the_newest_time_in_it() {
     assert_eq!(published(&new, &later(&twin)), "a-twin");
     assert_eq!(published(&later(&account("none", None)), &old), "z-old");
 }
+
+#[test]
+fn a_user_who_was_made_anew_has_no_tags_of_the_one_before() {
+    let [before, same, other] =
+        ["2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z"]
+            .map(|created| report(created).expect("a report"));
+    let tags = Tags {
+        by_user: [("a".to_owned(), vec![("team".into(), "x".into())])].into(),
+        ..Tags::default()
+    };
+    for (after, are_known) in [(same, true), (other, false)] {
+        let mut tags = tags.clone();
+        tags.forget_recreated(&before, &after);
+        assert_eq!(tags.by_user.contains_key("a"), are_known);
+    }
+}

@@ -149,7 +149,7 @@ impl<'a> Judgement<'a, '_> {
         if user.lacks_keys() {
             OF_CREDENTIALS.iter().for_each(|control| self.unknown(*control, KEY_ACTIVE));
         }
-        if user.additional_credentials && !self.account.confirmed.knows(&user.name) {
+        if user.has_more_credentials() && !self.account.confirmed.knows(&user.name) {
             OF_CREDENTIALS.iter().for_each(|control| self.unknown(*control, Unknown::Keys));
         }
         self.password(user);

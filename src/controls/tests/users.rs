@@ -150,7 +150,8 @@ fn further_keys_count_when_aws_has_listed_them() {
         created: days_ago(days).parse().expect("a time"),
     };
     let report = account.report.clone().expect("a report");
-    let keys = merge(&report.users[0].keys, &[listed("A", 1), listed("B", 100), listed("C", 400)]);
+    let keys =
+        merge(&report.users[0].keys, &[listed("A", 1), listed("B", 100), listed("C", 400)], None);
     Arc::make_mut(&mut account.confirmed).insert("alpha", Some(keys));
     assert_is(&account, Control::AccessKeysRotated, Ok(2), "as listed");
     assert_is(&account, Control::OneActiveKeyPerUser, Ok(1), "as listed");

@@ -43,7 +43,7 @@ impl Rows<'_> {
         });
         per_user(&names::USER_PASSWORD_EXPIRY, |user| user.password_next_rotation.map(Value::from));
         per_user(&names::USER_ADDITIONAL_CREDENTIALS, |user| {
-            user.additional_credentials.then_some(Value::Integer(1))
+            user.has_more_credentials().then_some(Value::Integer(1))
         });
     }
 }

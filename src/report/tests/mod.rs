@@ -90,7 +90,7 @@ fn every_column_is_read() {
                 Some(Certificate { active: true, last_rotated: at("2022-06-01T00:00:00Z") }),
                 Some(Certificate { active: false, last_rotated: at("2022-07-01T00:00:00Z") }),
             ],
-            additional_credentials: false,
+            additional_credentials: None,
             is_kept: false,
             has_two_rows: false,
         }
@@ -179,8 +179,13 @@ fn a_user_may_be_called_like_an_absent_value() {
 #[test]
 fn additional_credentials_are_told_from_none() {
     let header = format!("{HEADER},additional_credentials_info");
-    for (value, expected) in [("N/A", false), ("", false), ("false", false), ("2 more keys", true)]
-    {
+    for (value, expected) in [
+        ("N/A", Some(false)),
+        ("", None),
+        ("false", Some(false)),
+        ("0", Some(false)),
+        ("2 more keys", Some(true)),
+    ] {
         let row = format!("{},{value}", row("a", NO_KEYS));
         assert_eq!(parse(&[&header, &row]).users[0].additional_credentials, expected, "{value}");
     }
@@ -235,7 +240,7 @@ fn a_comma_in_the_last_column_keeps_the_row_and_its_keys() {
             let key = report.users[1].keys[0].as_ref().expect("a key");
             assert_eq!(key.last_rotated, at("2020-01-01T00:00:00Z"));
             let more = report.users.iter().map(|user| user.additional_credentials);
-            assert_eq!(more.collect::<Vec<_>>(), [true; 2]);
+            assert_eq!(more.collect::<Vec<_>>(), [Some(true); 2]);
         }
     }
 }

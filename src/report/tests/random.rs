@@ -47,7 +47,7 @@ fn user() -> impl Strategy<Value = User> {
             lacks_key: [false; 2],
             lacks_time: [false; 2],
             certificates: [None, None],
-            additional_credentials: false,
+            additional_credentials: None,
             is_kept: false,
             has_two_rows: false,
         },
@@ -112,7 +112,7 @@ proptest! {
     ) {
         // AWS always has a user's creation time.
         let created = DateTime::from_timestamp(created, 0);
-        let user = User { created, additional_credentials: true, ..user };
+        let user = User { created, additional_credentials: Some(true), ..user };
         let csv = format!("{}\n{},{text}", header_23(), record(&user).join(","));
         let report = Report::parse(csv.as_bytes()).expect("a report");
         prop_assert_eq!(&report.rejected, &[]);

@@ -341,7 +341,7 @@ mod tests {
             let report = Report::parse(&demo.report(index)).expect("a report");
             for user in report.users.iter().filter(|user| !user.is_root()) {
                 let listed = demo.keys(target, &user.name).expect("an answer").expect("a user");
-                let mut keys = merge(&user.keys, &listed);
+                let mut keys = merge(&user.keys, &listed, None);
                 for key in keys.iter_mut().flatten() {
                     let id = key.id.take().expect("an id");
                     assert!(id.starts_with("AKIADEMO") && id.len() == 20, "{id}");

@@ -140,11 +140,13 @@ impl Files {
         let other = |file: &&KnownFile| {
             file.target.key != key && file.account_id.as_deref() == Some(account_id)
         };
-        let others: Vec<_> = files.values().filter(other).map(|file| &*file.target.key).collect();
-        if !others.is_empty() {
-            let others = others.join(", ");
+        let others = files.values().filter(other).map(|file| &*file.target.key);
+        let mut all: Vec<_> = others.chain([key]).collect();
+        if all.len() > 1 {
+            all.sort_unstable();
+            let files = all.join(", ");
             let what = "several files have a report of this account, the newest is published";
-            warn!(account = account_id, file = key, others, "{what}");
+            warn!(account = account_id, files, "{what}");
         }
         if let Some(file) = files.get_mut(key) {
             file.account_id = Some(account_id.to_owned());

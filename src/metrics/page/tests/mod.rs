@@ -178,7 +178,7 @@ fn csv(users: &[([ReportedKey; 2], usize)]) -> String {
 fn confirm(account: &mut Account, user: &str, listed: Option<&[ListedKey]>) {
     let report = account.report.as_ref().expect("a report");
     let user = report.users.iter().find(|known| known.name == user).expect("a user");
-    let keys = listed.map(|listed| merge(&user.keys, listed));
+    let keys = listed.map(|listed| merge(&user.keys, listed, None));
     Arc::make_mut(&mut account.confirmed).insert(&user.name, keys);
 }
 

@@ -121,7 +121,7 @@ fn a_report_without_the_time_of_an_old_key_ends_no_alert() {
 fn a_user_with_more_keys_than_the_report_shows_counts_as_not_judged_until_aws_listed_them() {
     let mut account = account("production", &csv(&[([None, None], 0), ([None, None], 0)]));
     let mut report = Report::clone(account.report.as_ref().expect("a report"));
-    report.users.iter_mut().for_each(|user| user.additional_credentials = true);
+    report.users.iter_mut().for_each(|user| user.additional_credentials = Some(true));
     account.report = Some(Arc::new(report));
     let not_judged = |account: &Account| {
         let state = State::new([Arc::new(account.clone())], Tried::Ok, true);
