@@ -13,7 +13,7 @@ use crate::shard::Shard;
 
 impl CheckOutcome {
     /// The limits of the answer, for the end of the last line: accounts that were not read, further shards,
-    /// reports and rows left out, and the age of the oldest report.
+    /// reports and rows left out, users who can have other names, and the age of the oldest report.
     fn limits(&self) -> String {
         let accounts = self.accounts().count();
         let read = self.accounts().filter(|account| account.report.is_some()).count();
@@ -29,8 +29,14 @@ impl CheckOutcome {
             0 => String::new(),
             number => format!("; duplicate reports of the same accounts, ignored: {number}"),
         };
+        let gone = match self.accounts().map(|account| account.gone_users().count()).sum() {
+            0 => String::new(),
+            users => format!(
+                "; users who are gone since the report, or have another name until the next one: {users}"
+            ),
+        };
         let oldest = self.oldest_report();
-        format!("; accounts read: {read} of {accounts}{shard}{duplicates}{rejected}{oldest}")
+        format!("; accounts read: {read} of {accounts}{shard}{duplicates}{rejected}{gone}{oldest}")
     }
 
     /// The age of the oldest report. Of files also its time, and where that comes from. Of AWS only if it is

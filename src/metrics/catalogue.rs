@@ -100,7 +100,7 @@ catalogue! {
     KEY_LAST_USED = gauge(Group::Keys, "iam_access_key_last_used_timestamp_seconds", KEY,
         "When the access key was last used, in steps of 15 minutes. Absent if it was never used or if that is not known. From the report, which AWS renews at most every four hours.");
     KEY_NEVER_USED = gauge(Group::Keys, "iam_access_key_never_used", KEY,
-        "1 for an active access key that was never used. Absent for other keys, and if the last use is not known. From the report, which AWS renews at most every four hours.");
+        "1 for an active access key that was never used. Absent for other keys, and if no report says so. From the newest report that says something of its use, which AWS renews at most every four hours.");
     KEY_ACTIVE = gauge(Group::Keys, "iam_access_key_active", KEY,
         "Whether the access key can be used (1) or is inactive (0). From the report, which AWS renews at most every four hours, or from a later call.");
     KEY_UNROTATED = gauge(Group::Keys, "iam_access_key_unrotated", KEY,
@@ -145,9 +145,9 @@ catalogue! {
         "1 if the user has more keys or certificates than the report shows. Absent otherwise. From the report, which AWS renews at most every four hours.");
 
     UNROTATED_KEYS = gauge(Group::Accounts, "iam_unrotated_keys_total", ACCOUNT,
-        "Number of access keys that are active, not exempt, and older than their maximum age. From the report, which AWS renews at most every four hours.");
+        "Number of access keys that are active, not exempt, and older than their maximum age. From the report, which AWS renews at most every four hours, or from a later call.");
     ACCESS_KEYS = gauge(Group::Accounts, "iam_access_keys", &["account_id", "status"],
-        "Number of access keys by status: active or inactive. From the report, which AWS renews at most every four hours.");
+        "Number of access keys by status: active or inactive. From the report, which AWS renews at most every four hours, or from a later call.");
     NOT_JUDGED_KEYS = gauge(Group::Accounts, "iam_access_keys_not_judged", ACCOUNT,
         "Number of active keys of unknown age: access keys without a time, and access keys or service-specific credentials with a time that lies ahead. They count neither as unrotated nor as rotated, and exempt keys are not among them. A user who may have more access keys than the report shows counts as one more. From the credential report, which AWS renews at most every four hours.");
     UNROTATED_SERVICE_CREDENTIALS = gauge(Group::Accounts, "iam_unrotated_service_credentials", ACCOUNT,

@@ -62,7 +62,7 @@ pub struct Tags {
 }
 
 impl Tags {
-    /// Forgets the tags of users who were made anew since the report before: those are of others.
+    /// Forgets the tags of users who were made again since the report before: those are of others.
     pub fn forget_recreated(&mut self, before: &Report, after: &Report) {
         let earlier: BTreeMap<&str, _> =
             before.users.iter().map(|user| (user.name.as_str(), user.created)).collect();
@@ -166,6 +166,12 @@ impl Account {
     pub fn users(&self) -> impl Iterator<Item = (Subject<'_>, &[Option<Key>])> {
         let users = self.report.iter().flat_map(|report| &report.users);
         users.filter_map(|user| Some((self.subject(user), self.confirmed.keys(user)?)))
+    }
+
+    /// The users of the report whom AWS no longer has. They were deleted, or renamed.
+    pub fn gone_users(&self) -> impl Iterator<Item = &User> {
+        let users = self.report.iter().flat_map(|report| &report.users);
+        users.filter(|user| self.confirmed.keys(user).is_none())
     }
 
     /// The user's service-specific credentials that are known.

@@ -102,7 +102,7 @@ fn the_newest_report_is_the_one_that_has_the_newest_time_in_it() {
 }
 
 #[test]
-fn a_user_who_was_made_anew_has_no_tags_of_the_one_before() {
+fn a_user_who_was_made_again_has_no_tags_of_the_one_before() {
     let [before, same, other] =
         ["2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z"]
             .map(|created| report(created).expect("a report"));
