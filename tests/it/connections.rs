@@ -224,12 +224,25 @@ fn the_limit_of_open_files_is_raised() {
     assert_eq!(value(&page, "iam_exporter_http_accept_failures_total"), Some(0.0));
 }
 
+/// Whether no thread of the exporter has anything to do.
+fn sleeps(exporter: &Exporter) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{}/task", exporter.child.id()));
+    threads.expect("threads").all(|thread| {
+        let stat = std::fs::read_to_string(thread.expect("a thread").path().join("stat"));
+        stat.expect("its state").contains(") S ")
+    })
+}
+
 #[test]
 fn a_scrape_without_a_free_descriptor_has_the_metrics_of_the_process() {
     let exporter = demo("1");
     let mut stream = exporter.connect();
     stream.write_all(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n").expect("a request");
     stream.read_exact(&mut [0; 100]).expect("a connection that was accepted");
+    // It tries to accept once more before it sleeps. Without a descriptor, it would close this connection for that.
+    while !sleeps(&exporter) {
+        thread::sleep(Duration::from_millis(1));
+    }
     // Fewer than are open.
     let few = Rlimit { current: Some(5), maximum: Some(400) };
     prlimit(Some(Pid::from_child(&exporter.child)), Resource::Nofile, few).expect("a limit");
