@@ -38,7 +38,7 @@ fuzz_target!(|input: &[u8]| {
     }
 });
 
-const PROPERTIES: [&str; 13] = [
+const PROPERTIES: [&str; 14] = [
     " ",
     "BEGIN:",
     "CALSCALE:",
@@ -49,6 +49,7 @@ const PROPERTIES: [&str; 13] = [
     "NAME:",
     "PRODID:",
     "SUMMARY:",
+    "TRANSP:",
     "UID:",
     "VERSION:",
     "X-WR-CALNAME:",
