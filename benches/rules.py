@@ -5,6 +5,7 @@ samples of some series, until Prometheus has all of them in memory. Then it load
 Findings come last: first those of some owners, and then those of all.
 """
 
+import argparse
 import json
 import re
 import subprocess
@@ -30,6 +31,8 @@ BEFORE = "0dbcbc7"
 FEW = 0.05
 # How often rules with few alerts are evaluated, and all others. Prometheus collects its garbage beside some of these.
 EVALUATIONS, EVALUATIONS_OF_OTHERS = 6, 2
+# How often the rules of another commit and those of deploy/ are measured alternately.
+ROUNDS = 2
 
 MINUTE = 60
 # The lines of a scrape.
@@ -56,7 +59,32 @@ LONGEST = 600
 
 
 def main():
-    save("rules", {"sizes": [measure(*size) for size in SIZES]})
+    arguments = argparse.ArgumentParser(description="Measures the rules and writes target/bench/rules.json.")
+    arguments.add_argument("--accounts", type=int, choices=[size[0] for size in SIZES], help="only this size")
+    arguments.add_argument(
+        "--beside", metavar="COMMIT", help="only print the cost of these rules and of those of COMMIT, alternately"
+    )
+    options = arguments.parse_args()
+    sizes = [size for size in SIZES if options.accounts in (None, size[0])]
+    if options.beside:
+        for size in sizes:
+            compare(*size, options.beside)
+    else:
+        save("rules", {"sizes": [measure(*size) for size in sizes]})
+
+
+def compare(accounts, users, interval, _, commit):
+    """Prints the cost of the shipped rules and of those of a commit, with alerts for some of the owners."""
+    # A shorter interval leaves time for both before the samples are old.
+    interval //= 2
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        both = {"few": shipped_rules(folder / "shipped", interval)}
+        both[f"few of {commit}"] = rules_of(commit, folder / "theirs", interval)
+        assert all(both.values()), f"there is no commit {commit} with rules"
+        samples = SAMPLE.findall(page(folder, accounts, users, read_by(both.values())))
+        silent, few, _ = staged(samples)
+        evaluated(folder, [(silent + few, {f"{name}, {turn}": both[name] for turn in range(ROUNDS) for name in both})])
 
 
 def measure(accounts, users, interval, longer):
@@ -87,7 +115,7 @@ def other_rules(folder, interval):
     found = {
         "now": shipped_rules(folder / "now", interval),
         "bare": bare_rules(folder / "bare", interval),
-        "before": rules_of_before(folder / "before", interval),
+        "before": rules_of(BEFORE, folder / "before", interval),
     }
     return {name: files for name, files in found.items() if files}
 
@@ -149,15 +177,15 @@ def bare_rules(folder, interval):
     return [file]
 
 
-def rules_of_before(folder, interval):
-    """The earlier rules, evaluated as often, or no rules if the history is not available."""
+def rules_of(commit, folder, interval):
+    """The default rules of a commit, evaluated as often, or no rules if the history is not available."""
     folder.mkdir()
     git = ["git", "-C", str(ROOT)]
     listed = subprocess.run(
-        [*git, "ls-tree", "--name-only", BEFORE, "deploy/prometheus/rules/"], capture_output=True, text=True, timeout=60
+        [*git, "ls-tree", "--name-only", commit, "deploy/prometheus/rules/"], capture_output=True, text=True, timeout=60
     )
     for path in listed.stdout.split():
-        text = subprocess.run([*git, "show", f"{BEFORE}:{path}"], capture_output=True, check=True, timeout=60).stdout
+        text = subprocess.run([*git, "show", f"{commit}:{path}"], capture_output=True, check=True, timeout=60).stdout
         rules = yaml.safe_load(text)
         for group in rules["groups"]:
             group["interval"] = f"{interval}s"
@@ -201,7 +229,7 @@ def evaluated(folder, stages):
             process.load([])
             idle = idle_share(process)
             for name, files in rules.items():
-                number = EVALUATIONS if name in ("silent", "few") else EVALUATIONS_OF_OTHERS
+                number = EVALUATIONS if name.startswith(("silent", "few")) else EVALUATIONS_OF_OTHERS
                 figures[name] = cost(process, files, idle, number)
                 print(name, figures[name], file=sys.stderr)
                 assert name != "silent" or figures[name]["alerts"] == 0, "an alert fires without a finding"

@@ -102,7 +102,7 @@ def test_values_change_what_is_rendered_and_promtool_accepts_it(promtool, tmp_pa
     assert sorted(due["annotations"]) == ["description", "runbook_url", "summary"]
     assert due["annotations"]["runbook_url"] == "https://wiki.example.org/keys#iamownerkeysduesoon"
     assert not any(word in str(found).lower() for word in ["status page", "dashboard"])
-    assert "/ 3600 > 12" in found["IamCredentialReportStale"]["expr"]
+    assert "< time() - 12 * 3600" in found["IamCredentialReportStale"]["expr"]
     for rule in found.values():
         queries = re.findall(r"query \(printf ([`\"].*?[`\"]) \$", rule["annotations"]["description"])
         for query in [rule["expr"], *queries]:
