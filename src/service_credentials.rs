@@ -140,6 +140,7 @@ impl ServiceCredential {
             never_used: false,
             last_used_region: None,
             last_used_service: None,
+            use_of: None,
         }
     }
 }
@@ -236,7 +237,7 @@ mod tests {
         // Rows that could not be read before may have been those of users who are there now.
         let before = Arc::new(report(&[("ann", "2020"), ("bob", "2021")], ""));
         let mut between = Arc::new(report(&[("eve", "2020"), ("bob", "2021")], "x\n"));
-        between.keep_missing(&before);
+        between.keep_missing(&before, None);
         let mut credentials = ServiceCredentials::from_iter([("ann".to_owned(), credential("1"))]);
         credentials.follow(&before, &between);
         credentials.follow(&between, &report(&[("eve", "2020"), ("bob", "2021")], ""));

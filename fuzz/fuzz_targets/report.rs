@@ -22,7 +22,7 @@ fuzz_target!(|csv: &[u8]| {
     let names: HashSet<&str> = report.users.iter().map(|user| user.name.as_str()).collect();
     assert_eq!(names.len(), report.users.len(), "a user is there twice");
     let mut kept = Arc::new(report.clone());
-    kept.keep_missing(&report);
+    kept.keep_missing(&report, None);
     assert_eq!(*kept, report, "nobody of this report is missing in it");
 
     let state = State::new([account(report).into()], Tried::Ok, true);

@@ -80,6 +80,20 @@ impl Confirmations {
         self.by_user.insert(user.to_owned(), Answer { keys, is_current: true });
     }
 
+    /// Forgets the answers about users who are others in the next report.
+    pub fn forget_others(&mut self, before: &Report, after: &Report) {
+        if self.by_user.is_empty() {
+            return;
+        }
+        let earlier: BTreeMap<&str, &User> =
+            before.users.iter().map(|user| (user.name.as_str(), user)).collect();
+        for user in &after.users {
+            if earlier.get(user.name.as_str()).is_some_and(|before| user.is_another_than(before)) {
+                self.by_user.remove(&user.name);
+            }
+        }
+    }
+
     /// A new report replaces all answers. Only ids stay, and data that the report lacks: keys, times, the
     /// additional keys of users who have more than it shows, and all of users whose rows are of an earlier
     /// report.
@@ -91,7 +105,11 @@ impl Confirmations {
                 self.asked.insert(user.name.clone(), call);
             }
             let keys = match before.remove(&user.name).map(|answer| answer.keys) {
-                Some(Some(known)) if user.is_kept => Some(known),
+                Some(Some(mut known)) if user.is_kept => {
+                    let use_of = user.keys.iter().flatten().find_map(|key| key.use_of);
+                    known.iter_mut().flatten().for_each(|key| key.use_of = key.use_of.or(use_of));
+                    Some(known)
+                }
                 Some(Some(known)) => Some(with_ids(user, &known)),
                 // A user of the report is there, or may be there again.
                 Some(None) | None => continue,
@@ -183,8 +201,9 @@ pub fn merge(
     let is_timeless = |key: &Option<Key>| key.as_ref().is_some_and(|it| it.last_rotated.is_none());
     let timeless = reported.iter().position(is_timeless).filter(|_| rest.len() == 1);
     for key in rest {
-        let is_reported = generated.is_none_or(|generated| key.created <= generated);
-        let before = timeless.filter(|_| is_reported).and_then(|slot| reported[slot].as_ref());
+        let before = timeless.and_then(|slot| reported[slot].as_ref()).filter(|before| {
+            before.use_of.or(generated).is_none_or(|generated| key.created <= generated)
+        });
         let free = timeless.or_else(|| slots.iter().position(Option::is_none));
         let slot = free.unwrap_or(slots.len());
         slots.resize(slots.len().max(slot + 1), None);
@@ -197,6 +216,7 @@ pub fn merge(
             never_used: before.is_some_and(|before| before.never_used),
             last_used_region: before.and_then(|before| before.last_used_region.clone()),
             last_used_service: before.and_then(|before| before.last_used_service.clone()),
+            use_of: before.and_then(|before| before.use_of),
         });
     }
     slots

@@ -19,6 +19,7 @@ fn reported(active: bool, created: u32, used: u32) -> Option<Key> {
         never_used: false,
         last_used_region: None,
         last_used_service: None,
+        use_of: None,
     })
 }
 
@@ -52,6 +53,7 @@ fn assert_merged<const N: usize>(
             never_used: false,
             last_used_region: None,
             last_used_service: None,
+            use_of: None,
         })
     });
     assert_eq!(merge(&reported, keys, None), expected);
@@ -261,7 +263,7 @@ fn answers_end_with_their_report_and_ids_stay_with_their_keys() {
     assert_eq!(key.last_rotated, Some(at(1)), "what was known of it");
 
     let mut timeless = Arc::new(timeless);
-    timeless.keep_missing(&report("2025-01-01T00:00:00Z"));
+    timeless.keep_missing(&report("2025-01-01T00:00:00Z"), None);
     assert_eq!(
         timeless.users[0].keys[0].as_ref().and_then(|key| key.last_rotated),
         "2025-01-01T00:00:00Z".parse().ok()
@@ -308,7 +310,7 @@ fn an_answer_stays_if_the_next_report_has_no_readable_row_of_the_user() {
     let answer = merge(&user.keys, &[listed("A", true, 1), listed("B", true, 9)], None);
     confirmations.insert("alpha", Some(answer.clone()));
     let mut after = std::sync::Arc::new(report("alpha,cut"));
-    after.keep_missing(&before);
+    after.keep_missing(&before, None);
     confirmations.start_over(&after);
     let user = after.users.iter().find(|user| user.name == "alpha").expect("it is kept");
     assert_eq!(confirmations.keys(user), Some(&answer[..]));
@@ -336,7 +338,7 @@ fn of_three_known_keys_none_that_can_still_be_there_is_lost() {
         let mut after = Arc::new(after);
         let mut confirmations = Confirmations::default();
         confirmations.insert("alpha", Some(merge(&before.users[0].keys, &all, None)));
-        after.keep_missing(&before);
+        after.keep_missing(&before, None);
         confirmations.start_over(&after);
         let keys = confirmations.keys(&after.users[0]).expect("a user");
         let days: Vec<_> = keys.iter().flatten().map(|key| key.last_rotated).collect();
@@ -356,13 +358,13 @@ fn a_third_key_stays_if_the_next_report_says_nothing_of_further_keys() {
     let all = [listed("OLD", true, 1), listed("NEW", true, 8), listed("NEWER", true, 9)];
     let says_no = format!("{head}{column}\n{row},N/A\n");
     let mut after = Arc::new(parse(says_no));
-    after.keep_missing(&before);
+    after.keep_missing(&before, None);
     assert!(!after.users[0].has_more_credentials());
     for after in [format!("{head}{column}\n{row},\n"), format!("{head}\n{row}\n")] {
         let mut after = Arc::new(parse(after));
         let mut confirmations = Confirmations::default();
         confirmations.insert("alpha", Some(merge(&before.users[0].keys, &all, None)));
-        after.keep_missing(&before);
+        after.keep_missing(&before, None);
         confirmations.start_over(&after);
         let keys = confirmations.keys(&after.users[0]).expect("a user");
         assert_eq!(keys.iter().flatten().count(), 3, "{after:?}");
@@ -380,7 +382,9 @@ fn a_newer_key_does_not_take_the_use_of_a_key_without_a_time() {
             never_used: used.is_none(),
             ..reported(true, 1, 3).expect("a key")
         };
-        for (generated, is_same) in [(8, false), (9, true)] {
+        for (use_of, generated, is_same) in [(None, 8, false), (None, 9, true), (Some(8), 9, false)]
+        {
+            let key = Key { use_of: use_of.map(at), ..key.clone() };
             let keys =
                 merge(&[Some(key.clone()), None], &[listed("A", true, 9)], Some(at(generated)));
             let [Some(merged), None] = &keys[..] else { panic!("{keys:?}") };
@@ -389,5 +393,30 @@ fn a_newer_key_does_not_take_the_use_of_a_key_without_a_time() {
             assert_eq!(is_use, is_same, "{merged:?}");
             assert!(is_same || !merged.never_used && merged.last_used.is_none(), "{merged:?}");
         }
+    }
+}
+
+#[test]
+fn answers_about_a_user_are_none_about_another_one_of_the_same_name() {
+    let report = |created: &str| {
+        let csv = format!(
+            "user,arn,user_creation_time,access_key_1_active,access_key_1_last_rotated,access_key_2_active,access_key_2_last_rotated\n\
+             alpha,arn:aws:iam::123456789012:user/alpha,{created},true,N/A,false,N/A\n"
+        );
+        Report::parse(csv.as_bytes()).expect("a report")
+    };
+    let before = report("2026-01-01T00:00:00Z");
+    for (created, is_same) in
+        [("2026-01-01T00:00:00Z", true), ("N/A", true), ("2026-02-01T00:00:00Z", false)]
+    {
+        let after = report(created);
+        let mut confirmations = Confirmations::default();
+        let answer = merge(&before.users[0].keys, &[listed("A", true, 1)], None);
+        confirmations.insert("alpha", Some(answer));
+        confirmations.forget_others(&before, &after);
+        confirmations.start_over(&after);
+        let keys = confirmations.keys(&after.users[0]).expect("a user");
+        let id = keys[0].as_ref().and_then(|key| key.id.as_deref());
+        assert_eq!(id.is_some(), is_same, "{created}");
     }
 }

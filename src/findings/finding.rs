@@ -57,7 +57,7 @@ pub struct Finding {
     /// The index of that rule. `None`: no rule matched.
     #[serde(skip)]
     pub rule_index: Option<usize>,
-    /// Its maximum age.
+    /// Its maximum age. If it is exempt: from the end of the exemption on.
     #[serde(skip)]
     pub max_age: TimeDelta,
     /// Its exemption, if it is exempt.

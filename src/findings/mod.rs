@@ -128,7 +128,7 @@ fn of_account(
                 let finding = Finding::new(&subject, key, &verdict, &ruling, &rules, now);
                 Finding {
                     key: Some(slot as u8 + 1),
-                    use_known_until: Some(use_known_until),
+                    use_known_until: Some(key.use_of.unwrap_or(use_known_until)),
                     ..finding
                 }
             });

@@ -221,7 +221,7 @@ catalogue! {
     BUILD_INFO = gauge(Group::Exporter, "iam_exporter_build_info", &["version", "revision", "rustc", "os", "arch"],
         "The exporter's version and commit (with -modified if its sources were changed), the compiler's version, and the platform. The value is 1.");
     ACCOUNTS = gauge(Group::Exporter, "iam_exporter_accounts", &["state"],
-        "Number of accounts by state: ok, failing, pending (not tried yet), duplicate (another source has a newer report).");
+        "Number of accounts by state: ok (the last refresh succeeded, also if the status page calls the account degraded), failing, pending (not tried yet), duplicate (another source has a newer report).");
     UNIDENTIFIED_ACCOUNTS = gauge(Group::Exporter, "iam_exporter_unidentified_accounts", &[],
         "Number of accounts whose id is not known yet because GetCallerIdentity has not succeeded, or because their report file was never read. They have no other series.");
     DISCOVERY_SUCCESS = gauge(Group::Exporter, "iam_exporter_discovery_success", &[],

@@ -94,7 +94,7 @@ pub struct Subject<'a> {
 /// The policy for all keys of one user at one time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ruling<'a> {
-    /// Their maximum age.
+    /// Their maximum age. If they are exempt: from the end of the exemption on.
     pub max_age: TimeDelta,
     /// How long before its due date a key is due soon.
     pub warn_before: TimeDelta,
@@ -159,7 +159,9 @@ impl Policy {
                     Ruling { max_age: *max_age, rule: Some(index), ..default }
                 }
                 Decision::Exempt(exemption) => {
-                    Ruling { exemption: Some(exemption), rule: Some(index), ..default }
+                    let later = exemption.end.map_or(default, |end| self.ruling(subject, end));
+                    let max_age = later.max_age;
+                    Ruling { max_age, exemption: Some(exemption), rule: Some(index), ..default }
                 }
             },
         }

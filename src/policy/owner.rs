@@ -153,8 +153,8 @@ impl FindingKind {
             }
             FindingKind::DueSoon => verdict.due.filter(|_| verdict.status == KeyStatus::DueSoon),
             FindingKind::NeverUsed => {
-                let is_unneeded =
-                    key.never_used && was_time_to_use(key.last_rotated, use_known_until);
+                let until = key.use_of.unwrap_or(use_known_until);
+                let is_unneeded = key.never_used && was_time_to_use(key.last_rotated, until);
                 key.last_rotated.filter(|_| key.active && is_unneeded)
             }
             FindingKind::ExemptionEnding => ruling.exemption_ending(now).filter(|_| key.active),
@@ -329,6 +329,7 @@ mod tests {
                 never_used: days != Some(10),
                 last_used_region: None,
                 last_used_service: None,
+                use_of: None,
             };
             let ruling = Ruling {
                 max_age: TimeDelta::days(90),
@@ -382,6 +383,7 @@ mod tests {
             never_used: false,
             last_used_region: None,
             last_used_service: None,
+            use_of: None,
         };
         let due = rotated + TimeDelta::days(90);
         for (seconds, status, next_due) in [

@@ -15,6 +15,7 @@ fn key(active: bool, last_rotated: Option<&str>) -> Key {
         never_used: true,
         last_used_region: None,
         last_used_service: None,
+        use_of: None,
     }
 }
 

@@ -51,13 +51,14 @@ impl RefreshContext<'_> {
                 }
                 log_report(&report, &account.id, generated);
                 if let Some(before) = &account.report {
-                    report.keep_missing(before);
+                    report.keep_missing(before, account.generated);
                     if let Some(known) = &mut account.service_credentials {
                         Arc::make_mut(known).follow(before, &report);
                     }
                     if let Some(tags) = &mut account.tags {
-                        Arc::make_mut(tags).forget_recreated(before, &report);
+                        Arc::make_mut(tags).follow(before, &report);
                     }
+                    Arc::make_mut(&mut account.confirmed).forget_others(before, &report);
                     if report.keeps_root() && !before.keeps_root() {
                         warn!(
                             account = account.id,

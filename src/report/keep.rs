@@ -22,8 +22,8 @@ impl Report {
     /// slot that is not clear, the worst key that can be in it stays. An active key without a time has
     /// that of the oldest key that it can be, also of an inactive one, which may be active again. That a
     /// key was never used stays until a report says something of its use, but not of root, of whom that
-    /// is good news.
-    pub fn keep_missing(self: &mut Arc<Report>, before: &Report) {
+    /// is good news. `generated`: when the report before was made.
+    pub fn keep_missing(self: &mut Arc<Report>, before: &Report, generated: Option<DateTime<Utc>>) {
         let is_whole = self.missing == 0 && self.users.iter().any(User::is_root);
         let lacks_some = |user: &User| user.has_unclear_slot() || user.has_key_of_unknown_use();
         let had_more = before.users.iter().any(User::has_more_credentials);
@@ -35,6 +35,9 @@ impl Report {
             before.users.iter().map(|user| (user.name.as_str(), user)).collect();
         for user in &mut report.users {
             let Some(before) = gone.remove(user.name.as_str()) else { continue };
+            if user.is_another_than(before) {
+                continue;
+            }
             let had_more = before.has_more_credentials().then_some(true);
             user.additional_credentials = user.additional_credentials.or(had_more);
             let earlier = user.earlier_keys(&before.keys);
@@ -52,14 +55,19 @@ impl Report {
                 }
             }
             if !user.is_root() && !user.has_two_rows {
-                user.keys.iter_mut().flatten().for_each(|key| key.keep_never_used(&before.keys));
+                let keys = user.keys.iter_mut().flatten();
+                keys.for_each(|key| key.keep_never_used(&before.keys, generated));
             }
         }
         let is_kept = |user: &&User| {
             gone.contains_key(user.name.as_str()) && (report.missing > 0 || user.is_root())
         };
         let kept: Vec<User> = before.users.iter().filter(is_kept).cloned().collect();
-        report.users.extend(kept.into_iter().map(|user| User { is_kept: true, ..user }));
+        report.users.extend(kept.into_iter().map(|mut user| {
+            let keys = user.keys.iter_mut().flatten();
+            keys.for_each(|key| key.use_of = key.use_of.or(generated));
+            User { is_kept: true, ..user }
+        }));
     }
 
     /// Whether the root user is that of an earlier report.
@@ -112,6 +120,11 @@ impl User {
 
     fn is_unclear(&self, slot: usize) -> bool {
         self.lacks_key[slot] || self.lacks_time[slot]
+    }
+
+    /// Whether it is known that this is another user than that of the report before, with the same name.
+    pub fn is_another_than(&self, before: &User) -> bool {
+        self.created.zip(before.created).is_some_and(|(created, before)| created != before)
     }
 
     /// Which of the user's earlier keys can be in the slots of this report that are not clear. A key can have
@@ -197,13 +210,15 @@ impl Key {
         self.never_used &= earlier.never_used;
     }
 
-    /// Keeps that this key was never used, if nothing is said of its use now.
-    fn keep_never_used(&mut self, before: &[Option<Key>]) {
+    /// Keeps that this key was never used by the report `before`, if nothing is said of its use now.
+    fn keep_never_used(&mut self, before: &[Option<Key>], generated: Option<DateTime<Utc>>) {
         let is_same = |before: &&Key| are_near(before.last_rotated, self.last_rotated);
-        let mut same = before.iter().flatten().filter(is_same).peekable();
-        self.never_used |= self.use_if_known().is_none()
-            && same.peek().is_some()
-            && same.all(|key| key.never_used);
+        let same: Vec<&Key> = before.iter().flatten().filter(is_same).collect();
+        let was_never_used = !same.is_empty() && same.iter().all(|key| key.never_used);
+        if self.use_if_known().is_none() && was_never_used {
+            self.never_used = true;
+            self.use_of = same.iter().map(|key| key.use_of.or(generated)).min().flatten();
+        }
     }
 
     /// The worse of two keys, if there are two, with what is known of its time. Of its use it has only what

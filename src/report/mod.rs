@@ -154,6 +154,8 @@ pub struct Key {
     pub last_used_region: Option<Arc<str>>,
     /// The service of the last use, by its short name, such as `s3`.
     pub last_used_service: Option<Arc<str>>,
+    /// When the report was made that says this of its use, if that is an earlier one.
+    pub use_of: Option<DateTime<Utc>>,
 }
 
 /// An X.509 signing certificate.

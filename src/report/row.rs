@@ -289,6 +289,7 @@ impl<'a> Row<'a> {
             never_used,
             last_used_region: last_use(columns.last_used_region),
             last_used_service: last_use(columns.last_used_service),
+            use_of: None,
         })
     }
 
@@ -310,8 +311,8 @@ impl<'a> Row<'a> {
         }
     }
 
-    /// The column's text is not documented. Anything except "N/A" and the like, "false" or "0" means that
-    /// there is more. Nothing says nothing.
+    /// The column's text is not documented. Anything except "N/A", "false" or "0" means that there is more,
+    /// and what is absent says nothing.
     fn additional_credentials(&mut self) -> Option<bool> {
         let column = self.columns.additional_credentials;
         let is_last = column.index.is_some_and(|index| index + 1 == self.columns.count);
@@ -319,10 +320,7 @@ impl<'a> Row<'a> {
             // A text with commas.
             return Some(true);
         }
-        if self.field(column).is_empty() {
-            return None;
-        }
-        if self.value(column).is_none() {
+        if self.field(column) == b"N/A" {
             return Some(false);
         }
         let text = self.lenient(text, column)?;

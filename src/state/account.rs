@@ -62,17 +62,17 @@ pub struct Tags {
 }
 
 impl Tags {
-    /// Forgets the tags of users who were made again since the report before: those are of others.
-    pub fn forget_recreated(&mut self, before: &Report, after: &Report) {
-        let earlier: BTreeMap<&str, _> =
-            before.users.iter().map(|user| (user.name.as_str(), user.created)).collect();
-        for user in &after.users {
-            let earlier = earlier.get(user.name.as_str()).copied().flatten();
-            if earlier.zip(user.created).is_some_and(|(earlier, created)| earlier != created) {
-                self.by_user.remove(&user.name);
-                self.gone.remove(&user.name);
-            }
-        }
+    /// Follows the users to the next report. Only who has the same name and was created at the same time is
+    /// the same user.
+    pub fn follow(&mut self, before: &Report, after: &Report) {
+        let users = |report: &'_ Report| -> BTreeSet<_> {
+            report.users.iter().map(|user| (user.name.clone(), user.created)).collect()
+        };
+        let (before, after) = (users(before), users(after));
+        let same: BTreeSet<&str> =
+            before.intersection(&after).map(|(name, _)| name.as_str()).collect();
+        self.by_user.retain(|user, _| same.contains(user.as_str()));
+        self.gone.retain(|user| same.contains(user.as_str()));
     }
 }
 

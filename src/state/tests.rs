@@ -102,17 +102,27 @@ fn the_newest_report_is_the_one_that_has_the_newest_time_in_it() {
 }
 
 #[test]
-fn a_user_who_was_made_again_has_no_tags_of_the_one_before() {
-    let [before, same, other] =
-        ["2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z"]
-            .map(|created| report(created).expect("a report"));
-    let tags = Tags {
+fn a_user_who_may_be_another_one_has_no_tags_of_the_one_before() {
+    const FIRST: &str = "2026-01-01T00:00:00Z";
+    const SECOND: &str = "2026-02-01T00:00:00Z";
+    let without =
+        REPORT.replace("a,arn:aws:iam::123456789012:user/a", "b,arn:aws:iam::123456789012:user/b");
+    let without = without.replace("CREATED", FIRST);
+    let without = Report::parse(without.as_bytes()).expect("a report");
+    let of = |created| report(created).expect("a report");
+    let known = Tags {
         by_user: [("a".to_owned(), vec![("team".into(), "x".into())])].into(),
         ..Tags::default()
     };
-    for (after, are_known) in [(same, true), (other, false)] {
-        let mut tags = tags.clone();
-        tags.forget_recreated(&before, &after);
-        assert_eq!(tags.by_user.contains_key("a"), are_known);
+    for (reports, are_known) in [
+        (vec![of(FIRST), of(FIRST), of(FIRST)], true),
+        (vec![of("N/A"), of("N/A")], true),
+        (vec![of(FIRST), of(SECOND)], false),
+        (vec![of(FIRST), of("N/A"), of(SECOND)], false),
+        (vec![of(FIRST), Arc::new(without), of(SECOND)], false),
+    ] {
+        let mut tags = known.clone();
+        reports.windows(2).for_each(|pair| tags.follow(&pair[0], &pair[1]));
+        assert_eq!(tags.by_user.contains_key("a"), are_known, "{reports:?}");
     }
 }

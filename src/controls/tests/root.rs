@@ -23,7 +23,7 @@ fn a_root_of_an_earlier_report_decides_nothing_and_its_violations_stay() {
     let judged = |before: &Account, csv: &str| {
         let mut account = account_of(csv);
         let report = account.report.as_mut().expect("a report");
-        report.keep_missing(before.report.as_ref().expect("a report"));
+        report.keep_missing(before.report.as_ref().expect("a report"), None);
         account
     };
     let kept = judged(&fine, &cut);

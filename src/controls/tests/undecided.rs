@@ -60,7 +60,7 @@ fn a_time_of_an_earlier_report_shows_violations_and_decides_nothing_else() {
         };
         let (before, mut account) = (of(time), of(N_A));
         let report = account.report.as_mut().expect("a report");
-        report.keep_missing(before.report.as_ref().expect("a report"));
+        report.keep_missing(before.report.as_ref().expect("a report"), None);
         account
     };
     let rotated = Unknown::Column("access_key_N_last_rotated");

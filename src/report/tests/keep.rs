@@ -18,7 +18,7 @@ fn users_whose_rows_may_be_those_that_cannot_be_read_stay() {
     let before = report(&[&a, &b]);
     let names = |rows: &[&str]| {
         let mut report = Arc::new(report(rows));
-        report.keep_missing(&before);
+        report.keep_missing(&before, None);
         report.users.iter().map(|user| user.name.clone()).collect::<Vec<_>>()
     };
     assert_eq!(names(&[&a]), ["a"]);
@@ -40,7 +40,7 @@ fn root_does_not_leave_an_account_so_the_row_before_stays_if_there_is_no_other()
     let before = parse(&[HEADER, &root_with(OLD_KEY), &user, &row("b", NO_KEYS)]);
     let after = |root: &[&str]| {
         let mut report = Arc::new(parse(&[&[HEADER], root, &[&user]].concat()));
-        report.keep_missing(&before);
+        report.keep_missing(&before, None);
         let root = report.users.iter().find(|user| user.is_root());
         (root.is_some_and(|root| root.keys[0].is_some()), report.keeps_root(), report.users.len())
     };
@@ -59,7 +59,7 @@ fn a_key_of_root_that_was_kept_goes_when_aws_says_that_root_has_none() {
             let keys = report.users.iter().filter(|it| it.is_root()).flat_map(|it| &it.keys);
             keys.flatten().count()
         };
-        report.keep_missing(&before);
+        report.keep_missing(&before, None);
         assert_eq!(keys(&report), 1, "{root}");
         report.forget_kept_keys_of_root();
         assert_eq!(keys(&report), 0, "{root}");
@@ -74,12 +74,12 @@ fn root_whose_row_is_gone_stays_report_after_report() {
     let mut before = Arc::new(parse(&[HEADER, &root_with(OLD_KEY), &row("a", NO_KEYS)]));
     for _ in 0..2 {
         let mut report = Arc::new(parse(&[HEADER, &row("a", NO_KEYS)]));
-        report.keep_missing(&before);
+        report.keep_missing(&before, None);
         assert!(report.keeps_root());
         before = report;
     }
     let mut report = Arc::new(parse(&[HEADER, ROOT, &row("a", NO_KEYS)]));
-    report.keep_missing(&before);
+    report.keep_missing(&before, None);
     assert!(!report.keeps_root());
 }
 
@@ -127,7 +127,7 @@ fn what_two_rows_of_one_user_say_differently_is_not_known() {
     let never_used = parse(&[HEADER, ROOT, &one]);
     for rows in [[&one, &other], [&other, &one]] {
         let mut report = Arc::new(parse(&[HEADER, ROOT, rows[0], rows[1]]));
-        report.keep_missing(&never_used);
+        report.keep_missing(&never_used, None);
         let user = &report.users[1];
         let key = user.keys[0].as_ref().expect("a key");
         let service = key.last_used_service.as_deref();
@@ -153,7 +153,7 @@ fn a_slot_of_which_the_report_says_nothing_is_not_empty() {
             assert_eq!(report.rejected.iter().filter(|row| row.is_root).count(), 1);
             // It does not make keys out of nothing.
             assert!(report.users.iter().all(|user| user.lacks_keys() && user.keys == [None, None]));
-            report.keep_missing(&before);
+            report.keep_missing(&before, None);
             for (user, before) in report.users.iter().zip(&before.users) {
                 assert_eq!(user.keys, before.keys, "{blank}");
             }
@@ -185,7 +185,7 @@ fn an_active_key_without_a_time_keeps_that_of_the_report_before() {
             let mut before = of_both(&keys(before));
             [(), ()].map(|()| {
                 let mut report = of_both(&keys(after));
-                report.keep_missing(&before);
+                report.keep_missing(&before, None);
                 before = report.clone();
                 let times = report.users.iter().map(|user| {
                     assert_eq!(user.keys[1 - place], None);
@@ -246,7 +246,7 @@ fn of_two_rows_of_one_user_neither_hides_what_the_report_before_has() {
         for both in [[&less, &young], [&young, &less]] {
             let time = |before: &Report| {
                 let mut report = Arc::new(rows(&both.map(String::clone)));
-                report.keep_missing(before);
+                report.keep_missing(before, None);
                 let key = report.users[1].keys[0].as_ref().expect("a key");
                 assert!(key.active, "{both:?}");
                 key.last_rotated
@@ -258,7 +258,7 @@ fn of_two_rows_of_one_user_neither_hides_what_the_report_before_has() {
     }
     // Rows that say everything need no other report.
     let mut report = Arc::new(rows(&[young.clone(), young]));
-    report.keep_missing(&rows(&[keys("true", OLD)]));
+    report.keep_missing(&rows(&[keys("true", OLD)]), None);
     assert_eq!(report.users[1].keys[0].as_ref().and_then(|key| key.last_rotated), at(NEW));
 }
 
@@ -309,7 +309,7 @@ fn what_a_slot_lacks_is_that_of_the_oldest_key_that_can_be_in_it() {
             parse(&[HEADER, ROOT, &row("a", &format!("{one},{two}"))])
         };
         let mut kept = Arc::new(report(after));
-        kept.keep_missing(&report(before));
+        kept.keep_missing(&report(before), None);
         assert_eq!(kept.users[1].keys, report(expected).users[1].keys, "{before:?}, {after:?}");
     }
 }
@@ -321,7 +321,7 @@ fn a_key_that_takes_the_time_of_an_earlier_one_may_have_been_used_like_it() {
     let use_of = |columns: &str| {
         let timeless = format!("true,N/A,{columns},false,N/A,N/A,N/A,N/A");
         let mut report = Arc::new(parse(&[HEADER, ROOT, &row("a", &timeless)]));
-        report.keep_missing(&before);
+        report.keep_missing(&before, None);
         let key = report.users[1].keys[0].clone().expect("a key");
         (key.last_used, key.never_used, key.last_used_service.is_some())
     };
@@ -338,14 +338,53 @@ fn a_row_with_the_arn_of_another_user_is_kept_and_so_is_that_user() {
     // As a spreadsheet writes it.
     let mut report = Arc::new(parse(&[HEADER, &right.replacen("0012", "12", 1)]));
     assert_eq!(rejected(&report), [(2, "arn", Problem::OtherName)]);
-    report.keep_missing(&before);
+    report.keep_missing(&before, None);
     assert_eq!(report.users.iter().map(|user| &*user.name).collect::<Vec<_>>(), ["12", "0012"]);
     // Also if its name is that of a user who has a row.
     let rows = [row("12", NO_KEYS), right.replacen("0012", "12", 1)];
     let mut report = Arc::new(parse(&[HEADER, &rows[0], &rows[1]]));
     assert_eq!(rejected(&report), [(3, "user", Problem::Duplicate)]);
-    report.keep_missing(&before);
+    report.keep_missing(&before, None);
     assert_eq!(report.users.iter().map(|user| &*user.name).collect::<Vec<_>>(), ["12", "0012"]);
+}
+
+#[test]
+fn a_use_of_an_earlier_report_has_its_time() {
+    let at_hour = |hour| at(&format!("2026-10-01T{hour:02}:00:00Z"));
+    let of = |used: &str| {
+        let keys = format!("true,2026-01-01T00:00:00Z,{used},N/A,N/A,false,N/A,N/A,N/A,N/A");
+        Arc::new(parse(&[HEADER, ROOT, &row("a", &keys)]))
+    };
+    // The reports of these hours.
+    let use_of = |reports: [Arc<Report>; 3]| {
+        let mut before: Option<Arc<Report>> = None;
+        for (hour, mut report) in (1..).zip(reports) {
+            if let Some(before) = before {
+                report.keep_missing(&before, at_hour(hour - 1));
+            }
+            before = Some(report);
+        }
+        let key = before.expect("a report").users[1].keys[0].clone().expect("a key");
+        (key.never_used, key.use_of)
+    };
+    assert_eq!(use_of([of("N/A"), of(""), of("")]), (true, at_hour(1)));
+    assert_eq!(use_of([of("N/A"), of("N/A"), of("")]), (true, at_hour(2)));
+    assert_eq!(use_of([of("N/A"), of(""), of("N/A")]), (true, None));
+    let unreadable = Arc::new(parse(&[HEADER, ROOT, "a"]));
+    assert_eq!(use_of([of("N/A"), unreadable.clone(), unreadable]), (true, at_hour(1)));
+}
+
+#[test]
+fn a_user_who_was_made_again_has_nothing_of_the_one_before() {
+    let slots = |keys: &str, made: &str| row("a", keys).replace("2021-05-06T07:08:09Z", made);
+    let before = parse(&[HEADER, ROOT, &row("a", OLD_KEY)]);
+    let silent = ["", "", "", "", ""].join(",");
+    let keys = format!("true,2026-01-01T00:00:00Z,N/A,N/A,N/A,{silent}");
+    for (made, is_kept) in [("2021-05-06T07:08:09Z", true), ("2025-05-06T07:08:09Z", false)] {
+        let mut report = Arc::new(parse(&[HEADER, ROOT, &slots(&keys, made)]));
+        report.keep_missing(&before, None);
+        assert_eq!(report.users[1].keys[1].is_some(), is_kept, "{made}");
+    }
 }
 
 proptest! {
@@ -362,7 +401,7 @@ proptest! {
         // A report that is refused changes nothing.
         let Ok(after) = Report::parse(&csv) else { return Ok(()) };
         let mut after = Arc::new(after);
-        after.keep_missing(&before);
+        after.keep_missing(&before, None);
         for user in &before.users {
             let known = after.users.iter().find(|known| known.name == user.name);
             let active = |key: &Option<Key>| {

@@ -73,6 +73,7 @@ fn every_column_is_read() {
                     never_used: false,
                     last_used_region: Some("eu-west-1".into()),
                     last_used_service: Some("s3".into()),
+                    use_of: None,
                 }),
                 Some(Key {
                     active: false,
@@ -82,6 +83,7 @@ fn every_column_is_read() {
                     never_used: true,
                     last_used_region: None,
                     last_used_service: None,
+                    use_of: None,
                 }),
             ],
             lacks_key: [false; 2],
@@ -182,6 +184,7 @@ fn additional_credentials_are_told_from_none() {
     for (value, expected) in [
         ("N/A", Some(false)),
         ("", None),
+        ("no_information", None),
         ("false", Some(false)),
         ("0", Some(false)),
         ("2 more keys", Some(true)),

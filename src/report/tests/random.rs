@@ -25,6 +25,7 @@ fn key() -> impl Strategy<Value = Option<Key>> {
             never_used: last_used.is_none(),
             last_used_region: last_used_region.map(Arc::from),
             last_used_service: last_used_service.map(Arc::from),
+            use_of: None,
         },
     );
     proptest::option::of(key)

@@ -7,7 +7,7 @@ use maud::{Markup, html};
 
 use super::StatusSettings;
 use super::choices::KeyFilter;
-use super::components::{capitalized, date};
+use super::components::{capitalized, date, in_words};
 use super::keys::{last_day, link};
 use crate::findings::Finding;
 use crate::policy::KeyStatus;
@@ -311,15 +311,21 @@ fn waiting(settings: &StatusSettings, finding: &Finding) -> Markup {
 /// Until when there is nothing to do with an exempt key. `do_it` is the verb.
 fn exempt(settings: &StatusSettings, finding: &Finding, do_it: &str) -> Markup {
     let end = finding.exemption.as_ref().and_then(|exemption| exemption.end);
+    let due = finding.last_rotated.and_then(|time| time.checked_add_signed(finding.max_age));
+    let due_later = due.filter(|due| do_it == "rotate" && end.is_some_and(|end| *due > end));
     html! {
         p {
-            @match end {
-                Some(end) => {
+            @match (end, due_later) {
+                (Some(end), Some(due)) => {
+                    "Nothing before its exemption ends: the last day is " (date(last_day(end))) ". From then on its limit is "
+                    (in_words(finding.max_age)) ", so rotate it by " (date(due)) "."
+                },
+                (Some(end), None) => {
                     (capitalized(do_it)) " it by " (date(last_day(end))) ", the last day of its exemption. If there is no way, "
                     a href={ (settings.runbook_url()) "#ask-for-an-exemption" } { "ask for more time" }
                     "."
                 },
-                None => { "Nothing: the exemption has no end. To " (do_it) " it all the same:" }
+                (None, _) => { "Nothing: the exemption has no end. To " (do_it) " it all the same:" }
             }
         }
     }

@@ -39,7 +39,7 @@ fn the_keys_of_a_root_whose_row_cannot_be_read_stay_and_none_is_not_known() {
         );
         let mut account = account("production", head);
         let report = account.report.as_mut().expect("a report");
-        report.keep_missing(before.report.as_ref().expect("a report"));
+        report.keep_missing(before.report.as_ref().expect("a report"), None);
         let state = State::new([Arc::new(account)], Tried::Ok, true);
         let text = text(&state, &Config::default(), &Filter::default(), at(NOW));
         let value = |name: &str| {
@@ -103,7 +103,7 @@ fn a_report_without_the_time_of_an_old_key_ends_no_alert() {
     ] {
         let mut account = account("production", &csv);
         let report = account.report.as_mut().expect("a report");
-        report.keep_missing(before.report.as_ref().expect("a report"));
+        report.keep_missing(before.report.as_ref().expect("a report"), None);
         let state = State::new([Arc::new(account)], Tried::Ok, true);
         let text = text(&state, &config(), &Filter::default(), at(NOW));
         let value = |start: &str, label: &str| {
@@ -208,7 +208,7 @@ fn a_report_without_the_use_of_a_key_that_was_never_used_ends_no_finding() {
     let never_used = |key: &str| {
         let mut account = account("production", &report(key));
         let report = account.report.as_mut().expect("a report");
-        report.keep_missing(before.report.as_ref().expect("a report"));
+        report.keep_missing(before.report.as_ref().expect("a report"), None);
         let state = State::new([Arc::new(account)], Tried::Ok, true);
         let text = text(&state, &config(), &Filter::default(), at(NOW));
         let sum = |name: &str, label: &str| {

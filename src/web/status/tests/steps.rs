@@ -103,6 +103,7 @@ fn of_three_keys_all_are_named_before_a_new_one_is_made() {
         never_used,
         last_used_region: None,
         last_used_service: None,
+        use_of: None,
     };
     let page = |keys: Vec<Key>| {
         let mut account = account("123456789012", "true,2020-01-01T00:00:00Z");

@@ -107,6 +107,7 @@ fn with_keys(keys: &[(&str, Option<&str>)]) -> Account {
             never_used: false,
             last_used_region: None,
             last_used_service: None,
+            use_of: None,
         })
     };
     Arc::make_mut(&mut account.confirmed).insert("backup", Some(keys.iter().map(key).collect()));
