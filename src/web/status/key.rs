@@ -200,7 +200,7 @@ impl Facts<'_> {
             }
             section aria-labelledby="steps" {
                 h2 id="steps" { "What to do" }
-                (steps::render(settings, now, finding, self.of_user))
+                (steps::render(settings, now, finding, self.of_user, self.may_have_more()))
             }
             section.screen aria-labelledby="links" {
                 h2 id="links" { "See also" }
@@ -329,6 +329,13 @@ impl Facts<'_> {
                 small { "not confirmed since" }
             }
         }
+    }
+
+    /// Whether the user may have more access keys than are known.
+    fn may_have_more(&self) -> bool {
+        let users = self.account.report.iter().flat_map(|report| &report.users);
+        let mut of_name = users.filter(|user| user.name == self.finding.user);
+        of_name.any(|user| self.account.may_hide_keys_of(user, self.snapshot.now))
     }
 
     fn last_used(&self) -> Markup {

@@ -21,12 +21,13 @@ pub fn is_to_delete(finding: &Finding, now: DateTime<Utc>) -> bool {
     finding.user == ROOT_USER || unused(finding, now).is_some()
 }
 
-/// The steps for this key, one of those of the user.
+/// The steps for this key, one of those of the user, who may have more access keys.
 pub fn render(
     settings: &StatusSettings,
     now: DateTime<Utc>,
     finding: &Finding,
     of_user: &[&Finding],
+    may_have_more: bool,
 ) -> Markup {
     if finding.user == ROOT_USER {
         return for_root(settings, finding);
@@ -35,7 +36,7 @@ pub fn render(
     let user = format!("--user-name={}", quoted(&finding.user));
     match &finding.service {
         Some(service) => for_service_credential(settings, now, finding, of_user, &user, service),
-        None => for_access_key(settings, now, finding, of_user, &user),
+        None => for_access_key(settings, now, finding, of_user, may_have_more, &user),
     }
 }
 
@@ -61,6 +62,7 @@ fn for_access_key(
     now: DateTime<Utc>,
     finding: &Finding,
     of_user: &[&Finding],
+    may_have_more: bool,
     user: &str,
 ) -> Markup {
     let id = quoted(finding.access_key_id.as_deref().unwrap_or("ACCESS_KEY_ID"));
@@ -108,9 +110,16 @@ fn for_access_key(
                     }
                 }
                 @if unused.is_none() {
-                    (delete_others(now, &others, ""))
+                    @if may_have_more {
+                        li {
+                            "The user may have more keys than are known here, and AWS allows two. List them, and deactivate and delete all but one:"
+                            (command(&format!("aws iam list-access-keys {user}")))
+                        }
+                    } @else {
+                        (delete_others(now, &others, ""))
+                    }
                     li {
-                        (make_another(now, &others))
+                        @if may_have_more { (another("Then make a new key")) } @else { (make_another(now, &others)) }
                         " Keys of Terraform and CloudFormation, and passwords of SES, have "
                         a href={ (settings.runbook_url()) "#rotate-a-key" } { "other ways" }
                         "."
@@ -240,15 +249,16 @@ fn delete_one(now: DateTime<Utc>, other: &Finding) -> Markup {
 /// The step in which this key gets a successor, if the user has these others.
 fn make_another(now: DateTime<Utc>, others: &[&Finding]) -> Markup {
     let is_one_needed = others.iter().any(|other| is_needed(other, now));
-    html! {
-        @match others {
-            [] => "Make a second key",
-            [_] if is_one_needed => "Unless everything uses the other one by now, make a new key",
-            _ if is_one_needed => "Unless everything uses another one by now, make a new key",
-            _ => "Then make a new key",
-        }
-        ", and put it in the place of this one. Then remove the file with the secret."
-    }
+    another(match others {
+        [] => "Make a second key",
+        [_] if is_one_needed => "Unless everything uses the other one by now, make a new key",
+        _ if is_one_needed => "Unless everything uses another one by now, make a new key",
+        _ => "Then make a new key",
+    })
+}
+
+fn another(make_it: &str) -> Markup {
+    html! { (make_it) ", and put it in the place of this one. Then remove the file with the secret." }
 }
 
 /// Whether somebody may need the key.

@@ -180,18 +180,17 @@ fn young(user: &str, tags: &[(&str, &str)]) -> Account {
 /// The page of the first key of the only user of a report with this row after the user's name and ARN:
 /// whether each key is active, its rotation, and its last use.
 fn page_of_key(row: &str) -> String {
+    page_of_its_key(account_of_keys(row), Config::default())
+}
+
+/// An account whose user `a` has these columns of both keys.
+fn account_of_keys(row: &str) -> Account {
     let columns = [1, 2].map(|slot| {
         format!("access_key_{slot}_active,access_key_{slot}_last_rotated,access_key_{slot}_last_used_date")
     });
     let csv = format!("user,arn,{}\na,arn:aws:iam::123456789012:user/a,{row}\n", columns.join(","));
     let report = Some(Report::parse(csv.as_bytes()).expect("a report").into());
-    let account =
-        Account { report, generated: Some(now()), ..Account::pending("123456789012", "") };
-    let snapshot = snapshot(State::new([account.into()], Tried::Ok, true), Config::default());
-    match key::render(&settings(), &snapshot, &query("account=123456789012&user=a&key=1")) {
-        key::KeyPage::Found(page) => page,
-        key::KeyPage::Missing(page) | key::KeyPage::Invalid(page) => panic!("{page}"),
-    }
+    Account { report, generated: Some(now()), ..Account::pending("123456789012", "") }
 }
 
 /// The page of the key of the account's user.
@@ -200,6 +199,6 @@ fn page_of_its_key(account: Account, config: Config) -> String {
     let asked = query("account=123456789012&user=a&key=1");
     match key::render(&settings(), &snapshot(state, config), &asked) {
         key::KeyPage::Found(page) => page,
-        _ => panic!("it has a key"),
+        key::KeyPage::Missing(page) | key::KeyPage::Invalid(page) => panic!("{page}"),
     }
 }

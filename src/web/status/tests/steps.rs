@@ -2,6 +2,8 @@
 
 use super::*;
 
+const USED: &str = "true,2020-01-01T00:00:00Z,2026-11-01T00:00:00Z";
+
 #[test]
 fn a_key_that_nobody_uses_is_to_be_deleted_and_not_rotated() {
     let none = "false,N/A,N/A";
@@ -149,6 +151,49 @@ fn of_three_keys_all_are_named_before_a_new_one_is_made() {
             "{text}"
         );
     }
+}
+
+#[test]
+fn a_user_who_may_have_more_keys_is_not_said_to_have_this_many() {
+    for (other, said) in [("false,N/A,N/A", "Make a second key"), (USED, "The user has two keys")] {
+        for may_have_more in [false, true] {
+            let mut account = account_of_keys(&format!("{USED},{other}"));
+            let report = account.report.as_mut().map(Arc::make_mut).expect("a report");
+            let users = report.users.iter_mut().filter(|user| user.name == "a");
+            users.for_each(|user| user.additional_credentials = Some(may_have_more));
+            let text = page_of_its_key(account, Config::default());
+            assert_eq!(text.contains(said), !may_have_more, "{text}");
+            assert_eq!(text.contains("may have more keys than are known here"), may_have_more);
+        }
+    }
+}
+
+#[test]
+fn an_exempt_key_need_not_be_rotated_before_its_limit_after_the_exemption() {
+    let rule = "{ match: { user: a }, exempt: { until: 2026-11-10, reason: x } }";
+    let text = |rotated: &str, more: &str| {
+        let config = format!("rotation: {{ rules: [{rule}{more}] }}");
+        let config = Config::parse(&config, "c".as_ref()).expect("a configuration");
+        page_of_its_key(
+            account_of_keys(&format!(
+                "true,{rotated}T00:00:00Z,2026-11-01T00:00:00Z,false,N/A,N/A"
+            )),
+            config,
+        )
+    };
+    let old = text("2020-01-01", "");
+    assert!(
+        old.contains("Rotate it by ") && old.contains("the last day of its exemption."),
+        "{old}"
+    );
+    let young = text("2026-10-20", "");
+    assert!(young.contains("From then on its limit is 90 days, so rotate it by "), "{young}");
+    assert!(
+        young.contains("2027-01-18") && !young.contains("the last day of its exemption."),
+        "{young}"
+    );
+    let other = text("2026-10-20", ", { match: { user: a }, max_age: 180d }");
+    assert!(other.contains("From then on its limit is 180 days"), "{other}");
 }
 
 #[test]
