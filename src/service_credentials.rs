@@ -71,12 +71,15 @@ impl ServiceCredentials {
         users.flat_map(|(user, all)| all.iter().map(move |credential| (user.as_str(), credential)))
     }
 
-    /// Those of users who are not in the report, each with its user.
-    pub fn of_others(&self, report: &Report) -> Vec<(&str, &ServiceCredential)> {
+    /// Those of other users, each with its user.
+    pub fn of_others<'a>(
+        &self,
+        users: impl Iterator<Item = &'a str>,
+    ) -> Vec<(&str, &ServiceCredential)> {
         if self.0.is_empty() {
             return Vec::new();
         }
-        let users: HashSet<&str> = report.users.iter().map(|user| user.name.as_str()).collect();
+        let users: HashSet<&str> = users.collect();
         self.all().filter(|(user, _)| !users.contains(user)).collect()
     }
 

@@ -97,7 +97,9 @@ impl Confirmations {
     /// A new report replaces all answers. Only ids stay, and data that the report lacks: keys, times, the
     /// additional keys of users who have more than it shows, and all of users whose rows are of an earlier
     /// report.
-    pub fn start_over(&mut self, report: &Report) {
+    ///
+    /// `generated`: when the report before was made.
+    pub fn start_over(&mut self, report: &Report, generated: Option<DateTime<Utc>>) {
         let mut before = mem::take(&mut self.by_user);
         let mut asked = mem::take(&mut self.asked);
         for user in &report.users {
@@ -105,12 +107,11 @@ impl Confirmations {
                 self.asked.insert(user.name.clone(), call);
             }
             let keys = match before.remove(&user.name).map(|answer| answer.keys) {
-                Some(Some(mut known)) if user.is_kept => {
-                    let use_of = user.keys.iter().flatten().find_map(|key| key.use_of);
-                    known.iter_mut().flatten().for_each(|key| key.use_of = key.use_of.or(use_of));
-                    Some(known)
+                Some(Some(known)) => {
+                    let known: Vec<_> =
+                        known.iter().map(|key| Some(key.as_ref()?.kept(generated))).collect();
+                    Some(if user.is_kept { known } else { with_ids(user, &known) })
                 }
-                Some(Some(known)) => Some(with_ids(user, &known)),
                 // A user of the report is there, or may be there again.
                 Some(None) | None => continue,
             };

@@ -178,12 +178,12 @@ fn keys_that_the_report_does_not_show_stay_while_it_says_that_there_are_more() {
     let answer = Some(merge(&before.users[0].keys, &listed, None));
     confirmations.insert("alpha", answer.clone());
     assert!(confirmations.knows("alpha"));
-    confirmations.start_over(&before);
+    confirmations.start_over(&before, None);
     assert_eq!(confirmations.keys(&before.users[0]).map(<[_]>::len), Some(3));
     assert!(!confirmations.knows("alpha"), "there may be others since");
     confirmations.insert("alpha", answer);
     assert!(confirmations.knows("alpha"));
-    confirmations.start_over(&after);
+    confirmations.start_over(&after, None);
     assert_eq!(confirmations.keys(&after.users[0]).map(<[_]>::len), Some(2));
 }
 
@@ -198,7 +198,7 @@ fn a_key_without_a_time_is_the_oldest_of_the_known_keys_that_can_be_in_its_slot(
         let report = report(one, two);
         let mut confirmations = Confirmations::default();
         confirmations.insert("alpha", Some(answer.clone()));
-        confirmations.start_over(&report);
+        confirmations.start_over(&report, None);
         let keys = confirmations.keys(&report.users[0]).expect("a user");
         let id_and_time = |key: &Key| (key.id.clone(), key.last_rotated);
         keys.iter().map(|key| key.as_ref().map(id_and_time)).collect::<Vec<_>>()
@@ -221,7 +221,7 @@ fn a_key_in_a_slot_of_which_the_next_report_says_nothing_stays() {
         let answer = [listed("OLD", true, 1), listed("NEW", false, 9)];
         let mut confirmations = Confirmations::default();
         confirmations.insert("alpha", Some(merge(&before.users[0].keys, &answer, None)));
-        confirmations.start_over(&after);
+        confirmations.start_over(&after, None);
         let keys = confirmations.keys(&after.users[0]).expect("a user");
         let id = |key: &Key| (key.id.clone().expect("an id"), key.active);
         keys.iter().map(|key| key.as_ref().map(id)).collect::<Vec<_>>()
@@ -250,14 +250,14 @@ fn answers_end_with_their_report_and_ids_stay_with_their_keys() {
 
     let same_key = report("2026-01-01T00:00:01Z");
     let mut after = confirmations.clone();
-    after.start_over(&same_key);
+    after.start_over(&same_key, None);
     let key = after.keys(&same_key.users[0]).and_then(|keys| keys[0].clone()).expect("a key");
     assert_eq!((key.id.as_deref(), key.active), (Some("A"), true), "the report counts");
     assert_eq!((after.asked("alpha"), after.asked("beta")), (Some(1), None));
 
     let timeless = report("N/A");
     let mut after = confirmations.clone();
-    after.start_over(&timeless);
+    after.start_over(&timeless, None);
     let key = after.keys(&timeless.users[0]).and_then(|keys| keys[0].clone()).expect("a key");
     assert_eq!((key.id.as_deref(), key.active), (Some("A"), true), "the report counts");
     assert_eq!(key.last_rotated, Some(at(1)), "what was known of it");
@@ -269,13 +269,13 @@ fn answers_end_with_their_report_and_ids_stay_with_their_keys() {
         "2025-01-01T00:00:00Z".parse().ok()
     );
     let mut after = confirmations.clone();
-    after.start_over(&timeless);
+    after.start_over(&timeless, None);
     let key = after.keys(&timeless.users[0]).and_then(|keys| keys[0].clone()).expect("a key");
     assert_eq!((key.id.as_deref(), key.active), (Some("A"), true), "the report counts");
     assert_eq!(key.last_rotated, Some(at(1)), "an answer is newer than the report before");
 
     let other_key = report("2026-01-09T00:00:00Z");
-    confirmations.start_over(&other_key);
+    confirmations.start_over(&other_key, None);
     assert_eq!(confirmations.keys(&other_key.users[0]), Some(&other_key.users[0].keys[..]));
 }
 /// (a) An active key without a time whose candidates include one of unknown age must stay unknown.
@@ -287,7 +287,7 @@ fn a_key_without_a_time_that_may_be_one_of_unknown_age_stays_unknown() {
     let mut confirmations = Confirmations::default();
     confirmations.insert("alpha", Some(before.users[0].keys.to_vec()));
     let after = report(timeless, none);
-    confirmations.start_over(&after);
+    confirmations.start_over(&after, None);
     let keys = confirmations.keys(&after.users[0]).expect("a user");
     assert_eq!(keys[0].as_ref().map(|key| key.last_rotated), Some(None), "not the young one's");
 }
@@ -311,12 +311,12 @@ fn an_answer_stays_if_the_next_report_has_no_readable_row_of_the_user() {
     confirmations.insert("alpha", Some(answer.clone()));
     let mut after = std::sync::Arc::new(report("alpha,cut"));
     after.keep_missing(&before, None);
-    confirmations.start_over(&after);
+    confirmations.start_over(&after, None);
     let user = after.users.iter().find(|user| user.name == "alpha").expect("it is kept");
     assert_eq!(confirmations.keys(user), Some(&answer[..]));
     // A row that names a user who is gone is one of a user who is there.
     confirmations.insert("alpha", None);
-    confirmations.start_over(&after);
+    confirmations.start_over(&after, None);
     assert_eq!(confirmations.keys(user), Some(&user.keys[..]));
 }
 
@@ -338,9 +338,11 @@ fn of_three_known_keys_none_that_can_still_be_there_is_lost() {
         let mut after = Arc::new(after);
         let mut confirmations = Confirmations::default();
         confirmations.insert("alpha", Some(merge(&before.users[0].keys, &all, None)));
-        after.keep_missing(&before, None);
-        confirmations.start_over(&after);
+        after.keep_missing(&before, Some(at(10)));
+        confirmations.start_over(&after, Some(at(10)));
         let keys = confirmations.keys(&after.users[0]).expect("a user");
+        // What the report does not show is known from the one before.
+        assert!(keys.iter().skip(2).flatten().all(|key| key.use_of == Some(at(10))), "{keys:?}");
         let days: Vec<_> = keys.iter().flatten().map(|key| key.last_rotated).collect();
         let expected: Vec<_> = expected.into_iter().map(|day| Some(at(day))).collect();
         assert_eq!(days, expected, "{before:?}, {after:?}");
@@ -365,7 +367,7 @@ fn a_third_key_stays_if_the_next_report_says_nothing_of_further_keys() {
         let mut confirmations = Confirmations::default();
         confirmations.insert("alpha", Some(merge(&before.users[0].keys, &all, None)));
         after.keep_missing(&before, None);
-        confirmations.start_over(&after);
+        confirmations.start_over(&after, None);
         let keys = confirmations.keys(&after.users[0]).expect("a user");
         assert_eq!(keys.iter().flatten().count(), 3, "{after:?}");
         assert!(after.users[0].has_more_credentials() && !confirmations.knows("alpha"));
@@ -414,7 +416,7 @@ fn answers_about_a_user_are_none_about_another_one_of_the_same_name() {
         let answer = merge(&before.users[0].keys, &[listed("A", true, 1)], None);
         confirmations.insert("alpha", Some(answer));
         confirmations.forget_others(&before, &after);
-        confirmations.start_over(&after);
+        confirmations.start_over(&after, None);
         let keys = confirmations.keys(&after.users[0]).expect("a user");
         let id = keys[0].as_ref().and_then(|key| key.id.as_deref());
         assert_eq!(id.is_some(), is_same, "{created}");

@@ -55,8 +55,12 @@ impl RefreshContext<'_> {
                     if let Some(known) = &mut account.service_credentials {
                         Arc::make_mut(known).follow(before, &report);
                     }
+                    let same = report.same_users(before);
                     if let Some(tags) = &mut account.tags {
-                        Arc::make_mut(tags).follow(before, &report);
+                        Arc::make_mut(tags).keep(&same);
+                    }
+                    if let Some(policies) = &mut account.evidence.user_policies.value {
+                        Arc::make_mut(policies).retain(|user, _| same.contains(user.as_str()));
                     }
                     Arc::make_mut(&mut account.confirmed).forget_others(before, &report);
                     if report.keeps_root() && !before.keeps_root() {
@@ -70,7 +74,7 @@ impl RefreshContext<'_> {
                 account.fingerprint = fingerprint;
             }
             if is_new && let Some(report) = &account.report {
-                Arc::make_mut(&mut account.confirmed).start_over(report);
+                Arc::make_mut(&mut account.confirmed).start_over(report, account.generated);
             }
             account.generated = Some(generated);
         }

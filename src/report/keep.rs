@@ -1,7 +1,7 @@
 //! Of two answers about a user the worse one, and what an earlier report has and a later one does not deny.
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -45,7 +45,7 @@ impl Report {
                 let Some(earlier) = earlier else { continue };
                 let key = &mut user.keys[slot];
                 if user.lacks_key[slot] {
-                    *key = Key::worse(key.take(), Some(earlier.clone()));
+                    *key = Key::worse(key.take(), Some(earlier.kept(generated)));
                 }
                 if user.lacks_time[slot]
                     && let Some(key) = key
@@ -63,11 +63,18 @@ impl Report {
             gone.contains_key(user.name.as_str()) && (report.missing > 0 || user.is_root())
         };
         let kept: Vec<User> = before.users.iter().filter(is_kept).cloned().collect();
-        report.users.extend(kept.into_iter().map(|mut user| {
-            let keys = user.keys.iter_mut().flatten();
-            keys.for_each(|key| key.use_of = key.use_of.or(generated));
-            User { is_kept: true, ..user }
+        report.users.extend(kept.into_iter().map(|user| {
+            let keys = user.keys.each_ref().map(|key| Some(key.as_ref()?.kept(generated)));
+            User { is_kept: true, keys, ..user }
         }));
+    }
+
+    /// The names of users who are surely those of the report before: they were created at the same times.
+    pub fn same_users(&self, before: &Report) -> HashSet<&str> {
+        let created: HashMap<&str, _> =
+            before.users.iter().map(|user| (user.name.as_str(), user.created)).collect();
+        let is_same = |user: &&User| created.get(user.name.as_str()) == Some(&user.created);
+        self.users.iter().filter(is_same).map(|user| user.name.as_str()).collect()
     }
 
     /// Whether the root user is that of an earlier report.
@@ -203,6 +210,11 @@ impl User {
 }
 
 impl Key {
+    /// The key as a report that does not show it has it. `generated`: when the last one was made that did.
+    pub fn kept(&self, generated: Option<DateTime<Utc>>) -> Key {
+        Key { use_of: self.use_of.or(generated), ..self.clone() }
+    }
+
     /// Takes the time of an earlier key that it may be. If that one was used, it is not known that this one was
     /// never used.
     pub fn take_time(&mut self, earlier: &Key) {
@@ -237,6 +249,7 @@ impl Key {
             worse.last_used = None;
             worse.never_used = false;
         }
+        worse.use_of = worse.use_of.zip(better.use_of).map(|(one, other)| one.min(other));
         worse.last_used_region.take_if(|region| better.last_used_region.as_ref() != Some(region));
         worse
             .last_used_service

@@ -1,6 +1,6 @@
 //! [`Account`]: what is known of one account.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -62,15 +62,8 @@ pub struct Tags {
 }
 
 impl Tags {
-    /// Follows the users to the next report. Only who has the same name and was created at the same time is
-    /// the same user.
-    pub fn follow(&mut self, before: &Report, after: &Report) {
-        let users = |report: &'_ Report| -> BTreeSet<_> {
-            report.users.iter().map(|user| (user.name.clone(), user.created)).collect()
-        };
-        let (before, after) = (users(before), users(after));
-        let same: BTreeSet<&str> =
-            before.intersection(&after).map(|(name, _)| name.as_str()).collect();
+    /// Keeps those of these users.
+    pub fn keep(&mut self, same: &HashSet<&str>) {
         self.by_user.retain(|user, _| same.contains(user.as_str()));
         self.gone.retain(|user| same.contains(user.as_str()));
     }
@@ -179,11 +172,14 @@ impl Account {
         self.service_credentials.as_ref().map_or(&[], |known| known.of(&user.name))
     }
 
-    /// The service-specific credentials of users who are not in the report, each with its user. They are
-    /// judged by the default: no rule can decide about a user of whom nothing but the name is known.
+    /// The service-specific credentials of users who are not in the report, or whom AWS no longer has, each
+    /// with its user. AWS deletes no user who has one, so these have other names. They are judged by the
+    /// default: no rule can decide about a user of whom nothing but an earlier name is known.
     pub fn service_credentials_of_others(&self) -> Vec<(&str, &ServiceCredential)> {
-        match (&self.service_credentials, &self.report) {
-            (Some(known), Some(report)) => known.of_others(report),
+        match &self.service_credentials {
+            Some(known) if self.report.is_some() => {
+                known.of_others(self.users().map(|(subject, _)| subject.user.name.as_str()))
+            }
             _ => Vec::new(),
         }
     }

@@ -122,7 +122,7 @@ fn a_user_who_may_be_another_one_has_no_tags_of_the_one_before() {
         (vec![of(FIRST), Arc::new(without), of(SECOND)], false),
     ] {
         let mut tags = known.clone();
-        reports.windows(2).for_each(|pair| tags.follow(&pair[0], &pair[1]));
+        reports.windows(2).for_each(|pair| tags.keep(&pair[1].same_users(&pair[0])));
         assert_eq!(tags.by_user.contains_key("a"), are_known, "{reports:?}");
     }
 }

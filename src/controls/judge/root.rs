@@ -5,7 +5,7 @@ use super::{
     PASSWORD_LAST_USED, RootRow,
 };
 use crate::controls::{Control, Credential, Outcome, Unknown, Violation};
-use crate::evidence::{EvidenceKind, Standing};
+use crate::evidence::{AccountSummary, EvidenceKind, Standing};
 use crate::policy::Age;
 use crate::report::{Key, ROOT_USER, Report};
 
@@ -40,6 +40,14 @@ impl<'a> Judgement<'a, '_> {
             return;
         }
         let summary = self.account.evidence.summary.known(self.now).copied().unwrap_or_default();
+        // What was read after the report, if that is worse. Then neither is sure.
+        let later = if self.account.details_of == self.account.generated
+            && self.account.evidence.summary.standing(self.now) == Standing::Good
+        {
+            summary
+        } else {
+            AccountSummary::default()
+        };
         let is_active = |key: &Option<Key>| key.as_ref().is_some_and(|key| key.active);
         let reported = row.map(|(user, _)| user);
         let root = Root {
@@ -47,12 +55,22 @@ impl<'a> Judgement<'a, '_> {
             password: match reported.and_then(|user| user.password_enabled) {
                 None if has_no_console => Some(false),
                 None => summary.root_password,
+                Some(false) if later.root_password == Some(true) => None,
                 reported => reported,
             },
-            mfa: reported.and_then(|user| user.mfa_active).or(summary.root_mfa),
+            mfa: match reported.and_then(|user| user.mfa_active) {
+                None => summary.root_mfa,
+                Some(true) if later.root_mfa == Some(false) => None,
+                reported => reported,
+            },
             key: match row {
                 Some((_, keys)) if keys.iter().any(is_active) => Some(true),
-                Some((user, _)) if !user.lacks_keys() && !report.keeps_root() => Some(false),
+                // An inactive key counts in the summary.
+                Some((user, keys)) if !user.lacks_keys() && !report.keeps_root() => {
+                    let is_newer =
+                        later.root_keys == Some(true) && keys.iter().all(Option::is_none);
+                    (!is_newer).then_some(false)
+                }
                 _ => summary.root_keys,
             },
         };
@@ -87,13 +105,14 @@ impl<'a> Judgement<'a, '_> {
         if root.key == Some(true) && !is_shown {
             self.violation(control, Violation::of_root(None));
         }
+        let keeps_root = self.account.report.as_ref().is_some_and(|report| report.keeps_root());
         let lacks_keys = root.row.map(|(user, _)| user.lacks_keys());
         match root.key {
             // The summary does not say how many there are.
             Some(true) if lacks_keys == Some(true) => self.unknown(control, KEY_ACTIVE),
             Some(_) => {}
             // Of an earlier row, the reason is known.
-            None if lacks_keys == Some(false) => {}
+            None if lacks_keys == Some(false) && keeps_root => {}
             None => {
                 let lack = self.lack_of_summary(root, KEY_ACTIVE);
                 self.unknown(control, lack);

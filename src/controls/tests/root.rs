@@ -111,6 +111,7 @@ fn root_without_credentials_passes() {
     ]);
     let mut account = account(&[row]);
     account.evidence.root_virtual_mfa = denied();
+    summary_of(&mut account).root_password = Some(false);
     for benchmark in Benchmark::ALL {
         for control in OF_ROOT {
             assert_is_by(benchmark, &account, control, Ok(0), control.name());
@@ -124,10 +125,53 @@ fn a_key_of_a_root_without_password_is_a_finding() {
         root(&[("password_enabled", "false"), ("mfa_active", "false")]).1,
         key(1, "true", &days_ago(400), &days_ago(3)),
     ];
-    let account = account(&[(ROOT_USER, values.concat())]);
+    let mut account = account(&[(ROOT_USER, values.concat())]);
+    summary_of(&mut account).root_password = Some(false);
     assert_root_is(&account, [Ok(1), Ok(0), Ok(0), Ok(1)], "from v5.0 on MFA is for the password");
     assert_is_by(Benchmark::V4_0, &account, Control::RootMfa, Ok(1), "before, for root");
     assert_is_by(Benchmark::V4_0, &account, Control::RootHardwareMfa, Ok(1), "before, for root");
+}
+
+fn summary_of(account: &mut Account) -> &mut AccountSummary {
+    account.evidence.summary.value.as_mut().expect("a summary")
+}
+
+#[test]
+fn what_a_later_summary_says_worse_of_root_than_the_report_is_not_decided() {
+    let bare = root(&[("password_enabled", "false"), ("mfa_active", "false")]);
+    let mut account = self::account(std::slice::from_ref(&bare));
+    let has_changed = |account: &mut Account, value| {
+        let summary = summary_of(account);
+        (summary.root_password, summary.root_keys) = (Some(value), Some(value));
+    };
+    has_changed(&mut account, false);
+    assert_root_is(&account, [Ok(0); 4], "both say that there is nothing");
+    has_changed(&mut account, true);
+    summary_of(&mut account).root_mfa = Some(false);
+    let not_sure = |column| Err(Unknown::Column(column));
+    let (key, password) = (not_sure("access_key_N_active"), not_sure("password_enabled"));
+    assert_is(&account, Control::RootNoAccessKey, key, "a new key");
+    assert_is(&account, Control::RootMfa, password, "a new password");
+    assert_is(&account, Control::RootHardwareMfa, password, "a new password");
+    // One of an earlier report does not.
+    account.details_of = Some(now() - TimeDelta::hours(4));
+    assert_root_is(&account, [Ok(0); 4], "an earlier summary");
+    // An inactive key counts in the summary.
+    let row = [bare.1, key_of(1, "false")].concat();
+    let mut account = self::account(&[(ROOT_USER, row)]);
+    has_changed(&mut account, true);
+    assert_is(&account, Control::RootNoAccessKey, Ok(0), "an inactive key");
+
+    let mut account = self::account(&[root(&[])]);
+    assert_is(&account, Control::RootHardwareMfa, Ok(0), "a device that is not virtual");
+    summary_of(&mut account).root_mfa = Some(false);
+    for control in [Control::RootMfa, Control::RootHardwareMfa] {
+        assert_is(&account, control, Err(Unknown::Column("mfa_active")), "it was removed");
+    }
+}
+
+fn key_of(slot: u8, active: &str) -> Vec<(&'static str, String)> {
+    key(slot, active, &days_ago(400), N_A)
 }
 
 #[test]

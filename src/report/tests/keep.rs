@@ -370,6 +370,8 @@ fn a_use_of_an_earlier_report_has_its_time() {
     assert_eq!(use_of([of("N/A"), of(""), of("")]), (true, at_hour(1)));
     assert_eq!(use_of([of("N/A"), of("N/A"), of("")]), (true, at_hour(2)));
     assert_eq!(use_of([of("N/A"), of(""), of("N/A")]), (true, None));
+    let silent = Arc::new(parse(&[HEADER, ROOT, &row("a", ",,,,,false,N/A,N/A,N/A,N/A")]));
+    assert_eq!(use_of([of("N/A"), silent.clone(), silent]), (true, at_hour(1)));
     let unreadable = Arc::new(parse(&[HEADER, ROOT, "a"]));
     assert_eq!(use_of([of("N/A"), unreadable.clone(), unreadable]), (true, at_hour(1)));
 }

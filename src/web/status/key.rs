@@ -311,8 +311,9 @@ impl Facts<'_> {
         let is_confirmed = account.refresh.confirmation == Tried::Ok
             && account.refresh.waiting == Some(0)
             && finding.access_key_id.is_some();
+
         html! {
-            @if let Some(generated) = account.generated {
+            @if let Some(generated) = self.key.and_then(|key| key.use_of).or(account.generated) {
                 "the credential report of " (moment(generated)) ", " (relative(generated, now))
             }
             @if finding.service.is_some() {
@@ -331,11 +332,11 @@ impl Facts<'_> {
         }
     }
 
-    /// Whether the user may have more access keys than are known.
+    /// Whether the user may have more access keys than are known. A row of an earlier report does not say.
     fn may_have_more(&self) -> bool {
         let users = self.account.report.iter().flat_map(|report| &report.users);
         let mut of_name = users.filter(|user| user.name == self.finding.user);
-        of_name.any(|user| self.account.may_hide_keys_of(user, self.snapshot.now))
+        of_name.any(|user| user.is_kept || self.account.may_hide_keys_of(user, self.snapshot.now))
     }
 
     fn last_used(&self) -> Markup {
