@@ -19,6 +19,8 @@ struct Root<'a> {
     mfa: Option<bool>,
     /// Whether there is an active key.
     key: Option<bool>,
+    /// Whether the later summary says worse than the report. What it is about is not sure then.
+    is_outdated: bool,
 }
 
 impl<'a> Judgement<'a, '_> {
@@ -40,7 +42,6 @@ impl<'a> Judgement<'a, '_> {
             return;
         }
         let summary = self.account.evidence.summary.known(self.now).copied().unwrap_or_default();
-        // What was read after the report, if that is worse. Then neither is sure.
         let later = if self.account.details_of == self.account.generated
             && self.account.evidence.summary.standing(self.now) == Standing::Good
         {
@@ -50,30 +51,34 @@ impl<'a> Judgement<'a, '_> {
         };
         let is_active = |key: &Option<Key>| key.as_ref().is_some_and(|key| key.active);
         let reported = row.map(|(user, _)| user);
-        let root = Root {
+        let mut root = Root {
             row,
             password: match reported.and_then(|user| user.password_enabled) {
                 None if has_no_console => Some(false),
                 None => summary.root_password,
-                Some(false) if later.root_password == Some(true) => None,
                 reported => reported,
             },
-            mfa: match reported.and_then(|user| user.mfa_active) {
-                None => summary.root_mfa,
-                Some(true) if later.root_mfa == Some(false) => None,
-                reported => reported,
-            },
+            mfa: reported.and_then(|user| user.mfa_active).or(summary.root_mfa),
             key: match row {
                 Some((_, keys)) if keys.iter().any(is_active) => Some(true),
-                // An inactive key counts in the summary.
-                Some((user, keys)) if !user.lacks_keys() && !report.keeps_root() => {
-                    let is_newer =
-                        later.root_keys == Some(true) && keys.iter().all(Option::is_none);
-                    (!is_newer).then_some(false)
-                }
+                Some((user, _)) if !user.lacks_keys() && !report.keeps_root() => Some(false),
                 _ => summary.root_keys,
             },
+            is_outdated: false,
         };
+        // An inactive key counts in the summary.
+        let has_no_key = row.is_some_and(|(_, keys)| keys.iter().all(Option::is_none));
+        let worse = [
+            (&mut root.password, later.root_password.filter(|_| !has_no_console), true),
+            (&mut root.mfa, later.root_mfa, false),
+            (&mut root.key, later.root_keys.filter(|_| has_no_key), true),
+        ];
+        for (known, later, bad) in worse {
+            if later == Some(bad) && *known == Some(!bad) {
+                *known = None;
+                root.is_outdated = true;
+            }
+        }
         self.root_keys(&root);
         self.root_use(&root);
         if !has_no_console {
@@ -85,7 +90,11 @@ impl<'a> Judgement<'a, '_> {
     fn lack_of_summary(&self, root: &Root, column: Unknown) -> Unknown {
         match self.account.evidence.standing(EvidenceKind::AccountSummary, self.now) {
             // Nothing but the report was to say it, or the summary does not say it either.
-            Standing::NotRead | Standing::Good => root.row.map_or(Unknown::RootRow, |_| column),
+            Standing::NotRead | Standing::Good => match root.row {
+                None => Unknown::RootRow,
+                Some(_) if root.is_outdated => Unknown::OldReport,
+                Some(_) => column,
+            },
             Standing::Old | Standing::Failed(_) => self.lack_of(EvidenceKind::AccountSummary),
         }
     }

@@ -311,7 +311,6 @@ impl Facts<'_> {
         let is_confirmed = account.refresh.confirmation == Tried::Ok
             && account.refresh.waiting == Some(0)
             && finding.access_key_id.is_some();
-
         html! {
             @if let Some(generated) = self.key.and_then(|key| key.use_of).or(account.generated) {
                 "the credential report of " (moment(generated)) ", " (relative(generated, now))
