@@ -5,7 +5,7 @@ use super::{
     PASSWORD_LAST_USED, RootRow,
 };
 use crate::controls::{Control, Credential, Outcome, Unknown, Violation};
-use crate::evidence::{AccountSummary, EvidenceKind, Standing};
+use crate::evidence::{EvidenceKind, Standing};
 use crate::policy::Age;
 use crate::report::{Key, ROOT_USER, Report};
 
@@ -42,13 +42,9 @@ impl<'a> Judgement<'a, '_> {
             return;
         }
         let summary = self.account.evidence.summary.known(self.now).copied().unwrap_or_default();
-        let later = if self.account.details_of == self.account.generated
-            && self.account.evidence.summary.standing(self.now) == Standing::Good
-        {
-            summary
-        } else {
-            AccountSummary::default()
-        };
+        let reading = &self.account.evidence.summary;
+        let is_later = reading.read > self.account.generated;
+        let later = reading.value.filter(|_| is_later).unwrap_or_default();
         let is_active = |key: &Option<Key>| key.as_ref().is_some_and(|key| key.active);
         let reported = row.map(|(user, _)| user);
         let mut root = Root {

@@ -140,6 +140,7 @@ fn summary_of(account: &mut Account) -> &mut AccountSummary {
 fn what_a_later_summary_says_worse_of_root_than_the_report_is_not_decided() {
     let bare = root(&[("password_enabled", "false"), ("mfa_active", "false")]);
     let mut account = self::account(std::slice::from_ref(&bare));
+    account.generated = Some(now() - TimeDelta::hours(1));
     let has_changed = |account: &mut Account, value| {
         let summary = summary_of(account);
         (summary.root_password, summary.root_keys) = (Some(value), Some(value));
@@ -153,15 +154,21 @@ fn what_a_later_summary_says_worse_of_root_than_the_report_is_not_decided() {
     assert_is(&account, Control::RootMfa, not_sure, "a new password");
     assert_is(&account, Control::RootHardwareMfa, not_sure, "a new password");
     // One of an earlier report does not.
-    account.details_of = Some(now() - TimeDelta::hours(4));
+    account.evidence.summary.failure = Some(Reason::Timeout);
+    let failed = Err(Unknown::Failed(EvidenceKind::AccountSummary));
+    assert_is(&account, Control::RootNoAccessKey, failed, "also if a later call fails");
+    account.evidence.summary.failure = None;
+    account.evidence.summary.read = account.generated;
     assert_root_is(&account, [Ok(0); 4], "an earlier summary");
     // An inactive key counts in the summary.
     let row = [bare.1, key_of(1, "false")].concat();
     let mut account = self::account(&[(ROOT_USER, row)]);
+    account.generated = Some(now() - TimeDelta::hours(1));
     has_changed(&mut account, true);
     assert_is(&account, Control::RootNoAccessKey, Ok(0), "an inactive key");
 
     let mut account = self::account(&[root(&[])]);
+    account.generated = Some(now() - TimeDelta::hours(1));
     assert_is(&account, Control::RootHardwareMfa, Ok(0), "a device that is not virtual");
     summary_of(&mut account).root_mfa = Some(false);
     for control in [Control::RootMfa, Control::RootHardwareMfa] {

@@ -372,6 +372,11 @@ fn a_use_of_an_earlier_report_has_its_time() {
     assert_eq!(use_of([of("N/A"), of(""), of("N/A")]), (true, None));
     let silent = Arc::new(parse(&[HEADER, ROOT, &row("a", ",,,,,false,N/A,N/A,N/A,N/A")]));
     assert_eq!(use_of([of("N/A"), silent.clone(), silent]), (true, at_hour(1)));
+    // Two rows, of which one says nothing of the key, and the other has a younger one.
+    let young = "true,2026-09-20T00:00:00Z,N/A,N/A,N/A,false,N/A,N/A,N/A,N/A";
+    let rows = [row("a", ",,,,,false,N/A,N/A,N/A,N/A"), row("a", young)];
+    let two = Arc::new(parse(&[HEADER, ROOT, &rows[0], &rows[1]]));
+    assert_eq!(use_of([of("N/A"), of(""), two]), (true, at_hour(1)));
     let unreadable = Arc::new(parse(&[HEADER, ROOT, "a"]));
     assert_eq!(use_of([of("N/A"), unreadable.clone(), unreadable]), (true, at_hour(1)));
 }

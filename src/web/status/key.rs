@@ -1,5 +1,6 @@
 //! The page of one key: the problem, the owner, the due date, and the `steps`.
 
+use chrono::{DateTime, Utc};
 use form_urlencoded::byte_serialize;
 use maud::{Markup, html};
 
@@ -19,7 +20,7 @@ use super::trust::{never_read, no_account};
 use crate::findings::{Finding, all_keys};
 use crate::policy::KeyStatus;
 use crate::render::Snapshot;
-use crate::report::{Key, ROOT_USER};
+use crate::report::{Key, ROOT_USER, User};
 use crate::state::{Account, Tried};
 
 /// The result of a request for a key's page.
@@ -200,6 +201,12 @@ impl Facts<'_> {
             }
             section aria-labelledby="steps" {
                 h2 id="steps" { "What to do" }
+                @if self.account.gone_users().any(|user| user.name == finding.user) {
+                    p {
+                        "AWS no longer has a user of this name, and deletes none who has such a key: the user was renamed. "
+                        "The next report has the new name. Use that in the commands."
+                    }
+                }
                 (steps::render(settings, now, finding, self.of_user, self.may_have_more()))
             }
             section.screen aria-labelledby="links" {
@@ -312,7 +319,7 @@ impl Facts<'_> {
             && account.refresh.waiting == Some(0)
             && finding.access_key_id.is_some();
         html! {
-            @if let Some(generated) = self.key.and_then(|key| key.use_of).or(account.generated) {
+            @if let Some(generated) = self.report_of_key() {
                 "the credential report of " (moment(generated)) ", " (relative(generated, now))
             }
             @if finding.service.is_some() {
@@ -331,11 +338,29 @@ impl Facts<'_> {
         }
     }
 
+    /// The user's row in the report.
+    fn user(&self) -> Option<&User> {
+        let mut users = self.account.report.iter().flat_map(|report| &report.users);
+        users.find(|user| user.name == self.finding.user)
+    }
+
+    /// When the report was made that shows the key.
+    fn report_of_key(&self) -> Option<DateTime<Utc>> {
+        let slot = self.finding.key.map_or(0, |slot| usize::from(slot) - 1);
+        let is_kept = self.user().is_some_and(|user| {
+            user.is_kept || user.lacks_key.get(slot).is_none_or(|lacks| *lacks)
+        });
+        let earlier = self.key.and_then(|key| key.use_of).filter(|_| is_kept);
+        earlier.or(self.account.generated)
+    }
+
     /// Whether the user may have more access keys than are known. A row of an earlier report does not say.
     fn may_have_more(&self) -> bool {
-        let users = self.account.report.iter().flat_map(|report| &report.users);
-        let mut of_name = users.filter(|user| user.name == self.finding.user);
-        of_name.any(|user| user.is_kept || self.account.may_hide_keys_of(user, self.snapshot.now))
+        let account = self.account;
+        self.user().is_some_and(|user| {
+            user.is_kept && !account.confirmed.knows(&user.name)
+                || account.may_hide_keys_of(user, self.snapshot.now)
+        })
     }
 
     fn last_used(&self) -> Markup {

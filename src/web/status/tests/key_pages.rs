@@ -292,3 +292,57 @@ fn a_key_of_unknown_age_says_why_it_is_not_known() {
     let page = page_of_key("true,not a time,N/A,false,N/A,N/A");
     assert!(page.contains(&format!("{unknown}no date of it is known.")), "{page}");
 }
+
+#[test]
+fn a_key_is_known_from_the_newest_report_that_shows_it() {
+    let earlier = now() - TimeDelta::days(3);
+    let page = |row: &str, is_listed: bool| {
+        let before = account_of_keys("true,2026-10-20T00:00:00Z,N/A,false,N/A,N/A");
+        let before = before.report.expect("a report");
+        let mut account = account_of_keys("false,N/A,N/A,false,N/A,N/A");
+        let csv = "user,arn,access_key_1_active,access_key_1_last_rotated,access_key_1_last_used_date,access_key_2_active,access_key_2_last_rotated\n\
+             b,arn:aws:iam::123456789012:user/b,false,N/A,N/A,false,N/A\n";
+        let report = Report::parse((csv.to_owned() + row).as_bytes()).expect("a report");
+        account.report = Some(report.into());
+        let report = account.report.as_mut().expect("a report");
+        report.keep_missing(&before, Some(earlier));
+        if is_listed {
+            let keys = before.users[0].keys.to_vec();
+            Arc::make_mut(&mut account.confirmed).insert("a", Some(keys));
+        }
+        page_of_its_key(account, Config::default())
+    };
+    let (may_have_more, then) = ("may have more keys than are known here", "2026-10-29");
+    let known_then = |text: &str| {
+        let known = text.split("Known from</dt>").nth(1).expect("how it is known");
+        known.split("</dd>").next().expect("its end").contains(then)
+    };
+    // Its use is of the report before.
+    let text =
+        page("a,arn:aws:iam::123456789012:user/a,true,2026-10-20T00:00:00Z,,false,N/A", false);
+    assert!(text.contains(then) && !known_then(&text) && !text.contains(may_have_more), "{text}");
+    let text = page("a,cut", false);
+    assert!(known_then(&text), "{text}");
+    let text = page("a,cut", true);
+    assert!(!text.contains(may_have_more), "{text}");
+}
+
+#[test]
+fn the_page_of_an_api_key_says_that_its_user_has_another_name() {
+    let mut account = with_service_credentials(&[("bedrock.amazonaws.com", "ACCA1", None)]);
+    let mut page = |is_gone: bool| {
+        if is_gone {
+            Arc::make_mut(&mut account.confirmed).insert("a", None);
+        }
+        let state = State::new([account.clone().into()], Tried::Ok, true);
+        let asked = query("account=123456789012&user=a&id=ACCA1");
+        match key::render(&settings(), &snapshot(state, Config::default()), &asked) {
+            key::KeyPage::Found(page) => page,
+            key::KeyPage::Missing(page) | key::KeyPage::Invalid(page) => panic!("{page}"),
+        }
+    };
+    for is_gone in [false, true] {
+        let text = page(is_gone);
+        assert_eq!(text.contains(": the user was renamed."), is_gone, "{text}");
+    }
+}
