@@ -17,12 +17,12 @@ pub fn are_near(a: Option<DateTime<Utc>>, b: Option<DateTime<Utc>>) -> bool {
 }
 
 impl Report {
-    /// Keeps what the report before has and this one does not deny, also that a user has more keys. If rows could not be parsed, its
-    /// users stay, because the rows may be theirs. Root always stays, because no account loses it. Of a
-    /// slot that is not clear, the worst key that can be in it stays. An active key without a time has
-    /// that of the oldest key that it can be, also of an inactive one, which may be active again. That a
-    /// key was never used stays until a report says something of its use, but not of root, of whom that
-    /// is good news. `generated`: when the report before was made.
+    /// Keeps what the report before has and this one does not deny, also that a user has more keys. If rows
+    /// could not be parsed, its users stay, because the rows may be theirs. Root always stays, because no
+    /// account loses it. Of a slot that is not clear, the worst key that can be in it stays. An active key
+    /// without a time has that of the oldest key that it can be, also of an inactive one, which may be
+    /// active again. That a key was never used stays until a report says something of its use, but not of
+    /// root, of whom that is good news. `generated`: when the report before was made.
     pub fn keep_missing(self: &mut Arc<Report>, before: &Report, generated: Option<DateTime<Utc>>) {
         let is_whole = self.missing == 0 && self.users.iter().any(User::is_root);
         let lacks_some = |user: &User| user.has_unclear_slot() || user.has_key_of_unknown_use();

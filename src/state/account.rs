@@ -173,7 +173,7 @@ impl Account {
     }
 
     /// The service-specific credentials of users who are not in the report, or whom AWS no longer has, each
-    /// with its user. AWS deletes no user who has one, so these have other names. They are judged by the
+    /// with its user. AWS deletes no user who has one, so these can have other names. They are judged by the
     /// default: no rule can decide about a user of whom nothing but an earlier name is known.
     pub fn service_credentials_of_others(&self) -> Vec<(&str, &ServiceCredential)> {
         match &self.service_credentials {

@@ -203,8 +203,8 @@ impl Facts<'_> {
                 h2 id="steps" { "What to do" }
                 @if self.account.gone_users().any(|user| user.name == finding.user) {
                     p {
-                        "AWS no longer has a user of this name, and deletes none who has such a key: the user was renamed. "
-                        "The next report has the new name. Use that in the commands."
+                        "AWS no longer has a user of this name. The user was renamed, or this key was deleted and then the user. "
+                        "The next report shows which. If there is a new name, use that in the commands."
                     }
                 }
                 (steps::render(settings, now, finding, self.of_user, self.may_have_more()))

@@ -343,6 +343,10 @@ fn the_page_of_an_api_key_says_that_its_user_has_another_name() {
     };
     for is_gone in [false, true] {
         let text = page(is_gone);
-        assert_eq!(text.contains(": the user was renamed."), is_gone, "{text}");
+        assert_eq!(
+            text.contains("The user was renamed, or this key was deleted"),
+            is_gone,
+            "{text}"
+        );
     }
 }
