@@ -249,7 +249,6 @@ impl Key {
             worse.last_used = None;
             worse.never_used = false;
         }
-        worse.use_of = [worse.use_of, better.use_of].into_iter().flatten().min();
         worse.last_used_region.take_if(|region| better.last_used_region.as_ref() != Some(region));
         worse
             .last_used_service

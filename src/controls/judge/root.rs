@@ -4,6 +4,7 @@ use super::{
     Judgement, KEY_ACTIVE, KEY_LAST_USED, MFA_ACTIVE, OF_ROOT, PASSWORD_ENABLED,
     PASSWORD_LAST_USED, RootRow,
 };
+use crate::clock::MAX_CLOCK_SKEW;
 use crate::controls::{Control, Credential, Outcome, Unknown, Violation};
 use crate::evidence::{EvidenceKind, Standing};
 use crate::policy::Age;
@@ -43,7 +44,8 @@ impl<'a> Judgement<'a, '_> {
         }
         let summary = self.account.evidence.summary.known(self.now).copied().unwrap_or_default();
         let reading = &self.account.evidence.summary;
-        let is_later = reading.read > self.account.generated;
+        // One of the clocks is AWS's.
+        let is_later = reading.read.map(|read| read + MAX_CLOCK_SKEW) > self.account.generated;
         let later = reading.value.filter(|_| is_later).unwrap_or_default();
         let is_active = |key: &Option<Key>| key.as_ref().is_some_and(|key| key.active);
         let reported = row.map(|(user, _)| user);

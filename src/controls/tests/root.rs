@@ -158,7 +158,9 @@ fn what_a_later_summary_says_worse_of_root_than_the_report_is_not_decided() {
     let failed = Err(Unknown::Failed(EvidenceKind::AccountSummary));
     assert_is(&account, Control::RootNoAccessKey, failed, "also if a later call fails");
     account.evidence.summary.failure = None;
-    account.evidence.summary.read = account.generated;
+    account.evidence.summary.read = account.generated.map(|at| at - TimeDelta::minutes(4));
+    assert_is(&account, Control::RootNoAccessKey, not_sure, "clocks differ");
+    account.evidence.summary.read = account.generated.map(|at| at - TimeDelta::hours(1));
     assert_root_is(&account, [Ok(0); 4], "an earlier summary");
     // An inactive key counts in the summary.
     let row = [bare.1, key_of(1, "false")].concat();
