@@ -15,6 +15,8 @@ use crate::report::STALE;
 pub struct Evidence {
     /// The summary's answer about the root user.
     pub summary: Reading<AccountSummary>,
+    /// What summaries last said of the root user.
+    pub root: LastSaid,
     /// The password policy of IAM users. `None`: the account has none.
     pub password_policy: Reading<Option<PasswordPolicy>>,
     /// Whether a virtual MFA device belongs to the root user.
@@ -70,6 +72,18 @@ pub struct AccountSummary {
     pub root_mfa: Option<bool>,
     /// `AccountAccessKeysPresent`: whether there is a key, active or not.
     pub root_keys: Option<bool>,
+}
+
+/// What `GetAccountSummary` last said of the root user, and when. Neither an answer that is silent nor a
+/// permission that is taken away takes it back: until a newer report, it can contradict the report.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct LastSaid {
+    /// [`AccountSummary::root_password`]
+    pub password: Option<(bool, DateTime<Utc>)>,
+    /// [`AccountSummary::root_mfa`]
+    pub mfa: Option<(bool, DateTime<Utc>)>,
+    /// [`AccountSummary::root_keys`]
+    pub keys: Option<(bool, DateTime<Utc>)>,
 }
 
 /// The password policy of an account's users.
@@ -141,6 +155,18 @@ impl<T> Reading<T> {
     /// clock that was wrong: its age is not known.
     fn is_older(&self, age: TimeDelta, now: DateTime<Utc>) -> bool {
         self.read.is_none_or(|read| now - read > age || is_from_the_future(read, now))
+    }
+}
+
+impl LastSaid {
+    /// Updates it from an answer of this time.
+    pub fn update(&mut self, summary: &AccountSummary, read: DateTime<Utc>) {
+        let update = |said: &mut Option<_>, value: Option<bool>| {
+            *said = value.map(|value| (value, read)).or(*said);
+        };
+        update(&mut self.password, summary.root_password);
+        update(&mut self.mfa, summary.root_mfa);
+        update(&mut self.keys, summary.root_keys);
     }
 }
 
@@ -219,6 +245,7 @@ impl Evidence {
         };
         Evidence {
             summary: Reading::of(summary, read),
+            root: LastSaid::default(),
             password_policy: Reading::of(Some(PasswordPolicy::GOOD), read),
             root_virtual_mfa: Reading::of(false, read),
             user_policies: Reading::of(Arc::new([("alpha".to_owned(), false)].into()), read),

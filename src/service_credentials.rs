@@ -107,8 +107,11 @@ impl ServiceCredentials {
             let mut others = others.filter(|(_, created)| can_be(created));
             match (others.next(), others.next()) {
                 (None, _) => names.insert(name, None),
-                (Some((other, time)), None) if time == created && created.is_some() => {
-                    names.insert(name, Some(other))
+                // Whoever was there before can be another user of that time, such as of the same script.
+                (Some(other), None)
+                    if !before.contains(other) && created.is_some() && other.1 == *created =>
+                {
+                    names.insert(name, Some(other.0))
                 }
                 _ => continue,
             };
@@ -237,14 +240,21 @@ mod tests {
         ] {
             assert_eq!(users(after, ""), expected, "{after:?}");
         }
-        // Rows that could not be read before may have been those of users who are there now.
-        let before = Arc::new(report(&[("ann", "2020"), ("bob", "2021")], ""));
-        let mut between = Arc::new(report(&[("eve", "2020"), ("bob", "2021")], "x\n"));
-        between.keep_missing(&before, None);
-        let mut credentials = ServiceCredentials::from_iter([("ann".to_owned(), credential("1"))]);
-        credentials.follow(&before, &between);
-        credentials.follow(&between, &report(&[("eve", "2020"), ("bob", "2021")], ""));
-        assert_eq!(Vec::from_iter(credentials.all()), [("eve", &credential("1"))]);
+        // With a row that could not be read in between, the users of both reports are known together: whoever
+        // was created at the same time can be the same user, or another one.
+        for (first, second) in [
+            (&[("ann", "2020"), ("bob", "2021")][..], &[("eve", "2020"), ("bob", "2021")][..]),
+            (&[("ann", "2020"), ("eve", "2020")], &[("eve", "2020")]),
+        ] {
+            let before = Arc::new(report(first, ""));
+            let mut between = Arc::new(report(second, "x\n"));
+            between.keep_missing(&before, None);
+            let mut credentials =
+                ServiceCredentials::from_iter([("ann".to_owned(), credential("1"))]);
+            credentials.follow(&before, &between);
+            credentials.follow(&between, &report(second, ""));
+            assert_eq!(Vec::from_iter(credentials.all()), [("ann", &credential("1"))], "{first:?}");
+        }
         let with_a_row_that_cannot_be_read = users(&[("bob", "2021")], "x\n");
         assert_eq!(with_a_row_that_cannot_be_read, "ann 1, bob 2, dan 3");
     }

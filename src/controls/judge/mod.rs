@@ -159,17 +159,15 @@ impl<'a> Judgement<'a, '_> {
             (Some(true), None) => self.unknown(Control::ConsoleMfa, MFA_ACTIVE),
             (None, _) => self.unknown(Control::ConsoleMfa, PASSWORD_ENABLED),
         }
+        let kind = EvidenceKind::UserPolicies;
         let policies = self.account.evidence.user_policies.known(self.now);
         match policies.map(|users| users.get(&user.name)) {
-            None => {
-                let lack = self.lack_of(EvidenceKind::UserPolicies);
-                self.unknown(Control::PoliciesOnGroupsOnly, lack);
+            Some(None) if self.account.evidence.standing(kind, self.now) == Standing::Good => {
+                self.unknown(Control::PoliciesOnGroupsOnly, Unknown::NotListed(kind));
             }
-            Some(None) => {
-                self.unknown(
-                    Control::PoliciesOnGroupsOnly,
-                    Unknown::NotListed(EvidenceKind::UserPolicies),
-                );
+            None | Some(None) => {
+                let lack = self.lack_of(kind);
+                self.unknown(Control::PoliciesOnGroupsOnly, lack);
             }
             Some(Some(true)) => {
                 self.violation(Control::PoliciesOnGroupsOnly, Violation::of(user));

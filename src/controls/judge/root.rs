@@ -20,8 +20,8 @@ struct Root<'a> {
     mfa: Option<bool>,
     /// Whether there is an active key.
     key: Option<bool>,
-    /// Whether the later summary says worse than the report. What it is about is not sure then.
-    is_outdated: bool,
+    /// Where a later summary says worse than these columns of the report. Neither is sure then.
+    outdated: Vec<Unknown>,
 }
 
 impl<'a> Judgement<'a, '_> {
@@ -43,10 +43,9 @@ impl<'a> Judgement<'a, '_> {
             return;
         }
         let summary = self.account.evidence.summary.known(self.now).copied().unwrap_or_default();
-        let reading = &self.account.evidence.summary;
+        let said = self.account.evidence.root;
         // One of the clocks is AWS's.
-        let is_later = reading.read.map(|read| read + MAX_CLOCK_SKEW) > self.account.generated;
-        let later = reading.value.filter(|_| is_later).unwrap_or_default();
+        let is_later = |read| Some(read + MAX_CLOCK_SKEW) > self.account.generated;
         let is_active = |key: &Option<Key>| key.as_ref().is_some_and(|key| key.active);
         let reported = row.map(|(user, _)| user);
         let mut root = Root {
@@ -62,19 +61,20 @@ impl<'a> Judgement<'a, '_> {
                 Some((user, _)) if !user.lacks_keys() && !report.keeps_root() => Some(false),
                 _ => summary.root_keys,
             },
-            is_outdated: false,
+            outdated: Vec::new(),
         };
         // An inactive key counts in the summary.
         let has_no_key = row.is_some_and(|(_, keys)| keys.iter().all(Option::is_none));
         let worse = [
-            (&mut root.password, later.root_password.filter(|_| !has_no_console), true),
-            (&mut root.mfa, later.root_mfa, false),
-            (&mut root.key, later.root_keys.filter(|_| has_no_key), true),
+            (&mut root.password, said.password.filter(|_| !has_no_console), true, PASSWORD_ENABLED),
+            (&mut root.mfa, said.mfa, false, MFA_ACTIVE),
+            (&mut root.key, said.keys.filter(|_| has_no_key), true, KEY_ACTIVE),
         ];
-        for (known, later, bad) in worse {
-            if later == Some(bad) && *known == Some(!bad) {
+        for (known, said, bad, column) in worse {
+            let is_worse = said.is_some_and(|(value, read)| value == bad && is_later(read));
+            if is_worse && *known == Some(!bad) {
                 *known = None;
-                root.is_outdated = true;
+                root.outdated.push(column);
             }
         }
         self.root_keys(&root);
@@ -86,11 +86,13 @@ impl<'a> Judgement<'a, '_> {
 
     /// Why the report and the summary do not say something of the root user.
     fn lack_of_summary(&self, root: &Root, column: Unknown) -> Unknown {
+        if root.outdated.contains(&column) {
+            return Unknown::OldReport;
+        }
         match self.account.evidence.standing(EvidenceKind::AccountSummary, self.now) {
             // Nothing but the report was to say it, or the summary does not say it either.
             Standing::NotRead | Standing::Good => match root.row {
                 None => Unknown::RootRow,
-                Some(_) if root.is_outdated => Unknown::OldReport,
                 Some(_) => column,
             },
             Standing::Old | Standing::Failed(_) => self.lack_of(EvidenceKind::AccountSummary),

@@ -12,7 +12,7 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use super::judge::{OF_ROOT, OF_USERS};
 use super::*;
 use crate::confirmation::{ListedKey, merge};
-use crate::evidence::{AccountSummary, Evidence, PasswordPolicy, Reading};
+use crate::evidence::{AccountSummary, Evidence, LastSaid, PasswordPolicy, Reading};
 use crate::failure::Reason;
 use crate::report::{COLUMNS, ROOT_USER, Report};
 use crate::state::{Account, State, Tried, UNKNOWN_ACCOUNT};

@@ -142,40 +142,77 @@ fn what_a_later_summary_says_worse_of_root_than_the_report_is_not_decided() {
     let mut account = self::account(std::slice::from_ref(&bare));
     account.generated = Some(now() - TimeDelta::hours(1));
     let has_changed = |account: &mut Account, value| {
-        let summary = summary_of(account);
-        (summary.root_password, summary.root_keys) = (Some(value), Some(value));
+        say(account, now(), |summary| {
+            (summary.root_password, summary.root_keys) = (Some(value), Some(value));
+        });
     };
     has_changed(&mut account, false);
     assert_root_is(&account, [Ok(0); 4], "both say that there is nothing");
     has_changed(&mut account, true);
-    summary_of(&mut account).root_mfa = Some(false);
+    say(&mut account, now(), |summary| summary.root_mfa = Some(false));
     let not_sure = Err(Unknown::OldReport);
-    assert_is(&account, Control::RootNoAccessKey, not_sure, "a new key");
-    assert_is(&account, Control::RootMfa, not_sure, "a new password");
-    assert_is(&account, Control::RootHardwareMfa, not_sure, "a new password");
-    // One of an earlier report does not.
-    account.evidence.summary.failure = Some(Reason::Timeout);
-    let failed = Err(Unknown::Failed(EvidenceKind::AccountSummary));
-    assert_is(&account, Control::RootNoAccessKey, failed, "also if a later call fails");
-    account.evidence.summary.failure = None;
-    account.evidence.summary.read = account.generated.map(|at| at - TimeDelta::minutes(4));
-    assert_is(&account, Control::RootNoAccessKey, not_sure, "clocks differ");
-    account.evidence.summary.read = account.generated.map(|at| at - TimeDelta::hours(1));
+    let is_not_sure = |account: &Account, why| {
+        for control in [Control::RootNoAccessKey, Control::RootMfa, Control::RootHardwareMfa] {
+            assert_is(account, control, not_sure, why);
+        }
+    };
+    is_not_sure(&account, "a new key, a new password");
+    account.evidence.summary.fail(Reason::Timeout);
+    is_not_sure(&account, "also if a later call fails");
+    account.evidence.summary.fail(Reason::AccessDenied);
+    is_not_sure(&account, "if the permission is taken away");
+    account.evidence.summary = Reading::of(AccountSummary::default(), now());
+    say(&mut account, now(), |_| {});
+    is_not_sure(&account, "if a later answer is silent");
+    let made = account.generated.expect("a time");
+    let said_at = |account: &mut Account, read| {
+        account.evidence.root = LastSaid::default();
+        say(account, read, |summary| summary.root_keys = Some(true));
+        say(account, read, |summary| summary.root_password = Some(true));
+    };
+    said_at(&mut account, made - TimeDelta::minutes(4));
+    is_not_sure(&account, "clocks differ");
+    said_at(&mut account, made - TimeDelta::hours(1));
     assert_root_is(&account, [Ok(0); 4], "an earlier summary");
+    said_at(&mut account, now());
+    say(&mut account, now(), |summary| {
+        (summary.root_password, summary.root_keys) = (Some(false), Some(false));
+    });
+    assert_root_is(&account, [Ok(0); 4], "a later answer says that there is nothing again");
     // An inactive key counts in the summary.
     let row = [bare.1, key_of(1, "false")].concat();
     let mut account = self::account(&[(ROOT_USER, row)]);
-    account.generated = Some(now() - TimeDelta::hours(1));
+    account.generated = Some(made);
     has_changed(&mut account, true);
     assert_is(&account, Control::RootNoAccessKey, Ok(0), "an inactive key");
 
     let mut account = self::account(&[root(&[])]);
-    account.generated = Some(now() - TimeDelta::hours(1));
+    account.generated = Some(made);
     assert_is(&account, Control::RootHardwareMfa, Ok(0), "a device that is not virtual");
-    summary_of(&mut account).root_mfa = Some(false);
+    say(&mut account, now(), |summary| summary.root_mfa = Some(false));
     for control in [Control::RootMfa, Control::RootHardwareMfa] {
         assert_is(&account, control, not_sure, "it was removed");
     }
+}
+
+#[test]
+fn what_a_summary_contradicts_is_not_the_reason_for_what_the_report_does_not_tell() {
+    let silent = [("mfa_active", "not_supported"), ("password_enabled", "false")];
+    let mut account = self::account(&[root(&silent)]);
+    account.generated = Some(now() - TimeDelta::hours(1));
+    account.evidence.summary = Reading::of(AccountSummary::default(), now());
+    say(&mut account, now(), |summary| summary.root_password = Some(true));
+    let (_, unknown, _) = outcome_by(Benchmark::NEWEST, &account, Control::RootMfa);
+    assert_eq!(unknown, [Unknown::Column("mfa_active")]);
+}
+
+/// Changes the answer of `GetAccountSummary`.
+fn say(account: &mut Account, read: DateTime<Utc>, change: impl FnOnce(&mut AccountSummary)) {
+    let evidence = &mut account.evidence;
+    let mut summary = evidence.summary.value.unwrap_or_default();
+    change(&mut summary);
+    evidence.summary = Reading::of(summary, read);
+    evidence.root.update(&summary, read);
 }
 
 fn key_of(slot: u8, active: &str) -> Vec<(&'static str, String)> {

@@ -253,6 +253,7 @@ fn an_answer_of_more_than_eight_hours_ago_decides_nothing() {
     let fine = account_of(&csv);
     let mut violating = fine.clone();
     violating.evidence = Evidence {
+        root: Default::default(),
         summary: Reading::of(
             AccountSummary { root_mfa: Some(false), ..AccountSummary::default() },
             now(),

@@ -231,6 +231,9 @@ fn policies_belong_on_groups() {
     let kind = EvidenceKind::UserPolicies;
     account.evidence.user_policies = Reading::of(Arc::default(), now());
     assert_is(&account, control, Err(Unknown::NotListed(kind)), "AWS does not list the user");
+    account.evidence.user_policies.fail(Reason::Timeout);
+    let failed = Err(Unknown::Failed(kind));
+    assert_is(&account, control, failed, "and the last call failed");
     for (failure, unknown) in [
         (None, Unknown::NotRead(kind)),
         (Some(Reason::AccessDenied), Unknown::Denied(kind)),

@@ -77,6 +77,9 @@ impl RefreshContext<'_> {
         let wants_summary = self.wants_summary(account);
         let wants = |kind| self.config.reads(kind);
         let evidence = &mut account.evidence;
+        if let Some(Ok(summary)) = &summary {
+            evidence.root.update(summary, now);
+        }
         let (policy, devices) = (EvidenceKind::PasswordPolicy, EvidenceKind::VirtualMfaDevices);
         let failures = [
             (

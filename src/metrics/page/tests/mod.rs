@@ -73,6 +73,7 @@ fn state() -> State {
     every_kind.service_credentials = Some(Arc::new(service_credentials()));
     every_kind.refresh.service_credentials = Tried::Ok;
     every_kind.evidence = Evidence {
+        root: Default::default(),
         summary: Reading::of(AccountSummary::default(), at(NOW)),
         password_policy: Reading::of(None, at(NOW)),
         root_virtual_mfa: Reading { failure: Some(Reason::AccessDenied), ..Reading::default() },
