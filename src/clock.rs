@@ -1,9 +1,11 @@
-//! The one place that reads the wall clock.
+//! The one place that reads the wall clock, and corrects it by AWS's.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use tokio::time::Instant;
 
 /// Clocks that differ by this much or less count as equal.
 pub const MAX_CLOCK_SKEW: TimeDelta = TimeDelta::minutes(5);
@@ -14,29 +16,114 @@ pub fn is_from_the_future(time: DateTime<Utc>, now: DateTime<Utc>) -> bool {
     time - now > MAX_CLOCK_SKEW
 }
 
-/// A source of the current time. Clones share it.
+/// A source of the current time: the host's clock as long as it agrees with what AWS last said the time is.
+/// If not, AWS's time, and the time that the host has counted since: a clock that is set wrong makes no key
+/// younger. Clones share it.
 #[derive(Clone)]
-pub struct Clock(Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>);
+pub struct Clock {
+    wall: Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>,
+    /// Time that goes on at the same pace, whatever the wall clock is set to.
+    count: Arc<dyn Fn() -> Duration + Send + Sync>,
+    by_aws: Arc<Mutex<Option<Heard>>>,
+}
+
+/// A time that AWS gave, and what the host had counted then.
+type Heard = (DateTime<Utc>, Duration);
 
 impl Clock {
     /// The system's clock.
     pub fn system() -> Clock {
-        Clock(Arc::new(Utc::now))
+        Clock { wall: Arc::new(Utc::now), count: Arc::new(uptime), by_aws: Arc::default() }
     }
 
-    /// A clock with the times that `now` returns.
+    /// A clock with the times that `now` returns, which counts tokio's time.
     pub fn new(now: impl Fn() -> DateTime<Utc> + Send + Sync + 'static) -> Clock {
-        Clock(Arc::new(now))
+        let start = Instant::now();
+        let count = Arc::new(move || start.elapsed());
+        Clock { wall: Arc::new(now), count, by_aws: Arc::default() }
+    }
+
+    /// Takes note that it is this time now, as AWS says.
+    pub fn hear(&self, time: DateTime<Utc>) {
+        *self.lock() = Some((time, (self.count)()));
     }
 
     /// The time.
     pub fn now(&self) -> DateTime<Utc> {
-        (self.0)()
+        let wall = (self.wall)();
+        let by_aws = self.lock().and_then(|(time, heard)| {
+            let since = TimeDelta::from_std((self.count)().saturating_sub(heard)).ok()?;
+            time.checked_add_signed(since)
+        });
+        by_aws.filter(|time| (wall - time).abs() > MAX_CLOCK_SKEW).unwrap_or(wall)
     }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Heard>> {
+        self.by_aws.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How long the host has been up, with the time in which it slept.
+#[cfg(target_os = "linux")]
+fn uptime() -> Duration {
+    use rustix::time::{ClockId, clock_gettime};
+    Duration::try_from(clock_gettime(ClockId::Boottime)).unwrap_or_default()
+}
+
+/// How long this was called for, without the time in which the host slept.
+#[cfg(not(target_os = "linux"))]
+fn uptime() -> Duration {
+    static START: std::sync::LazyLock<std::time::Instant> =
+        std::sync::LazyLock::new(std::time::Instant::now);
+    START.elapsed()
 }
 
 impl fmt::Debug for Clock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Clock({})", self.now())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_clock_that_is_set_wrong_goes_on_by_what_aws_said() {
+        let start: DateTime<Utc> = "2026-11-01T12:00:00Z".parse().expect("a time");
+        let begun = Instant::now();
+        let wrong_by = Arc::new(Mutex::new(TimeDelta::zero()));
+        let of_host = wrong_by.clone();
+        let clock =
+            Clock::new(move || start + begun.elapsed() + *of_host.lock().expect("the skew"));
+        let set = |seconds| *wrong_by.lock().expect("the skew") = TimeDelta::seconds(seconds);
+        let after = |seconds| start + TimeDelta::seconds(seconds);
+        let pass = |seconds| tokio::time::sleep(Duration::from_secs(seconds));
+        set(-3 * 86_400);
+        assert_eq!(clock.now(), after(-3 * 86_400), "nothing else is known");
+        clock.hear(start);
+        assert_eq!(clock.now(), start);
+        pass(7_200).await;
+        assert_eq!(clock.now(), after(7_200), "without a further answer");
+        for (seconds, expected) in [(-300, -300), (-301, 0), (300, 300), (301, 0), (9_000_000, 0)] {
+            set(seconds);
+            assert_eq!(clock.clone().now(), after(7_200 + expected), "{seconds}");
+        }
+        set(0);
+        assert_eq!(clock.now(), after(7_200), "it was set right");
+    }
+
+    #[test]
+    fn the_host_counts_its_time() {
+        let clock = Clock::system();
+        let before = uptime();
+        std::thread::sleep(Duration::from_millis(20));
+        assert!(uptime() >= before + Duration::from_millis(20));
+        clock.hear(Utc::now() - TimeDelta::days(1));
+        std::thread::sleep(Duration::from_millis(20));
+        let behind = Utc::now() - clock.now();
+        assert!((behind - TimeDelta::days(1)).abs() < TimeDelta::seconds(5), "{behind}");
+        clock.hear(DateTime::<Utc>::MAX_UTC);
+        assert!(Utc::now() - clock.now() < TimeDelta::seconds(5), "a time beyond all times");
     }
 }

@@ -156,7 +156,7 @@ async fn check(
         // Keys are judged without the data that controls need.
         config.controls.enabled = false;
     }
-    let (clock, config) = (Clock::system(), Arc::new(config));
+    let (clock, config) = (source.clock(), Arc::new(config));
     let outcome = check::run(source, &flags.schedule()?, &clock, &config).await?;
     let mut text = Vec::new();
     let found = outcome.write(*format, *show, &config, &flags.filter(), clock.now(), &mut text)?;
@@ -178,7 +178,7 @@ async fn check_controls(
     settings.read.extend(EvidenceKind::ALL);
     // No control is about them.
     config.service_credentials = false;
-    let (clock, config) = (Clock::system(), Arc::new(config));
+    let (clock, config) = (source.clock(), Arc::new(config));
     let outcome = check::run(source, &flags.schedule()?, &clock, &config).await?;
     let results = Results::new(&outcome.state, &config.controls, outcome.now);
     let mut text = Vec::new();

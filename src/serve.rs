@@ -11,7 +11,6 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use crate::clock::Clock;
 use crate::config::origin::Origin;
 use crate::config::{self, Config};
 use crate::metrics::exporter::ExporterMetrics;
@@ -110,7 +109,7 @@ pub async fn serve(
     let listeners = Listeners { site: listen.bind().await?, health };
     log_start(&listeners, &web.config());
 
-    let clock = Clock::system();
+    let clock = source.clock();
     let (reloader, configs) = Reloader::new(origin, config, metrics.clone(), clock.clone());
     let reloader = Arc::new(reloader);
     let store = Arc::new(Store::default());

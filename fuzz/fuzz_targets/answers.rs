@@ -18,6 +18,7 @@ use aws_smithy_runtime_api::client::http::{
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
+use iam_key_exporter::clock::Clock;
 use iam_key_exporter::config::Config;
 use iam_key_exporter::confirmation::merge;
 use iam_key_exporter::failure::Failure;
@@ -81,7 +82,9 @@ async fn ask(answer: Answer) -> Option<Failure> {
     };
     let config = Config::parse(config, "config.yaml".as_ref()).expect("a configuration");
     let metrics = ExporterMetrics::new(Filter::default(), Operation::ALL.map(Operation::names));
-    let source = Source::Aws(Aws::with_config(&sdk_config(answer), metrics.aws_requests, 32));
+    let clock = Clock::new(now);
+    let source =
+        Source::Aws(Aws::with_config(&sdk_config(answer), clock, metrics.aws_requests, 32));
     let targets = || source.known(&config).targets;
     let target = targets().pop();
     let target = || target.as_ref().expect("a target");

@@ -12,6 +12,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
 
+use crate::clock::Clock;
 use crate::config::{Access, Config};
 use crate::confirmation::ListedKey;
 use crate::evidence::{AccountSummary, PasswordPolicy};
@@ -64,6 +65,14 @@ impl Source {
     pub fn forget_credentials(&self) {
         if let Source::Aws(aws) = self {
             aws.forget_credentials();
+        }
+    }
+
+    /// The clock by which its data is judged: this host's, corrected by AWS's answers if there are any.
+    pub fn clock(&self) -> Clock {
+        match self {
+            Source::Aws(aws) => aws.clock(),
+            Source::Files(_) | Source::Demo(_) => Clock::system(),
         }
     }
 

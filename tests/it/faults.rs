@@ -20,6 +20,7 @@ use crate::support::fake_aws::{self, ACCOUNT, FakeAws, account, sdk_config};
 use crate::support::protocol::Answer;
 use crate::support::refresh::{Subject, only_target, refresh};
 use crate::support::report::of_one;
+use crate::support::time::clock;
 
 const GET: &str = "GetCredentialReport";
 const GENERATE: &str = "GenerateCredentialReport";
@@ -355,7 +356,8 @@ async fn every_request_is_counted_by_what_came_of_it() {
     let server = FakeAws::new(account(script)).listen().await;
     let metrics = ExporterMetrics::new(Filter::default(), Operation::ALL.map(Operation::names));
     let config_of_sdk = sdk_config(&server.url());
-    let source = Source::Aws(Aws::with_config(&config_of_sdk, metrics.aws_requests.clone(), 32));
+    let source =
+        Source::Aws(Aws::with_config(&config_of_sdk, clock(), metrics.aws_requests.clone(), 32));
     let target = only_target(&source);
     let pending = Account::pending(&target.id, &target.name);
     refresh(&source, &target, &pending, &config(), Duration::from_secs(20)).await;
@@ -379,7 +381,8 @@ async fn a_request_that_is_cut_off_is_counted_as_aborted() {
     let server = FakeAws::new(account(|_: &str| Answer::Hang)).listen().await;
     let metrics = ExporterMetrics::new(Filter::default(), Operation::ALL.map(Operation::names));
     let config_of_sdk = sdk_config(&server.url());
-    let source = Source::Aws(Aws::with_config(&config_of_sdk, metrics.aws_requests.clone(), 32));
+    let source =
+        Source::Aws(Aws::with_config(&config_of_sdk, clock(), metrics.aws_requests.clone(), 32));
     let target = only_target(&source);
     let pending = Account::pending(&target.id, &target.name);
     refresh(&source, &target, &pending, &config(), Duration::from_secs(1)).await;

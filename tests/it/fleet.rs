@@ -640,7 +640,7 @@ async fn first_reports_do_not_wait_for_the_confirmations_of_other_accounts() {
     let fleet = Arc::new(fleet);
     let config = FakeAws::new(fleet.paused()).config_with(sdk_config("http://in-memory"));
     let requests = ExporterMetrics::new(Filter::default(), []).aws_requests;
-    let source = Source::Aws(Aws::with_config(&config, requests, 4));
+    let source = Source::Aws(Aws::with_config(&config, clock(), requests, 4));
     let subject = Subject::start_with(fleet, source, ORGANIZATION, Shard::default());
     let start = Instant::now();
     published(&subject.store, |state| {

@@ -16,7 +16,6 @@ use super::errors;
 use super::sdk::{CountRequests, Operation, signing_region, time_limits};
 use crate::config::Access;
 use crate::failure::Failure;
-use crate::metrics::exporter::AwsRequests;
 
 /// The AWS clients of all accounts.
 #[derive(Debug)]
@@ -41,9 +40,8 @@ pub struct AccountClient {
 
 impl Clients {
     /// Makes at most `concurrency` calls at the same time for reports, and as many for details beside
-    /// them. Counts each in `requests`. `given` replaces the configuration that the SDK's chains find.
-    pub fn new(given: Option<SdkConfig>, requests: AwsRequests, concurrency: usize) -> Clients {
-        let count = CountRequests::new(requests);
+    /// them, all of which `count` counts. `given` replaces the configuration that the SDK's chains find.
+    pub fn new(given: Option<SdkConfig>, count: CountRequests, concurrency: usize) -> Clients {
         let limit = Arc::new(CallLimit::new(concurrency));
         let credentials = Arc::new(CredentialCache::new(given, count.clone(), limit.clone()));
         let detail_limit = Arc::new(CallLimit::new(concurrency));

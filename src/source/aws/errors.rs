@@ -14,8 +14,8 @@ use aws_sdk_sts::operation::assume_role_with_web_identity::AssumeRoleWithWebIden
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
 use super::http::has_no_certificates;
-use super::sdk::{MAX_CLOCK_SKEW, Operation, clock_skew};
-use crate::clock::Clock;
+use super::sdk::{Operation, clock_skew};
+use crate::clock::{Clock, MAX_CLOCK_SKEW};
 use crate::failure::{Failure, Reason};
 
 /// The failure that this error of this call is.

@@ -30,6 +30,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::info;
 
 use super::target::{Discovered, FetchResult, Target, is_good};
+use crate::clock::Clock;
 use crate::config::{Access, Config, ListedAccount, Organization};
 use crate::confirmation::ListedKey;
 use crate::evidence::{AccountSummary, PasswordPolicy};
@@ -39,13 +40,14 @@ use crate::service_credentials::{CredentialList, ServiceCredentials};
 use crate::state::{Tags, UNKNOWN_ACCOUNT};
 use clients::{AccountClient, Clients};
 use organization::{Listing, Member};
-use sdk::SdkConfig;
+use sdk::{CountRequests, SdkConfig};
 
 /// AWS.
 #[derive(Debug)]
 pub struct Aws {
     clients: Clients,
     requests: AwsRequests,
+    clock: Clock,
     /// The organization's accounts as they were last found, by their ids.
     members: Mutex<Option<BTreeMap<String, Member>>>,
     /// The accounts of a much shorter list that is not accepted yet, and since when.
@@ -60,23 +62,40 @@ pub const DISCOVERY_INTERVAL: Duration = Duration::from_secs(60 * 60);
 impl Aws {
     /// Makes at most `concurrency` calls at the same time, and counts each in `requests`.
     pub fn new(requests: AwsRequests, concurrency: usize) -> Aws {
-        Aws::new_with(None, requests, concurrency)
+        Aws::new_with(None, Clock::system(), requests, concurrency)
     }
 
     /// The same with this configuration instead of the one that the SDK's chains find.
-    pub fn with_config(config: &SdkConfig, requests: AwsRequests, concurrency: usize) -> Aws {
-        Aws::new_with(Some(config.clone()), requests, concurrency)
+    /// AWS's answers correct the clock.
+    pub fn with_config(
+        config: &SdkConfig,
+        clock: Clock,
+        requests: AwsRequests,
+        concurrency: usize,
+    ) -> Aws {
+        Aws::new_with(Some(config.clone()), clock, requests, concurrency)
     }
 
-    fn new_with(given: Option<SdkConfig>, requests: AwsRequests, concurrency: usize) -> Aws {
-        let clients = Clients::new(given, requests.clone(), concurrency);
+    fn new_with(
+        given: Option<SdkConfig>,
+        clock: Clock,
+        requests: AwsRequests,
+        concurrency: usize,
+    ) -> Aws {
+        let count = CountRequests::new(requests.clone(), clock.clone());
+        let clients = Clients::new(given, count, concurrency);
         Aws {
             clients,
+            clock,
             requests,
             members: Mutex::default(),
             shorter: Mutex::default(),
             listing: Mutex::default(),
         }
+    }
+
+    pub(super) fn clock(&self) -> Clock {
+        self.clock.clone()
     }
 
     /// By how much our clock is ahead of AWS's, as of the last answer.

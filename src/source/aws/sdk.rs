@@ -20,6 +20,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tracing::{info, warn};
 
 use super::answers::is_whole;
+use crate::clock::{Clock, MAX_CLOCK_SKEW};
 use crate::metrics::exporter::AwsRequests;
 
 /// An operation of an AWS service that the exporter calls. All of them only read, and a call of an
@@ -116,10 +117,6 @@ pub fn signing_region(config: &SdkConfig, partition: Option<&str>) -> Option<Reg
     }
 }
 
-/// A larger difference is logged as a warning. AWS refuses requests that are 5 to 15 minutes off,
-/// and the SDK corrects them silently, but ages and verdicts use our clock.
-pub const MAX_CLOCK_SKEW: TimeDelta = TimeDelta::minutes(5);
-
 /// By how much `now` is ahead of the server's clock, if the answer has a date.
 pub fn clock_skew(answer: &HttpResponse, now: DateTime<Utc>) -> Option<TimeDelta> {
     let date = DateTime::parse_from_rfc2822(answer.headers().get("date")?).ok()?;
@@ -128,23 +125,27 @@ pub fn clock_skew(answer: &HttpResponse, now: DateTime<Utc>) -> Option<TimeDelta
 
 /// Counts every attempt of every call by its outcome, and compares our clock with that of the answer.
 #[derive(Debug, Clone)]
-pub struct CountRequests(AwsRequests);
+pub struct CountRequests {
+    requests: AwsRequests,
+    /// Corrected by every good answer.
+    clock: Clock,
+}
 
 impl CountRequests {
     /// Counts in `requests`, each operation from 0 on.
-    pub fn new(requests: AwsRequests) -> CountRequests {
-        CountRequests(requests)
+    pub fn new(requests: AwsRequests, clock: Clock) -> CountRequests {
+        CountRequests { requests, clock }
     }
 
     /// Logs once when the clock becomes wrong, and once when it is right again.
     fn compare_clocks(&self, skew: TimeDelta) {
-        let before = TimeDelta::seconds(self.0.record_clock_skew(skew.num_seconds()));
+        let before = TimeDelta::seconds(self.requests.record_clock_skew(skew.num_seconds()));
         let is_wrong = |skew: TimeDelta| skew.abs() > MAX_CLOCK_SKEW;
         let seconds = skew.num_seconds();
         match (is_wrong(before), is_wrong(skew)) {
             (false, true) => warn!(
                 ahead_seconds = seconds,
-                "the clock differs from that of AWS by more than five minutes: ages of keys are wrong"
+                "the clock differs from that of AWS by more than five minutes: ages of keys are counted by that of AWS"
             ),
             (true, false) => {
                 info!(ahead_seconds = seconds, "the clock agrees with that of AWS again")
@@ -187,7 +188,7 @@ impl Intercept for CountRequests {
         config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         if let Some(call) = config.load::<Metadata>().cloned() {
-            let requests = self.0.clone();
+            let requests = self.requests.clone();
             let attempt = Attempt { call, requests, is_counted: AtomicBool::new(false) };
             config.interceptor_state().store_put(attempt);
         }
@@ -226,15 +227,19 @@ impl Intercept for CountRequests {
                 "{names:?} is missing in the list of operations"
             );
             let status = context.response().map(|response| response.status().as_u16());
-            self.0.count(names.0, names.1, status);
+            self.requests.count(names.0, names.1, status);
             if let Some(attempt) = config.load::<Attempt>() {
                 attempt.is_counted.store(true, Ordering::Relaxed);
             }
         }
         let now = components.time_source().map(|clock| clock.now().into());
-        let skew = context.response().zip(now).and_then(|(answer, now)| clock_skew(answer, now));
-        if let Some(skew) = skew {
+        let Some((answer, now)) = context.response().zip(now) else { return Ok(()) };
+        if let Some(skew) = clock_skew(answer, now) {
             self.compare_clocks(skew);
+            // A failure can be the answer of something in between.
+            if answer.status().is_success() {
+                self.clock.hear(now - skew);
+            }
         }
         Ok(())
     }

@@ -167,6 +167,7 @@ impl Server {
 pub fn source(config: &SdkConfig) -> Source {
     Source::Aws(Aws::with_config(
         config,
+        clock(),
         ExporterMetrics::new(Filter::default(), []).aws_requests,
         32,
     ))

@@ -102,8 +102,9 @@ impl Walk {
         });
         let metrics = ExporterMetrics::new(Filter::default(), []);
         let of_host = skew.clone();
-        let clock = Clock::new(move || truth() + of_host.lock().expect("a clock").0);
-        let aws = aws.config_with_clock(sdk_config("http://in-memory"), clock.clone());
+        let host = move || truth() + of_host.lock().expect("a clock").0;
+        let aws = aws.config_with_clock(sdk_config("http://in-memory"), Clock::new(host.clone()));
+        let clock = Clock::new(host);
         let config = Arc::new(parse(CONFIG));
         Walk { seed, world, skew, start, clock, config, metrics, aws }
     }
@@ -120,7 +121,12 @@ impl Walk {
         let store = Arc::new(Store::default());
         // Nothing changes it: the receiver keeps this value.
         let config = watch::channel(self.config.clone()).1;
-        let source = Source::Aws(Aws::with_config(&self.aws, self.metrics.aws_requests.clone(), 8));
+        let source = Source::Aws(Aws::with_config(
+            &self.aws,
+            self.clock.clone(),
+            self.metrics.aws_requests.clone(),
+            8,
+        ));
         let schedule = Schedule::default();
         let task = refresh::run(source, schedule, self.clock.clone(), config, store.clone());
         let task = tokio::spawn(task);
@@ -162,8 +168,7 @@ impl Walk {
     fn look(&self, state: &State, before: &Seen, checked: &mut Checked) -> Seen {
         let (now, world) = (self.now(), self.world());
         let (skew, skewed_since) = *self.skew.lock().expect("a clock");
-        let host_now = now + skew;
-        let unrotated = Overview::new(state, &self.config, host_now).findings.into_iter();
+        let unrotated = Overview::new(state, &self.config, self.clock.now()).findings.into_iter();
         let unrotated = unrotated.filter(|finding| finding.status == KeyStatus::Unrotated);
         let seen = Seen {
             at: now,
@@ -179,7 +184,7 @@ impl Walk {
         };
         let fault = fault
             .and_then(|()| judge_discovery(state, &seen, &world))
-            .and_then(|()| judge_losses(before, &seen, host_now.min(now), &world, checked));
+            .and_then(|()| judge_losses(before, &seen, now, &world, checked));
         if let Err(fault) = fault {
             let last = world.diary.len().saturating_sub(60);
             let diary = world.diary[last..].join("\n");
@@ -258,6 +263,10 @@ impl Walk {
         let shown: i64 = line.and_then(|value| value.parse().ok()).ok_or("no clock skew")?;
         if (shown - skew.num_seconds()).abs() > 2 {
             return Err(format!("the clock is {skew} ahead and not {shown} seconds"));
+        }
+        let off = self.clock.now() - self.now();
+        if off.abs() > MOMENT {
+            return Err(format!("keys are judged by a clock that is {off} ahead"));
         }
         checked.skewed += usize::from(skew.abs() > MAX_CLOCK_SKEW);
         Ok(())
