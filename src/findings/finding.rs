@@ -60,7 +60,7 @@ pub struct Finding {
     /// Its maximum age. If it is exempt: from the end of the exemption on.
     #[serde(skip)]
     pub max_age: TimeDelta,
-    /// Its exemption, if it is exempt.
+    /// Its exemption, if it is exempt. It ends when no other one follows.
     #[serde(skip)]
     pub exemption: Option<Exemption>,
     /// Whether that ends within the time in which keys are due soon.
@@ -125,7 +125,10 @@ impl Finding {
             rule: ruling.rule.map_or_else(|| "default".into(), |index| rules[index].clone()),
             rule_index: ruling.rule,
             max_age: ruling.max_age,
-            exemption: ruling.exemption.cloned(),
+            exemption: ruling.exemption.map(|exemption| Exemption {
+                end: ruling.exempt_until,
+                reason: exemption.reason.clone(),
+            }),
             exemption_is_ending: ruling.exemption_ending(now).is_some(),
             service: None,
             expires: None,

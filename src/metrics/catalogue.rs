@@ -108,7 +108,7 @@ catalogue! {
     KEY_DUE = gauge(Group::Keys, "iam_access_key_rotation_due_timestamp_seconds", KEY,
         "When the access key must be rotated. Absent for inactive and exempt keys. From the report, which AWS renews at most every four hours, or from a later call.");
     KEY_EXEMPTION_END = gauge(Group::Keys, "iam_access_key_exemption_end_timestamp_seconds", &["account_id", "user", "key", "reason"],
-        "When the exemption of the active access key ends, and its reason. +Inf if it has no end. From the configuration, and from the report, which AWS renews at most every four hours.");
+        "When the active access key is no longer exempt, and the reason of the exemption. +Inf if that has no end. Of exemptions that follow one another, the last one's end. From the configuration, and from the report, which AWS renews at most every four hours.");
     KEY_INFO = gauge(Group::Keys, "iam_access_key_info", &["account_id", "user", "key", "access_key_id", "last_used_region", "last_used_service"],
         "The access key's id, which is empty until ListAccessKeys has confirmed the key, and the service and region of its last use. The value is 1. From the report, which AWS renews at most every four hours.");
     CERTIFICATE_ACTIVE = gauge(Group::Keys, "iam_user_signing_certificate_active", CERTIFICATE,

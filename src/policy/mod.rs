@@ -100,6 +100,9 @@ pub struct Ruling<'a> {
     pub warn_before: TimeDelta,
     /// Their exemption, if they are exempt.
     pub exemption: Option<&'a Exemption>,
+    /// From when on no exemption holds: the end of this one, or of the last one that follows it without a gap.
+    /// `None`: never, or they are not exempt.
+    pub exempt_until: Option<DateTime<Utc>>,
     /// The index of the rule that decided. `None`: none of them.
     pub rule: Option<usize>,
 }
@@ -160,8 +163,12 @@ impl Policy {
                 }
                 Decision::Exempt(exemption) => {
                     let later = exemption.end.map_or(default, |end| self.ruling(subject, end));
-                    let max_age = later.max_age;
-                    Ruling { max_age, exemption: Some(exemption), rule: Some(index), ..default }
+                    let exempt_until = match later.exemption {
+                        Some(_) => later.exempt_until,
+                        None => exemption.end,
+                    };
+                    let (exemption, rule) = (Some(exemption), Some(index));
+                    Ruling { exemption, exempt_until, rule, ..later }
                 }
             },
         }
@@ -170,7 +177,7 @@ impl Policy {
     /// The ruling if no rule decides.
     pub fn default_ruling(&self) -> Ruling<'_> {
         let Policy { max_age, warn_before, .. } = *self;
-        Ruling { max_age, warn_before, exemption: None, rule: None }
+        Ruling { max_age, warn_before, exemption: None, exempt_until: None, rule: None }
     }
 
     /// Whether a rule needs tags.
@@ -280,10 +287,9 @@ impl KeyStatus {
 }
 
 impl Ruling<'_> {
-    /// When the exemption ends, if that is within the time in which keys are due soon.
+    /// When the keys are no longer exempt, if that is within the time in which keys are due soon.
     pub fn exemption_ending(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        let end = self.exemption.and_then(|exemption| exemption.end);
-        end.filter(|end| *end <= now + self.warn_before)
+        self.exempt_until.filter(|end| *end <= now + self.warn_before)
     }
 
     /// Judges a key as of `now`. The age of a key with a date in the future is not known.

@@ -192,7 +192,7 @@ impl KeySummary {
         // A key is rotated until its published age says otherwise, up to 15 minutes after its due date.
         let due = verdict.due.filter(|_| verdict.status != KeyStatus::Unrotated);
         self.next_due = self.next_due.into_iter().chain(due).min();
-        let end = ruling.exemption.filter(|_| key.active).and_then(|exemption| exemption.end);
+        let end = ruling.exempt_until.filter(|_| key.active);
         self.next_exemption_end = self.next_exemption_end.into_iter().chain(end).min();
     }
 
@@ -335,6 +335,7 @@ mod tests {
                 max_age: TimeDelta::days(90),
                 warn_before: TimeDelta::days(14),
                 exemption,
+                exempt_until: exemption.and_then(|exemption| exemption.end),
                 rule: None,
             };
             let reported = now - TimeDelta::hours(4);
@@ -415,7 +416,8 @@ mod tests {
         let now = at("2026-11-01T12:00:00Z");
         let days = TimeDelta::days;
         let (max_age, warn_before) = (days(90), days(14));
-        let ruling = Ruling { max_age, warn_before, exemption: None, rule: None };
+        let policy = Policy { max_age, warn_before, ..Policy::default() };
+        let ruling = policy.default_ruling();
         let mut summary = KeySummary::default();
         for (age, expires) in [(400, None), (200, None), (80, None), (300, Some(-1))] {
             let credential = ServiceCredential {

@@ -23,8 +23,8 @@ const ROTATED: &str = "2026-01-01T00:00:00Z";
 
 /// Judges by a max age alone.
 fn judge(max_age: TimeDelta, key: &Key, now: &str) -> Verdict {
-    let Policy { warn_before, .. } = Policy::default();
-    Ruling { max_age, warn_before, exemption: None, rule: None }.judge(key, at(now))
+    let policy = Policy { max_age, ..Policy::default() };
+    policy.default_ruling().judge(key, at(now))
 }
 
 const DAYS_90: TimeDelta = TimeDelta::days(90);
@@ -219,11 +219,41 @@ fn an_exemption_ends_with_its_date_and_the_next_rule_decides() {
 }
 
 #[test]
+fn of_exemptions_that_follow_one_another_the_last_one_ends() {
+    let policy = "rotation:
+  rules:
+    - { match: { user: a }, exempt: { until: 2026-12-01, reason: first } }
+    - { match: { user: a }, exempt: { until: 2026-11-15, reason: shorter } }
+    - { match: { user: '*' }, exempt: { until: 2027-03-01, reason: second } }
+    - { match: { user: b }, exempt: { until: 2027-03-02, reason: third } }
+    - { match: { user: a }, max_age: 30d }
+    - { match: { user: b }, exempt: { reason: always } }";
+    let policy = Config::parse(policy, "rules.yaml".as_ref()).expect("a configuration").policy;
+    let csv = "user,arn,access_key_1_active,access_key_1_last_rotated,access_key_2_active,access_key_2_last_rotated\n\
+               a,arn:aws:iam::123456789012:user/a,false,N/A,false,N/A\n\
+               b,arn:aws:iam::123456789012:user/b,false,N/A,false,N/A\n\
+               c,arn:aws:iam::123456789012:user/c,false,N/A,false,N/A\n";
+    let report = Report::parse(csv.as_bytes()).expect("a report");
+    // A day ends with its last second.
+    let end = Some(at("2027-03-02T00:00:00Z"));
+    for (user, expected) in
+        report.users.iter().zip([("first", end, 30), ("second", None, 90), ("second", end, 90)])
+    {
+        let subject = Subject { account_id: "123456789012", account_name: "", user, tags: &[] };
+        let ruling = policy.ruling(&subject, at("2026-11-01T12:00:00Z"));
+        let reason = ruling.exemption.expect("an exemption").reason.as_str();
+        let days = ruling.max_age.num_days();
+        assert_eq!((reason, ruling.exempt_until, days), expected, "{}", user.name);
+        let is_ending = ruling.exemption_ending(at("2026-11-25T12:00:00Z")).is_some();
+        assert!(!is_ending, "{}", user.name);
+    }
+}
+
+#[test]
 fn an_exempt_key_is_neither_unrotated_nor_due() {
     let exemption = Exemption { end: None, reason: "x".to_owned() };
-    let Policy { warn_before, .. } = Policy::default();
     let (exemption, rule) = (Some(&exemption), Some(0));
-    let ruling = Ruling { max_age: DAYS_90, warn_before, exemption, rule };
+    let ruling = Ruling { exemption, rule, ..Policy::default().default_ruling() };
     let verdict = ruling.judge(&key(true, Some(ROTATED)), at("2027-01-01T00:00:00Z"));
     assert_eq!((verdict.unrotated, verdict.due), (Some(false), None));
     assert_eq!(verdict.age.map(Age::days), Some(365.0));

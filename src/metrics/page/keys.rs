@@ -33,7 +33,7 @@ impl Rows<'_> {
                 labels.clear();
                 labels.extend(self.key_labels(row));
                 push_label(&mut labels, "reason", &exemption.reason);
-                let end = exemption.end.map_or(Value::Float(f64::INFINITY), Value::from);
+                let end = row.exempt_until.map_or(Value::Float(f64::INFINITY), Value::from);
                 family.sample(&[&labels], end);
             }
         });

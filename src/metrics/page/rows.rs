@@ -51,6 +51,7 @@ pub struct KeyRow<'a> {
     pub last_used: Option<DateTime<Utc>>,
     pub verdict: Verdict,
     pub exemption: Option<&'a Exemption>,
+    pub exempt_until: Option<DateTime<Utc>>,
 }
 
 pub struct ServiceCredentialRow {
@@ -135,6 +136,7 @@ impl<'a> Rows<'a> {
                         last_used: key.last_used,
                         verdict,
                         exemption: ruling.exemption.filter(|_| key.active),
+                        exempt_until: ruling.exempt_until,
                     });
                 }
                 for credential in account.service_credentials_of(user) {

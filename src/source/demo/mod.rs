@@ -383,8 +383,7 @@ mod tests {
             };
             for (owner, _) in account.users() {
                 let ruling = config.policy.ruling(&owner, start());
-                let end = ruling.exemption.and_then(|exemption| exemption.end);
-                let left = end.map(|end| end - start());
+                let left = ruling.exempt_until.map(|end| end - start());
                 soon += usize::from(left.is_some_and(|left| left < TimeDelta::days(14)));
                 later += usize::from(left.is_some_and(|left| left > TimeDelta::days(14)));
                 longer += usize::from(ruling.max_age > TimeDelta::days(90));
