@@ -28,7 +28,11 @@ pub struct Clock {
 }
 
 /// A time that AWS gave, and what the host had counted then.
-type Heard = (DateTime<Utc>, Duration);
+#[derive(Clone, Copy)]
+struct Heard(DateTime<Utc>, Duration);
+
+/// For so long what was heard counts for more than an answer that is behind it. Refreshes come more often.
+const TRUSTED_FOR: Duration = Duration::from_secs(600);
 
 impl Clock {
     /// The system's clock.
@@ -43,23 +47,37 @@ impl Clock {
         Clock { wall: Arc::new(now), count, by_aws: Arc::default() }
     }
 
-    /// Takes note that it is this time now, as AWS says.
-    pub fn hear(&self, time: DateTime<Utc>) {
-        *self.lock() = Some((time, (self.count)()));
+    /// Takes note that it is this time now, as an answer says. Only a good answer is surely one of AWS, unless two
+    /// clocks agree. Time does not go back: a single answer that is behind the last one is an old one.
+    pub fn hear(&self, time: DateTime<Utc>, is_good: bool) {
+        let count = (self.count)();
+        let agrees = (time - (self.wall)()).abs() <= MAX_CLOCK_SKEW;
+        let mut by_aws = self.lock();
+        let is_old = by_aws.is_some_and(|heard| {
+            count.saturating_sub(heard.1) <= TRUSTED_FOR
+                && heard.at(count).is_some_and(|counted| counted - time > MAX_CLOCK_SKEW)
+        });
+        if agrees || is_good && !is_old {
+            *by_aws = Some(Heard(time, count));
+        }
     }
 
     /// The time.
     pub fn now(&self) -> DateTime<Utc> {
         let wall = (self.wall)();
-        let by_aws = self.lock().and_then(|(time, heard)| {
-            let since = TimeDelta::from_std((self.count)().saturating_sub(heard)).ok()?;
-            time.checked_add_signed(since)
-        });
+        let by_aws = self.lock().and_then(|heard| heard.at((self.count)()));
         by_aws.filter(|time| (wall - time).abs() > MAX_CLOCK_SKEW).unwrap_or(wall)
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Heard>> {
         self.by_aws.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Heard {
+    /// The time when the host has counted this.
+    fn at(self, count: Duration) -> Option<DateTime<Utc>> {
+        self.0.checked_add_signed(TimeDelta::from_std(count.saturating_sub(self.1)).ok()?)
     }
 }
 
@@ -101,7 +119,7 @@ mod tests {
         let pass = |seconds| tokio::time::sleep(Duration::from_secs(seconds));
         set(-3 * 86_400);
         assert_eq!(clock.now(), after(-3 * 86_400), "nothing else is known");
-        clock.hear(start);
+        clock.hear(start, true);
         assert_eq!(clock.now(), start);
         pass(7_200).await;
         assert_eq!(clock.now(), after(7_200), "without a further answer");
@@ -111,6 +129,19 @@ mod tests {
         }
         set(0);
         assert_eq!(clock.now(), after(7_200), "it was set right");
+        // The time was heard hours ago, so it can be wrong.
+        set(-86_400);
+        for (time, is_good, expected) in [
+            (after(0), false, 7_200),
+            (after(3_600), true, 3_600),
+            (after(0), true, 3_600),
+            (after(9_000), false, 3_600),
+            (after(9_000), true, 9_000),
+            (after(-86_400 + 7_200 + 60), false, -86_400 + 7_200),
+        ] {
+            clock.hear(time, is_good);
+            assert_eq!(clock.now(), after(expected), "{time} {is_good}");
+        }
     }
 
     #[test]
@@ -119,11 +150,11 @@ mod tests {
         let before = uptime();
         std::thread::sleep(Duration::from_millis(20));
         assert!(uptime() >= before + Duration::from_millis(20));
-        clock.hear(Utc::now() - TimeDelta::days(1));
+        clock.hear(Utc::now() - TimeDelta::days(1), true);
         std::thread::sleep(Duration::from_millis(20));
         let behind = Utc::now() - clock.now();
         assert!((behind - TimeDelta::days(1)).abs() < TimeDelta::seconds(5), "{behind}");
-        clock.hear(DateTime::<Utc>::MAX_UTC);
+        clock.hear(DateTime::<Utc>::MAX_UTC, true);
         assert!(Utc::now() - clock.now() < TimeDelta::seconds(5), "a time beyond all times");
     }
 }

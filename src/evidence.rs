@@ -8,7 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::clock::is_from_the_future;
 use crate::failure::Reason;
-use crate::report::STALE;
+use crate::report::{Report, STALE};
 
 /// The data about an account. The default is that nothing was read yet.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -171,6 +171,31 @@ impl LastSaid {
 }
 
 impl Evidence {
+    /// Forgets what a newer report contradicts: another report that does not say it would not make it true again.
+    pub fn forget_contradicted(&mut self, report: &Report, generated: DateTime<Utc>) {
+        let Some(root) = report.users.iter().find(|user| user.is_root() && !user.is_kept) else {
+            return;
+        };
+        let has_keys = root.keys.iter().any(Option::is_some);
+        let keys = (has_keys || !root.lacks_keys()).then_some(has_keys);
+        let is_earlier = |read: Option<DateTime<Utc>>| read.is_some_and(|read| read < generated);
+        if is_earlier(self.summary.read)
+            && let Some(summary) = &mut self.summary.value
+        {
+            for (said, reported) in [
+                (&mut summary.root_password, root.password_enabled),
+                (&mut summary.root_mfa, root.mfa_active),
+                (&mut summary.root_keys, keys),
+            ] {
+                said.take_if(|said| reported.is_some_and(|reported| reported != *said));
+            }
+        }
+        // Without MFA now, the devices of later are others.
+        if is_earlier(self.root_virtual_mfa.read) && root.mfa_active == Some(false) {
+            self.root_virtual_mfa = Reading::default();
+        }
+    }
+
     /// How this kind stands at `now`.
     pub fn standing(&self, kind: EvidenceKind, now: DateTime<Utc>) -> Standing {
         match kind {

@@ -159,7 +159,7 @@ async fn check(
     let (clock, config) = (source.clock(), Arc::new(config));
     let outcome = check::run(source, &flags.schedule()?, &clock, &config).await?;
     let mut text = Vec::new();
-    let found = outcome.write(*format, *show, &config, &flags.filter(), clock.now(), &mut text)?;
+    let found = outcome.write(*format, *show, &config, &flags.filter(), outcome.now, &mut text)?;
     write(io::stdout(), &text)?;
     write(io::stderr(), format!("{}\n", secrets::mask(&outcome.summary(found))).as_bytes())?;
     Ok(ExitCode::from(outcome.exit_code(found)))

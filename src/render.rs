@@ -72,9 +72,17 @@ pub struct Renderer {
 
 impl Renderer {
     /// The state as of now. `before` is the snapshot before it, if there is one.
-    pub fn snapshot(&self, mut state: State, before: Option<&Snapshot>) -> Snapshot {
+    pub fn snapshot(&self, state: State, before: Option<&Snapshot>) -> Snapshot {
+        self.snapshot_at(self.clock.now(), state, before)
+    }
+
+    fn snapshot_at(
+        &self,
+        now: DateTime<Utc>,
+        mut state: State,
+        before: Option<&Snapshot>,
+    ) -> Snapshot {
         let started = Instant::now();
-        let now = self.clock.now();
         let config = self.config.borrow().clone();
         let before = before.map(|before| &before.page);
         let render = |state: &State| Page::render(state, &config, &self.filter, now, before);
@@ -120,7 +128,8 @@ impl Renderer {
             changes.mark_unchanged();
             let (state, before) = (store.snapshot(), snapshots.borrow().clone());
             shown.update(&state, &self.config.borrow(), rendered);
-            match spawn_blocking(move || renderer.snapshot(state, Some(&before))).await {
+            match spawn_blocking(move || renderer.snapshot_at(rendered, state, Some(&before))).await
+            {
                 Ok(next) => drop(snapshots.send_replace(Arc::new(next))),
                 Err(error) => {
                     error!(%error, "page not rendered");
@@ -242,7 +251,7 @@ fn verdicts(account: &Account, config: &Config, now: DateTime<Utc>) -> u64 {
             (outcome.violations.len(), &outcome.unknown).hash(&mut hasher);
         }
     }
-    for (user, credential) in account.service_credentials_of_others() {
+    for (user, credential, _) in account.service_credentials_of_others() {
         let verdict = config.policy.default_ruling().judge(&credential.key(now), now);
         (user, &credential.id, verdict.status).hash(&mut hasher);
     }

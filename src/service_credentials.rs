@@ -4,7 +4,8 @@
 //! They are judged like access keys, by the same rules and exemptions. That is the exporter's own rule: no
 //! benchmark has a control for them.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -38,6 +39,9 @@ pub struct ServiceCredential {
     pub created: DateTime<Utc>,
     /// When it expires. Only keys for Bedrock and CloudWatch Logs can have such a time.
     pub expires: Option<DateTime<Utc>>,
+    /// Whether its user has left the report since AWS listed it. The user of that name is another one, if there is
+    /// any.
+    pub is_of_former_user: bool,
 }
 
 /// AWS takes any number of days up to 36,600. A key that lives longer than this from now on is one that
@@ -45,20 +49,19 @@ pub struct ServiceCredential {
 const NEVER: TimeDelta = TimeDelta::days(10_000);
 
 impl FromIterator<(String, ServiceCredential)> for ServiceCredentials {
-    /// Of each user. A credential that is given twice, as by a list that changes while its pages are read,
-    /// counts once, and as active if it was active at any time.
+    /// A credential that is given twice, as by a list that changes while its pages are read, counts once, for
+    /// the first user, and as active if it was active at any time.
     fn from_iter<T: IntoIterator<Item = (String, ServiceCredential)>>(all: T) -> Self {
-        let mut by_user: BTreeMap<String, Vec<ServiceCredential>> = BTreeMap::new();
+        let mut by_id = BTreeMap::new();
         for (user, credential) in all {
-            by_user.entry(user).or_default().push(credential);
+            match by_id.entry((credential.service.clone(), credential.id.clone())) {
+                Entry::Vacant(new) => drop(new.insert((user, credential))),
+                Entry::Occupied(mut known) => known.get_mut().1.active |= credential.active,
+            }
         }
-        for credentials in by_user.values_mut() {
-            credentials.sort();
-            credentials.dedup_by(|a, b| {
-                let is_same = (&a.service, &a.id) == (&b.service, &b.id);
-                b.active |= is_same && a.active;
-                is_same
-            });
+        let mut by_user: BTreeMap<String, Vec<ServiceCredential>> = BTreeMap::new();
+        for (user, credential) in by_id.into_values() {
+            by_user.entry(user).or_default().push(credential);
         }
         ServiceCredentials(by_user)
     }
@@ -80,52 +83,31 @@ impl ServiceCredentials {
             return Vec::new();
         }
         let users: HashSet<&str> = users.collect();
-        self.all().filter(|(user, _)| !users.contains(user)).collect()
+        let is_of_other = |user: &str, credential: &ServiceCredential| {
+            credential.is_of_former_user || !users.contains(user)
+        };
+        self.all().filter(|(user, credential)| is_of_other(user, credential)).collect()
     }
 
-    /// Follows the users to the next report. A user who has another name there was created at the same time.
-    /// The credentials of a deleted user are gone, because AWS deletes no user who has one. If it is not known
-    /// which of both happened, they stay.
-    pub fn follow(&mut self, before: &Report, after: &Report) {
-        if self.0.is_empty() || after.missing > 0 {
+    /// Keeps them for the next report, until AWS lists them again. Who is in both reports under the same name is
+    /// surely the same user. The others were deleted, or have another name that nobody knows: AWS deletes no user
+    /// who has a credential. So theirs stay, as those of former users.
+    pub fn keep(&mut self, before: &Report, after: &Report) {
+        if self.0.is_empty() {
             return;
         }
-        fn users(report: &Report) -> HashSet<(&str, Option<DateTime<Utc>>)> {
-            report.users.iter().map(|user| (user.name.as_str(), user.created)).collect()
+        let same = after.same_users(before);
+        let names = before.users.iter().map(|user| user.name.as_str());
+        let former: HashSet<&str> = names.filter(|name| !same.contains(name)).collect();
+        for (_, all) in self.0.iter_mut().filter(|(user, _)| former.contains(user.as_str())) {
+            all.iter_mut().for_each(|credential| credential.is_of_former_user = true);
         }
-        // Its users are also those of earlier reports, under names that they may no longer have.
-        let has_earlier = before.missing > 0;
-        let (before, after) = (users(before), users(after));
-        // The new names. `None`: the user is gone.
-        let mut names: HashMap<&str, Option<&str>> = HashMap::new();
-        for (name, created) in before.difference(&after) {
-            // A time that could not be read can be that of any user.
-            let can_be = |other: &Option<DateTime<Utc>>| {
-                created.is_none() || other.is_none() || created == other
-            };
-            let others = after.iter().filter(|other| has_earlier || !before.contains(other));
-            let mut others = others.filter(|(_, created)| can_be(created));
-            match (others.next(), others.next()) {
-                (None, _) => names.insert(name, None),
-                // Whoever was there before can be another user of that time, such as of the same script.
-                (Some(other), None)
-                    if !before.contains(other) && created.is_some() && other.1 == *created =>
-                {
-                    names.insert(name, Some(other.0))
-                }
-                _ => continue,
-            };
-        }
-        let all = self.all().filter_map(|(user, credential)| {
-            let user = names.get(user).copied().unwrap_or(Some(user))?;
-            Some((user.to_owned(), credential.clone()))
-        });
-        *self = all.collect();
     }
 
-    /// Those of a user, by service and id.
-    pub fn of(&self, user: &str) -> &[ServiceCredential] {
-        self.0.get(user).map_or(&[], Vec::as_slice)
+    /// Those of a user of the report, by service and id.
+    pub fn of(&self, user: &str) -> impl Iterator<Item = &ServiceCredential> {
+        let all = self.0.get(user).into_iter().flatten();
+        all.filter(|credential| !credential.is_of_former_user)
     }
 }
 
@@ -166,6 +148,7 @@ mod tests {
             active: true,
             created: at("2026-01-01T00:00:00Z"),
             expires: None,
+            is_of_former_user: false,
         }
     }
 
@@ -179,6 +162,11 @@ mod tests {
             let all = ServiceCredentials::from_iter(all);
             assert_eq!(Vec::from_iter(all.all()), [("ann", &credential("ACCA1"))]);
         }
+        // Renamed while the pages were read.
+        let all = [("ann", inactive), ("eve", credential("ACCA1"))];
+        let all = all.map(|(user, credential)| (user.to_owned(), credential));
+        let all = ServiceCredentials::from_iter(all);
+        assert_eq!(Vec::from_iter(all.all()), [("ann", &credential("ACCA1"))]);
     }
 
     #[test]
@@ -208,64 +196,81 @@ mod tests {
     }
 
     #[test]
-    fn credentials_follow_their_users_to_the_next_report() {
+    fn a_credential_stays_with_its_user_or_is_of_a_former_one() {
         let report = |users: &[(&str, &str)], more: &str| {
             let mut csv = "user,arn,user_creation_time,access_key_1_active,access_key_1_last_rotated,access_key_2_active,access_key_2_last_rotated\n".to_owned();
             for (user, year) in users {
                 let arn = format!("arn:aws:iam::123456789012:user/{user}");
                 csv += &format!("{user},{arn},{year}-01-01T00:00:00Z,false,N/A,false,N/A\n");
             }
-            Report::parse((csv + more).as_bytes()).expect("a report")
+            Arc::new(Report::parse((csv + more).as_bytes()).expect("a report"))
         };
-        let before = report(&[("ann", "2020"), ("bob", "2021"), ("cid", "2022")], "");
-        let users = |after: &[(&str, &str)], more: &str| {
-            let all = [("ann", "1"), ("bob", "2"), ("dan", "3")];
+        type Users<'a> = &'a [(&'a str, &'a str)];
+        let before: Users = &[("ann", "2020"), ("bob", "2021"), ("zed", "2020")];
+        // The users of ann's 1, bob's 2, dan's 3, who is not in the first report yet, and zed's 4.
+        let kept = |reports: &[(Users, &str)]| {
+            let all = [("ann", "1"), ("bob", "2"), ("dan", "3"), ("zed", "4")];
             let all = all.map(|(user, id)| (user.to_owned(), credential(id)));
             let mut credentials = ServiceCredentials::from_iter(all);
-            credentials.follow(&before, &report(after, more));
-            let users = credentials.all().map(|(user, it)| format!("{user} {}", it.id));
-            users.collect::<Vec<_>>().join(", ")
+            let mut last = report(before, "");
+            for (users, more) in reports {
+                let mut next = report(users, more);
+                next.keep_missing(&last, None);
+                credentials.keep(&last, &next);
+                last = next;
+            }
+            let of = |name: &&str| credentials.of(name).map(|it| it.id.clone()).collect::<String>();
+            let names = ["ann", "bob", "dan", "eve", "fay", "zed"];
+            let all = names.map(|name| of(&name)).join(",");
+            let users = last.users.iter().map(|user| user.name.as_str());
+            let others = credentials.of_others(users);
+            let others = others.iter().map(|(name, it)| format!(" {name} {}", it.id));
+            all + &others.collect::<String>()
         };
-        // The report has no dan yet.
-        for (after, expected) in [
-            (&[("ann", "2020"), ("bob", "2021"), ("cid", "2022")][..], "ann 1, bob 2, dan 3"),
-            (&[("cid", "2022"), ("bob", "2021"), ("dan", "2023")], "bob 2, dan 3"),
-            (&[("eve", "2020"), ("bob", "2021"), ("fay", "2023")], "bob 2, dan 3, eve 1"),
-            (&[("bob", "2020"), ("eve", "2021")], "bob 1, dan 3, eve 2"),
-            (&[("dan", "2020"), ("bob", "2021")], "bob 2, dan 1, dan 3"),
-            (&[("ann", "2023"), ("bob", "2021")], "bob 2, dan 3"),
-            // Either of two, and a time that cannot be read.
-            (&[("eve", "2020"), ("fay", "2020"), ("bob", "2021")], "ann 1, bob 2, dan 3"),
-            (&[("eve", "20x0"), ("bob", "2021")], "ann 1, bob 2, dan 3"),
-        ] {
-            assert_eq!(users(after, ""), expected, "{after:?}");
+        let same = "1,2,3,,,4 dan 3";
+        let of_a_new_ann = ",2,3,,,4 ann 1 dan 3";
+        let without_ann = of_a_new_ann;
+        let steps: [(&[(Users, &str)], &str); 10] = [
+            (&[(before, "")], same),
+            (
+                &[(&[("ann", "2020"), ("bob", "2021"), ("zed", "2020"), ("dan", "2023")], "")],
+                "1,2,3,,,4",
+            ),
+            // Renamed, or deleted and another one made.
+            (&[(&[("eve", "2020"), ("bob", "2021"), ("zed", "2020")], "")], without_ann),
+            (&[(&[("bob", "2021"), ("zed", "2020")], "")], without_ann),
+            (&[(&[("ann", "2023"), ("bob", "2021"), ("zed", "2020")], "")], of_a_new_ann),
+            // It remains so, whoever has the name.
+            (
+                &[
+                    (&[("bob", "2021"), ("zed", "2020")], ""),
+                    (&[("ann", "2020"), ("bob", "2021"), ("zed", "2020")], ""),
+                ],
+                of_a_new_ann,
+            ),
+            // One of two, of whom the other was deleted.
+            (&[(&[("eve", "2020"), ("bob", "2021")], "")], ",2,3,,, ann 1 dan 3 zed 4"),
+            // Names that go round.
+            (
+                &[(&[("ann", "2021"), ("bob", "2020"), ("zed", "2020")], "")],
+                ",,3,,,4 ann 1 bob 2 dan 3",
+            ),
+            // A time, or a row, that cannot be read.
+            (&[(&[("ann", "20x0"), ("bob", "2021"), ("zed", "2020")], "")], of_a_new_ann),
+            (&[(&[("bob", "2021"), ("zed", "2020")], "x\n"), (before, "")], same),
+        ];
+        for (reports, expected) in steps {
+            assert_eq!(kept(reports), expected, "{reports:?}");
         }
-        // With a row that could not be read in between, the users of both reports are known together: whoever
-        // was created at the same time can be the same user, or another one.
-        for (first, second) in [
-            (&[("ann", "2020"), ("bob", "2021")][..], &[("eve", "2020"), ("bob", "2021")][..]),
-            (&[("ann", "2020"), ("eve", "2020")], &[("eve", "2020")]),
-        ] {
-            let before = Arc::new(report(first, ""));
-            let mut between = Arc::new(report(second, "x\n"));
-            between.keep_missing(&before, None);
-            let mut credentials =
-                ServiceCredentials::from_iter([("ann".to_owned(), credential("1"))]);
-            credentials.follow(&before, &between);
-            credentials.follow(&between, &report(second, ""));
-            assert_eq!(Vec::from_iter(credentials.all()), [("ann", &credential("1"))], "{first:?}");
-        }
-        let with_a_row_that_cannot_be_read = users(&[("bob", "2021")], "x\n");
-        assert_eq!(with_a_row_that_cannot_be_read, "ann 1, bob 2, dan 3");
     }
 
     #[test]
     fn each_user_has_each_credential_once_whatever_the_order() {
-        let all = [("b", "2"), ("a", "1"), ("b", "1"), ("b", "2")];
+        let all = [("b", "3"), ("a", "2"), ("b", "1"), ("b", "3")];
         let all = all.map(|(user, id)| (user.to_owned(), credential(id)));
         let credentials: ServiceCredentials = all.iter().cloned().collect();
-        let ids = |user| credentials.of(user).iter().map(|it| it.id.as_str()).collect::<Vec<_>>();
-        assert_eq!((ids("a"), ids("b"), ids("c")), (vec!["1"], vec!["1", "2"], vec![]));
+        let ids = |user| credentials.of(user).map(|it| it.id.as_str()).collect::<Vec<_>>();
+        assert_eq!((ids("a"), ids("b"), ids("c")), (vec!["2"], vec!["1", "3"], vec![]));
         assert_eq!(credentials, all.into_iter().rev().collect());
     }
 }

@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 
 use crate::config::{Config, TagLabel};
 use crate::policy::owner::{KeySummary, Owner, Owners};
-use crate::policy::{KeyStatus, Ruling, Verdict};
+use crate::policy::{KeyStatus, Ruling, Subject, Verdict};
 use crate::report::{Key, User};
 use crate::service_credentials::ServiceCredential;
 use crate::state::{Account, State};
@@ -108,7 +108,8 @@ fn of_account(
         not_judged += usize::from(verdict.status == KeyStatus::NotJudged);
         if is_wanted(verdict.status) {
             let mut finding = finding();
-            let tags_known = tag_keys.is_empty() || account.knows_tags_of(&finding.user, &tag_keys);
+            let tags_known = tag_keys.is_empty()
+                || !finding.is_of_former_user && account.knows_tags_of(&finding.user, &tag_keys);
             finding.tags.sort_by_cached_key(|(key, _)| {
                 let is = |tag: &TagLabel| tag.key.eq_ignore_ascii_case(key);
                 let place = config.user_tags.iter().position(is).unwrap_or(usize::MAX);
@@ -144,14 +145,16 @@ fn of_account(
         }
         unlisted += usize::from(is_unlisted(account, user, &ruling, now));
     }
-    for (name, credential) in account.service_credentials_of_others() {
+    for (name, credential, tags) in account.service_credentials_of_others() {
         let user = User { name: name.to_owned(), ..User::default() };
-        let (subject, ruling) = (account.subject(&user), config.policy.default_ruling());
-        let place = owners.place(account.tags_of(name));
+        let subject = Subject { tags, ..account.subject(&user) };
+        let ruling = config.policy.default_ruling();
+        let place = owners.place(tags);
         let (key, verdict) = judge_service_credential(credential, &ruling, owners.keys(place), now);
         add(&verdict, &|| {
             let finding = Finding::new(&subject, &key, &verdict, &ruling, &rules, now);
-            finding.of_service(credential, now)
+            let is_of_former_user = credential.is_of_former_user;
+            Finding { is_of_former_user, ..finding.of_service(credential, now) }
         });
     }
     let owned =

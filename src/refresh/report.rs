@@ -53,7 +53,7 @@ impl RefreshContext<'_> {
                 if let Some(before) = &account.report {
                     report.keep_missing(before, account.generated);
                     if let Some(known) = &mut account.service_credentials {
-                        Arc::make_mut(known).follow(before, &report);
+                        Arc::make_mut(known).keep(before, &report);
                     }
                     let same = report.same_users(before);
                     if let Some(tags) = &mut account.tags {
@@ -74,11 +74,12 @@ impl RefreshContext<'_> {
                 account.fingerprint = fingerprint;
             }
             if is_new && let Some(report) = &account.report {
+                account.evidence.forget_contradicted(report, generated);
                 Arc::make_mut(&mut account.confirmed).start_over(report, account.generated);
             }
             account.generated = Some(generated);
         }
-        failure.map_or_else(|| self.clock_is_right(account, now), Err)
+        failure.map_or_else(|| self.clock_is_right(account), Err)
     }
 
     /// Fails if the report has no users and the users of the report before may still exist. Flagged
@@ -120,15 +121,13 @@ impl RefreshContext<'_> {
         Ok(())
     }
 
-    /// Fails if this host's clock is wrong by the times in the report or by AWS's answers, because
-    /// ages are then wrong, too.
-    fn clock_is_right(&self, account: &Account, now: DateTime<Utc>) -> Result<(), Failure> {
-        behind(account, now)?;
+    /// Fails if this host's clock is wrong by AWS's answers, or by the times in the report.
+    pub(super) fn clock_is_right(&self, account: &Account) -> Result<(), Failure> {
         // Without the number, which is in a metric: a changed message would count as a new fault.
         let message = "the clock of this host and that of AWS differ by more than five minutes: set the clock";
         match self.source.clock_skew() {
             Some(skew) if skew.abs() > MAX_CLOCK_SKEW => Err(Failure::new(Reason::Clock, message)),
-            _ => Ok(()),
+            _ => behind(account, self.clock.now()),
         }
     }
 }
@@ -142,7 +141,7 @@ fn behind(account: &Account, now: DateTime<Utc>) -> Result<(), Failure> {
         Some(time) => {
             let time = printable::time(time);
             let message = format!(
-                "the report has a time of {time}, which is in the future by the clock of this host: set the clock"
+                "the report has a time of {time}, which is in the future: set the clock of this host"
             );
             Err(Failure::new(Reason::Clock, message))
         }

@@ -168,20 +168,28 @@ impl Account {
     }
 
     /// The user's service-specific credentials that are known.
-    pub fn service_credentials_of(&self, user: &User) -> &[ServiceCredential] {
-        self.service_credentials.as_ref().map_or(&[], |known| known.of(&user.name))
+    pub fn service_credentials_of<'a>(
+        &'a self,
+        user: &'a User,
+    ) -> impl Iterator<Item = &'a ServiceCredential> {
+        self.service_credentials.iter().flat_map(|known| known.of(&user.name))
     }
 
     /// The service-specific credentials of users who are not in the report, or whom AWS no longer has, each
     /// with its user. AWS deletes no user who has one, so these can have other names. They are judged by the
-    /// default: no rule can decide about a user of whom nothing but an earlier name is known.
-    pub fn service_credentials_of_others(&self) -> Vec<(&str, &ServiceCredential)> {
-        match &self.service_credentials {
-            Some(known) if self.report.is_some() => {
-                known.of_others(self.users().map(|(subject, _)| subject.user.name.as_str()))
-            }
-            _ => Vec::new(),
-        }
+    /// default: no rule can decide about a user of whom nothing but an earlier name is known. With the tags, as far
+    /// as they are known.
+    pub fn service_credentials_of_others(&self) -> Vec<(&str, &ServiceCredential, &[Tag])> {
+        let Some(known) = self.service_credentials.as_ref().filter(|_| self.report.is_some())
+        else {
+            return Vec::new();
+        };
+        let others = known.of_others(self.users().map(|(subject, _)| subject.user.name.as_str()));
+        let with_tags = others.into_iter().map(|(user, credential)| {
+            let tags = if credential.is_of_former_user { &[] } else { self.tags_of(user) };
+            (user, credential, tags)
+        });
+        with_tags.collect()
     }
 
     /// The user's tags, as far as they are known.

@@ -32,6 +32,8 @@ pub struct Refresh {
     pub tags: Tried,
     /// The last try to list service-specific credentials.
     pub service_credentials: Tried,
+    /// When all of them were last listed.
+    pub service_credentials_listed: Option<DateTime<Utc>>,
     /// Whether the name is known: the last try to read the alias, if there is no other name. A failure
     /// counts only if a rule needs the name.
     pub name: Tried,

@@ -158,7 +158,7 @@ fn check_exits_2_and_names_the_active_keys_whose_age_is_not_known() {
     assert!(check_of_one("true,N/A,N/A,N/A,N/A").contains(not_judged));
     let from_the_future = check_of_one("true,2100-01-01T00:00:00Z,N/A,N/A,N/A");
     assert!(from_the_future.contains(not_judged), "{from_the_future}");
-    let clock = "account 123456789012: clock: the report has a time of 2100-01-01T00:00:00Z, which is in the future by the clock of this host";
+    let clock = "account 123456789012: clock: the report has a time of 2100-01-01T00:00:00Z, which is in the future: set the clock of this host";
     assert!(from_the_future.contains(clock), "{from_the_future}");
 }
 

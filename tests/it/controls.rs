@@ -401,7 +401,7 @@ async fn users_with_policies_are_read_with_the_tags_and_without_them_if_asked() 
         <member><UserName>alpha</UserName><AttachedManagedPolicies><member>\
         <PolicyName>p</PolicyName><PolicyArn>arn:aws:iam::aws:policy/p</PolicyArn></member>\
         </AttachedManagedPolicies></member>\
-        <member><UserName>gone</UserName><UserPolicyList><member><PolicyName>p</PolicyName>\
+        <member><UserName>newer</UserName><UserPolicyList><member><PolicyName>p</PolicyName>\
         <PolicyDocument>x</PolicyDocument></member></UserPolicyList></member>\
         <member><UserName>beta</UserName><UserPolicyList/><AttachedManagedPolicies/></member>\
         </UserDetailList></GetAccountAuthorizationDetailsResult>\
@@ -412,9 +412,10 @@ async fn users_with_policies_are_read_with_the_tags_and_without_them_if_asked() 
         let mut subject = Subject::new(config, answer);
         let calls = subject.refresh().await.1;
         assert_eq!(calls.iter().filter(|call| *call == DETAILS).count(), 1);
-        assert_eq!(subject.outcome(Control::PoliciesOnGroupsOnly), Ok(1), "{config}");
+        // One of them is not in the report yet.
+        assert_eq!(subject.outcome(Control::PoliciesOnGroupsOnly), Ok(2), "{config}");
         let policies = subject.account.evidence.user_policies.value.as_deref();
-        let expected = [("alpha", true), ("beta", false), ("gone", true)];
+        let expected = [("alpha", true), ("beta", false), ("newer", true)];
         assert_eq!(policies, Some(&expected.map(|(user, has)| (user.to_owned(), has)).into()));
         assert_eq!(subject.refresh().await.1, NONE);
     }

@@ -61,6 +61,9 @@ impl Subject {
         let config = parse("");
         let before = &mut self.account;
         before.generated = before.generated.map(|time| time - TimeDelta::hours(5));
+        for said in [&mut before.evidence.root.keys, &mut before.evidence.root.password] {
+            *said = said.map(|(value, read)| (value, read - TimeDelta::hours(5)));
+        }
         before.details_of = before.generated;
         let limit = Duration::from_secs(20);
         let outcome = refresh(&aws.source(), &self.target, before, &config, limit).await;

@@ -452,18 +452,17 @@ async fn the_users_of_known_credentials_are_asked_if_aws_has_no_such_service_any
 }
 
 #[tokio::test]
-async fn a_user_who_does_not_exist_any_more_may_have_another_name() {
+async fn of_a_user_who_may_have_another_name_the_credential_stays() {
     fn answer(what: &str) -> Answer {
         match what {
             "all" => error(400, "ValidationError"),
             "strange" => error(404, "NotSupportedService"),
             "alpha" => error(404, "NoSuchEntity"),
-            "omega" => service_credentials(&[["omega", "strange", "S1", "Active", OLD, ""]], None),
             _ => service_credentials(&[], None),
         }
     }
     // What the report after it says of alpha.
-    for (alpha, left) in [(Some("omega"), 1.0), (None, 0.0)] {
+    for alpha in [Some("omega"), None] {
         let (mut subject, failure, page) = after_strange(|what| Some(answer(what))).await;
         let failure = failure.expect("it is not known whose the credential is");
         assert!(failure.message.contains("NoSuchEntity"), "{failure}");
@@ -471,10 +470,9 @@ async fn a_user_who_does_not_exist_any_more_may_have_another_name() {
         assert_eq!(of(&page, "unrotated", "strange"), Some(1.0));
         subject.follow_with_alpha(alpha, answer);
         let (failure, page) = subject.refresh().await;
-        assert_eq!(failure, None, "{alpha:?}");
-        let values = (value(&page, AVAILABLE), value(&page, UNROTATED));
-        assert_eq!(values, (Some(1.0), Some(left)), "{alpha:?}");
-        assert_eq!(of(&page, "unrotated", "S1"), (left > 0.0).then_some(left));
+        assert!(failure.expect("a failure").message.contains("NoSuchEntity"));
+        assert_eq!((value(&page, AVAILABLE), value(&page, UNROTATED)), (Some(0.0), Some(1.0)));
+        assert_eq!(of(&page, "unrotated", "strange"), Some(1.0), "{alpha:?}");
     }
 }
 
@@ -627,21 +625,46 @@ async fn a_credential_that_cannot_be_used_needs_no_user() {
 }
 
 #[tokio::test]
-async fn credentials_go_with_their_user_by_the_report_and_take_a_new_name() {
+async fn credentials_of_a_user_who_left_the_report_stay_until_they_are_listed_again() {
     let denied = |_: &str| error(403, "AccessDenied");
-    let rule = "rotation: { rules: [{ match: { user: omega }, exempt: { reason: vendor } }] }\n";
-    // The name of alpha in the next report, and whether the credential is known and unrotated then.
-    for (alpha, unrotated) in [(Some("alpha"), Some(1.0)), (Some("omega"), Some(0.0)), (None, None)]
-    {
+    let rule = "rotation: { rules: [{ match: { path: / }, exempt: { reason: vendor } }] }\n";
+    // The name of alpha in the next report, and whether the credential is unrotated then.
+    for (alpha, unrotated) in [(Some("alpha"), 0.0), (Some("omega"), 1.0), (None, 1.0)] {
         let mut subject = Subject::new(rule, |_| old(&["A1"]));
         let (_, page) = subject.refresh().await;
-        assert_eq!(value(&page, UNROTATED), Some(1.0));
+        assert_eq!(value(&page, UNROTATED), Some(0.0));
         subject.follow_with_alpha(alpha, denied);
         let (failure, page) = subject.refresh().await;
         assert!(failure.is_some(), "{alpha:?}");
         assert_eq!(value(&page, AVAILABLE), Some(0.0));
-        assert_eq!(of(&page, "unrotated", "A1"), unrotated, "{alpha:?}");
+        assert_eq!(of(&page, "unrotated", "A1"), Some(unrotated), "{alpha:?}");
+        // Whoever has the name then is another user.
+        subject.follow_with_alpha(Some("alpha"), denied);
+        let (_, page) = subject.refresh().await;
+        assert_eq!(of(&page, "unrotated", "A1"), Some(unrotated), "{alpha:?}");
+        subject.follow_with_alpha(Some("alpha"), |_| old(&["A1"]));
+        let (failure, page) = subject.refresh().await;
+        assert_eq!((failure, of(&page, "unrotated", "A1")), (None, Some(0.0)));
     }
+}
+
+#[tokio::test]
+async fn without_a_newer_report_they_are_listed_again_after_some_hours() {
+    let mut subject = Subject::new("", |_| old(&["A1"]));
+    subject.refresh().await;
+    subject.asked();
+    for (minutes, asked) in [(299, 0), (301, 1)] {
+        subject.account.refresh.service_credentials_listed =
+            Some(Utc::now() - TimeDelta::minutes(minutes));
+        subject.refresh().await;
+        assert_eq!(subject.asked().len(), asked, "{minutes}");
+    }
+    // A list that fails is not old as of then.
+    subject.account.refresh.service_credentials_listed = Some(Utc::now() - TimeDelta::hours(6));
+    subject.follow(|_| error(400, "Throttling"));
+    let (failure, page) = subject.refresh().await;
+    assert!(failure.is_some());
+    assert_eq!((value(&page, AVAILABLE), of(&page, "unrotated", "A1")), (Some(0.0), Some(1.0)));
 }
 
 #[tokio::test]

@@ -2,6 +2,8 @@
 
 mod root;
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Control, Credential, Outcomes, Settings, Unknown, Violation};
@@ -65,6 +67,7 @@ pub fn judge<'a>(
     for (subject, keys) in account.users().filter(|(subject, _)| !subject.user.is_root()) {
         judgement.user(subject.user, keys);
     }
+    judgement.unreported_users(report);
     let root = root_of(account);
     judgement.rows(report, root.is_some());
     judgement.report_age();
@@ -176,14 +179,29 @@ impl<'a> Judgement<'a, '_> {
         }
     }
 
+    /// Users whom AWS lists with policies and who are not in the report: they are newer, or have another name there.
+    fn unreported_users(&mut self, report: &'a Report) {
+        let Some(policies) = self.account.evidence.user_policies.known(self.now) else { return };
+        if !policies.values().any(|has_policies| *has_policies) {
+            return;
+        }
+        let reported: HashSet<&str> = report.users.iter().map(|user| user.name.as_str()).collect();
+        for (name, _) in policies.iter().filter(|(_, has_policies)| **has_policies) {
+            if !reported.contains(name.as_str()) {
+                let violation = Violation { user: Some(name), credential: None, age: None };
+                self.violation(Control::PoliciesOnGroupsOnly, violation);
+            }
+        }
+    }
+
     /// An active key of a user.
     fn key(&mut self, user: &'a User, key: &Key, slot: u8) {
         let violation =
             |age| Violation { credential: Some(Credential::Key(slot)), age, ..Violation::of(user) };
         let age = self.age(key.last_rotated);
         // The time of an earlier report shows violations. It does not show that there is none.
-        let is_old_time = user.lacks_time.get(usize::from(slot) - 1) == Some(&true)
-            && !self.account.confirmed.knows(&user.name);
+        let is_listed = self.account.confirmed.knows(&user.name);
+        let is_old_time = user.lacks_time.get(usize::from(slot) - 1) == Some(&true) && !is_listed;
         let must_be_used = self.settings.benchmark.wants_keys_used();
         match (age, used_since_rotation(key)) {
             (Some(age), _) if age.exceeds(MAX_KEY_AGE) => {
@@ -209,8 +227,9 @@ impl<'a> Judgement<'a, '_> {
                 self.violation(Control::UnusedCredentialsDisabled, violation(Some(unused)));
             }
             (Some(_), _) if key.last_used.is_some() || !is_old_time => {}
-            // Whenever it was used, that is not long ago.
-            (None, Some(age)) if !age.reaches(self.unused_after) && !is_old_time => {}
+            // Whenever it was used, that is not long ago. Only AWS's list says for sure when a key was created: the
+            // time of the report can be that of a later change.
+            (None, Some(age)) if !age.reaches(self.unused_after) && is_listed => {}
             _ => {
                 let lack = if key.never_used { KEY_LAST_ROTATED } else { KEY_LAST_USED };
                 self.unknown(Control::UnusedCredentialsDisabled, lack);

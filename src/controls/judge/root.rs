@@ -161,6 +161,10 @@ impl<'a> Judgement<'a, '_> {
         if !is_password_known && root.password != Some(false) {
             self.unknown(control, PASSWORD_LAST_USED);
         }
+        // Whoever made what the summary knows was root, or acted for it, most likely.
+        if !root.outdated.is_empty() {
+            self.unknown(control, Unknown::OldReport);
+        }
         if user.lacks_keys() {
             self.unknown(control, KEY_ACTIVE);
         }

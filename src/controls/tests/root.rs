@@ -157,6 +157,7 @@ fn what_a_later_summary_says_worse_of_root_than_the_report_is_not_decided() {
         }
     };
     is_not_sure(&account, "a new key, a new password");
+    assert_is(&account, Control::RootNotUsed, not_sure, "root made them, most likely");
     account.evidence.summary.fail(Reason::Timeout);
     is_not_sure(&account, "also if a later call fails");
     account.evidence.summary.fail(Reason::AccessDenied);
@@ -192,6 +193,51 @@ fn what_a_later_summary_says_worse_of_root_than_the_report_is_not_decided() {
     say(&mut account, now(), |summary| summary.root_mfa = Some(false));
     for control in [Control::RootMfa, Control::RootHardwareMfa] {
         assert_is(&account, control, not_sure, "it was removed");
+    }
+}
+
+#[test]
+fn a_report_that_contradicts_earlier_evidence_ends_it() {
+    let made = now() - TimeDelta::hours(1);
+    let summary = |password, mfa, keys| AccountSummary {
+        root_password: Some(password),
+        root_mfa: Some(mfa),
+        root_keys: Some(keys),
+    };
+    let of = |row: Row| account(&[row]).report.expect("a report");
+    let with_key = (ROOT_USER, [root(&[]).1, key_of(1, "false")].concat());
+    for (report, said, password, mfa, keys, devices) in [
+        (of(root(&[])), (true, true, false), Some(true), Some(true), Some(false), true),
+        (of(root(&[])), (false, false, true), None, None, None, true),
+        (
+            of(root(&[("mfa_active", "false")])),
+            (true, true, false),
+            Some(true),
+            None,
+            Some(false),
+            false,
+        ),
+        (of(with_key), (true, true, false), Some(true), Some(true), None, true),
+        (
+            of(root(&[("password_enabled", N_A), ("mfa_active", N_A)])),
+            (false, false, false),
+            Some(false),
+            Some(false),
+            Some(false),
+            true,
+        ),
+    ] {
+        for (minutes, is_later) in [(-60, false), (30, true)] {
+            let read = made + TimeDelta::minutes(minutes);
+            let mut evidence = Evidence::good(read);
+            let said = summary(said.0, said.1, said.2);
+            evidence.summary = Reading::of(said, read);
+            evidence.forget_contradicted(&report, made);
+            let kept = AccountSummary { root_password: password, root_mfa: mfa, root_keys: keys };
+            let expected = if is_later { said } else { kept };
+            assert_eq!(evidence.summary.value, Some(expected), "{report:?}");
+            assert_eq!(evidence.root_virtual_mfa.value.is_some(), devices || is_later);
+        }
     }
 }
 

@@ -94,6 +94,11 @@ fn what_cannot_be_used_any_more_is_not_unused() {
     assert_is(&account(&[root(&[]), user]), control, Ok(1), "key 2 of the only user");
 }
 
+/// An active key of ListAccessKeys.
+fn listed(id: &str, days: i64) -> ListedKey {
+    ListedKey { id: id.to_owned(), active: true, created: days_ago(days).parse().expect("a time") }
+}
+
 #[test]
 fn a_use_that_is_not_known_is_not_decided() {
     let control = Control::UnusedCredentialsDisabled;
@@ -103,7 +108,11 @@ fn a_use_that_is_not_known_is_not_decided() {
     let columns = ["access_key_1_last_used_date", "access_key_2_last_used_date"];
     assert_is(&without(&columns), control, unknown, "no column");
     let new = user_with(&[key(1, "true", &days_ago(44), N_A)]);
-    let account_of_new = account_of(&csv_of("aws", &[new], &columns));
+    let mut account_of_new = account_of(&csv_of("aws", &[new], &columns));
+    assert_is(&account_of_new, control, unknown, "it can have been changed 44 days ago");
+    let report = account_of_new.report.clone().expect("a report");
+    let keys = merge(&report.users[0].keys, &[listed("A", 44)], None);
+    Arc::make_mut(&mut account_of_new.confirmed).insert("alpha", Some(keys));
     assert_is(&account_of_new, control, Ok(0), "too new to be unused");
 
     let with_password = || user_with(&[password("true", "no_information", &days_ago(60), "true")]);
@@ -144,11 +153,6 @@ fn further_keys_count_when_aws_has_listed_them() {
     for control in [Control::AccessKeysRotated, Control::OneActiveKeyPerUser] {
         assert_is(&account, control, Err(Unknown::Keys), "not listed");
     }
-    let listed = |id: &str, days: i64| ListedKey {
-        id: id.to_owned(),
-        active: true,
-        created: days_ago(days).parse().expect("a time"),
-    };
     let report = account.report.clone().expect("a report");
     let keys =
         merge(&report.users[0].keys, &[listed("A", 1), listed("B", 100), listed("C", 400)], None);
@@ -225,9 +229,9 @@ fn policies_belong_on_groups() {
     let control = Control::PoliciesOnGroupsOnly;
     let mut account = account(&[root(&[]), user(&[])]);
     assert_is(&account, control, Ok(0), "nobody has one");
-    let users = ["alpha", "a user of another day"].map(|user| (user.to_owned(), true));
+    let users = ["alpha", "newer"].map(|user| (user.to_owned(), true));
     account.evidence.user_policies = Reading::of(Arc::new(users.into()), now());
-    assert_is(&account, control, Ok(1), "one user has");
+    assert_is(&account, control, Ok(2), "a user, and one who is not in the report yet");
     let kind = EvidenceKind::UserPolicies;
     account.evidence.user_policies = Reading::of(Arc::default(), now());
     assert_is(&account, control, Err(Unknown::NotListed(kind)), "AWS does not list the user");

@@ -150,11 +150,11 @@ impl<'a> Rows<'a> {
                 let knows_tags = account.knows_tags_of(&user.name, &tag_keys);
                 rows.users.push(UserRow { user, knows_tags, owner, labels });
             }
-            for (user, credential) in account.service_credentials_of_others() {
+            for (user, credential, tags) in account.service_credentials_of_others() {
                 let mut labels = labels.clone();
                 push_label(&mut labels, "user", user);
                 let ruling = config.policy.default_ruling();
-                let owner = owners.place(account.tags_of(user));
+                let owner = owners.place(tags);
                 let owner = owners.keys(owner);
                 let row = ServiceCredentialRow::new(&labels, credential, &ruling, owner, now);
                 rows.service_credentials.push(row);

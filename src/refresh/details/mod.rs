@@ -9,7 +9,7 @@ mod users;
 
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::{Instant, timeout_at};
 use tracing::{debug, info};
 
@@ -32,6 +32,10 @@ pub(in crate::refresh) struct Details {
     pub(in crate::refresh) service_credentials: Answer<Option<CredentialList>>,
 }
 
+/// A list of service-specific credentials that is older is asked for again although there is no newer report.
+/// Reports come every four hours.
+const MAX_LIST_AGE: TimeDelta = TimeDelta::hours(5);
+
 impl RefreshContext<'_> {
     /// Makes the calls for details that are due, until then. `is_new`: the report is.
     pub(in crate::refresh) async fn ask_for_details(
@@ -42,7 +46,9 @@ impl RefreshContext<'_> {
         until: Instant,
     ) -> Details {
         let wants_list = self.config.service_credentials;
-        let lacks_list = account.refresh.service_credentials != Tried::Ok;
+        let listed = account.refresh.service_credentials_listed;
+        let is_old = listed.is_none_or(|listed| self.clock.now() - listed > MAX_LIST_AGE);
+        let lacks_list = is_old || account.refresh.service_credentials != Tried::Ok;
         let known = account.service_credentials.clone().unwrap_or_default();
         let (users, alias, service_credentials) = tokio::join!(
             ask(
@@ -136,6 +142,7 @@ impl RefreshContext<'_> {
             info!(account = account.id, "the partition has no service-specific credentials");
             account.service_credentials = Some(before);
             account.refresh.service_credentials = Tried::Ok;
+            account.refresh.service_credentials_listed = Some(self.clock.now());
             return Ok(());
         };
         let credentials = listed.credentials;
@@ -147,7 +154,8 @@ impl RefreshContext<'_> {
         let now = self.clock.now();
         let is_older = |time| account.generated.is_none_or(|generated| time <= generated);
         let others = account.service_credentials_of_others();
-        let lacks_users = others.iter().any(|(_, it)| it.key(now).active && is_older(it.created));
+        let lacks_users =
+            others.iter().any(|(_, it, _)| it.key(now).active && is_older(it.created));
         if let Some(failure) = most_urgent(listed.refused.into_iter()) {
             return Err(failure);
         }
@@ -155,6 +163,7 @@ impl RefreshContext<'_> {
             return failed("credentials of users who are not in the report");
         }
         account.refresh.service_credentials = Tried::Ok;
+        account.refresh.service_credentials_listed = Some(now);
         Ok(())
     }
 }

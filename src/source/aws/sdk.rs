@@ -145,7 +145,7 @@ impl CountRequests {
         match (is_wrong(before), is_wrong(skew)) {
             (false, true) => warn!(
                 ahead_seconds = seconds,
-                "the clock differs from that of AWS by more than five minutes: ages of keys are counted by that of AWS"
+                "the clock differs from that of AWS by more than five minutes: refreshes fail until it is set"
             ),
             (true, false) => {
                 info!(ahead_seconds = seconds, "the clock agrees with that of AWS again")
@@ -236,10 +236,9 @@ impl Intercept for CountRequests {
         let Some((answer, now)) = context.response().zip(now) else { return Ok(()) };
         if let Some(skew) = clock_skew(answer, now) {
             self.compare_clocks(skew);
-            // A failure can be the answer of something in between.
-            if answer.status().is_success() {
-                self.clock.hear(now - skew);
-            }
+            // A failure, or a page that is no answer, can come from something in between.
+            let is_good = matches!(context.output_or_error(), Some(Ok(_)));
+            self.clock.hear(now - skew, is_good);
         }
         Ok(())
     }

@@ -194,6 +194,7 @@ fn listed(
         active: !matches!(credential.status, StatusType::Inactive | StatusType::Expired),
         created: DateTime::from_timestamp(credential.create_date.secs(), 0)?,
         expires,
+        is_of_former_user: false,
     };
     Some((credential.user_name, credential_of_user))
 }

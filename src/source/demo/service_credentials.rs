@@ -55,6 +55,7 @@ impl Demo {
             active: !has_expired && rng.random_bool(0.9),
             created,
             expires,
+            is_of_former_user: false,
         }
     }
 }
@@ -71,7 +72,9 @@ mod tests {
         for account in 0..3 {
             let of_account = demo.service_credentials_of(account);
             assert_eq!(of_account, demo.service_credentials_of(account));
-            all.extend(demo.user_names().flat_map(|user| of_account.of(&user).to_vec()));
+            all.extend(
+                demo.user_names().flat_map(|user| Vec::from_iter(of_account.of(&user).cloned())),
+            );
         }
         let count =
             |is: &dyn Fn(&ServiceCredential) -> bool| all.iter().filter(|it| is(it)).count();

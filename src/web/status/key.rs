@@ -65,7 +65,7 @@ pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> 
     };
     let of_account = html! { a href={ "./" (sheet(&account.id)) "#keys" } { "Every key of this account" } " · " };
     let keys = all_keys(account, &snapshot.config, snapshot.now);
-    let of_user: Vec<&Finding> = keys.iter().filter(|key| key.user == query.user).collect();
+    let mut of_user: Vec<&Finding> = keys.iter().filter(|key| key.user == query.user).collect();
     let Some(finding) = of_user.iter().copied().find(|finding| query.is_of_key(finding)) else {
         let slot = query.key.map(|slot| slot.to_string()).unwrap_or_default();
         let name = if query.id.is_empty() { &slot } else { &query.id };
@@ -86,6 +86,7 @@ pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> 
     let accounts = health::accounts(snapshot, &Query::default(), &[]);
     let troubles = accounts.iter().find(|row| row.account.id == account.id);
     let troubles = troubles.map_or(&[][..], |row| &row.troubles);
+    of_user.retain(|other| other.is_of_former_user == finding.is_of_former_user);
     let facts = Facts { settings, snapshot, account, troubles, finding, of_user: &of_user, key };
     KeyPage::Found(facts.page(query))
 }
@@ -201,10 +202,17 @@ impl Facts<'_> {
             }
             section aria-labelledby="steps" {
                 h2 id="steps" { "What to do" }
-                @if self.account.gone_users().any(|user| user.name == finding.user) {
+                @if !finding.is_of_former_user
+                    && self.account.gone_users().any(|user| user.name == finding.user) {
                     p {
                         "AWS no longer has a user of this name. The user was renamed, or this key was deleted and then the user. "
                         "The next report shows which. If there is a new name, use that in the commands."
+                    }
+                }
+                @if finding.is_of_former_user {
+                    p {
+                        "The user of this key has left the report since AWS listed the key: the user was renamed, or the key was deleted and then the user. "
+                        "A user of this name in the report is another one. The next list of AWS shows which. If there is a new name, use that in the commands."
                     }
                 }
                 (steps::render(settings, now, finding, self.of_user, self.may_have_more()))
@@ -341,7 +349,7 @@ impl Facts<'_> {
     /// The user's row in the report.
     fn user(&self) -> Option<&User> {
         let mut users = self.account.report.iter().flat_map(|report| &report.users);
-        users.find(|user| user.name == self.finding.user)
+        users.find(|user| user.name == self.finding.user && !self.finding.is_of_former_user)
     }
 
     /// When the report was made that shows the key.

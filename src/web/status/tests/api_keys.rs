@@ -312,6 +312,7 @@ fn a_due_date_and_an_expiry_of_one_day_are_in_the_same_number_of_days() {
         active: true,
         created: day(1),
         expires: Some("2026-11-05T01:00:00Z".parse().expect("a time")),
+        is_of_former_user: false,
     };
     account.service_credentials =
         Some(Arc::new([("a".to_owned(), credential)].into_iter().collect()));
@@ -320,6 +321,46 @@ fn a_due_date_and_an_expiry_of_one_day_are_in_the_same_number_of_days() {
     let state = State::new([account.into()], Tried::Ok, true);
     let list = page_of_state(state, config, "show=due_soon");
     assert!(list.contains("due in 4 days") && list.contains("expires in 4 days"), "{list}");
+}
+
+#[test]
+fn a_key_of_a_former_user_is_not_one_of_the_user_who_has_the_name_now() {
+    let mut account = with_service_credentials(&[
+        ("logs.amazonaws.com", "ACCA1", None),
+        ("logs.amazonaws.com", "ACCA2", None),
+    ]);
+    let all = account.service_credentials.as_deref().expect("credentials").all();
+    let all = all.map(|(user, credential)| {
+        let is_of_former_user = credential.id == "ACCA1";
+        (user.to_owned(), ServiceCredential { is_of_former_user, ..credential.clone() })
+    });
+    account.service_credentials = Some(Arc::new(all.collect()));
+    let of_team = [("team".into(), "payments".into())].into();
+    let tags = tags_of_team([("a".to_owned(), of_team)].into());
+    account.tags = Some(Arc::new(tags));
+    let config = "labels: { user_tags: [team] }\n\
+        rotation: { rules: [{ match: { user: a }, exempt: { reason: vendor } }] }";
+    let config = Config::parse(config, "c".as_ref()).expect("a configuration");
+    let page = page_of_id(&account, &config, "ACCA1");
+    let former = "The user of this key has left the report since AWS listed the key";
+    assert!(page.contains(former) && page.contains("its limit is 90 days: it had"), "{page}");
+    assert!(!page.contains("payments") && !page.contains("ACCA2"), "{page}");
+    let page = page_of_id(&account, &config, "ACCA2");
+    assert!(page.contains("payments") && page.contains("exempt"), "{page}");
+    assert!(!page.contains(former) && !page.contains("ACCA1"), "{page}");
+    let state = State::new([account.into()], Tried::Ok, true);
+    let text = crate::metrics::page::text(&state, &config, &Filter::default(), now());
+    let unrotated = |id: &str| {
+        let lines = text.lines().filter(|line| line.contains(id));
+        let line =
+            lines.filter(|line| line.starts_with("iam_service_specific_credential_unrotated"));
+        line.map(|line| line.ends_with(" 1")).collect::<Vec<_>>()
+    };
+    assert_eq!((unrotated("ACCA1"), unrotated("ACCA2")), (vec![true], vec![false]));
+    let finding = "finding=\"unrotated_service_credential\"";
+    let owner =
+        text.lines().find(|line| line.starts_with("iam_owner_findings") && line.contains(finding));
+    assert!(owner.is_some_and(|line| line.contains("tag_team=\"\"")), "{owner:?}");
 }
 
 #[test]
