@@ -176,11 +176,13 @@ SITUATIONS = {
 
 
 class ChangedPage(MadeUpPage):
-    """Serves the exporter's page in a situation. All is well except for that."""
+    """Serves the exporter's page in a situation. All is well except for that. `part` of the accounts are on it."""
 
-    def __init__(self, exporter):
+    def __init__(self, exporter, part=slice(None)):
         self.exporter = exporter
-        self.accounts = Lines(exporter.get("/metrics").text).accounts
+        every = Lines(exporter.get("/metrics").text).accounts
+        self.accounts = every[part]
+        self.others = [account for account in every if account not in self.accounts]
         self.made = self.make("nothing")
         super().__init__()
 
@@ -190,6 +192,8 @@ class ChangedPage(MadeUpPage):
 
     def make(self, situation):
         lines = Lines(self.exporter.get("/metrics").text)
+        lines.drop(lambda _, labels: any(f'account_id="{other}"' in labels for other in self.others))
+        lines.accounts = self.accounts
         well(lines)
         SITUATIONS[situation](lines)
         lines.add("situation", f'name="{situation}"', 1)
@@ -197,8 +201,21 @@ class ChangedPage(MadeUpPage):
 
     def begin(self, situation, prometheus):
         """Waits until Prometheus knows of the situation, and of no other."""
-        self.made = self.make(situation)
-        wait_for(
-            situation,
-            lambda: [labels["name"] for labels, _ in prometheus.query("situation")] == [situation],
-        )
+        begin_together({self: situation}, prometheus)
+
+
+# Instead of a situation.
+DOWN = "down"
+
+
+def begin_together(situations, prometheus):
+    """Begins a situation on each page. Waits until Prometheus knows of them, and of no other."""
+    for page, situation in situations.items():
+        page.made = None if situation == DOWN else page.make(situation)
+    expected = {page.address: name for page, name in situations.items() if name != DOWN}
+
+    def are_known():
+        found = prometheus.query("situation")
+        return {labels["instance"]: labels["name"] for labels, _ in found} == expected
+
+    wait_for(" and ".join(situations.values()), are_known)

@@ -6,6 +6,7 @@ of Grafana between the JSON file and Prometheus: variables, tables from several 
 
 import json
 import re
+from contextlib import ExitStack, contextmanager
 
 import pytest
 import yaml
@@ -23,7 +24,7 @@ from asking import (
     strings,
     variables,
 )
-from changed_page import SITUATIONS, ChangedPage
+from changed_page import SITUATIONS, ChangedPage, begin_together
 from harness import ROOT, Exporter, Prometheus, dead_endpoint, npm, wait_for
 
 REPLICAS = 2
@@ -853,6 +854,8 @@ WELL = {
     "account": OF_KEYS | {"Last refresh", "Report age", "Missing data"},
     "cis": OF_CONTROLS_IN_ALL | IN_ALL,
 }
+# The dashboards of all accounts.
+IN_FLEET = ["fleet", "cis"]
 # What of it is not green in a situation.
 NOT_KNOWN = {
     "nothing": {},
@@ -987,6 +990,29 @@ def test_the_fleet_says_that_its_accounts_could_not_be_listed(changed):
         value = number(prometheus, name, "Not read")
         [mapping, _] = panel_of(name, "Not read")["fieldConfig"]["defaults"]["mappings"]
         assert mapping["options"][str(int(value))]["text"] == "not listed"
+
+
+@contextmanager
+def two_exporters(demo, folder, *parts):
+    """Two pages with these parts of the accounts, and a Prometheus that scrapes them as two jobs."""
+    with ExitStack() as running:
+        pages = [running.enter_context(ChangedPage(demo, part)) for part in parts]
+        jobs = {f"exporter-{number}": page.address for number, page in enumerate(pages)}
+        yield *pages, running.enter_context(Prometheus(folder, jobs))
+
+
+@pytest.fixture(scope="module")
+def two_installations(demo, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("two-installations")
+    with two_exporters(demo, folder, slice(2), slice(2, None)) as found:
+        yield found
+
+
+@pytest.mark.parametrize("name", IN_FLEET)
+def test_failing_accounts_of_all_installations_are_counted(two_installations, name):
+    *pages, prometheus = two_installations
+    begin_together(dict.fromkeys(pages, "one_account_failing"), prometheus)
+    assert number(prometheus, name, "Not read") == 2
 
 
 def test_no_number_is_green_if_none_of_the_chosen_controls_is_decided(changed):
