@@ -152,6 +152,16 @@ def accounts_not_listed(lines):
     lines.change("iam_exporter_discovery_success", "", lambda _: 0)
 
 
+def one_account_unidentified(lines):
+    """An account whose id is not known has no series."""
+    lines.change("iam_exporter_unidentified_accounts", "", lambda _: 1)
+    lines.change("iam_exporter_accounts", 'state="failing"', lambda _: 1)
+
+
+def one_shard_missing(lines):
+    lines.change("iam_exporter_shards", "", lambda _: 2)
+
+
 # Each is about the first account, if it is about one.
 SITUATIONS = {
     change.__name__: change
@@ -171,6 +181,8 @@ SITUATIONS = {
         tags_of_one_account_not_requested,
         one_account_name_not_read,
         accounts_not_listed,
+        one_account_unidentified,
+        one_shard_missing,
     ]
 }
 

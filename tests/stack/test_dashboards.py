@@ -24,7 +24,7 @@ from asking import (
     strings,
     variables,
 )
-from changed_page import SITUATIONS, ChangedPage, begin_together
+from changed_page import DOWN, SITUATIONS, ChangedPage, begin_together
 from harness import ROOT, Exporter, Prometheus, dead_endpoint, npm, wait_for
 
 REPLICAS = 2
@@ -899,7 +899,17 @@ NOT_KNOWN = {
         "fleet": WELL["fleet"] - {"Oldest report"},
         "cis": WELL["cis"] - {"Oldest report"},
     },
+    "one_account_unidentified": {
+        "fleet": WELL["fleet"] - {"Oldest report"},
+        "cis": WELL["cis"] - {"Oldest report"},
+    },
+    "one_shard_missing": {
+        "fleet": WELL["fleet"] - {"Oldest report"},
+        "cis": WELL["cis"] - {"Oldest report"},
+    },
 }
+# There may be accounts that are not on the page.
+NOT_ALL_LISTED = {"accounts_not_listed", "one_account_unidentified", "one_shard_missing"}
 
 
 @pytest.fixture(scope="module")
@@ -983,13 +993,22 @@ def test_a_key_that_is_not_judged_counts_once(changed):
         assert number(prometheus, name, "Not judged", **choice) == 1
 
 
-def test_the_fleet_says_that_its_accounts_could_not_be_listed(changed):
+def text_of(name, title, value):
+    """The text that a number shows instead of a value."""
+    [mapping, _] = panel_of(name, title)["fieldConfig"]["defaults"]["mappings"]
+    return mapping["options"][str(int(value))]["text"]
+
+
+@pytest.mark.parametrize("name", IN_FLEET)
+def test_the_fleet_says_why_it_may_lack_accounts(changed, name):
     page, prometheus = changed
-    page.begin("accounts_not_listed", prometheus)
-    for name in ["fleet", "cis"]:
-        value = number(prometheus, name, "Not read")
-        [mapping, _] = panel_of(name, "Not read")["fieldConfig"]["defaults"]["mappings"]
-        assert mapping["options"][str(int(value))]["text"] == "not listed"
+    for situation, text in [
+        ("accounts_not_listed", "not listed"),
+        ("one_account_unidentified", "1 account"),
+        ("one_shard_missing", "none known"),
+    ]:
+        page.begin(situation, prometheus)
+        assert text_of(name, "Not read", number(prometheus, name, "Not read")) == text
 
 
 @contextmanager
@@ -1009,10 +1028,47 @@ def two_installations(demo, tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", IN_FLEET)
+def test_accounts_of_an_exporter_that_is_down_are_not_known(two_installations, name):
+    first, second, prometheus = two_installations
+    begin_together({first: "nothing", second: "nothing"}, prometheus)
+    assert green_numbers(prometheus, name) == WELL[name]
+    begin_together({first: "nothing", second: DOWN}, prometheus)
+    assert green_numbers(prometheus, name) == {"Oldest report"}
+    assert text_of(name, "Not read", number(prometheus, name, "Not read")) == "none known"
+    # The others are known.
+    assert green_numbers(prometheus, name, account=first.accounts) == WELL[name] - {"Not read"}
+
+
+def test_no_control_passes_if_an_exporter_is_down(two_installations):
+    first, second, prometheus = two_installations
+    for situation, verdict in [("nothing", 0), (DOWN, 1)]:
+        begin_together({first: "nothing", second: situation}, prometheus)
+        assert {value for _, value in rows(prometheus, "cis", "Controls", "B")} == {verdict}
+
+
+@pytest.mark.parametrize("name", IN_FLEET)
 def test_failing_accounts_of_all_installations_are_counted(two_installations, name):
     *pages, prometheus = two_installations
     begin_together(dict.fromkeys(pages, "one_account_failing"), prometheus)
     assert number(prometheus, name, "Not read") == 2
+
+
+@pytest.mark.parametrize("name", IN_FLEET)
+def test_a_replica_can_be_down(demo, tmp_path, name):
+    with two_exporters(demo, tmp_path, slice(None), slice(None)) as (first, second, prometheus):
+        for situation in ["nothing", DOWN]:
+            begin_together({first: "nothing", second: situation}, prometheus)
+            assert green_numbers(prometheus, name) == WELL[name]
+
+
+@pytest.mark.parametrize("situation", ["one_account_unidentified", "accounts_not_listed"])
+def test_what_an_exporter_did_not_know_is_not_known_when_it_is_down(demo, tmp_path, situation):
+    with two_exporters(demo, tmp_path, slice(None), slice(0)) as (first, second, prometheus):
+        for second_one in ["nothing", situation, DOWN]:
+            begin_together({first: "nothing", second: second_one}, prometheus)
+            for name in IN_FLEET:
+                expected = WELL[name] if second_one == "nothing" else {"Oldest report"}
+                assert green_numbers(prometheus, name) == expected
 
 
 def test_no_number_is_green_if_none_of_the_chosen_controls_is_decided(changed):
@@ -1046,7 +1102,7 @@ def test_no_control_passes_of_which_not_each_account_is_known(changed, situation
     def shown(ref):
         return {labels["control"]: v for labels, v in rows(prometheus, "cis", "Controls", ref)}
 
-    is_listed = situation != "accounts_not_listed"
+    is_listed = situation not in NOT_ALL_LISTED
     assert shown("F") == {control: unknown.get(control, 0) for control in own}
     assert shown("B") == {control: int(control in unknown or not is_listed) for control in own}
     for control, passed in shown("E").items():

@@ -121,6 +121,20 @@ def test_nothing_is_green_of_controls_that_are_not_known(changed, situation):
         assert {"one_report_old": "old report"}.get(situation, "not decided") in matrix["text"]
 
 
+@pytest.mark.parametrize("board", ["fleet", "cis"])
+@pytest.mark.parametrize("width", [1440, 1920])
+def test_no_number_is_green_if_a_shard_is_missing(changed, board, width):
+    """Only the age of the oldest report that is there."""
+    page, prometheus, drawing = changed
+    page.begin("one_shard_missing", prometheus)
+    panels = {panel["title"]: panel for panel in drawing.draw(board, width)}
+    assert drawing.failures() == []
+    numbers = [panel for panel in panels.values() if panel["type"] == "stat"]
+    assert {panel["title"] for panel in numbers if panel["greens"]} == {"Oldest report"}
+    assert "none known" in panels["Not read"]["text"]
+    assert {panel["title"]: panel["cuts"] for panel in numbers if panel["cuts"]} == {}
+
+
 def test_nothing_is_green_of_chosen_controls_that_are_not_decided(changed):
     page, prometheus, drawing = changed
     page.begin("one_control_not_decided", prometheus)
