@@ -31,7 +31,7 @@ pub struct Clock {
 #[derive(Clone, Copy)]
 struct Heard(DateTime<Utc>, Duration);
 
-/// For so long what was heard counts for more than an answer that is behind it. Refreshes come more often.
+/// For so long a time that was heard is trusted. Refreshes usually come more often.
 const TRUSTED_FOR: Duration = Duration::from_secs(600);
 
 impl Clock {
@@ -47,26 +47,34 @@ impl Clock {
         Clock { wall: Arc::new(now), count, by_aws: Arc::default() }
     }
 
-    /// Takes note that it is this time now, as an answer says. Only a good answer is surely one of AWS, unless two
-    /// clocks agree. Time does not go back: a single answer that is behind the last one is an old one.
+    /// Takes note that it is this time now, as an answer says. Only a good answer is surely one of AWS. Another one
+    /// counts if it agrees with the host's clock and is not behind. A good one that is behind the last one is an old
+    /// answer, if it does not agree with the host's clock.
     pub fn hear(&self, time: DateTime<Utc>, is_good: bool) {
         let count = (self.count)();
         let agrees = (time - (self.wall)()).abs() <= MAX_CLOCK_SKEW;
         let mut by_aws = self.lock();
-        let is_old = by_aws.is_some_and(|heard| {
-            count.saturating_sub(heard.1) <= TRUSTED_FOR
-                && heard.at(count).is_some_and(|counted| counted - time > MAX_CLOCK_SKEW)
-        });
-        if agrees || is_good && !is_old {
+        let is_behind = by_aws
+            .and_then(|heard| heard.at(count))
+            .is_some_and(|counted| counted - time > MAX_CLOCK_SKEW);
+        let is_old = is_behind && by_aws.is_some_and(|heard| heard.is_trusted(count));
+        let counts = if is_good { agrees || !is_old } else { agrees && !is_behind };
+        if counts {
             *by_aws = Some(Heard(time, count));
         }
     }
 
     /// The time.
     pub fn now(&self) -> DateTime<Utc> {
-        let wall = (self.wall)();
-        let by_aws = self.lock().and_then(|heard| heard.at((self.count)()));
-        by_aws.filter(|time| (wall - time).abs() > MAX_CLOCK_SKEW).unwrap_or(wall)
+        let (wall, count) = ((self.wall)(), (self.count)());
+        let Some((heard, time)) = self.lock().and_then(|heard| Some((heard, heard.at(count)?)))
+        else {
+            return wall;
+        };
+        // The count lacks the time in which a virtual machine was paused. Without answers the later time counts, by
+        // which no key is too young.
+        let is_paused = wall > time && !heard.is_trusted(count);
+        if (wall - time).abs() <= MAX_CLOCK_SKEW || is_paused { wall } else { time }
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Heard>> {
@@ -75,6 +83,11 @@ impl Clock {
 }
 
 impl Heard {
+    /// Whether it counts for more than what is behind it, or what the host says, when the host has counted this.
+    fn is_trusted(self, count: Duration) -> bool {
+        count.saturating_sub(self.1) <= TRUSTED_FOR
+    }
+
     /// The time when the host has counted this.
     fn at(self, count: Duration) -> Option<DateTime<Utc>> {
         self.0.checked_add_signed(TimeDelta::from_std(count.saturating_sub(self.1)).ok()?)
@@ -123,21 +136,35 @@ mod tests {
         assert_eq!(clock.now(), start);
         pass(7_200).await;
         assert_eq!(clock.now(), after(7_200), "without a further answer");
-        for (seconds, expected) in [(-300, -300), (-301, 0), (300, 300), (301, 0), (9_000_000, 0)] {
+        // What was heard hours ago may lack the time of a pause.
+        for (seconds, expected) in [(-300, -300), (-301, 0), (300, 300), (301, 301)] {
             set(seconds);
             assert_eq!(clock.clone().now(), after(7_200 + expected), "{seconds}");
         }
         set(0);
-        assert_eq!(clock.now(), after(7_200), "it was set right");
-        // The time was heard hours ago, so it can be wrong.
+        clock.hear(after(7_200), true);
+        for (seconds, expected) in [(-301, 0), (300, 300), (301, 0), (9_000_000, 0)] {
+            set(seconds);
+            assert_eq!(clock.now(), after(7_200 + expected), "{seconds}");
+        }
+        pass(600).await;
+        assert_eq!(clock.now(), after(7_800), "until it was heard ten minutes ago");
+        pass(1).await;
+        assert_eq!(clock.now(), after(9_007_801));
+        set(0);
+        assert_eq!(clock.now(), after(7_801), "it was set right");
         set(-86_400);
+        let of_host = 7_801 - 86_400;
         for (time, is_good, expected) in [
-            (after(0), false, 7_200),
+            // The time was heard more than ten minutes ago, so it can be wrong.
+            (after(0), false, 7_801),
+            (after(of_host), false, 7_801),
             (after(3_600), true, 3_600),
             (after(0), true, 3_600),
             (after(9_000), false, 3_600),
             (after(9_000), true, 9_000),
-            (after(-86_400 + 7_200 + 60), false, -86_400 + 7_200),
+            (after(of_host), false, 9_000),
+            (after(of_host + 60), true, of_host),
         ] {
             clock.hear(time, is_good);
             assert_eq!(clock.now(), after(expected), "{time} {is_good}");

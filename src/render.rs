@@ -252,7 +252,8 @@ fn verdicts(account: &Account, config: &Config, now: DateTime<Utc>) -> u64 {
         }
     }
     for (user, credential, _) in account.service_credentials_of_others() {
-        let verdict = config.policy.default_ruling().judge(&credential.key(now), now);
+        let ruling = config.policy.ruling_of_account(&account.id, &account.name, now);
+        let verdict = ruling.judge(&credential.key(now), now);
         (user, &credential.id, verdict.status).hash(&mut hasher);
     }
     hasher.finish()

@@ -91,10 +91,10 @@ impl ServiceCredentials {
 
     /// Keeps them for the next report, until AWS lists them again. Who is in both reports under the same name is
     /// surely the same user. The others were deleted, or have another name that nobody knows: AWS deletes no user
-    /// who has a credential. So theirs stay, as those of former users.
-    pub fn keep(&mut self, before: &Report, after: &Report) {
+    /// who has a credential. So theirs stay, as those of former users. Returns whether there are any.
+    pub fn keep(&mut self, before: &Report, after: &Report) -> bool {
         if self.0.is_empty() {
-            return;
+            return false;
         }
         let same = after.same_users(before);
         let names = before.users.iter().map(|user| user.name.as_str());
@@ -102,6 +102,7 @@ impl ServiceCredentials {
         for (_, all) in self.0.iter_mut().filter(|(user, _)| former.contains(user.as_str())) {
             all.iter_mut().for_each(|credential| credential.is_of_former_user = true);
         }
+        self.all().any(|(_, credential)| credential.is_of_former_user)
     }
 
     /// Those of a user of the report, by service and id.

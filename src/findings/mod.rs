@@ -148,7 +148,7 @@ fn of_account(
     for (name, credential, tags) in account.service_credentials_of_others() {
         let user = User { name: name.to_owned(), ..User::default() };
         let subject = Subject { tags, ..account.subject(&user) };
-        let ruling = config.policy.default_ruling();
+        let ruling = config.policy.ruling_of_account(&account.id, &account.name, now);
         let place = owners.place(tags);
         let (key, verdict) = judge_service_credential(credential, &ruling, owners.keys(place), now);
         add(&verdict, &|| {

@@ -149,11 +149,20 @@ impl Default for Policy {
 impl Policy {
     /// The ruling for this user's keys as of `now`.
     pub fn ruling(&self, subject: &Subject, now: DateTime<Utc>) -> Ruling<'_> {
+        self.decide(&|rule| rule.matches.includes(subject), now)
+    }
+
+    /// The same for a user of whom nothing is known but the account: by rules for all of it.
+    pub fn ruling_of_account(&self, id: &str, name: &str, now: DateTime<Utc>) -> Ruling<'_> {
+        self.decide(&|rule| rule.matches.includes_all_of(id, name), now)
+    }
+
+    fn decide(&self, includes: &dyn Fn(&Rule) -> bool, now: DateTime<Utc>) -> Ruling<'_> {
         let in_force = |rule: &Rule| match &rule.decision {
             Decision::Exempt(exemption) => exemption.holds(now),
             Decision::MaxAge(_) => true,
         };
-        let decided = |(_, rule): &(usize, &Rule)| in_force(rule) && rule.matches.includes(subject);
+        let decided = |(_, rule): &(usize, &Rule)| in_force(rule) && includes(rule);
         let default = self.default_ruling();
         match self.rules.iter().enumerate().find(decided) {
             None => default,
@@ -162,7 +171,7 @@ impl Policy {
                     Ruling { max_age: *max_age, rule: Some(index), ..default }
                 }
                 Decision::Exempt(exemption) => {
-                    let later = exemption.end.map_or(default, |end| self.ruling(subject, end));
+                    let later = exemption.end.map_or(default, |end| self.decide(includes, end));
                     let exempt_until = match later.exemption {
                         Some(_) => later.exempt_until,
                         None => exemption.end,
@@ -223,6 +232,18 @@ impl Exemption {
 }
 
 impl Match {
+    /// Whether the rule applies to every user of this account but root.
+    fn includes_all_of(&self, account_id: &str, account_name: &str) -> bool {
+        self.user.is_none()
+            && self.path.is_none()
+            && self.tags.is_empty()
+            && self.includes_account(account_id, account_name)
+    }
+
+    fn includes_account(&self, id: &str, name: &str) -> bool {
+        self.account.as_ref().is_none_or(|it| it.matches(id) || it.matches(name))
+    }
+
     /// Whether the rule applies to this user.
     fn includes(&self, subject: &Subject) -> bool {
         let Subject { account_id, account_name, user, tags } = *subject;
@@ -237,7 +258,7 @@ impl Match {
         user_holds
             // It has to be looked for in the ARN.
             && self.path.as_ref().is_none_or(|pattern| pattern.matches(user.path()))
-            && (holds(&self.account, account_id) || holds(&self.account, account_name))
+            && self.includes_account(account_id, account_name)
             && self.tags.iter().all(|(key, pattern)| {
                 tags.iter()
                     .any(|(name, value)| name.eq_ignore_ascii_case(key) && pattern.matches(value))

@@ -250,6 +250,33 @@ fn of_exemptions_that_follow_one_another_the_last_one_ends() {
 }
 
 #[test]
+fn of_an_unknown_user_only_rules_for_the_whole_account_decide() {
+    let policy = "rotation:
+  max_age: 90d
+  rules:
+    - { match: { user: '*' }, exempt: { reason: x } }
+    - { match: { path: /, account: prod }, max_age: 10d }
+    - { match: { account: prod, tags: { team: x } }, max_age: 20d }
+    - { match: { account: prod }, max_age: 30d }
+    - { match: { account: '111122223333' }, exempt: { until: 2026-12-01, reason: y } }
+    - { match: { account: '1111*' }, max_age: 60d }";
+    let policy = Config::parse(policy, "rules.yaml".as_ref()).expect("a configuration").policy;
+    for (id, name, expected) in [
+        ("123456789012", "prod", (30, false)),
+        ("123456789012", "test", (90, false)),
+        ("111122223333", "", (60, true)),
+        ("111133333333", "", (60, false)),
+    ] {
+        let ruling = policy.ruling_of_account(id, name, at("2026-11-01T12:00:00Z"));
+        assert_eq!(
+            (ruling.max_age.num_days(), ruling.exemption.is_some()),
+            expected,
+            "{id} {name}"
+        );
+    }
+}
+
+#[test]
 fn an_exempt_key_is_neither_unrotated_nor_due() {
     let exemption = Exemption { end: None, reason: "x".to_owned() };
     let (exemption, rule) = (Some(&exemption), Some(0));

@@ -15,7 +15,7 @@ use crate::panics::catch;
 use crate::printable;
 use crate::report::{Report, User};
 use crate::source::target::{FetchResult, RawReport, Target};
-use crate::state::Account;
+use crate::state::{Account, Tried};
 
 /// How many other users must be gone before a report without users is accepted.
 const MAX_ASKED_ABOUT: usize = 3;
@@ -53,7 +53,10 @@ impl RefreshContext<'_> {
                 if let Some(before) = &account.report {
                     report.keep_missing(before, account.generated);
                     if let Some(known) = &mut account.service_credentials {
-                        Arc::make_mut(known).keep(before, &report);
+                        let has_former = Arc::make_mut(known).keep(before, &report);
+                        if has_former {
+                            account.refresh.service_credentials = Tried::Failed;
+                        }
                     }
                     let same = report.same_users(before);
                     if let Some(tags) = &mut account.tags {

@@ -470,9 +470,55 @@ async fn of_a_user_who_may_have_another_name_the_credential_stays() {
         assert_eq!(of(&page, "unrotated", "strange"), Some(1.0));
         subject.follow_with_alpha(alpha, answer);
         let (failure, page) = subject.refresh().await;
-        assert!(failure.expect("a failure").message.contains("NoSuchEntity"));
+        assert!(failure.expect("a failure").message.contains("have left the report"));
         assert_eq!((value(&page, AVAILABLE), value(&page, UNROTATED)), (Some(0.0), Some(1.0)));
         assert_eq!(of(&page, "unrotated", "strange"), Some(1.0), "{alpha:?}");
+        // Another user of that name is not asked for.
+        subject.asked();
+        subject.follow_with_alpha(Some("alpha"), |what| match what {
+            "alpha" => service_credentials(&[], None),
+            what => answer(what),
+        });
+        let (failure, page) = subject.refresh().await;
+        assert!(failure.expect("a failure").message.contains("have left the report"));
+        assert!(subject.asked().iter().all(|what| what != "alpha"));
+        assert_eq!((value(&page, AVAILABLE), value(&page, UNROTATED)), (Some(0.0), Some(1.0)));
+        // It was deactivated under the new name.
+        subject.follow(|what| match what {
+            "strange" => {
+                service_credentials(&[["omega", "strange", "strange", "Inactive", OLD, ""]], None)
+            }
+            what => answer(what),
+        });
+        let (failure, page) = subject.refresh().await;
+        assert_eq!(failure, None);
+        assert_eq!((value(&page, AVAILABLE), value(&page, UNROTATED)), (Some(1.0), Some(0.0)));
+    }
+}
+
+#[tokio::test]
+async fn whose_the_credential_of_a_user_is_whom_aws_no_longer_has_is_not_known() {
+    let recent = (Utc::now() - TimeDelta::days(40)).format("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let rule =
+        format!("rotation: {{ rules: [{{ match: {{ account: '{ACCOUNT}' }}, max_age: 30d }}] }}\n");
+    let mut subject = Subject::new("", |_| old(&[]));
+    subject.config = parse(&rule);
+    for is_gone in [false, true] {
+        let report = report([row(ACCOUNT, "/", "alpha", &unused(OLD))]);
+        let mut usual = account(move |_| report_at(&report, Utc::now() - TimeDelta::hours(1)));
+        let recent = recent.clone();
+        subject.aws.follow(move |request: &Request| match request.operation.as_str() {
+            OPERATION => {
+                let all = [["alpha", "bedrock", "A1", "Active", &recent, ""]];
+                (Duration::ZERO, service_credentials(&all, None))
+            }
+            "ListAccessKeys" if is_gone => (Duration::ZERO, error(404, "NoSuchEntity")),
+            _ => usual(request),
+        });
+        let (_, page) = subject.refresh().await;
+        assert_eq!(value(&page, AVAILABLE), Some(if is_gone { 0.0 } else { 1.0 }));
+        // A rule for all of the account is about this user, too, whatever the name.
+        assert_eq!((of(&page, "unrotated", "A1"), value(&page, UNROTATED)), (Some(1.0), Some(1.0)));
     }
 }
 

@@ -153,7 +153,7 @@ impl<'a> Rows<'a> {
             for (user, credential, tags) in account.service_credentials_of_others() {
                 let mut labels = labels.clone();
                 push_label(&mut labels, "user", user);
-                let ruling = config.policy.default_ruling();
+                let ruling = config.policy.ruling_of_account(&account.id, &account.name, now);
                 let owner = owners.place(tags);
                 let owner = owners.keys(owner);
                 let row = ServiceCredentialRow::new(&labels, credential, &ruling, owner, now);

@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{debug, info};
 
 use super::context::RefreshContext;
+use crate::clock::is_from_the_future;
 use crate::evidence::Reading;
 use crate::failure::{Failure, Reason};
 use crate::service_credentials::CredentialList;
@@ -47,7 +48,10 @@ impl RefreshContext<'_> {
     ) -> Details {
         let wants_list = self.config.service_credentials;
         let listed = account.refresh.service_credentials_listed;
-        let is_old = listed.is_none_or(|listed| self.clock.now() - listed > MAX_LIST_AGE);
+        // One of the future was listed by a clock that was wrong.
+        let now = self.clock.now();
+        let is_old = listed
+            .is_none_or(|listed| now - listed > MAX_LIST_AGE || is_from_the_future(listed, now));
         let lacks_list = is_old || account.refresh.service_credentials != Tried::Ok;
         let known = account.service_credentials.clone().unwrap_or_default();
         let (users, alias, service_credentials) = tokio::join!(
@@ -149,17 +153,11 @@ impl RefreshContext<'_> {
         // A list without a credential, and without a service, does not say that there is none.
         let is_known = listed.refused.is_empty() || credentials.all().next().is_some();
         account.service_credentials = is_known.then(|| Arc::new(credentials));
-        // Whoever is newer than the report is in the next one. Without a user no rule can decide, and need
-        // not if the credential cannot be used.
         let now = self.clock.now();
-        let is_older = |time| account.generated.is_none_or(|generated| time <= generated);
-        let others = account.service_credentials_of_others();
-        let lacks_users =
-            others.iter().any(|(_, it, _)| it.key(now).active && is_older(it.created));
         if let Some(failure) = most_urgent(listed.refused.into_iter()) {
             return Err(failure);
         }
-        if lacks_users {
+        if account.lacks_users_of_service_credentials(now) {
             return failed("credentials of users who are not in the report");
         }
         account.refresh.service_credentials = Tried::Ok;

@@ -108,7 +108,15 @@ async fn list_by_service(
     let is_listed = |credential: &ServiceCredential| listed.contains(&*credential.service);
     let mut kept: Vec<_> = known.all().filter(|(_, credential)| !is_listed(credential)).collect();
     let of_not_taken = kept.iter().filter(|(_, it)| not_taken.contains(&*it.service));
-    let users: BTreeSet<&str> = of_not_taken.map(|(user, _)| *user).collect();
+    // Nobody can be asked for a user whose name is not known.
+    let (of_former, of_users): (Vec<_>, Vec<_>) =
+        of_not_taken.copied().partition(|(_, it)| it.is_of_former_user);
+    if !of_former.is_empty() {
+        let message =
+            "ListServiceSpecificCredentials: credentials of users who have left the report";
+        refused.push(Failure::new(Reason::ServiceError, message));
+    }
+    let users: BTreeSet<&str> = of_users.into_iter().map(|(user, _)| user).collect();
     for user in users {
         let of_user = match list(client, Whose::OfUser(user)).await {
             Ok(of_user) => of_user,
@@ -118,9 +126,13 @@ async fn list_by_service(
                 if is_of_user { continue } else { break }
             }
         };
-        kept.retain(|(name, _)| *name != user);
+        kept.retain(|(name, it)| *name != user || it.is_of_former_user);
         credentials.extend(of_user.into_iter().filter(|(_, credential)| !is_listed(credential)));
     }
+    let is_known_again = |kept: &ServiceCredential| {
+        credentials.iter().any(|(_, it)| (&it.service, &it.id) == (&kept.service, &kept.id))
+    };
+    kept.retain(|(_, credential)| !is_known_again(credential));
     let kept = kept.into_iter().map(|(user, credential)| (user.to_owned(), credential.clone()));
     let credentials = credentials.into_iter().chain(kept).collect();
     Ok(CredentialList { credentials, refused })

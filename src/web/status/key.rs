@@ -212,7 +212,7 @@ impl Facts<'_> {
                 @if finding.is_of_former_user {
                     p {
                         "The user of this key has left the report since AWS listed the key: the user was renamed, or the key was deleted and then the user. "
-                        "A user of this name in the report is another one. The next list of AWS shows which. If there is a new name, use that in the commands."
+                        "A user of this name in the report is another one. The next list of AWS shows which. If there is a new name, it is USER_NAME in the commands."
                     }
                 }
                 (steps::render(settings, now, finding, self.of_user, self.may_have_more()))
@@ -327,10 +327,13 @@ impl Facts<'_> {
             && account.refresh.waiting == Some(0)
             && finding.access_key_id.is_some();
         html! {
-            @if let Some(generated) = self.report_of_key() {
+            @if finding.is_of_former_user {
+                "an earlier list of AWS"
+            } @else if let Some(generated) = self.report_of_key() {
                 "the credential report of " (moment(generated)) ", " (relative(generated, now))
             }
-            @if finding.service.is_some() {
+            @if finding.is_of_former_user {
+            } @else if finding.service.is_some() {
                 small {
                     @if account.refresh.service_credentials == Tried::Failed {
                         "AWS listed it then or earlier. The last list failed"

@@ -33,7 +33,8 @@ pub fn render(
         return for_root(settings, finding);
     }
     // With `=`, a name may begin with a hyphen.
-    let user = format!("--user-name={}", quoted(&finding.user));
+    let name = if finding.is_of_former_user { "USER_NAME" } else { &quoted(&finding.user) };
+    let user = format!("--user-name={name}");
     match &finding.service {
         Some(service) => for_service_credential(settings, now, finding, of_user, &user, service),
         None => for_access_key(settings, now, finding, of_user, may_have_more, &user),
