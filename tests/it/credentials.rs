@@ -438,6 +438,14 @@ async fn a_clock_that_differs_from_aws_is_shown_and_said_once() {
         exporter.page_where(|page| age(page).is_some_and(|age| (age - before).abs() < 0.1));
         exporter.log_line("agrees with that of AWS again");
         exporter.page_where(|page| skew(page).is_some_and(|skew| skew.abs() <= 5.0));
+        // A page of something in between says nothing of the time.
+        let page = || Answer::Reply(200, "<html>blocked</html>".to_owned());
+        aws.follow(move |_: &Request| (Duration::ZERO, page().dated(in_seconds(-30 * 86_400))));
+        let failures =
+            "iam_refresh_failures_total{account_id=\"123456789012\",reason=\"service_error\"}";
+        let page = exporter.page_where(|page| value(page, failures) > Some(0.0));
+        assert!(age(&page).is_some_and(|age| (age - before).abs() < 0.1), "{page}");
+        exporter.log_line("differs from");
         let rest = exporter.end();
         assert!(rest.iter().all(|line| !line.contains("differs from")), "{rest:?}");
     };

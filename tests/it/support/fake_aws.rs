@@ -231,6 +231,7 @@ impl HttpConnector for FakeAws {
                     let status = status.try_into().expect("a status");
                     let mut response = HttpResponse::new(status, SdkBody::from(body));
                     response.headers_mut().insert("date", http_date(date));
+                    response.headers_mut().insert("x-amzn-requestid", "an-id");
                     Ok(response)
                 }
                 Answer::Hang | Answer::Drop => std::future::pending().await,

@@ -19,7 +19,7 @@ pub enum Answer {
 }
 
 impl Answer {
-    /// The same reply with this date.
+    /// The same reply with this date, and with the id that AWS gives a request.
     pub fn dated(self, date: DateTime<Utc>) -> Answer {
         match self {
             Answer::Reply(status, body) => Answer::Dated(date, status, body),
@@ -32,7 +32,7 @@ impl Answer {
         let (date, status, body) = match self {
             Answer::Reply(status, body) => (String::new(), status, body),
             Answer::Dated(date, status, body) => {
-                (format!("date: {}\r\n", http_date(date)), status, body)
+                (format!("date: {}\r\nx-amzn-requestid: an-id\r\n", http_date(date)), status, body)
             }
             Answer::Hang => std::future::pending().await,
             Answer::Drop => return false,
