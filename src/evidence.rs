@@ -28,7 +28,8 @@ pub struct Evidence {
 /// The last good answer, and how the last try went.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Reading<T> {
-    /// The last good answer. It stays when a later try fails, but not when a permission was taken away.
+    /// The last good answer. It stays when a later try fails, but not when a permission was taken away, or
+    /// a newer report contradicts it.
     /// Whether it still counts depends on the time: see [`Reading::known`].
     pub value: Option<T>,
     /// When that was.

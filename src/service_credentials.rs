@@ -89,8 +89,8 @@ impl ServiceCredentials {
         self.all().filter(|(user, credential)| is_of_other(user, credential)).collect()
     }
 
-    /// Keeps them for the next report, until AWS lists them again. Who is in both reports under the same name is
-    /// surely the same user. The others were deleted, or have another name that nobody knows: AWS deletes no user
+    /// Keeps them for the next report, until AWS lists them again. Who is in both reports under the same name, and
+    /// was created at the same time, is surely the same user. The others were deleted, or have another name that nobody knows: AWS deletes no user
     /// who has a credential. So theirs stay, as those of former users. Returns whether there are any.
     pub fn keep(&mut self, before: &Report, after: &Report) -> bool {
         if self.0.is_empty() {

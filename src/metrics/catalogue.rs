@@ -177,7 +177,7 @@ catalogue! {
     OWNER_FINDINGS = gauge(Group::Owners, "iam_owner_findings", &["account_id", "account_name", "tag_NAME", "finding"],
         "Number of the owner's access keys that need work, by finding: unrotated, due_soon, never_used (active for a week or longer), exemption_ending (within the time in which keys are due soon). The finding unrotated_service_credential has the number of the owner's unrotated service-specific credentials, which count in no other finding. Absent instead of 0, so that alerts cost Prometheus little. From the credential report, which AWS renews at most every four hours, or from later calls.");
     OWNER_FINDING_TIME = gauge(Group::Owners, "iam_owner_finding_timestamp_seconds", &["account_id", "account_name", "tag_NAME", "finding"],
-        "The most urgent time of the keys in iam_owner_findings. For unrotated, never_used and unrotated_service_credential, when the oldest was created or last rotated. For due_soon, when the first must be rotated. For exemption_ending, when the first exemption ends. From the credential report, which AWS renews at most every four hours, or from later calls.");
+        "The most urgent time of the keys in iam_owner_findings. For unrotated, never_used and unrotated_service_credential, when the oldest was created or last rotated. For due_soon, when the first must be rotated. For exemption_ending, when the first key is no longer exempt. From the credential report, which AWS renews at most every four hours, or from later calls.");
     OWNER_MOST_URGENT = gauge(Group::Owners, "iam_owner_most_urgent_finding", &["account_id", "account_name", "tag_NAME", "finding"],
         "Number of the owner's access keys with the owner's most urgent finding. The most urgent is unrotated, then due_soon, exemption_ending, never_used. Absent for an owner without these findings. Alerts use it, so that an owner has one alert at a time. From the credential report, which AWS renews at most every four hours, or from later calls.");
     OWNER_LESS_URGENT = gauge(Group::Owners, "iam_owner_less_urgent_findings", &["account_id", "account_name", "tag_NAME", "finding"],
@@ -189,7 +189,7 @@ catalogue! {
     OWNER_NEXT_DUE = gauge(Group::Owners, "iam_owner_next_rotation_due_timestamp_seconds", OWNER,
         "When the next of the owner's access keys must be rotated: the earliest due date of those that are not unrotated yet. From the report, which AWS renews at most every four hours, or from a later call.");
     OWNER_NEXT_EXEMPTION_END = gauge(Group::Owners, "iam_owner_next_exemption_end_timestamp_seconds", OWNER,
-        "When the first exemption of one of the owner's active access keys ends. From the configuration, and from the report, which AWS renews at most every four hours.");
+        "When the first of the owner's exempt active access keys is no longer exempt. From the configuration, and from the report, which AWS renews at most every four hours.");
     OWNER_OLDEST_UNROTATED = gauge(Group::Owners, "iam_owner_oldest_unrotated_age_days", OWNER,
         "Age of the owner's oldest unrotated access key in days, rounded down to hundredths. 0 if no key is unrotated. From the report, which AWS renews at most every four hours, or from a later call.");
 
@@ -210,7 +210,7 @@ catalogue! {
     TAGS_AVAILABLE = gauge(Group::Refresh, "iam_exporter_tags_available", ACCOUNT,
         "Whether the users' tags that the configuration requests could be read (1) or not (0, also before the first attempt, and if the list lacks users of the report). After a failure the last good tags still count. Absent without a report, if the configuration requests no tags, and for report files if no rule needs tags.");
     SERVICE_CREDENTIALS_AVAILABLE = gauge(Group::Refresh, "iam_exporter_service_credentials_available", ACCOUNT,
-        "Whether the last attempt to list service-specific credentials succeeded (1, also if the partition does not have the call and so no such keys) or failed (0, also if AWS refused one service, and before the first attempt). After a failure the last good list still counts. If AWS no longer knows a service, the users of its known credentials are asked. Absent without a report, for report files, and if the configuration turns them off.");
+        "Whether the last attempt to list service-specific credentials succeeded (1, also if the partition does not have the call and so no such keys) or failed (0, also if AWS refused one service, if it is not known whose a key is, and before the first attempt). After a failure the last good list still counts. If AWS no longer knows a service, the users of its known credentials are asked. Absent without a report, for report files, and if the configuration turns them off.");
     NAME_AVAILABLE = gauge(Group::Refresh, "iam_exporter_account_name_available", ACCOUNT,
         "Whether the account's name is known (1), or a rule by account name needs its alias and the last attempt to read it failed (0). Such rules do not apply to an account whose alias was never read. Absent before the first refresh, for report files, and if no rule needs the missing name.");
     REFRESH_FAILURES = counter(Group::Refresh, "iam_refresh_failures_total", &["account_id", "reason"],

@@ -234,8 +234,10 @@ impl Exemption {
 impl Match {
     /// Whether the rule applies to every user of this account but root.
     fn includes_all_of(&self, account_id: &str, account_name: &str) -> bool {
-        self.user.is_none()
-            && self.path.is_none()
+        let is_any =
+            |it: &Option<Pattern>| it.as_ref().is_none_or(|pattern| pattern.as_str() == "*");
+        is_any(&self.user)
+            && is_any(&self.path)
             && self.tags.is_empty()
             && self.includes_account(account_id, account_name)
     }

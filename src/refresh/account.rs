@@ -123,9 +123,8 @@ impl RefreshContext<'_> {
             let until = deadline - self.timeout / 10;
             let refusal = self.confirm(target, account, &mut progress, until).await?;
             note(Detail::Confirmation, refusal);
-            if account.lacks_users_of_service_credentials(self.clock.now()) {
-                account.refresh.service_credentials = Tried::Failed;
-            }
+            let lack = self.lack_of_users(account);
+            note(Detail::ServiceCredentials, lack);
             let until = deadline - self.timeout / 20;
             let calls = self.ask_for_control_data(target, account, is_new, until);
             let answers = progress.wait_for(account, calls).await?;

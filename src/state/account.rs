@@ -177,8 +177,8 @@ impl Account {
 
     /// The service-specific credentials of users who are not in the report, or whom AWS no longer has, each
     /// with its user. AWS deletes no user who has one, so these can have other names. They are judged by rules for
-    /// all of the account: no other rule can decide about a user of whom nothing but an earlier name is known. With the tags, as far
-    /// as they are known.
+    /// all of the account: no other rule can decide about a user of whom nothing but an earlier name is known. With
+    /// the tags, as far as they are known.
     pub fn service_credentials_of_others(&self) -> Vec<(&str, &ServiceCredential, &[Tag])> {
         let Some(known) = self.service_credentials.as_ref().filter(|_| self.report.is_some())
         else {
@@ -192,8 +192,8 @@ impl Account {
         with_tags.collect()
     }
 
-    /// Whether it is not known whose such a credential is that can be used. Whoever is newer than the report is in
-    /// the next one.
+    /// Whether it is not known whose such a credential is that can be used. Users who are newer than the report are
+    /// in the next one.
     pub fn lacks_users_of_service_credentials(&self, now: DateTime<Utc>) -> bool {
         let is_older = |time| self.generated.is_none_or(|generated| time <= generated);
         let others = self.service_credentials_of_others();

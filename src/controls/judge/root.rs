@@ -20,7 +20,7 @@ struct Root<'a> {
     mfa: Option<bool>,
     /// Whether there is an active key.
     key: Option<bool>,
-    /// Where a later summary says worse than these columns of the report. Neither is sure then.
+    /// The columns of the report than which a later summary says worse. Neither is sure then.
     outdated: Vec<Unknown>,
 }
 
@@ -161,7 +161,7 @@ impl<'a> Judgement<'a, '_> {
         if !is_password_known && root.password != Some(false) {
             self.unknown(control, PASSWORD_LAST_USED);
         }
-        // Whoever made what the summary knows was root, or acted for it, most likely.
+        // Most likely, root made what the summary knows.
         if !root.outdated.is_empty() {
             self.unknown(control, Unknown::OldReport);
         }
@@ -183,7 +183,8 @@ impl<'a> Judgement<'a, '_> {
             (None, _) => None,
         };
         let virtual_mfa = self.account.evidence.root_virtual_mfa.known(self.now).copied();
-        let password = self.lack_of_summary(root, PASSWORD_ENABLED);
+        let column = if root.password.is_some() { KEY_ACTIVE } else { PASSWORD_ENABLED };
+        let credentials = self.lack_of_summary(root, column);
         match (root.mfa, needs_mfa) {
             (_, Some(false)) => return,
             (Some(false), Some(true)) => {
@@ -191,8 +192,8 @@ impl<'a> Judgement<'a, '_> {
                 return self.violation(Control::RootHardwareMfa, Violation::of_root(None));
             }
             (Some(false), None) => {
-                self.unknown(Control::RootMfa, password);
-                return self.unknown(Control::RootHardwareMfa, password);
+                self.unknown(Control::RootMfa, credentials);
+                return self.unknown(Control::RootHardwareMfa, credentials);
             }
             (Some(true), _) => {}
             (None, _) => {
@@ -208,7 +209,7 @@ impl<'a> Judgement<'a, '_> {
             (Some(true), Some(true)) => {
                 self.violation(Control::RootHardwareMfa, Violation::of_root(None));
             }
-            (Some(true), _) => self.unknown(Control::RootHardwareMfa, password),
+            (Some(true), _) => self.unknown(Control::RootHardwareMfa, credentials),
             (None, _) => {
                 let lack = self.lack_of(EvidenceKind::VirtualMfaDevices);
                 self.unknown(Control::RootHardwareMfa, lack);

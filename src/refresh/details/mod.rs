@@ -157,12 +157,21 @@ impl RefreshContext<'_> {
         if let Some(failure) = most_urgent(listed.refused.into_iter()) {
             return Err(failure);
         }
-        if account.lacks_users_of_service_credentials(now) {
-            return failed("credentials of users who are not in the report");
-        }
         account.refresh.service_credentials = Tried::Ok;
         account.refresh.service_credentials_listed = Some(now);
-        Ok(())
+        self.lack_of_users(account).map_or(Ok(()), Err)
+    }
+
+    /// Why a list of service-specific credentials that worked does not count: it is not known whose all are.
+    pub(in crate::refresh) fn lack_of_users(&self, account: &mut Account) -> Option<Failure> {
+        let is_listed = account.refresh.service_credentials == Tried::Ok;
+        if !is_listed || !account.lacks_users_of_service_credentials(self.clock.now()) {
+            return None;
+        }
+        account.refresh.service_credentials = Tried::Failed;
+        let message =
+            "ListServiceSpecificCredentials: credentials of users who are not in the report";
+        Some(Failure::new(Reason::ServiceError, message))
     }
 }
 

@@ -127,7 +127,7 @@ pub fn clock_skew(answer: &HttpResponse, now: DateTime<Utc>) -> Option<TimeDelta
 #[derive(Debug, Clone)]
 pub struct CountRequests {
     requests: AwsRequests,
-    /// Corrected by every good answer.
+    /// Corrected by answers.
     clock: Clock,
 }
 

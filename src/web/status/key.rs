@@ -220,7 +220,9 @@ impl Facts<'_> {
             section.screen aria-labelledby="links" {
                 h2 id="links" { "See also" }
                 ul {
-                    li { a href={ "./" (all_of_user.link()) "#keys" } { "Every key of this user" } }
+                    @if !finding.is_of_former_user {
+                        li { a href={ "./" (all_of_user.link()) "#keys" } { "Every key of this user" } }
+                    }
                     li { a href={ "./" (sheet(&account.id)) "#keys" } { "Every key of this account" } }
                     @if let Some(url) = self.console() {
                         li { a href=(url) rel="noreferrer" { "The user in the AWS console" } }
@@ -336,7 +338,7 @@ impl Facts<'_> {
             } @else if finding.service.is_some() {
                 small {
                     @if account.refresh.service_credentials == Tried::Failed {
-                        "AWS listed it then or earlier. The last list failed"
+                        "AWS listed it then or earlier. The last list failed, or it is not known whose its keys are"
                     } @else {
                         "AWS listed it for that report"
                     }
@@ -397,6 +399,9 @@ impl Facts<'_> {
 
     /// The user's page in the AWS console.
     fn console(&self) -> Option<String> {
+        if self.finding.is_of_former_user {
+            return None;
+        }
         let host = match self.account.report.as_ref()?.partition.as_deref()? {
             "aws" => "console.aws.amazon.com",
             "aws-us-gov" => "console.amazonaws-us-gov.com",
