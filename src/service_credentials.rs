@@ -5,11 +5,12 @@
 //! benchmark has a control for them.
 
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use crate::clock::MAX_CLOCK_SKEW;
 use crate::failure::Failure;
 use crate::report::{Key, Report};
 
@@ -90,8 +91,9 @@ impl ServiceCredentials {
     }
 
     /// Keeps them for the next report, until AWS lists them again. Who is in both reports under the same name, and
-    /// was created at the same time, is surely the same user. The others were deleted, or have another name that nobody knows: AWS deletes no user
-    /// who has a credential. So theirs stay, as those of former users. Returns whether there are any.
+    /// was created at the same time, is surely the same user. The others were deleted, or have another name that
+    /// nobody knows: AWS deletes no user who has a credential. So theirs stay, as those of former users. Returns
+    /// whether there are any.
     pub fn keep(&mut self, before: &Report, after: &Report) -> bool {
         if self.0.is_empty() {
             return false;
@@ -99,8 +101,17 @@ impl ServiceCredentials {
         let same = after.same_users(before);
         let names = before.users.iter().map(|user| user.name.as_str());
         let former: HashSet<&str> = names.filter(|name| !same.contains(name)).collect();
-        for (_, all) in self.0.iter_mut().filter(|(user, _)| former.contains(user.as_str())) {
-            all.iter_mut().for_each(|credential| credential.is_of_former_user = true);
+        // A user who is newer than the credential is another one, too, whoever had the name when it was listed.
+        let created = after.users.iter().filter_map(|it| Some((it.name.as_str(), it.created?)));
+        let created: HashMap<&str, DateTime<Utc>> = created.collect();
+        for (user, all) in &mut self.0 {
+            let is_newer = |it: &ServiceCredential| {
+                created.get(user.as_str()).is_some_and(|user| *user > it.created + MAX_CLOCK_SKEW)
+            };
+            for credential in all {
+                credential.is_of_former_user |=
+                    former.contains(user.as_str()) || is_newer(credential);
+            }
         }
         self.all().any(|(_, credential)| credential.is_of_former_user)
     }
@@ -231,11 +242,16 @@ mod tests {
         let same = "1,2,3,,,4 dan 3";
         let of_a_new_ann = ",2,3,,,4 ann 1 dan 3";
         let without_ann = of_a_new_ann;
-        let steps: [(&[(Users, &str)], &str); 10] = [
+        let steps: [(&[(Users, &str)], &str); 11] = [
             (&[(before, "")], same),
             (
                 &[(&[("ann", "2020"), ("bob", "2021"), ("zed", "2020"), ("dan", "2023")], "")],
                 "1,2,3,,,4",
+            ),
+            // Made after the credential.
+            (
+                &[(&[("ann", "2020"), ("bob", "2021"), ("zed", "2020"), ("dan", "2027")], "")],
+                "1,2,,,,4 dan 3",
             ),
             // Renamed, or deleted and another one made.
             (&[(&[("eve", "2020"), ("bob", "2021"), ("zed", "2020")], "")], without_ann),

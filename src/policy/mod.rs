@@ -234,10 +234,15 @@ impl Exemption {
 impl Match {
     /// Whether the rule applies to every user of this account but root.
     fn includes_all_of(&self, account_id: &str, account_name: &str) -> bool {
-        let is_any =
-            |it: &Option<Pattern>| it.as_ref().is_none_or(|pattern| pattern.as_str() == "*");
-        is_any(&self.user)
-            && is_any(&self.path)
+        let is_any = |it: &Option<Pattern>, begin: &str| {
+            let rest = |pattern: &Pattern| {
+                let glob = pattern.as_str();
+                glob.strip_prefix(begin).unwrap_or(glob).to_owned()
+            };
+            it.as_ref().map(rest).is_none_or(|it| !it.is_empty() && it.bytes().all(|c| c == b'*'))
+        };
+        is_any(&self.user, "")
+            && is_any(&self.path, "/")
             && self.tags.is_empty()
             && self.includes_account(account_id, account_name)
     }

@@ -257,7 +257,7 @@ fn of_an_unknown_user_only_rules_for_the_whole_account_decide() {
     - { match: { user: 'a*' }, exempt: { reason: x } }
     - { match: { path: /, account: prod }, max_age: 10d }
     - { match: { account: prod, tags: { team: x } }, max_age: 20d }
-    - { match: { user: '*', account: prod }, max_age: 30d }
+    - { match: { user: '*', path: '/*', account: prod }, max_age: 30d }
     - { match: { account: '111122223333' }, exempt: { until: 2026-12-01, reason: y } }
     - { match: { account: '1111*' }, max_age: 60d }";
     let policy = Config::parse(policy, "rules.yaml".as_ref()).expect("a configuration").policy;

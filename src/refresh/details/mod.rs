@@ -169,8 +169,7 @@ impl RefreshContext<'_> {
             return None;
         }
         account.refresh.service_credentials = Tried::Failed;
-        let message =
-            "ListServiceSpecificCredentials: credentials of users who are not in the report";
+        let message = "ListServiceSpecificCredentials: credentials of users who are not in the report, or whom AWS no longer has";
         Some(Failure::new(Reason::ServiceError, message))
     }
 }
