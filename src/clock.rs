@@ -47,9 +47,9 @@ impl Clock {
         Clock { wall: Arc::new(now), count, by_aws: Arc::default() }
     }
 
-    /// Takes note that it is this time now, as an answer says. Only a good answer is surely one of AWS. Another one
-    /// counts if it agrees with the host's clock and is not behind. A good one that is behind the last one is an old
-    /// answer, if it does not agree with the host's clock.
+    /// Takes note that it is this time now, as an answer says. A good answer is surely one of AWS. It counts, but for
+    /// an old one: it is behind the last one and does not agree with the host's clock. Another answer counts only if it
+    /// agrees with the host's clock and is not behind.
     pub fn hear(&self, time: DateTime<Utc>, is_good: bool) {
         let count = (self.count)();
         let agrees = (time - (self.wall)()).abs() <= MAX_CLOCK_SKEW;
@@ -98,7 +98,8 @@ impl Heard {
 #[cfg(target_os = "linux")]
 fn uptime() -> Duration {
     use rustix::time::{ClockId, clock_gettime};
-    Duration::try_from(clock_gettime(ClockId::Boottime)).unwrap_or_default()
+    // Zero would let the time of AWS stand still.
+    Duration::try_from(clock_gettime(ClockId::Boottime)).expect("no uptime is negative")
 }
 
 /// How long this was called for, without the time in which the host slept.

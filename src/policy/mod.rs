@@ -234,15 +234,11 @@ impl Exemption {
 impl Match {
     /// Whether the rule applies to every user of this account but root.
     fn includes_all_of(&self, account_id: &str, account_name: &str) -> bool {
-        let is_any = |it: &Option<Pattern>, begin: &str| {
-            let rest = |pattern: &Pattern| {
-                let glob = pattern.as_str();
-                glob.strip_prefix(begin).unwrap_or(glob).to_owned()
-            };
-            it.as_ref().map(rest).is_none_or(|it| !it.is_empty() && it.bytes().all(|c| c == b'*'))
+        let is_one_of = |pattern: &Option<Pattern>, globs: &[&str]| {
+            pattern.as_ref().is_none_or(|pattern| globs.contains(&pattern.as_str()))
         };
-        is_any(&self.user, "")
-            && is_any(&self.path, "/")
+        is_one_of(&self.user, &["*"])
+            && is_one_of(&self.path, &["*", "/*"])
             && self.tags.is_empty()
             && self.includes_account(account_id, account_name)
     }

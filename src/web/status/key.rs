@@ -335,6 +335,7 @@ impl Facts<'_> {
                 "the credential report of " (moment(generated)) ", " (relative(generated, now))
             }
             @if finding.is_of_former_user {
+                small { "The last list failed, or the next one is still to come" }
             } @else if finding.service.is_some() {
                 small {
                     @if account.refresh.service_credentials == Tried::Failed {
