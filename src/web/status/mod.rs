@@ -3,7 +3,7 @@
 //!
 //! This file has the settings and pagination. [`query`] reads the URL, with its [`choices`], and `select`
 //! finds the keys that it asks for, with `ids`. [`page`] renders HTML from `health`, `trust`, `teams`, `accounts`,
-//! `keys` and `components`, [`key`] that of one key with its `steps`, [`csv`] the file for spreadsheets,
+//! `keys` and `components`, [`key`] that of one key with its `steps`, or why there is none (`missing_key`), [`csv`] the file for spreadsheets,
 //! and [`calendar`] the due dates. Both say what they lack: `gaps`.
 
 pub mod choices;
@@ -19,6 +19,7 @@ mod gaps;
 mod health;
 mod ids;
 mod keys;
+mod missing_key;
 mod select;
 mod steps;
 mod teams;
