@@ -40,9 +40,16 @@ pub struct ServiceCredential {
     pub created: DateTime<Utc>,
     /// When it expires. Only keys for Bedrock and CloudWatch Logs can have such a time.
     pub expires: Option<DateTime<Utc>>,
-    /// Whether its user has left the report since AWS listed it. The user of that name is another one, if there is
-    /// any.
-    pub is_of_former_user: bool,
+}
+
+/// Follows the name of a user who has left the report since AWS listed the user's credentials, or is older than the
+/// user of that name in the report. No user of AWS can have such a name, so nothing of another user is taken for
+/// that of this one: no tags, no rules.
+const FORMER: &str = " (former)";
+
+/// The name that a user had who is named here as a former one.
+pub fn former_name(user: &str) -> Option<&str> {
+    user.strip_suffix(FORMER)
 }
 
 /// AWS takes any number of days up to 36,600. A key that lives longer than this from now on is one that
@@ -84,10 +91,7 @@ impl ServiceCredentials {
             return Vec::new();
         }
         let users: HashSet<&str> = users.collect();
-        let is_of_other = |user: &str, credential: &ServiceCredential| {
-            credential.is_of_former_user || !users.contains(user)
-        };
-        self.all().filter(|(user, credential)| is_of_other(user, credential)).collect()
+        self.all().filter(|(user, _)| !users.contains(user)).collect()
     }
 
     /// Keeps them for the next report, until AWS lists them again. Who is in both reports under the same name, and
@@ -101,25 +105,36 @@ impl ServiceCredentials {
         let same = after.same_users(before);
         let names = before.users.iter().map(|user| user.name.as_str());
         let former: HashSet<&str> = names.filter(|name| !same.contains(name)).collect();
-        // A user who is newer than the credential is another one, too, whoever had the name when it was listed.
-        let created = after.users.iter().filter_map(|it| Some((it.name.as_str(), it.created?)));
-        let created: HashMap<&str, DateTime<Utc>> = created.collect();
-        for (user, all) in &mut self.0 {
-            let is_newer = |it: &ServiceCredential| {
-                created.get(user.as_str()).is_some_and(|user| *user > it.created + MAX_CLOCK_SKEW)
-            };
-            for credential in all {
-                credential.is_of_former_user |=
-                    former.contains(user.as_str()) || is_newer(credential);
-            }
+        self.leave(|user, _| former.contains(user));
+        self.leave_newer_users(after);
+        self.0.keys().any(|user| former_name(user).is_some())
+    }
+
+    /// A user of the report who is newer than a credential is not the one who has it, but another one of that name.
+    pub fn leave_newer_users(&mut self, report: &Report) {
+        if self.0.is_empty() {
+            return;
         }
-        self.all().any(|(_, credential)| credential.is_of_former_user)
+        let created = report.users.iter().filter_map(|it| Some((it.name.as_str(), it.created?)));
+        let created: HashMap<&str, DateTime<Utc>> = created.collect();
+        self.leave(|user, credential| {
+            created.get(user).is_some_and(|user| *user > credential.created + MAX_CLOCK_SKEW)
+        });
+    }
+
+    /// From now on these are of former users.
+    fn leave(&mut self, is_left: impl Fn(&str, &ServiceCredential) -> bool) {
+        let all = std::mem::take(&mut self.0).into_iter();
+        let all = all.flat_map(|(user, all)| all.into_iter().map(move |it| (user.clone(), it)));
+        let named = all.map(|(user, it)| {
+            (if is_left(&user, &it) { format!("{user}{FORMER}") } else { user }, it)
+        });
+        *self = named.collect();
     }
 
     /// Those of a user of the report, by service and id.
     pub fn of(&self, user: &str) -> impl Iterator<Item = &ServiceCredential> {
-        let all = self.0.get(user).into_iter().flatten();
-        all.filter(|credential| !credential.is_of_former_user)
+        self.0.get(user).into_iter().flatten()
     }
 }
 
@@ -160,7 +175,6 @@ mod tests {
             active: true,
             created: at("2026-01-01T00:00:00Z"),
             expires: None,
-            is_of_former_user: false,
         }
     }
 
@@ -240,7 +254,7 @@ mod tests {
             all + &others.collect::<String>()
         };
         let same = "1,2,3,,,4 dan 3";
-        let of_a_new_ann = ",2,3,,,4 ann 1 dan 3";
+        let of_a_new_ann = ",2,3,,,4 ann (former) 1 dan 3";
         let without_ann = of_a_new_ann;
         let steps: [(&[(Users, &str)], &str); 11] = [
             (&[(before, "")], same),
@@ -251,7 +265,7 @@ mod tests {
             // Made after the credential.
             (
                 &[(&[("ann", "2020"), ("bob", "2021"), ("zed", "2020"), ("dan", "2027")], "")],
-                "1,2,,,,4 dan 3",
+                "1,2,,,,4 dan (former) 3",
             ),
             // Renamed, or deleted and another one made.
             (&[(&[("eve", "2020"), ("bob", "2021"), ("zed", "2020")], "")], without_ann),
@@ -266,11 +280,14 @@ mod tests {
                 of_a_new_ann,
             ),
             // One of two, of whom the other was deleted.
-            (&[(&[("eve", "2020"), ("bob", "2021")], "")], ",2,3,,, ann 1 dan 3 zed 4"),
+            (
+                &[(&[("eve", "2020"), ("bob", "2021")], "")],
+                ",2,3,,, ann (former) 1 dan 3 zed (former) 4",
+            ),
             // Names that go round.
             (
                 &[(&[("ann", "2021"), ("bob", "2020"), ("zed", "2020")], "")],
-                ",,3,,,4 ann 1 bob 2 dan 3",
+                ",,3,,,4 ann (former) 1 bob (former) 2 dan 3",
             ),
             // A time, or a row, that cannot be read.
             (&[(&[("ann", "20x0"), ("bob", "2021"), ("zed", "2020")], "")], of_a_new_ann),

@@ -238,7 +238,6 @@ fn an_old_report_and_one_that_could_not_be_shown_are_named() {
         active: true,
         created,
         expires: None,
-        is_of_former_user: false,
     };
     let credentials: ServiceCredentials = [("alpha".to_owned(), credential)].into_iter().collect();
     outcome.account.service_credentials = Some(Arc::new(credentials));

@@ -66,9 +66,6 @@ pub struct Finding {
     /// Whether that ends within the time in which keys are due soon.
     #[serde(skip)]
     pub exemption_is_ending: bool,
-    /// Whether it is a service-specific credential whose user has left the report since AWS listed it.
-    #[serde(skip)]
-    pub is_of_former_user: bool,
     /// The service that a service-specific credential is for, as AWS names it.
     #[serde(serialize_with = "serialize_text_if_any")]
     pub service: Option<Arc<str>>,
@@ -133,7 +130,6 @@ impl Finding {
                 reason: exemption.reason.clone(),
             }),
             exemption_is_ending: ruling.exemption_ending(now).is_some(),
-            is_of_former_user: false,
             service: None,
             expires: None,
         }

@@ -108,8 +108,7 @@ fn of_account(
         not_judged += usize::from(verdict.status == KeyStatus::NotJudged);
         if is_wanted(verdict.status) {
             let mut finding = finding();
-            let tags_known = tag_keys.is_empty()
-                || !finding.is_of_former_user && account.knows_tags_of(&finding.user, &tag_keys);
+            let tags_known = tag_keys.is_empty() || account.knows_tags_of(&finding.user, &tag_keys);
             finding.tags.sort_by_cached_key(|(key, _)| {
                 let is = |tag: &TagLabel| tag.key.eq_ignore_ascii_case(key);
                 let place = config.user_tags.iter().position(is).unwrap_or(usize::MAX);
@@ -153,8 +152,7 @@ fn of_account(
         let (key, verdict) = judge_service_credential(credential, &ruling, owners.keys(place), now);
         add(&verdict, &|| {
             let finding = Finding::new(&subject, &key, &verdict, &ruling, &rules, now);
-            let is_of_former_user = credential.is_of_former_user;
-            Finding { is_of_former_user, ..finding.of_service(credential, now) }
+            finding.of_service(credential, now)
         });
     }
     let owned =

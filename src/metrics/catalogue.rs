@@ -237,7 +237,7 @@ catalogue! {
     AWS_REQUESTS = counter(Group::Exporter, "iam_exporter_aws_requests_total", &["service", "operation", "outcome"],
         "Requests to AWS, including retries, by outcome: ok, client_error (HTTP 4xx), server_error (HTTP 5xx), no_response, aborted (by a time limit).");
     CLOCK_SKEW = gauge(Group::Exporter, "iam_exporter_clock_skew_seconds", &[],
-        "Seconds by which the exporter's clock is ahead of AWS's clock, or behind it if negative. From the date of AWS's last response. Absent before the first.");
+        "Seconds by which the exporter's clock is ahead of AWS's clock, or behind it if negative. From the date of AWS's last answer that worked or has AWS's request id. Absent before the first.");
     PAGE_SERIES = gauge(Group::Exporter, "iam_exporter_page_series", &[],
         "Number of series on the last rendered page, without the exporter's own metrics.");
     PAGE_BYTES = gauge(Group::Exporter, "iam_exporter_page_bytes", &["encoding"],

@@ -16,7 +16,8 @@ After reading this page you know every metric that the exporter can expose, and 
 - **`account_id`** is the account's 12 digits. An account whose id is not known yet has no series, such as that of a
   report file that was never read. It counts in `iam_exporter_accounts`, `iam_exporter_unidentified_accounts` and
   `iam_exporter_unidentified_refresh_failures_total`.
-- **`user`** is the user's name, or `<root_account>` for root.
+- **`user`** is the user's name, or `<root_account>` for root. For service-specific credentials it can be
+  `NAME (former)`: their user has left the report, and a user of that name in it is another one.
 - **`key`** and **`cert`** are the slot in the report, `1` or `2`. More keys of a user have higher numbers. After a
   rotation the same slot can hold another key.
 - **An owner** is an account and the values of the tags in `labels.user_tags`. Each tag is a label `tag_NAME`, which is

@@ -426,7 +426,6 @@ mod tests {
                 active: true,
                 created: now - days(age),
                 expires: expires.map(|in_days| now + days(in_days)),
-                is_of_former_user: false,
             };
             let key = credential.key(now);
             summary.add_service_credential(&key, &ruling.judge(&key, now));

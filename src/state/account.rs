@@ -185,11 +185,7 @@ impl Account {
             return Vec::new();
         };
         let others = known.of_others(self.users().map(|(subject, _)| subject.user.name.as_str()));
-        let with_tags = others.into_iter().map(|(user, credential)| {
-            let tags = if credential.is_of_former_user { &[] } else { self.tags_of(user) };
-            (user, credential, tags)
-        });
-        with_tags.collect()
+        others.into_iter().map(|(user, it)| (user, it, self.tags_of(user))).collect()
     }
 
     /// Whether it is not known whose such a credential is that can be used. Users who are newer than the report are

@@ -36,7 +36,7 @@ const UNROTATED: &str = "iam_unrotated_service_credentials";
 /// Confirmation has its own tests.
 const CONFIG: &str = "confirm: { enabled: false }\n";
 
-/// The call's parameters: the service, the user or `all`, and the marker.
+/// The call's parameters: the service or `all`, and the marker.
 type Asked = Arc<Mutex<Vec<String>>>;
 
 /// An AWS of the users alpha and beta, without old access keys, that answers lists as told.
@@ -101,11 +101,11 @@ impl Subject {
     }
 }
 
-/// The lines of alpha, or of the user of this name, and of beta, who was created later.
+/// The lines of alpha, or of the user of this name, and of beta, who was created earlier.
 fn users(alpha: Option<&str>) -> String {
     let recent = (Utc::now() - TimeDelta::days(1)).format("%Y-%m-%dT%H:%M:%SZ").to_string();
     let line = |user| row(ACCOUNT, "/", user, &unused(&recent));
-    let beta = line("beta").replace(OLD, "2020-01-02T00:00:00Z");
+    let beta = line("beta").replace(OLD, "2019-01-01T00:00:00Z");
     report(alpha.map(line).into_iter().chain([beta]))
 }
 
@@ -128,10 +128,8 @@ fn scenario_of(
         if request.operation != OPERATION {
             return usual(request);
         }
-        let user = request.field("UserName");
-        let of_all = user.is_none().then_some("true");
-        assert_eq!(request.field("AllUsers").as_deref(), of_all);
-        let service = request.field("ServiceName").or(user).unwrap_or("all".to_owned());
+        assert_eq!(request.field("AllUsers").as_deref(), Some("true"));
+        let service = request.field("ServiceName").unwrap_or("all".to_owned());
         let what = match request.field("Marker") {
             Some(marker) => format!("{service} {marker}"),
             None => service.trim_end_matches(".amazonaws.com").to_owned(),
@@ -428,67 +426,34 @@ async fn a_service_of_a_known_credential_is_asked_for_too() {
 }
 
 #[tokio::test]
-async fn the_users_of_known_credentials_are_asked_if_aws_has_no_such_service_any_more() {
-    let unsupported = || error(404, "NotSupportedService");
-    let (mut subject, failure, page) = after_strange(move |what| match what {
-        "strange" | "logs" => Some(unsupported()),
-        "alpha" => Some(strange()),
-        _ => None,
-    })
-    .await;
-    let asked = ["all", "bedrock", "cassandra", "codecommit", "logs", "strange", "alpha"];
-    assert_eq!((failure, subject.asked()), (None, asked.map(str::to_owned).to_vec()));
-    assert_eq!((value(&page, AVAILABLE), value(&page, UNROTATED)), (Some(1.0), Some(2.0)));
-    subject.refresh().await;
-    assert_eq!(subject.asked(), [""; 0], "once for each report");
-    // The credentials were deleted.
-    let (_, failure, page) = after_strange(move |what| match what {
-        "strange" | "logs" => Some(unsupported()),
-        _ => None,
-    })
-    .await;
-    assert_eq!(failure, None);
-    assert_eq!((value(&page, AVAILABLE), value(&page, UNROTATED)), (Some(1.0), Some(0.0)));
-}
-
-#[tokio::test]
-async fn of_a_user_who_may_have_another_name_the_credential_stays() {
-    fn answer(what: &str) -> Answer {
-        match what {
-            "all" => error(400, "ValidationError"),
-            "strange" => error(404, "NotSupportedService"),
-            "alpha" => error(404, "NoSuchEntity"),
-            _ => service_credentials(&[], None),
+async fn the_credentials_of_a_service_that_aws_no_longer_lists_stay_and_count_as_refused() {
+    for (status, code) in
+        [(404, "NotSupportedService"), (400, "ValidationError"), (403, "AccessDenied")]
+    {
+        let refused = move |what: &str| (what == "strange").then(|| error(status, code));
+        let (mut subject, failure, page) = after_strange(refused).await;
+        assert!(failure.expect("a failure").message.contains(code));
+        assert_eq!((value(&page, AVAILABLE), value(&page, UNROTATED)), (Some(0.0), Some(1.0)));
+        let services = ["bedrock", "cassandra", "codecommit", "logs", "strange"];
+        assert_eq!(subject.asked()[1..], services);
+        // Whatever a report says of the user.
+        for alpha in [Some("alpha"), Some("omega"), None] {
+            subject.follow_with_alpha(alpha, move |what| match what {
+                "all" => error(400, "ValidationError"),
+                what => refused(what).unwrap_or_else(|| service_credentials(&[], None)),
+            });
+            let (failure, page) = subject.refresh().await;
+            assert!(failure.expect("a failure").message.contains(code));
+            assert_eq!((value(&page, AVAILABLE), value(&page, UNROTATED)), (Some(0.0), Some(1.0)));
+            assert_eq!(of(&page, "unrotated", "strange"), Some(1.0), "{alpha:?}");
         }
-    }
-    // What the report after it says of alpha.
-    for alpha in [Some("omega"), None] {
-        let (mut subject, failure, page) = after_strange(|what| Some(answer(what))).await;
-        let failure = failure.expect("it is not known whose the credential is");
-        assert!(failure.message.contains("NoSuchEntity"), "{failure}");
-        assert_eq!((value(&page, AVAILABLE), value(&page, UNROTATED)), (Some(0.0), Some(1.0)));
-        assert_eq!(of(&page, "unrotated", "strange"), Some(1.0));
-        subject.follow_with_alpha(alpha, answer);
-        let (failure, page) = subject.refresh().await;
-        assert!(failure.expect("a failure").message.contains("have left the report"));
-        assert_eq!((value(&page, AVAILABLE), value(&page, UNROTATED)), (Some(0.0), Some(1.0)));
-        assert_eq!(of(&page, "unrotated", "strange"), Some(1.0), "{alpha:?}");
-        // Another user of that name is not asked for.
-        subject.asked();
-        subject.follow_with_alpha(Some("alpha"), |what| match what {
-            "alpha" => service_credentials(&[], None),
-            what => answer(what),
-        });
-        let (failure, page) = subject.refresh().await;
-        assert!(failure.expect("a failure").message.contains("have left the report"));
-        assert!(subject.asked().iter().all(|what| what != "alpha"));
-        assert_eq!((value(&page, AVAILABLE), value(&page, UNROTATED)), (Some(0.0), Some(1.0)));
         // It was deactivated under the new name.
-        subject.follow(|what| match what {
+        subject.follow(move |what| match what {
+            "all" => error(400, "ValidationError"),
             "strange" => {
                 service_credentials(&[["omega", "strange", "strange", "Inactive", OLD, ""]], None)
             }
-            what => answer(what),
+            _ => service_credentials(&[], None),
         });
         let (failure, page) = subject.refresh().await;
         assert_eq!(failure, None);
@@ -519,44 +484,6 @@ async fn whose_the_credential_of_a_user_is_whom_aws_no_longer_has_is_not_known()
         assert_eq!(value(&page, AVAILABLE), Some(if is_gone { 0.0 } else { 1.0 }));
         // A rule for all of the account is about this user, too, whatever the name.
         assert_eq!((of(&page, "unrotated", "A1"), value(&page, UNROTATED)), (Some(1.0), Some(1.0)));
-    }
-}
-
-#[tokio::test]
-async fn a_refused_service_counts_as_refused_until_its_last_known_credential_is_gone() {
-    // AWS does not take the name as one of a service.
-    let refused = || error(400, "ValidationError");
-    for has_it in [true, false] {
-        let (mut subject, failure, page) = after_strange(move |what| match what {
-            "strange" => Some(refused()),
-            "alpha" if has_it => Some(strange()),
-            _ => None,
-        })
-        .await;
-        assert!(failure.expect("a failure").message.contains("ValidationError"));
-        let known = if has_it { 1.0 } else { 0.0 };
-        assert_eq!(value(&page, AVAILABLE), Some(0.0));
-        assert_eq!(value(&page, UNROTATED), has_it.then_some(known), "the others are known");
-        subject.asked();
-        let (failure, page) = subject.refresh().await;
-        assert_eq!(failure.is_none(), !has_it, "the name is not asked for any more");
-        let available = Some(if has_it { 0.0 } else { 1.0 });
-        assert_eq!((value(&page, AVAILABLE), value(&page, UNROTATED)), (available, Some(known)));
-    }
-}
-
-#[tokio::test]
-async fn if_aws_does_not_answer_about_a_user_the_known_credentials_stay() {
-    for (status, code) in [(403, "AccessDenied"), (400, "Throttling"), (400, "ValidationError")] {
-        let (_, failure, page) = after_strange(move |what| match what {
-            "strange" => Some(error(404, "NotSupportedService")),
-            "alpha" => Some(error(status, code)),
-            _ => None,
-        })
-        .await;
-        assert!(failure.expect(code).message.contains(code));
-        assert_eq!((value(&page, AVAILABLE), value(&page, UNROTATED)), (Some(0.0), Some(1.0)));
-        assert_eq!(of(&page, "unrotated", "strange"), Some(1.0), "{code}");
     }
 }
 
@@ -654,6 +581,26 @@ async fn credentials_of_users_who_are_not_in_the_report_count_and_are_not_known_
             let found = format!("; unrotated service-specific credentials: {unrotated}; ");
             assert!(summary.contains(&found), "{summary}");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_credential_that_is_older_than_the_reports_user_of_that_name_is_of_another_one() {
+    let recent = (Utc::now() - TimeDelta::days(1)).format("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let rules =
+        "rotation: { rules: [{ match: { path: /vendor/ }, exempt: { reason: vendor } }] }\n";
+    let mut subject = Subject::new(rules, |_| old(&["A1"]));
+    // A user who had the key was renamed to alpha after the report was made, which has the alpha before.
+    for (created, is_same) in [(recent.as_str(), false), (OLD, true)] {
+        let alpha = row(ACCOUNT, "/vendor/", "alpha", &unused(&recent)).replace(OLD, created);
+        subject.account.generated = Some(Utc::now() - TimeDelta::hours(5));
+        let users = report([alpha]);
+        subject.aws.follow(scenario_of(users, Utc::now(), subject.asked.clone(), |_| old(&["A1"])));
+        let (failure, page) = subject.refresh().await;
+        assert_eq!(failure.is_none(), is_same, "{created}");
+        let available = if is_same { 1.0 } else { 0.0 };
+        assert_eq!(value(&page, AVAILABLE), Some(available), "{created}");
+        assert_eq!(of(&page, "unrotated", "A1"), Some(1.0 - available), "{created}");
     }
 }
 

@@ -226,6 +226,7 @@ impl<'a> Judgement<'a, '_> {
             (Some(unused), _) if unused.reaches(self.unused_after) => {
                 self.violation(Control::UnusedCredentialsDisabled, violation(Some(unused)));
             }
+            // Of a key that was never used, the benchmarks, too, take the report's time.
             (Some(_), _) if key.last_used.is_some() || !is_old_time => {}
             // Whenever it was used, that is not long ago. Only AWS's list says for sure when a key was created: the
             // time of the report can be that of a later change.

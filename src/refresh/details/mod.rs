@@ -149,7 +149,10 @@ impl RefreshContext<'_> {
             account.refresh.service_credentials_listed = Some(self.clock.now());
             return Ok(());
         };
-        let credentials = listed.credentials;
+        let mut credentials = listed.credentials;
+        if let Some(report) = &account.report {
+            credentials.leave_newer_users(report);
+        }
         // A list without a credential, and without a service, does not say that there is none.
         let is_known = listed.refused.is_empty() || credentials.all().next().is_some();
         account.service_credentials = is_known.then(|| Arc::new(credentials));
@@ -169,7 +172,7 @@ impl RefreshContext<'_> {
             return None;
         }
         account.refresh.service_credentials = Tried::Failed;
-        let message = "ListServiceSpecificCredentials: credentials of users who are not in the report, or whom AWS no longer has";
+        let message = "ListServiceSpecificCredentials: credentials whose users are not known: they are not in the report, are newer in it than the credentials, or are gone since";
         Some(Failure::new(Reason::ServiceError, message))
     }
 }

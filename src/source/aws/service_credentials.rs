@@ -29,20 +29,9 @@ const NOT_SUPPORTED: &str = "NotSupportedService";
 /// AWS's codes for a call that does not exist in this partition.
 const NO_SUCH_CALL: [&str; 3] = ["InvalidAction", "UnknownOperation", "UnknownOperationException"];
 
-/// AWS's code for a user who does not exist.
-const NO_SUCH_USER: &str = "NoSuchEntity";
-
 /// AWS's codes if it wants other parameters, such as the name of a service.
 const OTHER_PARAMETERS: [&str; 5] =
     ["ValidationError", "ValidationException", "InvalidInput", "MissingParameter", NOT_SUPPORTED];
-
-/// Whose credentials are listed.
-#[derive(Debug, Clone, Copy)]
-enum Whose<'a> {
-    All,
-    OfService(&'a str),
-    OfUser(&'a str),
-}
 
 /// A list that was not given or not to its end.
 struct Refusal {
@@ -58,7 +47,7 @@ pub async fn service_credentials(
     client: &AccountClient,
     known: &ServiceCredentials,
 ) -> Result<Option<CredentialList>, Failure> {
-    match list(client, Whose::All).await {
+    match list(client, None).await {
         Ok(listed) => {
             let credentials = listed.into_iter().collect();
             Ok(Some(CredentialList { credentials, refused: Vec::new() }))
@@ -72,32 +61,23 @@ pub async fn service_credentials(
 }
 
 /// Fails if AWS refuses a service and lists none. Of a service that AWS does not list, the known credentials
-/// stay. If AWS does not take its name at all, their users are asked, so that they go with the credential. A
-/// user who does not exist may have another name since the report, which the next report says.
+/// stay, and count as refused: a call for their users would say nothing of one who has another name by now.
 async fn list_by_service(
     client: &AccountClient,
     known: &ServiceCredentials,
 ) -> Result<CredentialList, Failure> {
-    let services = known.all().map(|(_, credential)| &*credential.service).chain(SERVICES);
-    let services: BTreeSet<&str> = services.collect();
-    let (mut credentials, mut refused) = (Vec::new(), Vec::new());
-    // The services that AWS listed, and those whose names it does not take.
-    let (mut listed, mut not_taken) = (BTreeSet::new(), BTreeSet::new());
+    let of_known: BTreeSet<&str> = known.all().map(|(_, it)| &*it.service).collect();
+    let services: BTreeSet<&str> = of_known.iter().copied().chain(SERVICES).collect();
+    let (mut credentials, mut refused, mut listed) = (Vec::new(), Vec::new(), BTreeSet::new());
     for service in services {
-        match list(client, Whose::OfService(service)).await {
+        match list(client, Some(service)).await {
             Ok(of_service) => {
                 credentials.extend(of_service);
                 listed.insert(service);
             }
-            Err(refusal) => {
-                if refusal.is_one_of(&OTHER_PARAMETERS) {
-                    not_taken.insert(service);
-                }
-                // Nobody can have a new credential for a service that is not supported.
-                if !refusal.is_one_of(&[NOT_SUPPORTED]) {
-                    refused.push(refusal.failure);
-                }
-            }
+            // Nobody can have a new credential for a service that is not supported.
+            Err(refusal) if refusal.is_one_of(&[NOT_SUPPORTED]) && !of_known.contains(service) => {}
+            Err(refusal) => refused.push(refusal.failure),
         }
     }
     if listed.is_empty()
@@ -105,43 +85,16 @@ async fn list_by_service(
     {
         return Err(failure);
     }
-    let is_listed = |credential: &ServiceCredential| listed.contains(&*credential.service);
-    let mut kept: Vec<_> = known.all().filter(|(_, credential)| !is_listed(credential)).collect();
-    let of_not_taken = kept.iter().filter(|(_, it)| not_taken.contains(&*it.service));
-    // Nobody can be asked for a user whose name is not known.
-    let (of_former, of_users): (Vec<_>, Vec<_>) =
-        of_not_taken.copied().partition(|(_, it)| it.is_of_former_user);
-    if !of_former.is_empty() {
-        let message =
-            "ListServiceSpecificCredentials: credentials of users who have left the report";
-        refused.push(Failure::new(Reason::ServiceError, message));
-    }
-    let users: BTreeSet<&str> = of_users.into_iter().map(|(user, _)| user).collect();
-    for user in users {
-        let of_user = match list(client, Whose::OfUser(user)).await {
-            Ok(of_user) => of_user,
-            Err(refusal) => {
-                let is_of_user = refusal.is_one_of(&[NO_SUCH_USER]);
-                refused.push(refusal.failure);
-                if is_of_user { continue } else { break }
-            }
-        };
-        kept.retain(|(name, it)| *name != user || it.is_of_former_user);
-        credentials.extend(of_user.into_iter().filter(|(_, credential)| !is_listed(credential)));
-    }
-    let is_known_again = |kept: &ServiceCredential| {
-        credentials.iter().any(|(_, it)| (&it.service, &it.id) == (&kept.service, &kept.id))
-    };
-    kept.retain(|(_, credential)| !is_known_again(credential));
-    let kept = kept.into_iter().map(|(user, credential)| (user.to_owned(), credential.clone()));
+    let kept = known.all().filter(|(_, credential)| !listed.contains(&*credential.service));
+    let kept = kept.map(|(user, credential)| (user.to_owned(), credential.clone()));
     let credentials = credentials.into_iter().chain(kept).collect();
     Ok(CredentialList { credentials, refused })
 }
 
-/// Every page of the list.
+/// Every page of the list, of one service or of all.
 async fn list(
     client: &AccountClient,
-    whose: Whose<'_>,
+    service: Option<&str>,
 ) -> Result<Vec<(String, ServiceCredential)>, Refusal> {
     let operation = Operation::ListServiceSpecificCredentials;
     let mut interner = Interner::default();
@@ -150,11 +103,7 @@ async fn list(
         // What has a first page can be listed: a later refusal says nothing of the call and its parameters.
         let is_first = marker.is_none();
         let call = client.iam.list_service_specific_credentials().max_items(1000);
-        let call = match whose {
-            Whose::All => call.all_users(true),
-            Whose::OfService(service) => call.all_users(true).service_name(service),
-            Whose::OfUser(user) => call.user_name(user),
-        };
+        let call = call.all_users(true).set_service_name(service.map(str::to_owned));
         let call = client.call_for_details(call.set_marker(marker).send());
         async move {
             call.await.map_err(|error| Refusal {
@@ -206,7 +155,6 @@ fn listed(
         active: !matches!(credential.status, StatusType::Inactive | StatusType::Expired),
         created: DateTime::from_timestamp(credential.create_date.secs(), 0)?,
         expires,
-        is_of_former_user: false,
     };
     Some((credential.user_name, credential_of_user))
 }

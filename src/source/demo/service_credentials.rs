@@ -55,7 +55,6 @@ impl Demo {
             active: !has_expired && rng.random_bool(0.9),
             created,
             expires,
-            is_of_former_user: false,
         }
     }
 }

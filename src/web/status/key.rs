@@ -21,6 +21,7 @@ use crate::findings::{Finding, all_keys};
 use crate::policy::KeyStatus;
 use crate::render::Snapshot;
 use crate::report::{Key, ROOT_USER, User};
+use crate::service_credentials::former_name;
 use crate::state::{Account, Tried};
 
 /// The result of a request for a key's page.
@@ -65,7 +66,11 @@ pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> 
     };
     let of_account = html! { a href={ "./" (sheet(&account.id)) "#keys" } { "Every key of this account" } " · " };
     let keys = all_keys(account, &snapshot.config, snapshot.now);
-    let mut of_user: Vec<&Finding> = keys.iter().filter(|key| key.user == query.user).collect();
+    // A link can be from before its user left the report.
+    let is_of_former =
+        |key: &&Finding| query.is_of_key(key) && former_name(&key.user) == Some(&query.user);
+    let user = keys.iter().find(is_of_former).map_or(&query.user, |key| &key.user);
+    let of_user: Vec<&Finding> = keys.iter().filter(|key| key.user == *user).collect();
     let Some(finding) = of_user.iter().copied().find(|finding| query.is_of_key(finding)) else {
         let slot = query.key.map(|slot| slot.to_string()).unwrap_or_default();
         let name = if query.id.is_empty() { &slot } else { &query.id };
@@ -86,7 +91,6 @@ pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> 
     let accounts = health::accounts(snapshot, &Query::default(), &[]);
     let troubles = accounts.iter().find(|row| row.account.id == account.id);
     let troubles = troubles.map_or(&[][..], |row| &row.troubles);
-    of_user.retain(|other| other.is_of_former_user == finding.is_of_former_user);
     let facts = Facts { settings, snapshot, account, troubles, finding, of_user: &of_user, key };
     KeyPage::Found(facts.page(query))
 }
@@ -202,17 +206,16 @@ impl Facts<'_> {
             }
             section aria-labelledby="steps" {
                 h2 id="steps" { "What to do" }
-                @if !finding.is_of_former_user
-                    && self.account.gone_users().any(|user| user.name == finding.user) {
+                @if self.account.gone_users().any(|user| user.name == finding.user) {
                     p {
                         "AWS no longer has a user of this name. The user was renamed, or this key was deleted and then the user. "
                         "The next report shows which. If there is a new name, use that in the commands."
                     }
                 }
-                @if finding.is_of_former_user {
+                @if self.is_of_former_user() {
                     p {
-                        "The user of this key has left the report since AWS listed the key: the user was renamed, or the key was deleted and then the user. "
-                        "A user of this name in the report is another one. The next list of AWS shows which. If there is a new name, it is USER_NAME in the commands."
+                        "The user of this key is not in the report, and a user of this name in it is another one: the user was renamed, or the key was deleted and then the user. "
+                        "The next report and list of AWS show which. If there is a new name, it is USER_NAME in the commands."
                     }
                 }
                 (steps::render(settings, now, finding, self.of_user, self.may_have_more()))
@@ -220,7 +223,7 @@ impl Facts<'_> {
             section.screen aria-labelledby="links" {
                 h2 id="links" { "See also" }
                 ul {
-                    @if !finding.is_of_former_user {
+                    @if !self.is_of_former_user() {
                         li { a href={ "./" (all_of_user.link()) "#keys" } { "Every key of this user" } }
                     }
                     li { a href={ "./" (sheet(&account.id)) "#keys" } { "Every key of this account" } }
@@ -329,12 +332,12 @@ impl Facts<'_> {
             && account.refresh.waiting == Some(0)
             && finding.access_key_id.is_some();
         html! {
-            @if finding.is_of_former_user {
+            @if self.is_of_former_user() {
                 "an earlier list of AWS"
             } @else if let Some(generated) = self.report_of_key() {
                 "the credential report of " (moment(generated)) ", " (relative(generated, now))
             }
-            @if finding.is_of_former_user {
+            @if self.is_of_former_user() {
                 small { "The last list failed, or the next one is still to come" }
             } @else if finding.service.is_some() {
                 small {
@@ -355,7 +358,11 @@ impl Facts<'_> {
     /// The user's row in the report.
     fn user(&self) -> Option<&User> {
         let mut users = self.account.report.iter().flat_map(|report| &report.users);
-        users.find(|user| user.name == self.finding.user && !self.finding.is_of_former_user)
+        users.find(|user| user.name == self.finding.user)
+    }
+
+    fn is_of_former_user(&self) -> bool {
+        former_name(&self.finding.user).is_some()
     }
 
     /// When the report was made that shows the key.
@@ -400,7 +407,7 @@ impl Facts<'_> {
 
     /// The user's page in the AWS console.
     fn console(&self) -> Option<String> {
-        if self.finding.is_of_former_user {
+        if self.is_of_former_user() {
             return None;
         }
         let host = match self.account.report.as_ref()?.partition.as_deref()? {

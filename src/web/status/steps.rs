@@ -12,6 +12,7 @@ use super::keys::{last_day, link};
 use crate::findings::Finding;
 use crate::policy::KeyStatus;
 use crate::report::ROOT_USER;
+use crate::service_credentials::former_name;
 
 /// A key that was not used for longer counts as one that nobody needs.
 const YEAR: TimeDelta = TimeDelta::days(365);
@@ -33,7 +34,8 @@ pub fn render(
         return for_root(settings, finding);
     }
     // With `=`, a name may begin with a hyphen.
-    let name = if finding.is_of_former_user { "USER_NAME" } else { &quoted(&finding.user) };
+    let is_former = former_name(&finding.user).is_some();
+    let name = if is_former { "USER_NAME" } else { &quoted(&finding.user) };
     let user = format!("--user-name={name}");
     match &finding.service {
         Some(service) => for_service_credential(settings, now, finding, of_user, &user, service),

@@ -116,10 +116,7 @@ fn service_credentials() -> ServiceCredentials {
         let service = format!("{service}.amazonaws.com").into();
         let (created, expires) = (at(created), expires.map(at));
         let id = format!("ACCA{id}");
-        (
-            user.to_owned(),
-            ServiceCredential { service, id, active, created, expires, is_of_former_user: false },
-        )
+        (user.to_owned(), ServiceCredential { service, id, active, created, expires })
     })
     .collect()
 }

@@ -144,7 +144,6 @@ fn a_service_credential_of_unknown_age_is_not_judged_and_counts_as_such() {
         active,
         created: at(created),
         expires: None,
-        is_of_former_user: false,
     };
     let ahead = "2026-12-01T12:00:00Z";
     let credentials = [

@@ -312,7 +312,6 @@ fn a_due_date_and_an_expiry_of_one_day_are_in_the_same_number_of_days() {
         active: true,
         created: day(1),
         expires: Some("2026-11-05T01:00:00Z".parse().expect("a time")),
-        is_of_former_user: false,
     };
     account.service_credentials =
         Some(Arc::new([("a".to_owned(), credential)].into_iter().collect()));
@@ -331,8 +330,8 @@ fn a_key_of_a_former_user_is_not_one_of_the_user_who_has_the_name_now() {
     ]);
     let all = account.service_credentials.as_deref().expect("credentials").all();
     let all = all.map(|(user, credential)| {
-        let is_of_former_user = credential.id == "ACCA1";
-        (user.to_owned(), ServiceCredential { is_of_former_user, ..credential.clone() })
+        let user = if credential.id == "ACCA1" { "a (former)" } else { user };
+        (user.to_owned(), credential.clone())
     });
     account.service_credentials = Some(Arc::new(all.collect()));
     let of_team = [("team".into(), "payments".into())].into();
@@ -342,8 +341,13 @@ fn a_key_of_a_former_user_is_not_one_of_the_user_who_has_the_name_now() {
         rotation: { rules: [{ match: { user: a }, exempt: { reason: vendor } }] }";
     let config = Config::parse(config, "c".as_ref()).expect("a configuration");
     let page = page_of_id(&account, &config, "ACCA1");
-    let former = "The user of this key has left the report since AWS listed the key";
+    let former =
+        "The user of this key is not in the report, and a user of this name in it is another one";
     assert!(page.contains(former) && page.contains("its limit is 90 days: it had"), "{page}");
+    assert!(page.contains("of <bdi>a (former)</bdi>"), "{page}");
+    let state = State::new([account.clone().into()], Tried::Ok, true);
+    let list = page_of_state(state, config.clone(), "user=a+%28former%29&show=every");
+    assert!(list.contains("user=a+%28former%29&amp;id=ACCA1") && !list.contains("ACCA2"), "{list}");
     assert!(!page.contains("payments") && !page.contains("ACCA2"), "{page}");
     let page = page_of_id(&account, &config, "ACCA2");
     assert!(page.contains("payments") && page.contains("exempt"), "{page}");
@@ -357,6 +361,12 @@ fn a_key_of_a_former_user_is_not_one_of_the_user_who_has_the_name_now() {
         line.map(|line| line.ends_with(" 1")).collect::<Vec<_>>()
     };
     assert_eq!((unrotated("ACCA1"), unrotated("ACCA2")), (vec![true], vec![false]));
+    let user = |id: &str, user: &str| {
+        text.contains(&format!(
+            "user=\"{user}\",service_name=\"logs.amazonaws.com\",credential_id=\"{id}\""
+        ))
+    };
+    assert!(user("ACCA1", "a (former)") && user("ACCA2", "a"), "{text}");
     let finding = "finding=\"unrotated_service_credential\"";
     let owner =
         text.lines().find(|line| line.starts_with("iam_owner_findings") && line.contains(finding));

@@ -157,7 +157,6 @@ fn with_service_credentials(credentials: &[(&str, &str, Option<i64>)]) -> Accoun
             active: true,
             created: day(1),
             expires: expires.map(|days| now() + TimeDelta::days(days)),
-            is_of_former_user: false,
         };
         ("a".to_owned(), credential)
     });

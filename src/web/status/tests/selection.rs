@@ -25,7 +25,6 @@ fn finding(user: &str, rotated: DateTime<Utc>) -> Finding {
         max_age: TimeDelta::days(90),
         exemption: None,
         exemption_is_ending: false,
-        is_of_former_user: false,
         service: None,
         expires: None,
     }
