@@ -147,6 +147,8 @@ fn with_ids(user: &User, known: &[Option<Key>]) -> Vec<Option<Key>> {
     let slots = reported.iter().enumerate().map(|(slot, key)| {
         let key = key.as_ref().map(|key| with_id(slot, key));
         let worst = earlier.slots[slot].filter(|_| user.lacks_key[slot]);
+        // The answer is newer than a key of the report before, but not than one of another row.
+        let key = key.filter(|_| !user.lacks_key[slot] || user.has_two_rows);
         Key::worse(key, worst.cloned())
     });
     let others = earlier.others.iter().filter(|_| user.has_more_credentials());

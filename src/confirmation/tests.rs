@@ -1,3 +1,4 @@
+use std::iter;
 use std::sync::Arc;
 
 use chrono::TimeDelta;
@@ -237,6 +238,22 @@ fn a_key_in_a_slot_of_which_the_next_report_says_nothing_stays() {
     assert_eq!(known([old, none], [none, none]), [None, None], "deleted");
 }
 
+/// One that AWS no longer had in its answer does not come back, and takes no other one's place.
+#[test]
+fn a_slot_of_which_the_next_report_says_nothing_has_no_key_that_the_answer_denied() {
+    let (before, after) =
+        (report("true,2026-01-01T00:00:00Z", "false,N/A"), report("N/A,N/A", "N/A,N/A"));
+    for (answer, expected) in [(vec![listed("NEW", true, 9)], vec![at(9)]), (vec![], vec![])] {
+        let mut after = Arc::new(after.clone());
+        after.keep_missing(&before, None);
+        let mut confirmations = Confirmations::default();
+        confirmations.insert("alpha", Some(merge(&before.users[0].keys, &answer, None)));
+        confirmations.start_over(&after, None);
+        let keys = confirmations.keys(&after.users[0]).expect("a user").iter().flatten();
+        assert_eq!(keys.filter_map(|key| key.last_rotated).collect::<Vec<_>>(), expected);
+    }
+}
+
 #[test]
 fn answers_end_with_their_report_and_ids_stay_with_their_keys() {
     let report = |rotated: &str| report(&format!("true,{rotated}"), "false,N/A");
@@ -420,5 +437,92 @@ fn answers_about_a_user_are_none_about_another_one_of_the_same_name() {
         let keys = confirmations.keys(&after.users[0]).expect("a user");
         let id = keys[0].as_ref().and_then(|key| key.id.as_deref());
         assert_eq!(id.is_some(), is_same, "{created}");
+    }
+}
+
+/// A slot in a report.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Shown {
+    Empty,
+    Silent,
+    Timeless,
+    /// Whether the key is active, and its day.
+    Key(bool, u32),
+}
+
+impl Shown {
+    fn columns(self) -> String {
+        match self {
+            Shown::Empty => "false,N/A".to_owned(),
+            Shown::Silent => "N/A,N/A".to_owned(),
+            Shown::Timeless => "true,N/A".to_owned(),
+            Shown::Key(active, day) => format!("{active},2026-01-{day:02}T00:00:00Z"),
+        }
+    }
+
+    fn is_unclear(self) -> bool {
+        matches!(self, Shown::Silent | Shown::Timeless)
+    }
+}
+
+/// The days of the active keys. Those without a time come first.
+fn active(keys: Option<&[Option<Key>]>) -> Vec<Option<DateTime<Utc>>> {
+    let keys = keys.into_iter().flatten().flatten().filter(|key| key.active);
+    let mut days: Vec<_> = keys.map(|key| key.last_rotated).collect();
+    days.sort();
+    days
+}
+
+/// In every report, answer and next report. A key that the next report does not show is lost only if every slot
+/// in which it can be is that of another such key, which is not younger.
+#[test]
+fn no_active_key_is_lost_that_the_next_report_does_not_deny() {
+    let keys = [1, 5, 9].map(|day| [(true, day), (false, day)]).concat();
+    let of_keys = keys.iter().map(|(active, day)| Shown::Key(*active, *day));
+    let slots: Vec<Shown> =
+        [Shown::Empty, Shown::Silent, Shown::Timeless].into_iter().chain(of_keys).collect();
+    let rows = slots.iter().flat_map(|one| slots.iter().map(move |two| [*one, *two]));
+    let is_twice =
+        |row: &[Shown; 2]| matches!(row, [Shown::Key(_, one), Shown::Key(_, two)] if one == two);
+    let rows: Vec<_> = rows.filter(|row| !is_twice(row)).collect();
+    let listed = |(active, day): &(bool, u32)| listed(&format!("{active}"), *active, *day);
+    let pairs = keys.iter().flat_map(|one| keys.iter().map(move |two| [one, two]));
+    let pairs = pairs.filter(|[one, two]| one.1 < two.1).map(|pair| pair.map(listed).to_vec());
+    let answers = iter::once(Vec::new()).chain(keys.iter().map(|key| vec![listed(key)]));
+    let answers = answers.chain(pairs).map(Some);
+    let answers: Vec<Option<Vec<ListedKey>>> = iter::once(None).chain(answers).collect();
+    for first in &rows {
+        let before = report(&first[0].columns(), &first[1].columns());
+        let known = answers.iter().map(|answer| {
+            let mut known = Confirmations::default();
+            if let Some(answer) = answer {
+                known.insert("alpha", Some(merge(&before.users[0].keys, answer, None)));
+            }
+            known
+        });
+        let known: Vec<Confirmations> = known.collect();
+        for second in rows.iter().filter(|row| row.iter().any(|slot| slot.is_unclear())) {
+            let mut after = Arc::new(report(&second[0].columns(), &second[1].columns()));
+            after.keep_missing(&before, None);
+            for known in &known {
+                let mut next = known.clone();
+                next.start_over(&after, None);
+                let was = active(known.keys(&before.users[0]));
+                let is = active(next.keys(&after.users[0]));
+                let shown = |day: Option<DateTime<Utc>>| {
+                    let is_it =
+                        |slot: &&Shown| matches!(slot, Shown::Key(_, it) if Some(at(*it)) == day);
+                    second.iter().find(is_it)
+                };
+                for day in was.iter().filter(|day| day.is_some() && !is.contains(day)) {
+                    let others = is.iter().filter(|it| *it <= day && shown(**it).is_none()).count();
+                    let is_denied = match shown(*day) {
+                        Some(slot) => matches!(slot, Shown::Key(false, _)),
+                        None => others == second.iter().filter(|slot| slot.is_unclear()).count(),
+                    };
+                    assert!(is_denied, "{day:?} of {first:?}, {known:?}, {second:?}: {is:?}");
+                }
+            }
+        }
     }
 }
