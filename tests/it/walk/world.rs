@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter;
+use std::mem;
 use std::time::Duration;
 
 use chrono::{DateTime, DurationRound, SecondsFormat, TimeDelta, Utc};
@@ -16,6 +17,7 @@ use crate::support::answers::{
 };
 use crate::support::protocol::{Answer, Request};
 use crate::support::report::{report, row};
+use crate::support::time::beginning;
 
 /// One account is that of the default credentials. A role gives access to each of the others.
 pub const ACCOUNTS: usize = 4;
@@ -42,6 +44,9 @@ pub struct World {
     pub gone_since: BTreeMap<KeyRef, DateTime<Utc>>,
     /// When AWS last said that a key is not there or not active.
     pub said_gone: BTreeMap<KeyRef, DateTime<Utc>>,
+    /// When AWS last gave a report with this number of keys without a time that may be active: this key
+    /// and others can be one of them.
+    pub said_one_of: BTreeMap<KeyRef, (usize, DateTime<Utc>)>,
     /// When AWS last gave a whole list of accounts without this one.
     pub said_left: BTreeMap<String, DateTime<Utc>>,
     /// The fault of the list of accounts, and since when.
@@ -77,6 +82,27 @@ struct Key {
     reported: Option<i64>,
     /// Whether the first key's status cannot be read in the report.
     is_garbled: bool,
+    /// Whether the report says nothing of the key.
+    is_silent: bool,
+}
+
+/// An old key.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan {
+    pub is_active: bool,
+    /// Whether the report has its time.
+    pub has_time: bool,
+}
+
+/// What AWS says of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Word {
+    /// It may be active, or nothing is said of it.
+    NotGone,
+    /// It is not there, or not active.
+    Gone,
+    /// The report has this number of keys without a time that may be active, and it can be one of them.
+    OneOf(usize),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,6 +145,7 @@ impl World {
             active_since: BTreeMap::new(),
             gone_since: BTreeMap::new(),
             said_gone: BTreeMap::new(),
+            said_one_of: BTreeMap::new(),
             said_left: BTreeMap::new(),
             listing: None,
             last_answer: None,
@@ -141,6 +168,43 @@ impl World {
     /// The account of the default credentials.
     fn own(&self) -> String {
         self.accounts.keys().next().expect("an account").clone()
+    }
+
+    /// The account has only these users from now on. All keys are old, and the first of each user is the
+    /// oldest. Returns them.
+    pub fn plan(
+        &mut self,
+        id: &str,
+        users: &[(&str, [Plan; 2])],
+        now: DateTime<Utc>,
+    ) -> Vec<KeyRef> {
+        self.now = now;
+        let key = |(Plan { is_active, has_time }, days)| {
+            let created = beginning() - TimeDelta::days(days);
+            let (id, reported) = (format!("AKIA{days:012}"), has_time.then_some(0));
+            Key { id, created, is_active, reported, is_garbled: false, is_silent: false }
+        };
+        let keys = |plans: &[Plan; 2]| plans.iter().copied().zip([100, 95]).map(key).collect();
+        let users = users.iter().map(|(user, plans)| ((*user).to_owned(), keys(plans)));
+        let users: BTreeMap<String, Vec<Key>> = users.collect();
+        let refs = users.iter().flat_map(|(user, keys)| {
+            keys.iter().map(|key| (id.to_owned(), user.clone(), key.created))
+        });
+        let refs = refs.collect();
+        let names: Vec<String> = users.keys().cloned().collect();
+        let account = self.accounts.get_mut(id).expect("an account");
+        let before = mem::replace(&mut account.users, users);
+        for user in before.into_keys().chain(names) {
+            self.settle(id, &user);
+        }
+        refs
+    }
+
+    /// Makes the account's report of now and gives it.
+    pub fn give_report(&mut self, id: &str) {
+        self.generate(id);
+        self.now += TimeDelta::minutes(1);
+        self.account_answer("GetCredentialReport", id, "");
     }
 
     /// Makes a random event.
@@ -247,6 +311,7 @@ impl World {
                 _ => Some(0),
             },
             is_garbled: self.rng.random_bool(0.1),
+            is_silent: self.rng.random_bool(0.05),
         };
         keys.push(key);
         self.note(format!("{id} {user}: a key of {created}"));
@@ -410,28 +475,23 @@ impl World {
                 Some((_, ready, _)) if *ready > self.now => error(404, "ReportInProgress"),
                 Some((begun, _, csv)) => {
                     let answer = report_at(csv, *begun);
-                    let active = active_keys(csv);
-                    let is_active = |(_, user, created): &KeyRef| {
-                        let near = |it: &(String, Option<DateTime<Utc>>)| {
-                            it.0 == *user
-                                && it
-                                    .1
-                                    .is_none_or(|it| (it - created).abs() <= TimeDelta::seconds(2))
-                        };
-                        active.iter().any(near)
-                    };
-                    self.say(id, is_active);
+                    let slots = slots(csv);
+                    self.say(id, |(_, user, created)| {
+                        slots.get(user).map_or(Word::Gone, |slots| word(slots, *created))
+                    });
                     answer
                 }
             },
             "ListAccessKeys" => {
                 let Some(listed) = self.accounts[id].users.get(user).cloned() else {
-                    self.say(id, |(_, name, _)| name != user);
+                    self.say_of(id, user, |_| Word::Gone);
                     return error(404, "NoSuchEntity");
                 };
                 let active: BTreeSet<_> =
                     listed.iter().filter(|key| key.is_active).map(|key| key.created).collect();
-                self.say(id, |(_, name, created)| name != user || active.contains(created));
+                self.say_of(id, user, |(_, _, created)| {
+                    if active.contains(created) { Word::NotGone } else { Word::Gone }
+                });
                 let listed: Vec<[String; 3]> = listed.iter().map(Key::listed).collect();
                 let listed: Vec<_> = listed
                     .iter()
@@ -443,12 +503,22 @@ impl World {
         }
     }
 
-    /// Records that AWS reported these keys of the account as gone.
-    fn say(&mut self, id: &str, is_active: impl Fn(&KeyRef) -> bool) {
+    /// Records what AWS says of the account's keys.
+    fn say(&mut self, id: &str, word: impl Fn(&KeyRef) -> Word) {
         let known = self.active_since.keys().chain(self.gone_since.keys());
-        let gone = known.filter(|key| key.0 == id && !is_active(key));
-        let gone: Vec<(KeyRef, DateTime<Utc>)> = gone.map(|key| (key.clone(), self.now)).collect();
-        self.said_gone.extend(gone);
+        let known: Vec<KeyRef> = known.filter(|key| key.0 == id).cloned().collect();
+        for key in known {
+            match word(&key) {
+                Word::NotGone => {}
+                Word::Gone => drop(self.said_gone.insert(key, self.now)),
+                Word::OneOf(count) => drop(self.said_one_of.insert(key, (count, self.now))),
+            }
+        }
+    }
+
+    /// Records what AWS says of one user's keys.
+    fn say_of(&mut self, id: &str, user: &str, word: impl Fn(&KeyRef) -> Word) {
+        self.say(id, |key| if key.1 == user { word(key) } else { Word::NotGone });
     }
 
     /// Two pages.
@@ -497,6 +567,9 @@ impl World {
 impl Key {
     /// Its five columns of a report, in this slot.
     fn columns(&self, slot: usize) -> String {
+        if self.is_silent {
+            return "N/A,N/A,N/A,N/A,N/A".to_owned();
+        }
         let rotated = self.reported.map_or("N/A".to_owned(), |seconds| {
             seconds_of(self.created + TimeDelta::seconds(seconds))
         });
@@ -529,18 +602,27 @@ impl Fault {
     }
 }
 
-/// The keys of a report that may be active: the user, and the time if the report has it.
-fn active_keys(csv: &str) -> Vec<(String, Option<DateTime<Utc>>)> {
-    let mut active = Vec::new();
-    for line in csv.lines().skip(1) {
-        let columns: Vec<&str> = line.split(',').collect();
-        for key in [8, 13] {
-            if columns[key] != "false" {
-                active.push((columns[0].to_owned(), columns[key + 1].parse().ok()));
-            }
-        }
+/// A slot of a report: whether its key may be active, and the key's time if the report has it.
+type Slot = (bool, Option<DateTime<Utc>>);
+
+/// The slots of a report by users.
+fn slots(csv: &str) -> BTreeMap<String, [Slot; 2]> {
+    let rows = csv.lines().skip(1).map(|line| line.split(',').collect::<Vec<_>>());
+    let slot = |row: &[&str], at: usize| (row[at] != "false", row[at + 1].parse().ok());
+    rows.map(|row| (row[0].to_owned(), [slot(&row, 8), slot(&row, 13)])).collect()
+}
+
+/// What a user's slots say of the key that was created then. Its own time decides. If it has none there,
+/// it can be any key without a time that may be active.
+fn word(slots: &[Slot; 2], created: DateTime<Utc>) -> Word {
+    let is_own = |time: DateTime<Utc>| (time - created).abs() <= TimeDelta::seconds(2);
+    let own = || slots.iter().filter(|(_, time)| time.is_some_and(is_own));
+    let ageless = slots.iter().filter(|(may_be_active, time)| *may_be_active && time.is_none());
+    match (own().any(|(may_be_active, _)| *may_be_active), own().count(), ageless.count()) {
+        (true, ..) => Word::NotGone,
+        (false, 0, count @ 1..) => Word::OneOf(count),
+        _ => Word::Gone,
     }
-    active
 }
 
 fn seconds_of(time: DateTime<Utc>) -> String {
