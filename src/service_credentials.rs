@@ -42,9 +42,9 @@ pub struct ServiceCredential {
     pub expires: Option<DateTime<Utc>>,
 }
 
-/// Follows the name of a user who has left the report since AWS listed the user's credentials, or is older than the
-/// user of that name in the report. No user of AWS can have such a name, so nothing of another user is taken for
-/// that of this one: no tags, no rules.
+/// Follows the name of a user who is surely or possibly not the one of that name in the report: one who has left the
+/// report since AWS listed the credentials, or is older than the user of the report. No user of AWS can have such a
+/// name, so nothing of another user is taken for that of this one: no tags, no rules.
 const FORMER: &str = " (former)";
 
 /// The name that a user had who is named here as a former one.
@@ -95,41 +95,53 @@ impl ServiceCredentials {
     }
 
     /// Keeps them for the next report, until AWS lists them again. Who is in both reports under the same name, and
-    /// was created at the same time, is surely the same user. The others were deleted, or have another name that
-    /// nobody knows: AWS deletes no user who has a credential. So theirs stay, as those of former users. Returns
-    /// whether there are any.
+    /// was created at the same time, is surely the same user. Nobody knows where the others are in the report, or
+    /// whether: AWS deletes no user who has a credential, but users change their names. So theirs stay, as those of
+    /// former users. Returns whether there are any.
     pub fn keep(&mut self, before: &Report, after: &Report) -> bool {
-        if self.0.is_empty() {
-            return false;
+        if !self.0.is_empty() {
+            let same = after.same_users(before);
+            self.mark_former(|user, _| !same.contains(user));
         }
-        let same = after.same_users(before);
-        let names = before.users.iter().map(|user| user.name.as_str());
-        let former: HashSet<&str> = names.filter(|name| !same.contains(name)).collect();
-        self.leave(|user, _| former.contains(user));
-        self.leave_newer_users(after);
         self.0.keys().any(|user| former_name(user).is_some())
     }
 
     /// A user of the report who is newer than a credential is not the one who has it, but another one of that name.
-    pub fn leave_newer_users(&mut self, report: &Report) {
+    pub fn mark_older_than_users(&mut self, report: &Report) {
         if self.0.is_empty() {
             return;
         }
         let created = report.users.iter().filter_map(|it| Some((it.name.as_str(), it.created?)));
         let created: HashMap<&str, DateTime<Utc>> = created.collect();
-        self.leave(|user, credential| {
+        self.mark_former(|user, credential| {
             created.get(user).is_some_and(|user| *user > credential.created + MAX_CLOCK_SKEW)
         });
     }
 
+    /// No credential changes its user, and no user the name in one report. So those that were known before keep the
+    /// names that their users have in the report, whatever these are called by now. If the report is new, a former
+    /// user can have another name in it.
+    pub fn keep_names(&mut self, before: &ServiceCredentials, report_is_new: bool) {
+        let named = before.all().filter(|(user, _)| !report_is_new || former_name(user).is_none());
+        let names: HashMap<_, &str> =
+            named.map(|(user, it)| ((&it.service, &it.id), user)).collect();
+        if !names.is_empty() {
+            self.rename(|_, it| Some((*names.get(&(&it.service, &it.id))?).to_owned()));
+        }
+    }
+
     /// From now on these are of former users.
-    fn leave(&mut self, is_left: impl Fn(&str, &ServiceCredential) -> bool) {
+    fn mark_former(&mut self, is_former: impl Fn(&str, &ServiceCredential) -> bool) {
+        self.rename(|user, it| {
+            (former_name(user).is_none() && is_former(user, it)).then(|| format!("{user}{FORMER}"))
+        });
+    }
+
+    /// Gives their users other names.
+    fn rename(&mut self, name: impl Fn(&str, &ServiceCredential) -> Option<String>) {
         let all = std::mem::take(&mut self.0).into_iter();
         let all = all.flat_map(|(user, all)| all.into_iter().map(move |it| (user.clone(), it)));
-        let named = all.map(|(user, it)| {
-            (if is_left(&user, &it) { format!("{user}{FORMER}") } else { user }, it)
-        });
-        *self = named.collect();
+        *self = all.map(|(user, it)| (name(&user, &it).unwrap_or(user), it)).collect();
     }
 
     /// Those of a user of the report, by service and id.
@@ -253,20 +265,13 @@ mod tests {
             let others = others.iter().map(|(name, it)| format!(" {name} {}", it.id));
             all + &others.collect::<String>()
         };
-        let same = "1,2,3,,,4 dan 3";
-        let of_a_new_ann = ",2,3,,,4 ann (former) 1 dan 3";
+        let same = "1,2,,,,4 dan (former) 3";
+        let of_a_new_ann = ",2,,,,4 ann (former) 1 dan (former) 3";
         let without_ann = of_a_new_ann;
-        let steps: [(&[(Users, &str)], &str); 11] = [
+        let steps: [(&[(Users, &str)], &str); 10] = [
             (&[(before, "")], same),
-            (
-                &[(&[("ann", "2020"), ("bob", "2021"), ("zed", "2020"), ("dan", "2023")], "")],
-                "1,2,3,,,4",
-            ),
-            // Made after the credential.
-            (
-                &[(&[("ann", "2020"), ("bob", "2021"), ("zed", "2020"), ("dan", "2027")], "")],
-                "1,2,,,,4 dan (former) 3",
-            ),
+            // Whether this is the same dan, the next list says.
+            (&[(&[("ann", "2020"), ("bob", "2021"), ("zed", "2020"), ("dan", "2023")], "")], same),
             // Renamed, or deleted and another one made.
             (&[(&[("eve", "2020"), ("bob", "2021"), ("zed", "2020")], "")], without_ann),
             (&[(&[("bob", "2021"), ("zed", "2020")], "")], without_ann),
@@ -282,12 +287,12 @@ mod tests {
             // One of two, of whom the other was deleted.
             (
                 &[(&[("eve", "2020"), ("bob", "2021")], "")],
-                ",2,3,,, ann (former) 1 dan 3 zed (former) 4",
+                ",2,,,, ann (former) 1 dan (former) 3 zed (former) 4",
             ),
             // Names that go round.
             (
                 &[(&[("ann", "2021"), ("bob", "2020"), ("zed", "2020")], "")],
-                ",,3,,,4 ann (former) 1 bob (former) 2 dan 3",
+                ",,,,,4 ann (former) 1 bob (former) 2 dan (former) 3",
             ),
             // A time, or a row, that cannot be read.
             (&[(&[("ann", "20x0"), ("bob", "2021"), ("zed", "2020")], "")], of_a_new_ann),

@@ -259,7 +259,7 @@ impl<'a> Row<'a> {
     }
 
     /// A key of which the status cannot be read counts as active, so that it does not look like one that
-    /// was deactivated.
+    /// was deactivated. What was used is a key, also if nothing else says so.
     fn key(&mut self, columns: &KeyColumns, interner: &mut Interner) -> Option<Key> {
         if self.is_silent(columns) {
             self.warn((columns.active.name, Problem::Empty));
@@ -268,7 +268,9 @@ impl<'a> Row<'a> {
         let active = self.lenient(boolean, columns.active);
         let last_rotated = self.lenient(time, columns.last_rotated);
         let active = match active {
-            Some(false) if last_rotated.is_none() => return None,
+            Some(false) if last_rotated.is_none() && self.value(columns.last_used).is_none() => {
+                return None;
+            }
             None => {
                 self.warn((columns.active.name, Problem::KeyWithoutStatus));
                 true

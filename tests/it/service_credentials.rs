@@ -66,9 +66,17 @@ impl Subject {
         self.aws.follow(scenario(generated, self.asked.clone(), answer));
     }
 
+    /// The report was made hours ago, so the next one is newer.
+    fn age_report(&mut self) {
+        let then = Utc::now() - TimeDelta::hours(5);
+        self.account.generated = Some(then);
+        let listed_for = &mut self.account.refresh.service_credentials_of;
+        *listed_for = listed_for.map(|_| then);
+    }
+
     /// The same with a new report.
     fn follow_with_new_report(&mut self, answer: impl Fn(&str) -> Answer + Send + 'static) {
-        self.account.generated = Some(Utc::now() - TimeDelta::hours(5));
+        self.age_report();
         self.aws.follow(scenario(Utc::now(), self.asked.clone(), answer));
     }
 
@@ -78,7 +86,7 @@ impl Subject {
         alpha: Option<&str>,
         answer: impl Fn(&str) -> Answer + Send + 'static,
     ) {
-        self.account.generated = Some(Utc::now() - TimeDelta::hours(5));
+        self.age_report();
         self.aws.follow(scenario_of(users(alpha), Utc::now(), self.asked.clone(), answer));
     }
 
@@ -488,6 +496,22 @@ async fn whose_the_credential_of_a_user_is_whom_aws_no_longer_has_is_not_known()
 }
 
 #[tokio::test]
+async fn a_call_that_has_answered_is_not_missing_in_the_partition() {
+    let mut subject = Subject::new("", |what| match what {
+        "all" => error(400, "ValidationError"),
+        "bedrock" => error(400, "Throttling"),
+        _ => service_credentials(&[], None),
+    });
+    let (failure, page) = subject.refresh().await;
+    assert!(failure.is_some());
+    assert_eq!((value(&page, AVAILABLE), value(&page, UNROTATED)), (Some(0.0), None));
+    subject.follow(|_| error(400, "InvalidAction"));
+    let (failure, page) = subject.refresh().await;
+    assert!(failure.expect("a failure").message.contains("now says that it has no such call"));
+    assert_eq!((value(&page, AVAILABLE), value(&page, UNROTATED)), (Some(0.0), None));
+}
+
+#[tokio::test]
 async fn where_no_service_is_supported_the_list_is_empty() {
     let mut subject = Subject::new("", |_| error(404, "NotSupportedService"));
     let (failure, page) = subject.refresh().await;
@@ -591,9 +615,9 @@ async fn a_credential_that_is_older_than_the_reports_user_of_that_name_is_of_ano
         "rotation: { rules: [{ match: { path: /vendor/ }, exempt: { reason: vendor } }] }\n";
     let mut subject = Subject::new(rules, |_| old(&["A1"]));
     // A user who had the key was renamed to alpha after the report was made, which has the alpha before.
-    for (created, is_same) in [(recent.as_str(), false), (OLD, true)] {
+    for (created, is_same) in [(recent.as_str(), false), (&recent, false), (OLD, true)] {
         let alpha = row(ACCOUNT, "/vendor/", "alpha", &unused(&recent)).replace(OLD, created);
-        subject.account.generated = Some(Utc::now() - TimeDelta::hours(5));
+        subject.age_report();
         let users = report([alpha]);
         subject.aws.follow(scenario_of(users, Utc::now(), subject.asked.clone(), |_| old(&["A1"])));
         let (failure, page) = subject.refresh().await;
@@ -602,6 +626,42 @@ async fn a_credential_that_is_older_than_the_reports_user_of_that_name_is_of_ano
         assert_eq!(value(&page, AVAILABLE), Some(available), "{created}");
         assert_eq!(of(&page, "unrotated", "A1"), Some(1.0 - available), "{created}");
     }
+}
+
+#[tokio::test]
+async fn a_credential_stays_with_its_user_of_the_report_whatever_the_users_name_is_by_now() {
+    let rules =
+        "rotation: { rules: [{ match: { path: /vendor/ }, exempt: { reason: vendor } }] }\n";
+    let line = |path, user, created| row(ACCOUNT, path, user, &unused(OLD)).replace(OLD, created);
+    let before = [line("/vendor/", "alpha", "2018-01-01T00:00:00Z"), line("/", "beta", OLD)];
+    let after = [line("/vendor/", "gone", "2018-01-01T00:00:00Z"), line("/", "alpha", OLD)];
+    let of = |user| {
+        move |_: &str| service_credentials(&[[user, "bedrock", "A1", "Active", OLD, ""]], None)
+    };
+    let mut subject = Subject::new(rules, of("beta"));
+    let scenario = |users: &[String], asked: &Asked, user| {
+        let generated = Utc::now() - TimeDelta::hours(1);
+        scenario_of(report(users.to_vec()), generated, asked.clone(), of(user))
+    };
+    subject.aws.follow(scenario(&before, &subject.asked, "beta"));
+    let (failure, page) = subject.refresh().await;
+    assert_eq!((failure, value(&page, UNROTATED)), (None, Some(1.0)));
+    // The first alpha was deleted, and beta renamed.
+    subject.aws.follow(scenario(&before, &subject.asked, "alpha"));
+    subject.account.refresh.service_credentials_listed = Some(Utc::now() - TimeDelta::hours(6));
+    for _ in 0..2 {
+        let (failure, page) = subject.refresh().await;
+        assert_eq!(failure, None);
+        assert_eq!((value(&page, AVAILABLE), value(&page, UNROTATED)), (Some(1.0), Some(1.0)));
+        assert!(page.contains("user=\"beta\",service_name"), "{page}");
+        subject.account.refresh.service_credentials = Tried::Failed;
+    }
+    // The next report has it under that name.
+    subject.age_report();
+    subject.aws.follow(scenario(&after, &subject.asked, "alpha"));
+    let (failure, page) = subject.refresh().await;
+    assert_eq!((failure, value(&page, UNROTATED)), (None, Some(1.0)));
+    assert!(page.contains("user=\"alpha\",service_name") && !page.contains("former"), "{page}");
 }
 
 #[tokio::test]

@@ -124,8 +124,20 @@ impl<'a> Judgement<'a, '_> {
 
     /// The age of an event. `None` if the time is not known, or lies ahead.
     fn age(&self, time: Option<DateTime<Utc>>) -> Option<Age> {
-        let time = time.filter(|time| !is_from_the_future(*time, self.now))?;
-        Some(Age::between(time, self.now))
+        Some(Age::between(self.past(time)?, self.now))
+    }
+
+    /// A time that is known, and does not lie ahead.
+    fn past(&self, time: Option<DateTime<Utc>>) -> Option<DateTime<Utc>> {
+        time.filter(|time| !is_from_the_future(*time, self.now))
+    }
+
+    /// Whether the key was used after it was made or last rotated. `None` if that is not known.
+    fn used_since_rotation(&self, key: &Key) -> Option<bool> {
+        if key.never_used {
+            return Some(false);
+        }
+        Some(self.past(key.last_used)? + USE_STEP > self.past(key.last_rotated)?)
     }
 
     /// Why evidence is not known.
@@ -203,7 +215,7 @@ impl<'a> Judgement<'a, '_> {
         let is_listed = self.account.confirmed.knows(&user.name);
         let is_old_time = user.lacks_time.get(usize::from(slot) - 1) == Some(&true) && !is_listed;
         let must_be_used = self.settings.benchmark.wants_keys_used();
-        match (age, used_since_rotation(key)) {
+        match (age, self.used_since_rotation(key)) {
             (Some(age), _) if age.exceeds(MAX_KEY_AGE) => {
                 self.violation(Control::AccessKeysRotated, violation(Some(age)));
             }
@@ -221,7 +233,6 @@ impl<'a> Judgement<'a, '_> {
         }
 
         let unused = self.age(key.last_used.or(key.last_rotated.filter(|_| key.never_used)));
-        let is_use_known = key.never_used || key.last_used.is_some();
         match (unused, age) {
             (Some(unused), _) if unused.reaches(self.unused_after) => {
                 self.violation(Control::UnusedCredentialsDisabled, violation(Some(unused)));
@@ -237,21 +248,23 @@ impl<'a> Judgement<'a, '_> {
             }
         }
 
-        if user.password_enabled == Some(false) || key.last_used.is_some() {
+        let is_used = self.past(key.last_used).is_some();
+        if user.password_enabled == Some(false) || is_used {
             return;
         }
-        let made = key.last_rotated.zip(user.created);
+        let (rotated, created) = (self.past(key.last_rotated), self.past(user.created));
+        let made = rotated.zip(created);
         match made.map(|(key, user)| (key - user).abs() <= SETUP) {
             Some(false) if is_old_time => {
                 self.unknown(Control::NoKeyAtUserSetup, KEY_LAST_ROTATED);
             }
             Some(false) => {}
-            Some(true) if !is_use_known => self.unknown(Control::NoKeyAtUserSetup, KEY_LAST_USED),
+            Some(true) if !key.never_used => self.unknown(Control::NoKeyAtUserSetup, KEY_LAST_USED),
             Some(true) if user.password_enabled.is_none() => {
                 self.unknown(Control::NoKeyAtUserSetup, PASSWORD_ENABLED);
             }
             Some(true) => self.violation(Control::NoKeyAtUserSetup, violation(age)),
-            None if key.last_rotated.is_none() => {
+            None if rotated.is_none() => {
                 self.unknown(Control::NoKeyAtUserSetup, KEY_LAST_ROTATED);
             }
             None => self.unknown(Control::NoKeyAtUserSetup, CREATED),
@@ -354,14 +367,6 @@ impl<'a> Judgement<'a, '_> {
             }
         }
     }
-}
-
-/// Whether the key was used after it was made or last rotated. `None` if that is not known.
-fn used_since_rotation(key: &Key) -> Option<bool> {
-    if key.never_used {
-        return Some(false);
-    }
-    Some(key.last_used? + USE_STEP > key.last_rotated?)
 }
 
 impl<'a> Violation<'a> {

@@ -91,6 +91,27 @@ fn root_is_judged_by_its_keys_its_mfa_and_its_use() {
 }
 
 #[test]
+fn a_use_of_an_inactive_key_of_root_counts_whatever_its_slot_says_of_its_age() {
+    let control = Control::RootNotUsed;
+    let unknown = Err(Unknown::Column("access_key_N_last_used_date"));
+    for rotated in [days_ago(400).as_str(), "", N_A, "not_supported", "2026-13-45T00:00:00Z"] {
+        for (used, expected) in
+            [(days_ago(1), Ok(1)), (days_ago(100), Ok(0)), ("perhaps".to_owned(), unknown)]
+        {
+            let row = [root(&[]).1, key(1, "false", rotated, &used)].concat();
+            assert_is(
+                &account(&[(ROOT_USER, row)]),
+                control,
+                expected,
+                &format!("{rotated} {used}"),
+            );
+        }
+        let row = [root(&[]).1, key(1, "false", rotated, N_A)].concat();
+        assert_is(&account(&[(ROOT_USER, row)]), control, Ok(0), rotated);
+    }
+}
+
+#[test]
 fn how_long_root_must_not_be_used_is_a_setting() {
     let account = account(&[root(&[("password_last_used", &days_ago(20))])]);
     for (days, expected) in [(20, 0), (21, 1)] {

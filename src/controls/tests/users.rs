@@ -194,6 +194,16 @@ fn a_key_made_with_a_console_user_and_never_used_is_one_of_setup() {
     assert_is(&account(&[both]), control, Ok(0), "one made at setup, the other never used");
     for (column, reason) in [
         ("user_creation_time", "user_creation_time"),
+        ("access_key_1_last_rotated", "access_key_N_last_rotated"),
+        ("access_key_1_last_used_date", "access_key_N_last_used_date"),
+    ] {
+        let (name, mut values) = row(1, "true", "true", &after(0), N_A);
+        values.push((column, days_ago(-3)));
+        let unknown = Err(Unknown::Column(reason));
+        assert_is(&account(&[(name, values)]), control, unknown, &format!("{column} lies ahead"));
+    }
+    for (column, reason) in [
+        ("user_creation_time", "user_creation_time"),
         ("password_enabled", "password_enabled"),
         ("access_key_1_last_used_date", "access_key_N_last_used_date"),
     ] {
@@ -279,6 +289,7 @@ fn only_the_first_version_wants_every_key_to_be_used_since_its_rotation() {
         (used(-899), Ok(0), "in the quarter of an hour of its rotation"),
         (used(60), Ok(0), "since its rotation"),
         ("perhaps".to_owned(), unknown, "not known"),
+        (days_ago(-3), unknown, "in three days"),
     ] {
         let account = account(&[user_with(&[key(1, "true", &as_text(rotated), &used)])]);
         assert_is_by(Benchmark::V1_1, &account, control, expected, why);

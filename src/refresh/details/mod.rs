@@ -140,7 +140,7 @@ impl RefreshContext<'_> {
         };
         let before = account.service_credentials.clone().unwrap_or_default();
         let Some(listed) = listed? else {
-            if before.all().next().is_some() {
+            if account.refresh.service_credentials_of.is_some() {
                 return failed("AWS has listed credentials, and now says that it has no such call");
             }
             info!(account = account.id, "the partition has no service-specific credentials");
@@ -150,8 +150,11 @@ impl RefreshContext<'_> {
             return Ok(());
         };
         let mut credentials = listed.credentials;
+        let report_is_new = account.refresh.service_credentials_of != account.generated;
+        account.refresh.service_credentials_of = account.generated;
+        credentials.keep_names(&before, report_is_new);
         if let Some(report) = &account.report {
-            credentials.leave_newer_users(report);
+            credentials.mark_older_than_users(report);
         }
         // A list without a credential, and without a service, does not say that there is none.
         let is_known = listed.refused.is_empty() || credentials.all().next().is_some();

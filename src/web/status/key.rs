@@ -66,10 +66,9 @@ pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> 
     };
     let of_account = html! { a href={ "./" (sheet(&account.id)) "#keys" } { "Every key of this account" } " · " };
     let keys = all_keys(account, &snapshot.config, snapshot.now);
-    // A link can be from before its user left the report.
-    let is_of_former =
-        |key: &&Finding| query.is_of_key(key) && former_name(&key.user) == Some(&query.user);
-    let user = keys.iter().find(is_of_former).map_or(&query.user, |key| &key.user);
+    // No other key has its id, so its user may have another name since the link was made.
+    let has_id = |key: &&Finding| !query.id.is_empty() && query.is_of_key(key);
+    let user = keys.iter().find(has_id).map_or(&query.user, |key| &key.user);
     let of_user: Vec<&Finding> = keys.iter().filter(|key| key.user == *user).collect();
     let Some(finding) = of_user.iter().copied().find(|finding| query.is_of_key(finding)) else {
         let slot = query.key.map(|slot| slot.to_string()).unwrap_or_default();
@@ -86,7 +85,7 @@ pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> 
         };
         return missing(what, of_account);
     };
-    let key = account.users().find(|(subject, _)| subject.user.name == query.user);
+    let key = account.users().find(|(subject, _)| subject.user.name == finding.user);
     let key = key.and_then(|(_, keys)| keys.get(usize::from(finding.key?) - 1)?.as_ref());
     let accounts = health::accounts(snapshot, &Query::default(), &[]);
     let troubles = accounts.iter().find(|row| row.account.id == account.id);
@@ -214,8 +213,8 @@ impl Facts<'_> {
                 }
                 @if self.is_of_former_user() {
                     p {
-                        "The user of this key is not in the report, and a user of this name in it is another one: the user was renamed, or the key was deleted and then the user. "
-                        "The next report and list of AWS show which. If there is a new name, it is USER_NAME in the commands."
+                        "The user of this key is not in the report: if a user of this name is, it is another one, or may be. The key's user was renamed, or the key was deleted and then the user. "
+                        "The next report and list of AWS show which. In the commands, USER_NAME is the name that the user has now."
                     }
                 }
                 (steps::render(settings, now, finding, self.of_user, self.may_have_more()))
@@ -333,12 +332,18 @@ impl Facts<'_> {
             && finding.access_key_id.is_some();
         html! {
             @if self.is_of_former_user() {
-                "an earlier list of AWS"
+                "a list of AWS"
             } @else if let Some(generated) = self.report_of_key() {
                 "the credential report of " (moment(generated)) ", " (relative(generated, now))
             }
             @if self.is_of_former_user() {
-                small { "The last list failed, or the next one is still to come" }
+                small {
+                    @if account.refresh.service_credentials_listed > account.generated {
+                        "The list is newer than the report, and its user of this name is another one"
+                    } @else {
+                        "The last list failed, or the next one is still to come"
+                    }
+                }
             } @else if finding.service.is_some() {
                 small {
                     @if account.refresh.service_credentials == Tried::Failed {
