@@ -40,6 +40,8 @@ pub struct ServiceCredential {
     pub created: DateTime<Utc>,
     /// When it expires. Only keys for Bedrock and CloudWatch Logs can have such a time.
     pub expires: Option<DateTime<Utc>>,
+    /// When the report was made that the account had when AWS last listed it. `None`: AWS just did.
+    pub listed_with: Option<DateTime<Utc>>,
 }
 
 /// Follows the name of a user who is surely or possibly not the one of that name in the report: one who has left the
@@ -106,11 +108,37 @@ impl ServiceCredentials {
         self.0.keys().any(|user| former_name(user).is_some())
     }
 
-    /// A user of the report who is newer than a credential is not the one who has it, but another one of that name.
-    pub fn mark_older_than_users(&mut self, report: &Report) {
-        if self.0.is_empty() {
-            return;
+    /// Gives users of a new list the names that they have in the report, which was made at that time. No credential
+    /// changes its user, and no user the name in one report. So where the list names another user of the report than
+    /// the one before, or one who was found to be another one with this report, that user is not the one who has it.
+    pub fn match_users(
+        &mut self,
+        before: &ServiceCredentials,
+        report: &Report,
+        made: Option<DateTime<Utc>>,
+    ) {
+        self.mark_older_than_users(report);
+        let known: HashMap<_, _> = before
+            .all()
+            .map(|(user, it)| ((&it.service, &it.id), (user, it.listed_with)))
+            .collect();
+        if !known.is_empty() {
+            let reported: HashSet<&str> =
+                report.users.iter().map(|user| user.name.as_str()).collect();
+            self.mark_former(|user, it| match known.get(&(&it.service, &it.id)) {
+                Some((before, with)) if former_name(before).is_some() => *with == made,
+                Some((before, _)) => {
+                    *before != user && reported.contains(before) && reported.contains(user)
+                }
+                None => false,
+            });
         }
+        let all = self.0.values_mut().flatten();
+        all.for_each(|it| it.listed_with = it.listed_with.or(made));
+    }
+
+    /// A user of the report who is newer than a credential is not the one who has it, but another one of that name.
+    fn mark_older_than_users(&mut self, report: &Report) {
         let created = report.users.iter().filter_map(|it| Some((it.name.as_str(), it.created?)));
         let created: HashMap<&str, DateTime<Utc>> = created.collect();
         self.mark_former(|user, credential| {
@@ -118,30 +146,15 @@ impl ServiceCredentials {
         });
     }
 
-    /// No credential changes its user, and no user the name in one report. So those that were known before keep the
-    /// names that their users have in the report, whatever these are called by now. If the report is new, a former
-    /// user can have another name in it.
-    pub fn keep_names(&mut self, before: &ServiceCredentials, report_is_new: bool) {
-        let named = before.all().filter(|(user, _)| !report_is_new || former_name(user).is_none());
-        let names: HashMap<_, &str> =
-            named.map(|(user, it)| ((&it.service, &it.id), user)).collect();
-        if !names.is_empty() {
-            self.rename(|_, it| Some((*names.get(&(&it.service, &it.id))?).to_owned()));
-        }
-    }
-
     /// From now on these are of former users.
     fn mark_former(&mut self, is_former: impl Fn(&str, &ServiceCredential) -> bool) {
-        self.rename(|user, it| {
-            (former_name(user).is_none() && is_former(user, it)).then(|| format!("{user}{FORMER}"))
-        });
-    }
-
-    /// Gives their users other names.
-    fn rename(&mut self, name: impl Fn(&str, &ServiceCredential) -> Option<String>) {
         let all = std::mem::take(&mut self.0).into_iter();
         let all = all.flat_map(|(user, all)| all.into_iter().map(move |it| (user.clone(), it)));
-        *self = all.map(|(user, it)| (name(&user, &it).unwrap_or(user), it)).collect();
+        let named = all.map(|(user, it)| {
+            let is_new = former_name(&user).is_none() && is_former(&user, &it);
+            (if is_new { user + FORMER } else { user }, it)
+        });
+        *self = named.collect();
     }
 
     /// Those of a user of the report, by service and id.
@@ -187,6 +200,7 @@ mod tests {
             active: true,
             created: at("2026-01-01T00:00:00Z"),
             expires: None,
+            listed_with: None,
         }
     }
 

@@ -238,6 +238,7 @@ fn an_old_report_and_one_that_could_not_be_shown_are_named() {
         active: true,
         created,
         expires: None,
+        listed_with: None,
     };
     let credentials: ServiceCredentials = [("alpha".to_owned(), credential)].into_iter().collect();
     outcome.account.service_credentials = Some(Arc::new(credentials));

@@ -426,6 +426,7 @@ mod tests {
                 active: true,
                 created: now - days(age),
                 expires: expires.map(|in_days| now + days(in_days)),
+                listed_with: None,
             };
             let key = credential.key(now);
             summary.add_service_credential(&key, &ruling.judge(&key, now));

@@ -67,6 +67,9 @@ pub enum Problem {
     /// report before, if there is one.
     #[error("an active key without a time")]
     ActiveKeyWithoutTime,
+    /// Root has no key, and yet it was used. Whether there is one is not known.
+    #[error("the use of a key that is not there")]
+    UseWithoutKey,
 }
 
 /// Why a report was refused as a whole.

@@ -15,7 +15,7 @@
 //! - The text is UTF-8, with or without a byte order mark, or UTF-16 with one: that is what a
 //!   redirection in PowerShell writes.
 //! - An inactive key keeps its time: `false` with a time is an inactive key, `false` with `N/A` is
-//!   no key.
+//!   no key. If one of root's was used, it is not known whether there is one.
 
 mod errors;
 pub mod intern;

@@ -181,13 +181,21 @@ impl<'a> Row<'a> {
             self.warn((c.arn.name, Problem::OtherName));
         }
         let keys = [self.key(&c.keys[0], interner), self.key(&c.keys[1], interner)];
+        let mut lacks_key = c.keys.each_ref().map(|key| self.is_silent(key));
+        // Of root, the use of an inactive key counts, too.
+        for slot in [0, 1].into_iter().filter(|_| name == ROOT_USER) {
+            if keys[slot].is_none() && self.value(c.keys[slot].last_used).is_some() {
+                self.warn((c.keys[slot].last_used.name, Problem::UseWithoutKey));
+                lacks_key[slot] = true;
+            }
+        }
         let is_timeless = |key: &Key| key.active && key.last_rotated.is_none();
         let user = User {
             name,
             arn,
             lacks_time: keys.each_ref().map(|key| key.as_ref().is_some_and(is_timeless)),
             keys,
-            lacks_key: c.keys.each_ref().map(|key| self.is_silent(key)),
+            lacks_key,
             created: self.lenient(time, c.created),
             password_enabled: self.lenient(boolean, c.password_enabled),
             password_last_used: self.lenient(time, c.password_last_used),
@@ -259,7 +267,7 @@ impl<'a> Row<'a> {
     }
 
     /// A key of which the status cannot be read counts as active, so that it does not look like one that
-    /// was deactivated. What was used is a key, also if nothing else says so.
+    /// was deactivated.
     fn key(&mut self, columns: &KeyColumns, interner: &mut Interner) -> Option<Key> {
         if self.is_silent(columns) {
             self.warn((columns.active.name, Problem::Empty));
@@ -268,9 +276,7 @@ impl<'a> Row<'a> {
         let active = self.lenient(boolean, columns.active);
         let last_rotated = self.lenient(time, columns.last_rotated);
         let active = match active {
-            Some(false) if last_rotated.is_none() && self.value(columns.last_used).is_none() => {
-                return None;
-            }
+            Some(false) if last_rotated.is_none() => return None,
             None => {
                 self.warn((columns.active.name, Problem::KeyWithoutStatus));
                 true

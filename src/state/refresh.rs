@@ -34,9 +34,8 @@ pub struct Refresh {
     pub service_credentials: Tried,
     /// When all of them were last listed.
     pub service_credentials_listed: Option<DateTime<Utc>>,
-    /// When the report was generated for which AWS last gave a list of them, also one that lacks a service. If it
-    /// ever gave one, it has the call.
-    pub service_credentials_of: Option<DateTime<Utc>>,
+    /// Whether AWS has ever listed some service, also if nobody had one of it: so it has the call.
+    pub service_credentials_exist: bool,
     /// Whether the name is known: the last try to read the alias, if there is no other name. A failure
     /// counts only if a rule needs the name.
     pub name: Tried,

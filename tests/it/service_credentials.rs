@@ -13,6 +13,7 @@ use iam_key_exporter::metrics::filter::Filter;
 use iam_key_exporter::metrics::page;
 use iam_key_exporter::refresh::faults::Detail;
 use iam_key_exporter::refresh::{self, Schedule};
+use iam_key_exporter::service_credentials::ServiceCredential;
 use iam_key_exporter::source::Source;
 use iam_key_exporter::source::target::Target;
 use iam_key_exporter::state::{Account, State, Tried};
@@ -70,8 +71,12 @@ impl Subject {
     fn age_report(&mut self) {
         let then = Utc::now() - TimeDelta::hours(5);
         self.account.generated = Some(then);
-        let listed_for = &mut self.account.refresh.service_credentials_of;
-        *listed_for = listed_for.map(|_| then);
+        if let Some(known) = &mut self.account.service_credentials {
+            let all = known.all().map(|(user, it)| {
+                (user.to_owned(), ServiceCredential { listed_with: Some(then), ..it.clone() })
+            });
+            *known = Arc::new(all.collect());
+        }
     }
 
     /// The same with a new report.
@@ -629,7 +634,7 @@ async fn a_credential_that_is_older_than_the_reports_user_of_that_name_is_of_ano
 }
 
 #[tokio::test]
-async fn a_credential_stays_with_its_user_of_the_report_whatever_the_users_name_is_by_now() {
+async fn a_credential_that_comes_under_another_name_is_not_of_the_reports_user_of_that_name() {
     let rules =
         "rotation: { rules: [{ match: { path: /vendor/ }, exempt: { reason: vendor } }] }\n";
     let line = |path, user, created| row(ACCOUNT, path, user, &unused(OLD)).replace(OLD, created);
@@ -651,10 +656,9 @@ async fn a_credential_stays_with_its_user_of_the_report_whatever_the_users_name_
     subject.account.refresh.service_credentials_listed = Some(Utc::now() - TimeDelta::hours(6));
     for _ in 0..2 {
         let (failure, page) = subject.refresh().await;
-        assert_eq!(failure, None);
-        assert_eq!((value(&page, AVAILABLE), value(&page, UNROTATED)), (Some(1.0), Some(1.0)));
-        assert!(page.contains("user=\"beta\",service_name"), "{page}");
-        subject.account.refresh.service_credentials = Tried::Failed;
+        assert!(failure.is_some());
+        assert_eq!((value(&page, AVAILABLE), value(&page, UNROTATED)), (Some(0.0), Some(1.0)));
+        assert!(page.contains("user=\"alpha (former)\",service_name"), "{page}");
     }
     // The next report has it under that name.
     subject.age_report();
@@ -662,6 +666,47 @@ async fn a_credential_stays_with_its_user_of_the_report_whatever_the_users_name_
     let (failure, page) = subject.refresh().await;
     assert_eq!((failure, value(&page, UNROTATED)), (None, Some(1.0)));
     assert!(page.contains("user=\"alpha\",service_name") && !page.contains("former"), "{page}");
+}
+
+#[tokio::test]
+async fn a_list_that_was_wrong_is_corrected_with_the_reports_after_it() {
+    let rules = "rotation: { rules: [{ match: { user: alpha }, exempt: { reason: vendor } }] }\n";
+    let of = |user| {
+        move |_: &str| service_credentials(&[[user, "bedrock", "A1", "Active", OLD, ""]], None)
+    };
+    // Users who had the key were renamed before, and after, the report was made.
+    let mut subject = Subject::new(rules, of("alpha"));
+    let (_, page) = subject.refresh().await;
+    assert_eq!((value(&page, AVAILABLE), value(&page, UNROTATED)), (Some(1.0), Some(0.0)));
+    for available in [0.0, 1.0] {
+        subject.follow_with_alpha(Some("alpha"), of("beta"));
+        let (_, page) = subject.refresh().await;
+        let found = (value(&page, AVAILABLE), value(&page, UNROTATED));
+        assert_eq!(found, (Some(available), Some(1.0)));
+    }
+}
+
+#[tokio::test]
+async fn a_list_that_lacked_a_service_does_not_keep_a_later_one_from_saying_whose_it_is() {
+    let logs =
+        |user: &'static str| service_credentials(&[[user, "logs", "L1", "Active", OLD, ""]], None);
+    let rules = "rotation: { rules: [{ match: { user: omega }, exempt: { reason: vendor } }] }\n";
+    let mut subject = Subject::new(rules, move |_| logs("alpha"));
+    subject.refresh().await;
+    subject.follow_with_alpha(Some("omega"), |what| match what {
+        "all" => error(400, "ValidationError"),
+        "logs" => error(400, "Throttling"),
+        _ => service_credentials(&[], None),
+    });
+    let (failure, page) = subject.refresh().await;
+    assert!(failure.is_some());
+    assert!(page.contains("user=\"alpha (former)\",service_name"), "{page}");
+    let generated = subject.account.generated.expect("a report");
+    let asked = subject.asked.clone();
+    let users = users(Some("omega"));
+    subject.aws.follow(scenario_of(users, generated, asked, move |_| logs("omega")));
+    let (failure, page) = subject.refresh().await;
+    assert_eq!((failure, value(&page, UNROTATED)), (None, Some(0.0)));
 }
 
 #[tokio::test]

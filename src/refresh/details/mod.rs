@@ -140,7 +140,7 @@ impl RefreshContext<'_> {
         };
         let before = account.service_credentials.clone().unwrap_or_default();
         let Some(listed) = listed? else {
-            if account.refresh.service_credentials_of.is_some() {
+            if account.refresh.service_credentials_exist || before.all().next().is_some() {
                 return failed("AWS has listed credentials, and now says that it has no such call");
             }
             info!(account = account.id, "the partition has no service-specific credentials");
@@ -149,12 +149,10 @@ impl RefreshContext<'_> {
             account.refresh.service_credentials_listed = Some(self.clock.now());
             return Ok(());
         };
+        account.refresh.service_credentials_exist = true;
         let mut credentials = listed.credentials;
-        let report_is_new = account.refresh.service_credentials_of != account.generated;
-        account.refresh.service_credentials_of = account.generated;
-        credentials.keep_names(&before, report_is_new);
         if let Some(report) = &account.report {
-            credentials.mark_older_than_users(report);
+            credentials.match_users(&before, report, account.generated);
         }
         // A list without a credential, and without a service, does not say that there is none.
         let is_known = listed.refused.is_empty() || credentials.all().next().is_some();

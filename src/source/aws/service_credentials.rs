@@ -54,18 +54,18 @@ pub async fn service_credentials(
         }
         Err(refusal) if refusal.is_one_of(&NO_SUCH_CALL) => Ok(None),
         Err(refusal) if refusal.is_one_of(&OTHER_PARAMETERS) => {
-            list_by_service(client, known).await.map(Some)
+            list_by_service(client, known).await
         }
         Err(refusal) => Err(refusal.failure),
     }
 }
 
-/// Fails if AWS refuses a service and lists none. Of a service that AWS does not list, the known credentials
+/// Fails if AWS refuses a service and lists none. `None` if the partition has none of them. Of a service that AWS does not list, the known credentials
 /// stay, and count as refused: a call for their users would say nothing of one who has another name by now.
 async fn list_by_service(
     client: &AccountClient,
     known: &ServiceCredentials,
-) -> Result<CredentialList, Failure> {
+) -> Result<Option<CredentialList>, Failure> {
     let of_known: BTreeSet<&str> = known.all().map(|(_, it)| &*it.service).collect();
     let services: BTreeSet<&str> = of_known.iter().copied().chain(SERVICES).collect();
     let (mut credentials, mut refused, mut listed) = (Vec::new(), Vec::new(), BTreeSet::new());
@@ -80,15 +80,13 @@ async fn list_by_service(
             Err(refusal) => refused.push(refusal.failure),
         }
     }
-    if listed.is_empty()
-        && let Some(failure) = refused.pop()
-    {
-        return Err(failure);
+    if listed.is_empty() {
+        return refused.pop().map_or(Ok(None), Err);
     }
     let kept = known.all().filter(|(_, credential)| !listed.contains(&*credential.service));
     let kept = kept.map(|(user, credential)| (user.to_owned(), credential.clone()));
     let credentials = credentials.into_iter().chain(kept).collect();
-    Ok(CredentialList { credentials, refused })
+    Ok(Some(CredentialList { credentials, refused }))
 }
 
 /// Every page of the list, of one service or of all.
@@ -155,6 +153,7 @@ fn listed(
         active: !matches!(credential.status, StatusType::Inactive | StatusType::Expired),
         created: DateTime::from_timestamp(credential.create_date.secs(), 0)?,
         expires,
+        listed_with: None,
     };
     Some((credential.user_name, credential_of_user))
 }

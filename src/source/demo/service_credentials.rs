@@ -55,6 +55,7 @@ impl Demo {
             active: !has_expired && rng.random_bool(0.9),
             created,
             expires,
+            listed_with: None,
         }
     }
 }

@@ -338,7 +338,7 @@ impl Facts<'_> {
             }
             @if self.is_of_former_user() {
                 small {
-                    @if account.refresh.service_credentials_listed > account.generated {
+                    @if self.has_namesake() {
                         "The list is newer than the report, and its user of this name is another one"
                     } @else {
                         "The last list failed, or the next one is still to come"
@@ -364,6 +364,14 @@ impl Facts<'_> {
     fn user(&self) -> Option<&User> {
         let mut users = self.account.report.iter().flat_map(|report| &report.users);
         users.find(|user| user.name == self.finding.user)
+    }
+
+    /// Whether the report has another user of the name that AWS says.
+    fn has_namesake(&self) -> bool {
+        let name = former_name(&self.finding.user);
+        let users = self.account.report.iter().flat_map(|report| &report.users);
+        let is_listed = self.account.refresh.service_credentials_listed > self.account.generated;
+        is_listed && users.into_iter().any(|user| Some(user.name.as_str()) == name)
     }
 
     fn is_of_former_user(&self) -> bool {

@@ -359,7 +359,7 @@ fn judge_losses(
         }
         checked.cleared += 1;
         let is_said = world.said_gone.get(key).is_some_and(|said| *said >= earliest);
-        if !is_said && !is_one_of_others(key, seen, world, earliest) {
+        if !is_said && !is_one_of_others(key, before, seen, world, earliest) {
             return Err(format!("cleared without a word: {key:?}"));
         }
     }
@@ -367,8 +367,14 @@ fn judge_losses(
 }
 
 /// Whether AWS said that the key can be one of those without a time, and others are shown as all of these: keys
-/// that are not younger, or of unknown age.
-fn is_one_of_others(key: &KeyRef, seen: &Seen, world: &World, earliest: DateTime<Utc>) -> bool {
+/// that are not younger, or were of unknown age before, too.
+fn is_one_of_others(
+    key: &KeyRef,
+    before: &Seen,
+    seen: &Seen,
+    world: &World,
+    earliest: DateTime<Utc>,
+) -> bool {
     let Some(said) = world.said_one_of.get(key).filter(|(_, at)| *at >= earliest) else {
         return false;
     };
@@ -378,7 +384,8 @@ fn is_one_of_others(key: &KeyRef, seen: &Seen, world: &World, earliest: DateTime
             && other.2 <= *created
             && world.said_one_of.get(*other) == Some(said)
     };
-    let ageless = seen.ageless.get(&(id.clone(), user.clone())).copied().unwrap_or(0);
+    let ageless = |at: &Seen| at.ageless.get(&(id.clone(), user.clone())).copied().unwrap_or(0);
+    let ageless = ageless(seen).min(ageless(before));
     seen.keys.iter().filter(is_other).count() + ageless >= said.0
 }
 

@@ -18,37 +18,41 @@ const INACTIVE_TIMELESS: Plan = Plan { is_active: false, has_time: false };
 fn a_key_goes_only_if_the_report_says_so_in_its_own_slot_or_has_no_slot_for_it() {
     let now = beginning();
     for (keys, ageless, kept, is_right) in [
-        ([TIMELESS, INACTIVE], 0, [true, false], true),
-        ([TIMELESS, INACTIVE], 0, [false, true], false),
-        ([TIMELESS, INACTIVE], 0, [false, false], false),
-        ([TIMELESS, INACTIVE], 1, [false, false], true),
-        ([INACTIVE, TIMELESS], 0, [false, true], true),
-        ([TIMELESS, CLEAR], 0, [true, false], false),
-        ([CLEAR, TIMELESS], 0, [true, false], false),
-        ([CLEAR, INACTIVE_TIMELESS], 0, [true, false], true),
+        ([TIMELESS, INACTIVE], [0, 0], [true, false], true),
+        ([TIMELESS, INACTIVE], [0, 0], [false, true], false),
+        ([TIMELESS, INACTIVE], [0, 0], [false, false], false),
+        ([TIMELESS, INACTIVE], [1, 1], [false, false], true),
+        ([TIMELESS, INACTIVE], [0, 1], [false, false], false),
+        ([INACTIVE, TIMELESS], [0, 0], [false, true], true),
+        ([TIMELESS, CLEAR], [0, 0], [true, false], false),
+        ([CLEAR, TIMELESS], [0, 0], [true, false], false),
+        ([CLEAR, INACTIVE_TIMELESS], [0, 0], [true, false], true),
         // One of them, and nobody knows which.
-        ([TIMELESS, INACTIVE_TIMELESS], 0, [true, false], true),
-        ([INACTIVE_TIMELESS, TIMELESS], 0, [true, false], true),
-        ([TIMELESS, INACTIVE_TIMELESS], 0, [false, true], false),
-        ([TIMELESS, INACTIVE_TIMELESS], 0, [false, false], false),
-        ([TIMELESS, INACTIVE_TIMELESS], 1, [false, false], true),
-        ([TIMELESS, TIMELESS], 0, [true, false], false),
-        ([TIMELESS, TIMELESS], 1, [true, false], true),
+        ([TIMELESS, INACTIVE_TIMELESS], [0, 0], [true, false], true),
+        ([INACTIVE_TIMELESS, TIMELESS], [0, 0], [true, false], true),
+        ([TIMELESS, INACTIVE_TIMELESS], [0, 0], [false, true], false),
+        ([TIMELESS, INACTIVE_TIMELESS], [0, 0], [false, false], false),
+        ([TIMELESS, INACTIVE_TIMELESS], [1, 1], [false, false], true),
+        ([TIMELESS, INACTIVE_TIMELESS], [0, 1], [false, false], false),
+        ([TIMELESS, TIMELESS], [0, 0], [true, false], false),
+        ([TIMELESS, TIMELESS], [1, 1], [true, false], true),
+        ([TIMELESS, TIMELESS], [0, 1], [true, false], false),
     ] {
         let mut world = World::new(1, now);
         let active = keys.map(|key| Plan { is_active: true, ..key });
         let refs = world.plan(ID, &[("alpha", active)], now);
         let accounts = BTreeSet::from([ID.to_owned()]);
+        let ageless = ageless.map(|count| [((ID.to_owned(), "alpha".to_owned()), count)].into());
+        let [ageless_before, ageless] = ageless;
         let before = Seen {
             accounts: accounts.clone(),
             keys: refs.iter().cloned().collect(),
             at: now,
-            ..Seen::default()
+            ageless: ageless_before,
         };
         let refs = world.plan(ID, &[("alpha", keys)], now);
         world.give_report(ID);
         let keys_kept = refs.into_iter().zip(kept).filter_map(|(key, kept)| kept.then_some(key));
-        let ageless = [((ID.to_owned(), "alpha".to_owned()), ageless)].into();
         let seen = Seen { accounts, keys: keys_kept.collect(), at: now, ageless };
         let verdict = judge_losses(&before, &seen, now, &world, &mut Checked::default());
         assert_eq!(verdict.is_ok(), is_right, "{keys:?}, {kept:?}: {verdict:?}");

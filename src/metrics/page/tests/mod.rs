@@ -116,7 +116,10 @@ fn service_credentials() -> ServiceCredentials {
         let service = format!("{service}.amazonaws.com").into();
         let (created, expires) = (at(created), expires.map(at));
         let id = format!("ACCA{id}");
-        (user.to_owned(), ServiceCredential { service, id, active, created, expires })
+        (
+            user.to_owned(),
+            ServiceCredential { service, id, active, created, expires, listed_with: None },
+        )
     })
     .collect()
 }
@@ -167,6 +170,8 @@ fn csv(users: &[([ReportedKey; 2], usize)]) -> String {
                 let rotated = hours.map_or("N/A".to_owned(), |hours| {
                     (at(NOW) - chrono::TimeDelta::hours(hours)).to_rfc3339()
                 });
+                // AWS's slot of no key has no use.
+                let used = used && (active || hours.is_some());
                 format!("{active},{rotated},{}", if used { NOW } else { "N/A" })
             }
         });

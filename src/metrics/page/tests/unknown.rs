@@ -144,6 +144,7 @@ fn a_service_credential_of_unknown_age_is_not_judged_and_counts_as_such() {
         active,
         created: at(created),
         expires: None,
+        listed_with: None,
     };
     let ahead = "2026-12-01T12:00:00Z";
     let credentials = [

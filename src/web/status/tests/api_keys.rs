@@ -316,6 +316,7 @@ fn a_due_date_and_an_expiry_of_one_day_are_in_the_same_number_of_days() {
         active: true,
         created: day(1),
         expires: Some("2026-11-05T01:00:00Z".parse().expect("a time")),
+        listed_with: None,
     };
     account.service_credentials =
         Some(Arc::new([("a".to_owned(), credential)].into_iter().collect()));

@@ -157,6 +157,7 @@ fn with_service_credentials(credentials: &[(&str, &str, Option<i64>)]) -> Accoun
             active: true,
             created: day(1),
             expires: expires.map(|days| now() + TimeDelta::days(days)),
+            listed_with: None,
         };
         ("a".to_owned(), credential)
     });
