@@ -274,9 +274,23 @@ impl Walk {
     ) -> Result<(), String> {
         let moment = TimeDelta::seconds(1);
         let is_since = |(sent, arrived)| sent >= since + moment && arrived + moment <= self.now();
-        if !world.last_answer.is_some_and(is_since) {
-            return Ok(());
+        if world.last_answer.is_some_and(is_since) {
+            self.judge_shown_skew(skew)?;
+            checked.skewed += usize::from(skew.abs() > MAX_CLOCK_SKEW);
         }
+        // Nothing but a good answer says what the time is. From then on the exporter counts.
+        let has_arrived = |(_, arrived): &(_, DateTime<Utc>)| *arrived + moment <= self.now();
+        let Some((sent, _)) = world.last_good_answer.filter(has_arrived) else { return Ok(()) };
+        let off = self.clock.now() - self.now();
+        // Without answers, the later time counts.
+        let has_answers = self.now() - sent < TimeDelta::minutes(59);
+        if off < -MOMENT || has_answers && off > MOMENT {
+            return Err(format!("keys are judged by a clock that is {off} ahead"));
+        }
+        Ok(())
+    }
+
+    fn judge_shown_skew(&self, skew: TimeDelta) -> Result<(), String> {
         let page = String::from_utf8(self.metrics.gather()).expect("UTF-8");
         let line =
             page.lines().find_map(|line| line.strip_prefix("iam_exporter_clock_skew_seconds "));
@@ -284,14 +298,6 @@ impl Walk {
         if (shown - skew.num_seconds()).abs() > 2 {
             return Err(format!("the clock is {skew} ahead and not {shown} seconds"));
         }
-        let off = self.clock.now() - self.now();
-        // Without answers, the later time counts.
-        let has_answers =
-            world.last_answer.is_some_and(|(sent, _)| self.now() - sent < TimeDelta::minutes(59));
-        if off < -MOMENT || has_answers && off > MOMENT {
-            return Err(format!("keys are judged by a clock that is {off} ahead"));
-        }
-        checked.skewed += usize::from(skew.abs() > MAX_CLOCK_SKEW);
         Ok(())
     }
 }

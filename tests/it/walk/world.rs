@@ -53,6 +53,8 @@ pub struct World {
     pub listing: Option<(Fault, DateTime<Utc>)>,
     /// When AWS last answered, with the time that it has, and when the answer arrived.
     pub last_answer: Option<(DateTime<Utc>, DateTime<Utc>)>,
+    /// The same of the last one that was no error and could be read.
+    pub last_good_answer: Option<(DateTime<Utc>, DateTime<Utc>)>,
     /// The accounts of the pages that were given since the first one.
     given: BTreeSet<String>,
     keys_so_far: usize,
@@ -149,6 +151,7 @@ impl World {
             said_left: BTreeMap::new(),
             listing: None,
             last_answer: None,
+            last_good_answer: None,
             given: BTreeSet::new(),
             keys_so_far: 0,
             diary: Vec::new(),
@@ -441,6 +444,9 @@ impl World {
         };
         if let Answer::Reply(..) = answer {
             self.last_answer = Some((now, now + latency));
+            if is_good(&answer) {
+                self.last_good_answer = self.last_answer;
+            }
         }
         (latency, answer.dated(now))
     }
@@ -623,6 +629,10 @@ fn word(slots: &[Slot; 2], created: DateTime<Utc>) -> Word {
         (false, 0, count @ 1..) => Word::OneOf(count),
         _ => Word::Gone,
     }
+}
+
+fn is_good(answer: &Answer) -> bool {
+    matches!(answer, Answer::Reply(200, body) if !body.is_empty() && !body.starts_with("<html>"))
 }
 
 fn seconds_of(time: DateTime<Utc>) -> String {
