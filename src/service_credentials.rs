@@ -108,9 +108,10 @@ impl ServiceCredentials {
         self.0.keys().any(|user| former_name(user).is_some())
     }
 
-    /// Gives users of a new list the names that they have in the report, which was made at that time. No credential
-    /// changes its user, and no user the name in one report. So where the list names another user of the report than
-    /// the one before, or one who was found to be another one with this report, that user is not the one who has it.
+    /// Finds out which users of a new list are not those of the same names in the report, which was made at that time. No
+    /// credential changes its user, and no user the name in one report. So if it comes under another name than before,
+    /// its user was renamed: since this report, if it was listed with it, or if the report still has the name before.
+    /// An earlier row, which stays because another one cannot be read, does not show that.
     pub fn match_users(
         &mut self,
         before: &ServiceCredentials,
@@ -123,13 +124,11 @@ impl ServiceCredentials {
             .map(|(user, it)| ((&it.service, &it.id), (user, it.listed_with)))
             .collect();
         if !known.is_empty() {
-            let reported: HashSet<&str> =
-                report.users.iter().map(|user| user.name.as_str()).collect();
+            let rows = report.users.iter().filter(|user| !user.is_kept);
+            let reported: HashSet<&str> = rows.map(|user| user.name.as_str()).collect();
             self.mark_former(|user, it| match known.get(&(&it.service, &it.id)) {
-                Some((before, with)) if former_name(before).is_some() => *with == made,
-                Some((before, _)) => {
-                    *before != user && reported.contains(before) && reported.contains(user)
-                }
+                Some((before, with)) if *with == made => *before != user,
+                Some((before, _)) => *before != user && reported.contains(before),
                 None => false,
             });
         }

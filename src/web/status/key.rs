@@ -339,7 +339,7 @@ impl Facts<'_> {
             @if self.is_of_former_user() {
                 small {
                     @if self.has_namesake() {
-                        "The list is newer than the report, and its user of this name is another one"
+                        "The list is newer than the report, of which the user of this name is another one, or may be"
                     } @else {
                         "The last list failed, or the next one is still to come"
                     }
