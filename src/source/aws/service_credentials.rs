@@ -60,8 +60,9 @@ pub async fn service_credentials(
     }
 }
 
-/// Fails if AWS refuses a service and lists none. `None` if the partition has none of them. Of a service that AWS does not list, the known credentials
-/// stay, and count as refused: a call for their users would say nothing of one who has another name by now.
+/// Fails if AWS refuses a service and lists none. `None` if the partition has none of them. Of a service that AWS
+/// does not list, the known credentials stay, and count as refused: a call for their users would say nothing of one
+/// who has another name by now.
 async fn list_by_service(
     client: &AccountClient,
     known: &ServiceCredentials,
