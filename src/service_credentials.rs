@@ -44,14 +44,14 @@ pub struct ServiceCredential {
     pub listed_with: Option<DateTime<Utc>>,
 }
 
-/// Follows the name of a user who is surely or possibly not the one of that name in the report: one who has left the
-/// report since AWS listed the credentials, or is older than the user of the report. No user of AWS can have such a
-/// name, so nothing of another user is taken for that of this one: no tags, no rules.
-const FORMER: &str = " (former)";
+/// Follows the name under which AWS listed the credentials of a user, if it is not known which user of the report that is:
+/// one of that name can be another one. No user of AWS can have such a name, so nothing of another user is taken for
+/// that of this one: no tags, no rules.
+const UNMATCHED: &str = " (unmatched)";
 
-/// The name that a user had who is named here as a former one.
-pub fn former_name(user: &str) -> Option<&str> {
-    user.strip_suffix(FORMER)
+/// The name under which AWS listed the credentials of a user who is no known user of the report.
+pub fn unmatched_name(user: &str) -> Option<&str> {
+    user.strip_suffix(UNMATCHED)
 }
 
 /// AWS takes any number of days up to 36,600. A key that lives longer than this from now on is one that
@@ -98,14 +98,14 @@ impl ServiceCredentials {
 
     /// Keeps them for the next report, until AWS lists them again. Who is in both reports under the same name, and
     /// was created at the same time, is surely the same user. Nobody knows where the others are in the report, or
-    /// whether: AWS deletes no user who has a credential, but users change their names. So theirs stay, as those of
-    /// former users. Returns whether there are any.
+    /// whether: AWS deletes no user who has a credential, but users change their names. So theirs stay, unmatched.
+    /// Returns whether there are any.
     pub fn keep(&mut self, before: &Report, after: &Report) -> bool {
         if !self.0.is_empty() {
             let same = after.same_users(before);
-            self.mark_former(|user, _| !same.contains(user));
+            self.mark_unmatched(|user, _| !same.contains(user));
         }
-        self.0.keys().any(|user| former_name(user).is_some())
+        self.0.keys().any(|user| unmatched_name(user).is_some())
     }
 
     /// Finds out which users of a new list are not those of the same names in the report, which was made at that time. No
@@ -126,7 +126,7 @@ impl ServiceCredentials {
         if !known.is_empty() {
             let rows = report.users.iter().filter(|user| !user.is_kept);
             let reported: HashSet<&str> = rows.map(|user| user.name.as_str()).collect();
-            self.mark_former(|user, it| match known.get(&(&it.service, &it.id)) {
+            self.mark_unmatched(|user, it| match known.get(&(&it.service, &it.id)) {
                 Some((before, with)) if *with == made => *before != user,
                 Some((before, _)) => *before != user && reported.contains(before),
                 None => false,
@@ -140,18 +140,18 @@ impl ServiceCredentials {
     fn mark_older_than_users(&mut self, report: &Report) {
         let created = report.users.iter().filter_map(|it| Some((it.name.as_str(), it.created?)));
         let created: HashMap<&str, DateTime<Utc>> = created.collect();
-        self.mark_former(|user, credential| {
+        self.mark_unmatched(|user, credential| {
             created.get(user).is_some_and(|user| *user > credential.created + MAX_CLOCK_SKEW)
         });
     }
 
-    /// From now on these are of former users.
-    fn mark_former(&mut self, is_former: impl Fn(&str, &ServiceCredential) -> bool) {
+    /// From now on it is not known which users of the report have these.
+    fn mark_unmatched(&mut self, is_unmatched: impl Fn(&str, &ServiceCredential) -> bool) {
         let all = std::mem::take(&mut self.0).into_iter();
         let all = all.flat_map(|(user, all)| all.into_iter().map(move |it| (user.clone(), it)));
         let named = all.map(|(user, it)| {
-            let is_new = former_name(&user).is_none() && is_former(&user, &it);
-            (if is_new { user + FORMER } else { user }, it)
+            let is_new = unmatched_name(&user).is_none() && is_unmatched(&user, &it);
+            (if is_new { user + UNMATCHED } else { user }, it)
         });
         *self = named.collect();
     }
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_credential_stays_with_its_user_or_is_of_a_former_one() {
+    fn a_credential_stays_with_its_user_or_is_unmatched() {
         let report = |users: &[(&str, &str)], more: &str| {
             let mut csv = "user,arn,user_creation_time,access_key_1_active,access_key_1_last_rotated,access_key_2_active,access_key_2_last_rotated\n".to_owned();
             for (user, year) in users {
@@ -278,8 +278,8 @@ mod tests {
             let others = others.iter().map(|(name, it)| format!(" {name} {}", it.id));
             all + &others.collect::<String>()
         };
-        let same = "1,2,,,,4 dan (former) 3";
-        let of_a_new_ann = ",2,,,,4 ann (former) 1 dan (former) 3";
+        let same = "1,2,,,,4 dan (unmatched) 3";
+        let of_a_new_ann = ",2,,,,4 ann (unmatched) 1 dan (unmatched) 3";
         let without_ann = of_a_new_ann;
         let steps: [(&[(Users, &str)], &str); 10] = [
             (&[(before, "")], same),
@@ -300,12 +300,12 @@ mod tests {
             // One of two, of whom the other was deleted.
             (
                 &[(&[("eve", "2020"), ("bob", "2021")], "")],
-                ",2,,,, ann (former) 1 dan (former) 3 zed (former) 4",
+                ",2,,,, ann (unmatched) 1 dan (unmatched) 3 zed (unmatched) 4",
             ),
             // Names that go round.
             (
                 &[(&[("ann", "2021"), ("bob", "2020"), ("zed", "2020")], "")],
-                ",,,,,4 ann (former) 1 bob (former) 2 dan (former) 3",
+                ",,,,,4 ann (unmatched) 1 bob (unmatched) 2 dan (unmatched) 3",
             ),
             // A time, or a row, that cannot be read.
             (&[(&[("ann", "20x0"), ("bob", "2021"), ("zed", "2020")], "")], of_a_new_ann),

@@ -17,7 +17,7 @@ After reading this page you know every metric that the exporter can expose, and 
   report file that was never read. It counts in `iam_exporter_accounts`, `iam_exporter_unidentified_accounts` and
   `iam_exporter_unidentified_refresh_failures_total`.
 - **`user`** is the user's name, or `<root_account>` for root. For service-specific credentials it can be
-  `NAME (former)`: their user is not in the report, and a user of that name in it is another one, or may be.
+  `NAME (unmatched)`: AWS listed them under that name, and it is not known which user of the report that is.
 - **`key`** and **`cert`** are the slot in the report, `1` or `2`. More keys of a user have higher numbers. After a
   rotation the same slot can hold another key.
 - **An owner** is an account and the values of the tags in `labels.user_tags`. Each tag is a label `tag_NAME`, which is

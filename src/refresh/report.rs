@@ -53,8 +53,8 @@ impl RefreshContext<'_> {
                 if let Some(before) = &account.report {
                     report.keep_missing(before, account.generated);
                     if let Some(known) = &mut account.service_credentials {
-                        let has_former = Arc::make_mut(known).keep(before, &report);
-                        if has_former {
+                        let has_unmatched = Arc::make_mut(known).keep(before, &report);
+                        if has_unmatched {
                             account.refresh.service_credentials = Tried::Failed;
                         }
                     }

@@ -658,14 +658,14 @@ async fn a_credential_that_comes_under_another_name_is_not_of_the_reports_user_o
         let (failure, page) = subject.refresh().await;
         assert!(failure.is_some());
         assert_eq!((value(&page, AVAILABLE), value(&page, UNROTATED)), (Some(0.0), Some(1.0)));
-        assert!(page.contains(&format!("user=\"{name} (former)\",service_name")), "{page}");
+        assert!(page.contains(&format!("user=\"{name} (unmatched)\",service_name")), "{page}");
     }
     // The next report has it under that name.
     subject.age_report();
     subject.aws.follow(scenario(&after, &subject.asked, "alpha"));
     let (failure, page) = subject.refresh().await;
     assert_eq!((failure, value(&page, UNROTATED)), (None, Some(1.0)));
-    assert!(page.contains("user=\"alpha\",service_name") && !page.contains("former"), "{page}");
+    assert!(page.contains("user=\"alpha\",service_name") && !page.contains("unmatched"), "{page}");
 }
 
 #[tokio::test]
@@ -700,7 +700,7 @@ async fn a_list_that_lacked_a_service_does_not_keep_a_later_one_from_saying_whos
     });
     let (failure, page) = subject.refresh().await;
     assert!(failure.is_some());
-    assert!(page.contains("user=\"alpha (former)\",service_name"), "{page}");
+    assert!(page.contains("user=\"alpha (unmatched)\",service_name"), "{page}");
     let generated = subject.account.generated.expect("a report");
     let asked = subject.asked.clone();
     let users = users(Some("omega"));

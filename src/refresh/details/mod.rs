@@ -141,7 +141,9 @@ impl RefreshContext<'_> {
         let before = account.service_credentials.clone().unwrap_or_default();
         let Some(listed) = listed? else {
             if account.refresh.service_credentials_exist || before.all().next().is_some() {
-                return failed("AWS has listed credentials, and now says that it has no such call");
+                return failed(
+                    "AWS has answered this call before, and now says that it has no such call",
+                );
             }
             info!(account = account.id, "the partition has no service-specific credentials");
             account.service_credentials = Some(before);
@@ -173,7 +175,7 @@ impl RefreshContext<'_> {
             return None;
         }
         account.refresh.service_credentials = Tried::Failed;
-        let message = "ListServiceSpecificCredentials: credentials whose users are not known: they are not in the report, are newer in it than the credentials, or are gone since";
+        let message = "ListServiceSpecificCredentials: credentials whose users are not known: they are not in the report, or can have another name in it, or AWS no longer has them";
         Some(Failure::new(Reason::ServiceError, message))
     }
 }

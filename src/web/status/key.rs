@@ -21,7 +21,7 @@ use crate::findings::{Finding, all_keys};
 use crate::policy::KeyStatus;
 use crate::render::Snapshot;
 use crate::report::{Key, ROOT_USER, User};
-use crate::service_credentials::former_name;
+use crate::service_credentials::unmatched_name;
 use crate::state::{Account, Tried};
 
 /// The result of a request for a key's page.
@@ -211,9 +211,9 @@ impl Facts<'_> {
                         "The next report shows which. If there is a new name, use that in the commands."
                     }
                 }
-                @if self.is_of_former_user() {
+                @if self.is_unmatched() {
                     p {
-                        "The user of this key is not in the report: if a user of this name is, it is another one, or may be. The key's user was renamed, or the key was deleted and then the user. "
+                        "It is not known which user of the report has this key: one of this name can be another one. The key's user was renamed, or the key was deleted and then the user. "
                         "The next report and list of AWS show which. In the commands, USER_NAME is the name that the user has now."
                     }
                 }
@@ -222,7 +222,7 @@ impl Facts<'_> {
             section.screen aria-labelledby="links" {
                 h2 id="links" { "See also" }
                 ul {
-                    @if !self.is_of_former_user() {
+                    @if !self.is_unmatched() {
                         li { a href={ "./" (all_of_user.link()) "#keys" } { "Every key of this user" } }
                     }
                     li { a href={ "./" (sheet(&account.id)) "#keys" } { "Every key of this account" } }
@@ -331,15 +331,15 @@ impl Facts<'_> {
             && account.refresh.waiting == Some(0)
             && finding.access_key_id.is_some();
         html! {
-            @if self.is_of_former_user() {
+            @if self.is_unmatched() {
                 "a list of AWS"
             } @else if let Some(generated) = self.report_of_key() {
                 "the credential report of " (moment(generated)) ", " (relative(generated, now))
             }
-            @if self.is_of_former_user() {
+            @if self.is_unmatched() {
                 small {
-                    @if self.has_namesake() {
-                        "The list is newer than the report, of which the user of this name is another one, or may be"
+                    @if account.refresh.service_credentials_listed > account.generated {
+                        "AWS listed it after the report was made, which can have its user under another name"
                     } @else {
                         "The last list failed, or the next one is still to come"
                     }
@@ -366,16 +366,8 @@ impl Facts<'_> {
         users.find(|user| user.name == self.finding.user)
     }
 
-    /// Whether the report has another user of the name that AWS says.
-    fn has_namesake(&self) -> bool {
-        let name = former_name(&self.finding.user);
-        let users = self.account.report.iter().flat_map(|report| &report.users);
-        let is_listed = self.account.refresh.service_credentials_listed > self.account.generated;
-        is_listed && users.into_iter().any(|user| Some(user.name.as_str()) == name)
-    }
-
-    fn is_of_former_user(&self) -> bool {
-        former_name(&self.finding.user).is_some()
+    fn is_unmatched(&self) -> bool {
+        unmatched_name(&self.finding.user).is_some()
     }
 
     /// When the report was made that shows the key.
@@ -420,7 +412,7 @@ impl Facts<'_> {
 
     /// The user's page in the AWS console.
     fn console(&self) -> Option<String> {
-        if self.is_of_former_user() {
+        if self.is_unmatched() {
             return None;
         }
         let host = match self.account.report.as_ref()?.partition.as_deref()? {

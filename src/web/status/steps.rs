@@ -12,7 +12,7 @@ use super::keys::{last_day, link};
 use crate::findings::Finding;
 use crate::policy::KeyStatus;
 use crate::report::ROOT_USER;
-use crate::service_credentials::former_name;
+use crate::service_credentials::unmatched_name;
 
 /// A key that was not used for longer counts as one that nobody needs.
 const YEAR: TimeDelta = TimeDelta::days(365);
@@ -34,8 +34,8 @@ pub fn render(
         return for_root(settings, finding);
     }
     // With `=`, a name may begin with a hyphen.
-    let is_former = former_name(&finding.user).is_some();
-    let name = if is_former { "USER_NAME" } else { &quoted(&finding.user) };
+    let is_unmatched = unmatched_name(&finding.user).is_some();
+    let name = if is_unmatched { "USER_NAME" } else { &quoted(&finding.user) };
     let user = format!("--user-name={name}");
     match &finding.service {
         Some(service) => for_service_credential(settings, now, finding, of_user, &user, service),

@@ -328,14 +328,14 @@ fn a_due_date_and_an_expiry_of_one_day_are_in_the_same_number_of_days() {
 }
 
 #[test]
-fn a_key_of_a_former_user_is_not_one_of_the_user_who_has_the_name_now() {
+fn a_key_of_an_unmatched_user_is_not_one_of_the_user_who_has_the_name_now() {
     let mut account = with_service_credentials(&[
         ("logs.amazonaws.com", "ACCA1", None),
         ("logs.amazonaws.com", "ACCA2", None),
     ]);
     let all = account.service_credentials.as_deref().expect("credentials").all();
     let all = all.map(|(user, credential)| {
-        let user = if credential.id == "ACCA1" { "a (former)" } else { user };
+        let user = if credential.id == "ACCA1" { "a (unmatched)" } else { user };
         (user.to_owned(), credential.clone())
     });
     account.service_credentials = Some(Arc::new(all.collect()));
@@ -346,19 +346,22 @@ fn a_key_of_a_former_user_is_not_one_of_the_user_who_has_the_name_now() {
         rotation: { rules: [{ match: { user: a }, exempt: { reason: vendor } }] }";
     let config = Config::parse(config, "c".as_ref()).expect("a configuration");
     let page = page_of_id(&account, &config, "ACCA1");
-    let former = "The user of this key is not in the report: if a user of this name is, it is another one, or may be.";
-    assert!(page.contains(former) && page.contains("its limit is 90 days: it had"), "{page}");
-    assert!(page.contains("of <bdi>a (former)</bdi>"), "{page}");
+    let unmatched = "It is not known which user of the report has this key";
+    assert!(page.contains(unmatched) && page.contains("its limit is 90 days: it had"), "{page}");
+    assert!(page.contains("of <bdi>a (unmatched)</bdi>"), "{page}");
     let state = State::new([account.clone().into()], Tried::Ok, true);
-    let list = page_of_state(state, config.clone(), "user=a+%28former%29&show=every");
-    assert!(list.contains("user=a+%28former%29&amp;id=ACCA1") && !list.contains("ACCA2"), "{list}");
+    let list = page_of_state(state, config.clone(), "user=a+%28unmatched%29&show=every");
+    assert!(
+        list.contains("user=a+%28unmatched%29&amp;id=ACCA1") && !list.contains("ACCA2"),
+        "{list}"
+    );
     assert!(!page.contains("payments") && !page.contains("ACCA2"), "{page}");
-    assert!(page_of_id_of(&account, &config, "a+%28former%29", "ACCA1").contains(former));
+    assert!(page_of_id_of(&account, &config, "a+%28unmatched%29", "ACCA1").contains(unmatched));
     // A link from before AWS listed it under another name.
     assert!(page_of_id_of(&account, &config, "x", "ACCA2").contains("of <bdi>a</bdi>"));
     let page = page_of_id(&account, &config, "ACCA2");
     assert!(page.contains("payments") && page.contains("exempt"), "{page}");
-    assert!(!page.contains(former) && !page.contains("ACCA1"), "{page}");
+    assert!(!page.contains(unmatched) && !page.contains("ACCA1"), "{page}");
     let state = State::new([account.into()], Tried::Ok, true);
     let text = crate::metrics::page::text(&state, &config, &Filter::default(), now());
     let unrotated = |id: &str| {
@@ -373,7 +376,7 @@ fn a_key_of_a_former_user_is_not_one_of_the_user_who_has_the_name_now() {
             "user=\"{user}\",service_name=\"logs.amazonaws.com\",credential_id=\"{id}\""
         ))
     };
-    assert!(user("ACCA1", "a (former)") && user("ACCA2", "a"), "{text}");
+    assert!(user("ACCA1", "a (unmatched)") && user("ACCA2", "a"), "{text}");
     let finding = "finding=\"unrotated_service_credential\"";
     let owner =
         text.lines().find(|line| line.starts_with("iam_owner_findings") && line.contains(finding));
