@@ -83,12 +83,16 @@ class MotoAccount:
 
     def add_service_credential(self, user, age, service="bedrock.amazonaws.com", status="Active"):
         """Adds a service-specific credential of this age in days, without an expiry. Returns its id."""
+        created = utcnow() - timedelta(days=age)
+        # Nobody has a credential that is older.
+        if (of_moto := get_backend("iam")[self.id]["aws"].users.get(user)) is not None:
+            of_moto.create_date = min(of_moto.create_date, created)
         found = SERVICE_CREDENTIALS.setdefault(self.id, [])
         found.append(
             {
                 "UserName": user,
                 "Status": status,
-                "CreateDate": utcnow() - timedelta(days=age),
+                "CreateDate": created,
                 "ServiceSpecificCredentialId": f"ACCA{len(found)}",
                 "ServiceName": service,
             }
