@@ -20,10 +20,11 @@ pub fn has_unknown_tags(account: &Account, config: &Config) -> bool {
 
 /// Whether service-specific credentials are wanted and were not listed, or not with the last report.
 pub fn lacks_service_credentials(account: &Account, config: &Config) -> bool {
-    let has_no_list =
-        account.report.is_some() && account.has_live_data && account.service_credentials.is_none();
-    let has_failed = account.refresh.service_credentials == Tried::Failed;
-    config.service_credentials && (has_no_list || has_failed)
+    let tried = account.refresh.service_credentials;
+    let is_read = account.report.is_some() && account.has_live_data;
+    // A list from before the credentials were those of another account is not enough.
+    let is_listed = tried == Tried::Ok && account.service_credentials.is_some();
+    config.service_credentials && (tried == Tried::Failed || is_read && !is_listed)
 }
 
 /// Whether rules need the account's name and it is not known.

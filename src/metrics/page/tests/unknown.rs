@@ -163,6 +163,22 @@ fn a_service_credential_of_unknown_age_is_not_judged_and_counts_as_such() {
 }
 
 #[test]
+fn a_list_of_service_credentials_that_was_not_tried_since_counts_as_failed() {
+    for (tried, available) in [(Tried::NotYet, 0), (Tried::Failed, 0), (Tried::Ok, 1)] {
+        let mut account = account("production", &csv(&[([None, None], 0)]));
+        account.has_live_data = true;
+        account.service_credentials = Some(Arc::default());
+        account.refresh.service_credentials = tried;
+        let state = State::new([Arc::new(account)], Tried::Ok, true);
+        let text = text(&state, &config(), &Filter::default(), at(NOW));
+        let line = format!(
+            "\niam_exporter_service_credentials_available{{account_id=\"123456789012\"}} {available}\n"
+        );
+        assert!(text.contains(&line), "{tried:?}: {text}");
+    }
+}
+
+#[test]
 fn a_root_whose_slots_are_blank_counts_as_not_judged_until_aws_says_that_it_has_no_key() {
     let head = "user,arn,access_key_1_active,access_key_1_last_rotated,access_key_2_active,access_key_2_last_rotated";
     let exempt =
