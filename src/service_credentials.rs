@@ -128,7 +128,10 @@ impl ServiceCredentials {
             let reported: HashSet<&str> = rows.map(|user| user.name.as_str()).collect();
             self.mark_unmatched(|user, it| match known.get(&(&it.service, &it.id)) {
                 Some((before, with)) if *with == made => *before != user,
-                Some((before, _)) => *before != user && reported.contains(before),
+                Some((before, _)) => {
+                    let before = unmatched_name(before).unwrap_or(before);
+                    before != user && reported.contains(before)
+                }
                 None => false,
             });
         }

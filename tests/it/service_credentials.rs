@@ -669,6 +669,28 @@ async fn a_credential_that_comes_under_another_name_is_not_of_the_reports_user_o
 }
 
 #[tokio::test]
+async fn a_name_that_was_not_in_the_report_is_known_when_the_next_report_has_it() {
+    let rules =
+        "rotation: { rules: [{ match: { path: /vendor/ }, exempt: { reason: vendor } }] }\n";
+    let line = |path, user, created| row(ACCOUNT, path, user, &unused(OLD)).replace(OLD, created);
+    let of = |user| {
+        move |_: &str| service_credentials(&[[user, "bedrock", "A1", "Active", OLD, ""]], None)
+    };
+    let mut subject = Subject::new(rules, of("gamma"));
+    for (owner, listed) in [("beta", "gamma"), ("gamma", "alpha")] {
+        let users = [line("/vendor/", "alpha", "2018-01-01T00:00:00Z"), line("/", owner, OLD)];
+        if listed == "alpha" {
+            subject.age_report();
+        }
+        let asked = subject.asked.clone();
+        subject.aws.follow(scenario_of(report(users), Utc::now(), asked, of(listed)));
+        let (failure, page) = subject.refresh().await;
+        assert!(failure.is_some(), "{listed}");
+        assert_eq!((value(&page, AVAILABLE), value(&page, UNROTATED)), (Some(0.0), Some(1.0)));
+    }
+}
+
+#[tokio::test]
 async fn a_list_that_was_wrong_is_corrected_with_the_reports_after_it() {
     let rules = "rotation: { rules: [{ match: { user: alpha }, exempt: { reason: vendor } }] }\n";
     let of = |user| {
