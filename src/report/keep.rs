@@ -205,6 +205,7 @@ impl User {
         let both = [self.additional_credentials, other.additional_credentials];
         self.additional_credentials =
             if both.contains(&Some(true)) { Some(true) } else { both[0].and(both[1]) };
+        self.has_use_without_key |= other.has_use_without_key;
         self.has_two_rows = true;
     }
 }

@@ -119,6 +119,8 @@ pub struct User {
     /// Whether the report, or one of two rows, does not say of a slot whether it holds a key. The key is then
     /// that of an earlier report or of the other row. Such a row also counts as rejected.
     pub lacks_key: [bool; 2],
+    /// Whether a slot of root has a use, although it has no key.
+    pub has_use_without_key: bool,
     /// Whether the report, or one of two rows, gives no time for the active key of a slot. Its time is then
     /// that of an earlier report or of the other row, the older of both, or not known. Such a row also counts
     /// as rejected.

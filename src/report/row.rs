@@ -182,11 +182,13 @@ impl<'a> Row<'a> {
         }
         let keys = [self.key(&c.keys[0], interner), self.key(&c.keys[1], interner)];
         let mut lacks_key = c.keys.each_ref().map(|key| self.is_silent(key));
+        let mut has_use_without_key = false;
         // Of root, the use of an inactive key counts, too.
         for slot in [0, 1].into_iter().filter(|_| name == ROOT_USER) {
             if keys[slot].is_none() && self.value(c.keys[slot].last_used).is_some() {
                 self.warn((c.keys[slot].last_used.name, Problem::UseWithoutKey));
                 lacks_key[slot] = true;
+                has_use_without_key = true;
             }
         }
         let is_timeless = |key: &Key| key.active && key.last_rotated.is_none();
@@ -196,6 +198,7 @@ impl<'a> Row<'a> {
             lacks_time: keys.each_ref().map(|key| key.as_ref().is_some_and(is_timeless)),
             keys,
             lacks_key,
+            has_use_without_key,
             created: self.lenient(time, c.created),
             password_enabled: self.lenient(boolean, c.password_enabled),
             password_last_used: self.lenient(time, c.password_last_used),

@@ -12,7 +12,7 @@ use crate::evidence::{Evidence, Standing};
 use crate::failure::Failure;
 use crate::policy::{Subject, Tag};
 use crate::report::{Key, ROOT_USER, Report, STALE, User};
-use crate::service_credentials::{ServiceCredential, ServiceCredentials};
+use crate::service_credentials::{ServiceCredential, ServiceCredentials, unmatched_name};
 
 /// One account as of its last refresh.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -193,7 +193,8 @@ impl Account {
     pub fn lacks_users_of_service_credentials(&self, now: DateTime<Utc>) -> bool {
         let is_older = |time| self.generated.is_none_or(|generated| time <= generated);
         let others = self.service_credentials_of_others();
-        others.iter().any(|(_, it, _)| it.key(now).active && is_older(it.created))
+        let is_lacking = |user, created| unmatched_name(user).is_some() || is_older(created);
+        others.iter().any(|(user, it, _)| it.key(now).active && is_lacking(*user, it.created))
     }
 
     /// The user's tags, as far as they are known.

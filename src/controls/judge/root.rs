@@ -136,7 +136,8 @@ impl<'a> Judgement<'a, '_> {
             Some((_, keys)) if keys.iter().any(Option::is_some) => Some(true),
             _ => root.key,
         };
-        if (root.password, has_key) == (Some(false), Some(false)) {
+        let has_lost_key = root.row.is_some_and(|(user, _)| user.has_use_without_key);
+        if (root.password, has_key) == (Some(false), Some(false)) && !has_lost_key {
             return;
         }
         let Some((user, keys)) = root.row else {

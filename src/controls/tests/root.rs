@@ -97,8 +97,15 @@ fn a_use_of_a_key_of_root_that_is_not_there_decides_nothing() {
     for rotated in ["", N_A, "not_supported", "2026-13-45T00:00:00Z"] {
         for used in [days_ago(1).as_str(), &days_ago(100), "perhaps"] {
             let row = [root(&[]).1, key(1, "false", rotated, used)].concat();
-            let account = account(&[(ROOT_USER, row)]);
+            let account = account(&[(ROOT_USER, row.clone())]);
             assert_is(&account, control, unknown, &format!("{rotated} {used}"));
+            // Also if root has no credentials any more.
+            let without_password = vec![("password_enabled", "false".to_owned())];
+            let mut account =
+                account_of(&csv_of("aws", &[(ROOT_USER, [row, without_password].concat())], &[]));
+            summary_of(&mut account).root_password = Some(false);
+            summary_of(&mut account).root_keys = Some(false);
+            assert_is(&account, control, unknown, &format!("{rotated} {used}, no credentials"));
         }
         let row = [root(&[]).1, key(1, "false", rotated, N_A)].concat();
         assert_is(&account(&[(ROOT_USER, row)]), control, Ok(0), rotated);

@@ -87,6 +87,7 @@ fn every_column_is_read() {
                 }),
             ],
             lacks_key: [false; 2],
+            has_use_without_key: false,
             lacks_time: [false; 2],
             certificates: [
                 Some(Certificate { active: true, last_rotated: at("2022-06-01T00:00:00Z") }),

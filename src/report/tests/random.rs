@@ -46,6 +46,7 @@ fn user() -> impl Strategy<Value = User> {
             mfa_active,
             keys: [first, second],
             lacks_key: [false; 2],
+            has_use_without_key: false,
             lacks_time: [false; 2],
             certificates: [None, None],
             additional_credentials: None,

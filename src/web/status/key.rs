@@ -66,9 +66,11 @@ pub fn render(settings: &StatusSettings, snapshot: &Snapshot, query: &Query) -> 
     };
     let of_account = html! { a href={ "./" (sheet(&account.id)) "#keys" } { "Every key of this account" } " · " };
     let keys = all_keys(account, &snapshot.config, snapshot.now);
-    // No other key has its id, so its user may have another name since the link was made.
+    // A key with its id is that key: its user may have another name since the link was made.
     let has_id = |key: &&Finding| !query.id.is_empty() && query.is_of_key(key);
-    let user = keys.iter().find(has_id).map_or(&query.user, |key| &key.user);
+    let is_asked = |key: &&Finding| has_id(key) && key.user == query.user;
+    let found = keys.iter().find(is_asked).or_else(|| keys.iter().find(has_id));
+    let user = found.map_or(&query.user, |key| &key.user);
     let of_user: Vec<&Finding> = keys.iter().filter(|key| key.user == *user).collect();
     let Some(finding) = of_user.iter().copied().find(|finding| query.is_of_key(finding)) else {
         let slot = query.key.map(|slot| slot.to_string()).unwrap_or_default();

@@ -6,6 +6,7 @@ mod owners;
 mod key_pages;
 mod steps;
 mod api_keys;
+mod api_key_pages;
 mod files;
 mod calendars;
 mod unknown;
