@@ -111,12 +111,14 @@ impl ServiceCredentials {
     /// Finds out which users of a new list are not those of the same names in the report, which was made at that time. No
     /// credential changes its user, and no user the name in one report. So if it comes under another name than before,
     /// its user was renamed: since this report, if it was listed with it, or if the report still has the name before.
+    /// What the last list, at the time `listed`, left unmatched stays so if that is newer than this report, too.
     /// An earlier row, which stays because another one cannot be read, does not show that.
     pub fn match_users(
         &mut self,
         before: &ServiceCredentials,
         report: &Report,
         made: Option<DateTime<Utc>>,
+        listed: Option<DateTime<Utc>>,
     ) {
         self.mark_older_than_users(report);
         let known: HashMap<_, _> = before
@@ -128,6 +130,7 @@ impl ServiceCredentials {
             let reported: HashSet<&str> = rows.map(|user| user.name.as_str()).collect();
             self.mark_unmatched(|user, it| match known.get(&(&it.service, &it.id)) {
                 Some((before, with)) if *with == made => *before != user,
+                Some((before, _)) if unmatched_name(before).is_some() && made <= listed => true,
                 Some((before, _)) => {
                     let before = unmatched_name(before).unwrap_or(before);
                     before != user && reported.contains(before)

@@ -71,6 +71,8 @@ impl Subject {
     fn age_report(&mut self) {
         let then = Utc::now() - TimeDelta::hours(5);
         self.account.generated = Some(then);
+        let listed = &mut self.account.refresh.service_credentials_listed;
+        *listed = listed.map(|_| then);
         if let Some(known) = &mut self.account.service_credentials {
             let all = known.all().map(|(user, it)| {
                 (user.to_owned(), ServiceCredential { listed_with: Some(then), ..it.clone() })

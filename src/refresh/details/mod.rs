@@ -154,7 +154,8 @@ impl RefreshContext<'_> {
         account.refresh.service_credentials_exist = true;
         let mut credentials = listed.credentials;
         if let Some(report) = &account.report {
-            credentials.match_users(&before, report, account.generated);
+            let listed = account.refresh.service_credentials_listed;
+            credentials.match_users(&before, report, account.generated, listed);
         }
         // A list without a credential, and without a service, does not say that there is none.
         let is_known = listed.refused.is_empty() || credentials.all().next().is_some();
